@@ -1,0 +1,298 @@
+"""The instructions of a Dockerfile as values: what the parser makes and the build reads.
+
+Why: words here are as written (after line joining): expansion needs the scope of the build and comes later,
+by `words.py`. A node says which instruction it is by its class and where it stood by its `span`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = [
+    "Add",
+    "Arg",
+    "Cmd",
+    "Command",
+    "Copy",
+    "Directive",
+    "Dockerfile",
+    "Entrypoint",
+    "Env",
+    "Expose",
+    "From",
+    "Healthcheck",
+    "Heredoc",
+    "Instruction",
+    "KeyValue",
+    "Label",
+    "Maintainer",
+    "Onbuild",
+    "Run",
+    "Shell",
+    "Span",
+    "Stage",
+    "Stopsignal",
+    "User",
+    "Volume",
+    "Workdir",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """First and last physical line of an instruction, from 1."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """A parser directive: name in lower case, value as written."""
+
+    name: str
+    value: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heredoc:
+    """A here-document: `expand` is False if its name was quoted, `chomp` is True for `<<-`.
+
+    `text` is the body as it stands in the file, each line with its end, tabs not yet taken off.
+    """
+
+    name: str
+    text: str
+    expand: bool
+    chomp: bool
+
+    def content(self) -> str:
+        """The body as a file: with `<<-` the leading tabs of each line are gone."""
+        if not self.chomp:
+            return self.text
+        return "".join(line.lstrip("\t") for line in self.text.splitlines(keepends=True))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """One pair of ENV, LABEL or ARG, both parts as written; `value` is None for an ARG without `=`."""
+
+    key: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command line: `exec` form is a list of arguments, shell form one string in a list of one."""
+
+    args: tuple[str, ...]
+    exec: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """What all instructions have. `text` is the joined line, keyword as written included.
+
+    `comments` are the comment lines directly above (without `#`, trimmed), for doc comments and
+    `# check=skip=…`; `keyword` is the word as written.
+    """
+
+    span: Span
+    keyword: str
+    text: str
+    comments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class From(Instruction):
+    """FROM: `name` is in lower case, `written_name` as written; `as_word` the word AS as written."""
+
+    image: str
+    platform: str = ""
+    name: str = ""
+    written_name: str = ""
+    as_word: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Instruction):
+    """RUN. `mounts` are the values of `--mount` as written; heredocs in order of appearance."""
+
+    command: Command
+    heredocs: tuple[Heredoc, ...] = ()
+    mounts: tuple[str, ...] = ()
+    network: str = ""
+    security: str = ""
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy(Instruction):
+    """COPY. `sources` exclude heredocs, which stand in `heredocs`."""
+
+    sources: tuple[str, ...]
+    dest: str
+    heredocs: tuple[Heredoc, ...] = ()
+    from_: str = ""
+    chown: str = ""
+    chmod: str = ""
+    link: bool = False
+    parents: bool = False
+    excludes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add(Instruction):
+    """ADD. `keep_git_dir` and `unpack` are None where the flag is absent."""
+
+    sources: tuple[str, ...]
+    dest: str
+    heredocs: tuple[Heredoc, ...] = ()
+    chown: str = ""
+    chmod: str = ""
+    link: bool = False
+    excludes: tuple[str, ...] = ()
+    checksum: str = ""
+    keep_git_dir: bool | None = None
+    unpack: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Env(Instruction):
+    """ENV. `legacy` is True for `ENV key value`."""
+
+    pairs: tuple[KeyValue, ...]
+    legacy: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label(Instruction):
+    """LABEL. `legacy` is True for `LABEL key value`."""
+
+    pairs: tuple[KeyValue, ...]
+    legacy: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arg(Instruction):
+    """ARG, one or more names."""
+
+    pairs: tuple[KeyValue, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workdir(Instruction):
+    """WORKDIR."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User(Instruction):
+    """USER."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expose(Instruction):
+    """EXPOSE: words as written, not yet expanded or split into ranges."""
+
+    ports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume(Instruction):
+    """VOLUME."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cmd(Instruction):
+    """CMD."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrypoint(Instruction):
+    """ENTRYPOINT."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell(Instruction):
+    """SHELL."""
+
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopsignal(Instruction):
+    """STOPSIGNAL."""
+
+    signal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck(Instruction):
+    """HEALTHCHECK. `test` is the config's Test list; durations in nanoseconds, 0 = not set."""
+
+    test: tuple[str, ...]
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    start_interval_ns: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onbuild(Instruction):
+    """ONBUILD: `trigger` is the text that goes into the config, heredoc bodies included."""
+
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintainer(Instruction):
+    """MAINTAINER."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """FROM and the instructions up to the next FROM."""
+
+    index: int
+    base: From
+    instructions: tuple[Instruction, ...]
+
+    @property
+    def name(self) -> str:
+        """The stage's name in lower case, or its index as text."""
+        return self.base.name or str(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Dockerfile:
+    """A whole Dockerfile. `global_args` are the ARGs before the first FROM.
+
+    `source` is the text (after the byte order mark), `file` the name for messages, `escape` the escape
+    character, `continuations` the lines of blank continuation lines (last line of the instruction they are in), for the linter.
+    """
+
+    file: str
+    source: str
+    escape: str
+    directives: tuple[Directive, ...]
+    global_args: tuple[Arg, ...]
+    stages: tuple[Stage, ...]
+    empty_continuations: tuple[int, ...] = field(default=())
+
+    def directive(self, name: str) -> str:
+        """The value of a directive, or an empty string."""
+        return next((d.value for d in self.directives if d.name == name), "")

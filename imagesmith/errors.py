@@ -1,0 +1,244 @@
+"""Every error imagesmith raises on purpose, with its exit status.
+
+    ImagesmithError (1)
+      UsageError (2)          InvalidReference
+      DockerfileError (3)     carries file, line, the line itself and a caret
+      StepFailed (4)          the user's own command failed; `status` is its exit status
+      ContextError (5)        MissingSource
+      IntegrityError (6)      DigestMismatch InvalidDocument UnsafeArchive LimitExceeded
+      RegistryError (7)       NotFound Unauthorized Denied RateLimited NetworkFault Unsupported
+      StoreError (8)          LockTimeout
+      SandboxError (9)        SandboxUnavailable
+      Different (10)          `reproduce` and `diff` found a difference
+      Cancelled (130)
+
+A message says what, where and what to do, in one line, lower case, without a full stop. `hint` is one more
+line for the terminal. Foreign exceptions are turned into these where they enter, with `from`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "Cancelled",
+    "ContextError",
+    "Denied",
+    "Different",
+    "DigestMismatch",
+    "DockerfileError",
+    "ImagesmithError",
+    "IntegrityError",
+    "InvalidDocument",
+    "InvalidReference",
+    "LimitExceeded",
+    "LockTimeout",
+    "MissingSource",
+    "NetworkFault",
+    "NotFound",
+    "RateLimited",
+    "RegistryError",
+    "SandboxError",
+    "SandboxUnavailable",
+    "StepFailed",
+    "StoreError",
+    "Unauthorized",
+    "UnsafeArchive",
+    "Unsupported",
+    "UsageError",
+]
+
+
+class ImagesmithError(Exception):
+    """The base of all errors that are answers, not faults of the program."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    @property
+    def message(self) -> str:
+        """The one line that tells what went wrong."""
+        return str(self.args[0])
+
+
+class UsageError(ImagesmithError):
+    """A command line or an argument of the library that cannot be honoured."""
+
+    code, exit_code = "usage", 2
+
+
+class InvalidReference(UsageError):
+    """Text that is no image reference or platform."""
+
+    code = "invalid-reference"
+
+
+class DockerfileError(ImagesmithError):
+    """A Dockerfile that cannot be parsed, expanded or planned.
+
+    `file` is the name as the user gave it; `first` and `last` are line numbers from 1, 0 where none is
+    known; `source` is the whole text, for showing the lines around; `column` is the caret's place from 0, or
+    -1 where the whole instruction is meant.
+    """
+
+    code, exit_code = "dockerfile", 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        file: str = "",
+        first: int = 0,
+        last: int = 0,
+        source: str = "",
+        column: int = -1,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.file, self.first, self.last, self.source, self.column = file, first, last, source, column
+
+    def located(self, file: str, first: int, last: int, source: str) -> DockerfileError:
+        """Fill in the place where it is not known yet, and return the error itself."""
+        if not self.first:
+            self.first, self.last = first, last
+        self.file = self.file or file
+        self.source = self.source or source
+        return self
+
+
+class StepFailed(ImagesmithError):
+    """A RUN step's own command failed; `status` is its exit status, `output` its last lines."""
+
+    code, exit_code = "step-failed", 4
+
+    def __init__(self, message: str, *, status: int = 1, output: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status, self.output = status, output
+
+
+class ContextError(ImagesmithError):
+    """The build context, or a file in it, cannot be used."""
+
+    code, exit_code = "context", 5
+
+
+class MissingSource(ContextError):
+    """A source of COPY, ADD or a mount does not exist."""
+
+    code = "missing-source"
+
+
+class IntegrityError(ImagesmithError):
+    """Content that is not what its name or its format promises."""
+
+    code, exit_code = "integrity", 6
+
+
+class DigestMismatch(IntegrityError):
+    """Bytes whose digest or size is not the descriptor's."""
+
+    code = "digest-mismatch"
+
+
+class InvalidDocument(IntegrityError):
+    """A JSON document that breaks its specification; the message names the path within it."""
+
+    code = "invalid-document"
+
+
+class UnsafeArchive(IntegrityError):
+    """A tar that tries to leave its root or breaks the format."""
+
+    code = "unsafe-archive"
+
+
+class LimitExceeded(IntegrityError):
+    """Input larger, deeper or longer than its limit."""
+
+    code = "limit-exceeded"
+
+
+class RegistryError(ImagesmithError):
+    """A registry refused, failed or answered nonsense; `status` is the HTTP status, 0 where none came."""
+
+    code, exit_code = "registry", 7
+
+    def __init__(self, message: str, *, status: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class NotFound(RegistryError):
+    """The registry, store or layout has no such manifest, blob or repository."""
+
+    code = "not-found"
+
+
+class Unauthorized(RegistryError):
+    """Credentials are missing or wrong."""
+
+    code = "unauthorized"
+
+
+class Denied(RegistryError):
+    """The credentials do not allow it."""
+
+    code = "denied"
+
+
+class RateLimited(RegistryError):
+    """The registry asks to slow down, also after the retries."""
+
+    code = "rate-limited"
+
+
+class NetworkFault(RegistryError):
+    """No connection, or one that broke more often than it is retried."""
+
+    code = "network"
+
+
+class Unsupported(RegistryError):
+    """The registry, or this program, does not do that."""
+
+    code = "unsupported"
+
+
+class StoreError(ImagesmithError):
+    """The local store cannot be read or written."""
+
+    code, exit_code = "store", 8
+
+
+class LockTimeout(StoreError):
+    """Another process holds the store for longer than we wait."""
+
+    code = "lock-timeout"
+
+
+class SandboxError(ImagesmithError):
+    """A RUN step could not be set up; the step's own failure is StepFailed."""
+
+    code, exit_code = "sandbox", 9
+
+
+class SandboxUnavailable(SandboxError):
+    """This machine lacks what the wanted isolation needs."""
+
+    code = "sandbox-unavailable"
+
+
+class Different(ImagesmithError):
+    """Two images that were to be equal are not."""
+
+    code, exit_code = "different", 10
+
+
+class Cancelled(ImagesmithError):
+    """The user asked to stop."""
+
+    code, exit_code = "cancelled", 130

@@ -1,0 +1,114 @@
+"""What a build, a push or a pull tells while it works: frozen values, and the one road to the screen.
+
+Why: nothing below the command line prints. A front (terminal, plain lines, JSON, the library's caller) is
+an EventSink; it may be called from any thread and must not block for long.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+__all__ = [
+    "Event",
+    "EventSink",
+    "Log",
+    "Message",
+    "Progress",
+    "StepCached",
+    "StepDone",
+    "StepFailedEvent",
+    "StepStarted",
+    "Warned",
+    "nobody",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something happened; `at_s` is the wall clock in seconds."""
+
+    at_s: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Event):
+    """A vertex began. `step` is its number (unique in the build), `name` what the user reads: `[2/3] RUN x`."""
+
+    step: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone(Event):
+    """A vertex ended well after `seconds`."""
+
+    step: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCached(Event):
+    """A vertex was answered from the cache; it may come without a StepStarted before it."""
+
+    step: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailedEvent(Event):
+    """A vertex failed; `error` is the line that says why."""
+
+    step: int
+    name: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log(Event):
+    """Output of a step: `stream` 1 or 2, `data` raw bytes, cut anywhere."""
+
+    step: int
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(Event):
+    """A transfer or a part of a step: `current` of `total` bytes (0 = not known), `done` when it ended."""
+
+    step: int
+    id: str
+    current: int = 0
+    total: int = 0
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned(Event):
+    """A lint warning or another one that is worth a line: `rule` may be empty, `line` 0 where none."""
+
+    rule: str
+    text: str
+    line: int = 0
+    url: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message(Event):
+    """A plain line for the user that belongs to no step."""
+
+    text: str
+
+
+class EventSink(Protocol):
+    """Takes events; called from any thread."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event."""
+
+
+def nobody(_event: Event, /) -> None:
+    """The sink that drops everything."""

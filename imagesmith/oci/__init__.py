@@ -1,0 +1,1 @@
+"""Pure values of the OCI specifications: no I/O in here."""
