@@ -1,8 +1,8 @@
 """One entry of a file system or of a layer.
 
 Why: COPY, RUN's diff, tar reading and writing, exports and the snapshotters all speak of the same thing. An
-Entry is a plain mutable record because there may be hundreds of thousands; treat it as frozen once shared
-and use `replace`.
+Entry is a plain mutable record because there may be hundreds of thousands of them; treat it as frozen once
+it is shared and use `replace`.
 
 Paths are relative to the root, without leading or trailing slash, "" being the root itself; they are `str`
 as os.fsdecode makes them (bytes that are not UTF-8 are surrogates). `sort_key` gives the order of layers:
@@ -18,7 +18,8 @@ from typing import BinaryIO, Protocol
 __all__ = ["KINDS", "Content", "Entry", "replace", "sort_key"]
 
 #: The kinds of entry. `h` is a further name of a file (`link` names the first one), `w` a whiteout (a
-#: deletion of `path` in lower layers), `o` marks the directory `path` opaque (all that lower layers have in it is gone).
+#: deletion of `path` in lower layers), `o` marks
+#: the directory `path` opaque (all that lower layers have in it is gone).
 KINDS = "fdlcbphwo"
 
 
@@ -46,7 +47,8 @@ class Entry:
     """
 
     __slots__ = (
-        "capability", "content", "digest", "gid", "kind", "link", "mode", "mtime_ns", "path", "rdev", "size", "uid",
+        "capability", "content", "digest", "gid", "kind", "link", "mode", "mtime_ns", "path", "rdev",
+        "size", "uid",
     )  # fmt: skip
 
     def __init__(
@@ -97,7 +99,8 @@ class Entry:
 
 
 _KIND_OF = {
-    stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFCHR: "c", stat.S_IFBLK: "b", stat.S_IFIFO: "p",
+    stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFCHR: "c", stat.S_IFBLK: "b",
+    stat.S_IFIFO: "p",
 }  # fmt: skip
 
 

@@ -78,14 +78,14 @@ class VerifyingReader(io.RawIOBase):
         """Read at most `size` bytes; empty at the verified end."""
         if self._ended:
             return b""
-        want = 1 << 20 if size is None or size < 0 else size
+        want = 1 << 20 if size < 0 else size
         data = self._source.read(want)
         if data:
             self._seen += len(data)
             if self._seen > self._size:
                 raise DigestMismatch(f"{self._what} {self._digest}: longer than its {self._size} bytes")
             self._hash.update(data)
-            return data if size is not None and size >= 0 else data + self.read(-1)
+            return data if size >= 0 else data + self.read(-1)
         if want:
             self._check()
         return b""
@@ -108,5 +108,6 @@ class VerifyingReader(io.RawIOBase):
             raise DigestMismatch(f"{self._what} {self._digest}: {self._seen} bytes, expected {self._size}")
         if self._hash.hexdigest() != self._digest.hex:
             raise DigestMismatch(
-                f"{self._what} {self._digest}: the content has digest {self._digest.algorithm}:{self._hash.hexdigest()}"
+                f"{self._what} {self._digest}: the content has digest "
+                f"{self._digest.algorithm}:{self._hash.hexdigest()}"
             )

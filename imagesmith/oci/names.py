@@ -18,7 +18,8 @@ from imagesmith.oci.digest import Digest
 __all__ = ["ImageRef", "Platform", "choose_platform", "host_platform"]
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_HOST_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -53,7 +54,9 @@ class ImageRef:
             InvalidReference: in distribution/reference's words.
         """
         if _HEX64.fullmatch(text):
-            raise InvalidReference(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
+            raise InvalidReference(
+                f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
+            )
         first, slash, rest = text.partition("/")
         if slash and (first == "localhost" or "." in first or ":" in first or first != first.lower()):
             registry = DOCKER_HUB if first == "index.docker.io" else first
@@ -72,7 +75,9 @@ class ImageRef:
             path = f"library/{path}"
         if not _PATH.fullmatch(path):
             if _PATH.fullmatch(path.lower()):
-                raise InvalidReference(f"invalid reference format: repository name ({path}) must be lowercase")
+                raise InvalidReference(
+                    f"invalid reference format: repository name ({path}) must be lowercase"
+                )
             raise InvalidReference("invalid reference format")
         if len(path) > 255:
             raise InvalidReference("repository name must not be more than 255 characters")
@@ -123,11 +128,54 @@ _ARCH_ALIASES = {
     "x86_64": "amd64", "x86-64": "amd64", "i386": "386", "aarch64": "arm64", "armhf": "arm", "armel": "arm",
 }  # fmt: skip
 _KNOWN_OS = frozenset(
-    "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 windows zos".split()
+    [
+        "aix",
+        "android",
+        "darwin",
+        "dragonfly",
+        "freebsd",
+        "hurd",
+        "illumos",
+        "ios",
+        "js",
+        "linux",
+        "nacl",
+        "netbsd",
+        "openbsd",
+        "plan9",
+        "solaris",
+        "wasip1",
+        "windows",
+        "zos",
+    ]
 )
 _KNOWN_ARCH = frozenset(
-    "386 amd64 amd64p32 arm armbe arm64 arm64be loong64 ppc64 ppc64le mips mipsle mips64 mips64le mips64p32 "
-    "mips64p32le ppc riscv riscv64 s390 s390x sparc sparc64 wasm".split()
+    [
+        "386",
+        "amd64",
+        "amd64p32",
+        "arm",
+        "armbe",
+        "arm64",
+        "arm64be",
+        "loong64",
+        "ppc64",
+        "ppc64le",
+        "mips",
+        "mipsle",
+        "mips64",
+        "mips64le",
+        "mips64p32",
+        "mips64p32le",
+        "ppc",
+        "riscv",
+        "riscv64",
+        "s390",
+        "s390x",
+        "sparc",
+        "sparc64",
+        "wasm",
+    ]
 )
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 _OS_PART = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)((?:\+[A-Za-z0-9_.-]+)*)\))?")
@@ -156,14 +204,19 @@ class Platform:
         match = _OS_PART.fullmatch(parts[0])
         for n, part in enumerate(parts):
             if not (match if n == 0 else _PART.fullmatch(part)):
-                raise InvalidReference(f'"{part}" is an invalid component of "{text}": platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument')
+                raise InvalidReference(
+                    f'"{part}" is an invalid component of "{text}": platform specifier component must match '
+                    '"^[A-Za-z0-9_.-]+$": invalid argument'
+                )
         assert match
         os, version, features = match[1], match[2] or "", tuple((match[3] or "").split("+")[1:])
         if len(parts) == 1:
             low = _os_of(os.lower())
             if low in _KNOWN_OS:
                 host = host_platform()
-                return replace(cls(low, host.architecture, host.variant), os_version=version, os_features=features)
+                return replace(
+                    cls(low, host.architecture, host.variant), os_version=version, os_features=features
+                )
             arch, variant = _normal_arch(os, "")
             if arch in _KNOWN_ARCH:
                 return cls(host_platform().os, arch, variant)
@@ -174,7 +227,14 @@ class Platform:
         return cls(_os_of(os.lower()), arch, variant, version, features)
 
     @classmethod
-    def of(cls, os: str, architecture: str, variant: str = "", os_version: str = "", os_features: Iterable[str] = ()) -> Platform:
+    def of(
+        cls,
+        os: str,
+        architecture: str,
+        variant: str = "",
+        os_version: str = "",
+        os_features: Iterable[str] = (),
+    ) -> Platform:
         """Normalise the fields of a document."""
         arch, variant = _normal_arch(architecture, variant)
         return cls(_os_of(os.lower()), arch, variant, os_version, tuple(os_features))
@@ -205,9 +265,7 @@ def _normal_arch(arch: str, variant: str) -> tuple[str, str]:
     elif arch == "armel":
         variant = "v6"
     arch = _ARCH_ALIASES.get(arch, arch)
-    if arch == "amd64" and variant == "v1":
-        variant = ""
-    elif arch == "arm64" and variant in ("8", "v8", "v8.0"):
+    if (arch == "amd64" and variant == "v1") or (arch == "arm64" and variant in ("8", "v8", "v8.0")):
         variant = ""
     elif arch == "arm":
         variant = {"": "v7", "5": "v5", "6": "v6", "7": "v7", "8": "v8"}.get(variant, variant)
@@ -255,7 +313,12 @@ def choose_platform(wanted: Platform, offered: Sequence[Platform | None]) -> int
                 continue
             if not set(have.os_features) <= set(wanted.os_features):
                 continue
-            if wanted.os == "windows" and have.os_version and wanted.os_version and have.os_version != wanted.os_version:
+            if (
+                wanted.os == "windows"
+                and have.os_version
+                and wanted.os_version
+                and have.os_version != wanted.os_version
+            ):
                 continue
             return n
     return None

@@ -1,0 +1,141 @@
+"""JSON documents: typed reading of hostile ones, and writing in the bytes that Go's encoder makes.
+
+Why: BuildKit, containerd and Docker are written in Go; an image has the same ID from us only if its config
+is written with their escapes. Reading is strict where a wrong type would be dangerous and names the path.
+Trust: every document may come from a registry. Size is capped by who fetched it, depth and duplicates here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from imagesmith.errors import InvalidDocument
+
+__all__ = ["Object", "dumps", "parse_object"]
+
+_ESCAPE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return "\\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
+
+
+def dumps(value: object, *, indent: int | None = None, sort_keys: bool = False) -> bytes:
+    """Write JSON as Go's encoding/json does: compact, or indented; `<`, `>` and `&` escaped; UTF-8."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    text = json.dumps(value, ensure_ascii=False, separators=separators, indent=indent, sort_keys=sort_keys)
+    return _ESCAPE.sub(_escape, text).encode()
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        seen: set[str] = set()
+        double = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]  # set.add returns None, which is the point
+        raise InvalidDocument(f"the key {double[:100]!r} stands twice in one object")
+    return out
+
+
+def parse_object(raw: bytes, what: str) -> Object:
+    """Read a JSON object.
+
+    Args:
+        raw: the bytes, of bounded size.
+        what: the document's name for messages, e.g. `manifest sha256:…`.
+
+    Raises:
+        InvalidDocument: no JSON, no object, too deep, or a key twice.
+    """
+    try:
+        value = json.loads(raw, object_pairs_hook=_no_duplicates)
+    except RecursionError as e:
+        raise InvalidDocument(f"{what}: nested too deeply") from e
+    except (ValueError, InvalidDocument) as e:
+        raise InvalidDocument(f"{what}: not valid JSON: {e}") from e
+    if not isinstance(value, dict):
+        raise InvalidDocument(f"{what}: must be a JSON object")
+    return Object(value, what)
+
+
+class Object:
+    """A JSON object with typed getters; `path` is named in every error. null counts as absent."""
+
+    __slots__ = ("data", "path")
+
+    def __init__(self, data: dict[str, Any], path: str) -> None:
+        self.data, self.path = data, path
+
+    def _typed(self, key: str, kind: type, name: str) -> Any:  # noqa: ANN401 - the one untyped door
+        value = self.data.get(key)
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
+            raise InvalidDocument(f"{self.path}: {key} must be {name}")
+        return value
+
+    def text(self, key: str, default: str = "") -> str:
+        """A string, or the default."""
+        value = self._typed(key, str, "a string")
+        return default if value is None else str(value)
+
+    def need_text(self, key: str) -> str:
+        """A string that must be there and not be empty."""
+        value = self.text(key)
+        if not value:
+            raise InvalidDocument(f"{self.path}: {key} is missing")
+        return value
+
+    def integer(self, key: str, default: int = 0) -> int:
+        """A whole number, or the default."""
+        value = self._typed(key, int, "a whole number")
+        return default if value is None else int(value)
+
+    def boolean(self, key: str) -> bool:
+        """A boolean; False where absent."""
+        return bool(self._typed(key, bool, "true or false"))
+
+    def obj(self, key: str) -> Object | None:
+        """An object, or None."""
+        value = self._typed(key, dict, "an object")
+        return None if value is None else Object(value, f"{self.path}: {key}")
+
+    def need_obj(self, key: str) -> Object:
+        """An object that must be there."""
+        value = self.obj(key)
+        if value is None:
+            raise InvalidDocument(f"{self.path}: {key} is missing")
+        return value
+
+    def objects(self, key: str) -> list[Object]:
+        """A list of objects; empty where absent."""
+        value = self._typed(key, list, "a list") or []
+        out = []
+        for n, item in enumerate(value):
+            if not isinstance(item, dict):
+                raise InvalidDocument(f"{self.path}: {key}[{n}] must be an object")
+            out.append(Object(item, f"{self.path}: {key}[{n}]"))
+        return out
+
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        """A list of strings; None where absent."""
+        value = self._typed(key, list, "a list")
+        if value is None:
+            return None
+        for n, item in enumerate(value):
+            if not isinstance(item, str):
+                raise InvalidDocument(f"{self.path}: {key}[{n}] must be a string")
+        return tuple(value)
+
+    def text_map(self, key: str) -> dict[str, str]:
+        """An object of strings; empty where absent."""
+        value: Mapping[str, Any] = self._typed(key, dict, "an object") or {}
+        for k, v in value.items():
+            if not isinstance(v, str):
+                raise InvalidDocument(f"{self.path}: {key}[{k[:100]!r}] must be a string")
+        return dict(value)
+
+    def key_set(self, key: str) -> tuple[str, ...]:
+        """The keys of an object used as a set (ExposedPorts, Volumes); empty where absent."""
+        return tuple(self._typed(key, dict, "an object") or ())

@@ -1,0 +1,237 @@
+"""The image config document: what a container of the image runs, its history, its layers' diff_ids.
+
+Why: under SOURCE_DATE_EPOCH the document must be BuildKit's to the byte, so `to_bytes` writes its field
+order: top-level keys sorted, the fields of `config` in Docker's struct order, empty ones left out.
+Spec: OCI image-spec 1.1, config.md; Docker's Healthcheck, OnBuild and Shell beside it.
+Trust: read from registries; every field is typed on the way in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagesmith.errors import InvalidDocument
+from imagesmith.oci.codec import Object, dumps, parse_object
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.names import Platform
+
+__all__ = ["Healthcheck", "History", "ImageConfig", "Runtime", "chain_id"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck:
+    """How to test that a container is well; durations in nanoseconds, 0 = not set."""
+
+    test: tuple[str, ...] = ()
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    start_interval_ns: int = 0
+    retries: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The object, zeros left out."""
+        fields = {
+            "Test": list(self.test),
+            "Interval": self.interval_ns,
+            "Timeout": self.timeout_ns,
+            "StartPeriod": self.start_period_ns,
+            "StartInterval": self.start_interval_ns,
+            "Retries": self.retries,
+        }
+        return {k: v for k, v in fields.items() if v}
+
+    @classmethod
+    def from_json(cls, o: Object) -> Healthcheck:
+        """Read the object."""
+        return cls(
+            test=o.texts("Test") or (),
+            interval_ns=o.integer("Interval"),
+            timeout_ns=o.integer("Timeout"),
+            start_period_ns=o.integer("StartPeriod"),
+            start_interval_ns=o.integer("StartInterval"),
+            retries=o.integer("Retries"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """The `config` object: how a container is started. None and empty are the same when written."""
+
+    user: str = ""
+    exposed_ports: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    working_dir: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = ""
+    args_escaped: bool = False
+    healthcheck: Healthcheck | None = None
+    onbuild: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object in Docker's field order, maps sorted by key."""
+        fields: dict[str, Any] = {
+            "User": self.user,
+            "ExposedPorts": {p: {} for p in sorted(self.exposed_ports)},
+            "Env": list(self.env),
+            "Entrypoint": list(self.entrypoint),
+            "Cmd": list(self.cmd),
+            "Volumes": {v: {} for v in sorted(self.volumes)},
+            "WorkingDir": self.working_dir,
+            "Labels": dict(sorted(self.labels.items())),
+            "StopSignal": self.stop_signal,
+            "ArgsEscaped": self.args_escaped,
+            "Healthcheck": self.healthcheck.to_json() if self.healthcheck else None,
+            "OnBuild": list(self.onbuild),
+            "Shell": list(self.shell),
+        }
+        return {k: v for k, v in fields.items() if v or (k == "Healthcheck" and v is not None)}
+
+    @classmethod
+    def from_json(cls, o: Object) -> Runtime:
+        """Read the object."""
+        health = o.obj("Healthcheck")
+        return cls(
+            user=o.text("User"),
+            exposed_ports=o.key_set("ExposedPorts"),
+            env=o.texts("Env") or (),
+            entrypoint=o.texts("Entrypoint") or (),
+            cmd=o.texts("Cmd") or (),
+            volumes=o.key_set("Volumes"),
+            working_dir=o.text("WorkingDir"),
+            labels=o.text_map("Labels"),
+            stop_signal=o.text("StopSignal"),
+            args_escaped=o.boolean("ArgsEscaped"),
+            healthcheck=None if health is None else Healthcheck.from_json(health),
+            onbuild=o.texts("OnBuild") or (),
+            shell=o.texts("Shell") or (),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """One step of the image's making; `created` is RFC 3339 text, empty where not known."""
+
+    created: str = ""
+    created_by: str = ""
+    author: str = ""
+    comment: str = ""
+    empty_layer: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The object, empty fields left out."""
+        fields = {
+            "created": self.created,
+            "created_by": self.created_by,
+            "author": self.author,
+            "comment": self.comment,
+            "empty_layer": self.empty_layer,
+        }
+        return {k: v for k, v in fields.items() if v}
+
+    @classmethod
+    def from_json(cls, o: Object) -> History:
+        """Read the object."""
+        return cls(
+            created=o.text("created"),
+            created_by=o.text("created_by"),
+            author=o.text("author"),
+            comment=o.text("comment"),
+            empty_layer=o.boolean("empty_layer"),
+        )
+
+
+_KNOWN = frozenset(
+    (
+        "architecture",
+        "author",
+        "config",
+        "created",
+        "history",
+        "os",
+        "os.features",
+        "os.version",
+        "rootfs",
+        "variant",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """An image config. `extra` holds the top-level fields that the specification does not know."""
+
+    platform: Platform
+    created: str = ""
+    author: str = ""
+    runtime: Runtime = field(default_factory=Runtime)
+    diff_ids: tuple[Digest, ...] = ()
+    history: tuple[History, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> ImageConfig:
+        """Read an image config.
+
+        Raises:
+            InvalidDocument: a field of the wrong type, or a malformed diff_id.
+        """
+        o = parse_object(raw, "image config")
+        rootfs, runtime = o.obj("rootfs"), o.obj("config")
+        if rootfs is not None and rootfs.text("type", "layers") != "layers":
+            raise InvalidDocument(f"image config: rootfs type {rootfs.text('type')[:50]!r} is not layers")
+        return cls(
+            platform=Platform.of(
+                o.text("os"),
+                o.text("architecture"),
+                o.text("variant"),
+                o.text("os.version"),
+                o.texts("os.features") or (),
+            ),
+            created=o.text("created"),
+            author=o.text("author"),
+            runtime=Runtime() if runtime is None else Runtime.from_json(runtime),
+            diff_ids=tuple(Digest.parse(d) for d in (rootfs and rootfs.texts("diff_ids")) or ()),
+            history=tuple(History.from_json(h) for h in o.objects("history")),
+            extra={k: v for k, v in o.data.items() if k not in _KNOWN},
+        )
+
+    def to_bytes(self) -> bytes:
+        """The document as BuildKit writes it: compact, top-level keys sorted."""
+        p = self.platform
+        fields: dict[str, Any] = {
+            "architecture": p.architecture,
+            "author": self.author,
+            "os": p.os,
+            "os.version": p.os_version,
+            "os.features": list(p.os_features),
+            "variant": p.variant,
+            "history": [h.to_json() for h in self.history],
+        }
+        out = {k: v for k, v in fields.items() if v}
+        out["config"] = self.runtime.to_json()
+        out["created"] = self.created or None
+        out["rootfs"] = {"type": "layers", "diff_ids": [str(d) for d in self.diff_ids]}
+        out |= self.extra
+        return dumps(dict(sorted(out.items())))
+
+
+def chain_id(diff_ids: Sequence[Digest]) -> Digest | None:
+    """The digest of a stack of layers, bottom first; None for an empty stack.
+
+    Spec: OCI image-spec 1.1, config.md, "Layer ChainID".
+    """
+    chain: Digest | None = None
+    for diff_id in diff_ids:
+        if chain is None:
+            chain = diff_id
+        else:
+            chain = Digest("sha256", hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest())
+    return chain

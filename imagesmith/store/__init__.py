@@ -1,0 +1,1 @@
+"""The local store: an OCI image layout, derived data of layers, and the cache database."""
