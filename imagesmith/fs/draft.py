@@ -1,0 +1,155 @@
+"""A layer in the making: changes to a view, kept in memory as overlayfs keeps them in its upper directory.
+
+Why: COPY, ADD and WORKDIR change a handful of paths or two hundred thousand; either way nothing has to
+exist on disk. A Draft behaves like a mounted overlay: what it changes is copied up with its parents, a
+directory's time moves when its entries do, and what it holds in the end goes through the same differ as
+what RUN left (layer/diff.py), so that both make the layer that BuildKit would.
+Threads: one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from imagesmith.errors import ContextError
+from imagesmith.fs.entry import Entry, replace
+from imagesmith.fs.tree import resolve
+from imagesmith.fs.view import View, parent_of
+
+__all__ = ["Draft"]
+
+
+class Draft:
+    """Changes on top of `lower`; `now_ns` is the time that made and touched directories get."""
+
+    def __init__(self, lower: View, now_ns: int) -> None:
+        self.lower = lower
+        self.now_ns = now_ns
+        self.upper: dict[str, Entry] = {}
+        self.opaques: set[str] = set()
+        self._names: dict[str, dict[str, None]] = {}
+        self._removed: set[str] = set()
+
+    def get(self, path: str) -> Entry | None:
+        """The entry at a path as it is now."""
+        e = self.upper.get(path)
+        if e is not None:
+            return None if e.kind == "w" else e
+        return None if self._hidden(path) else self.lower.get(path)
+
+    def _hidden(self, path: str) -> bool:
+        if not self._removed:
+            return False
+        folder = path
+        while folder:
+            folder = parent_of(folder)
+            if folder in self._removed:
+                return True
+        return False
+
+    def children(self, path: str) -> list[str]:
+        """The names in a directory, sorted by bytes."""
+        names = set(self._names.get(path, ()))
+        if path not in self._removed and not self._hidden(path):
+            names |= set(self.lower.children(path))
+        prefix = f"{path}/" if path else ""
+        gone = {n for n in names if (e := self.upper.get(prefix + n)) is not None and e.kind == "w"}
+        return sorted(names - gone, key=os.fsencode)
+
+    def resolve(self, path: str, follow_last: bool = True) -> str:
+        """The path with every symbolic link followed inside the root."""
+        return resolve(self, path, follow_last)
+
+    def walk(self, path: str = "") -> Iterator[Entry]:
+        """All entries below a directory, the directory itself not among them."""
+        for name in self.children(path):
+            e = self.get(f"{path}/{name}" if path else name)
+            if e is not None:
+                yield e
+                if e.kind == "d":
+                    yield from self.walk(e.path)
+
+    def put(self, entry: Entry) -> None:
+        """Make or replace an entry whose parent exists; the parent's time moves unless it was there."""
+        old = self.get(entry.path)
+        if old is not None and old.kind == "d" and entry.kind != "d":
+            self.remove(entry.path)
+        if old is None or old.kind != "d" or entry.kind != "d":
+            self._touch(parent_of(entry.path))
+        self._set(entry)
+
+    def change(self, entry: Entry) -> None:
+        """Replace an entry's metadata in place: its parent's time does not move."""
+        self._copy_up(parent_of(entry.path))
+        self._set(entry)
+
+    def remove(self, path: str) -> None:
+        """Delete an entry and all below it."""
+        for name in self.children(path):
+            self.remove(f"{path}/{name}" if path else name)
+        below = not self._hidden(path) and path not in self._removed and self.lower.get(path) is not None
+        self._touch(parent_of(path))
+        if below:
+            self._set(Entry(path, "w"))
+            self._removed.add(path)
+        else:
+            e = self.upper.pop(path, None)
+            if e is not None:
+                self._names[parent_of(path)].pop(path.rpartition("/")[2], None)
+            if path in self._removed:
+                self._set(Entry(path, "w"))
+            self.opaques.discard(path)
+
+    def make_dirs(self, path: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0) -> list[str]:
+        """Make a directory and the parents that are missing, links followed; return the paths made.
+
+        Raises:
+            ContextError: something on the way is not a directory.
+        """
+        made: list[str] = []
+        at = ""
+        for name in filter(None, path.split("/")):
+            at = self.resolve(f"{at}/{name}")
+            e = self.get(at)
+            if e is None:
+                self.put(Entry(at, "d", mode, uid, gid, mtime_ns=self.now_ns))
+                made.append(at)
+            elif e.kind != "d":
+                raise ContextError(f"mkdir /{at}: not a directory")
+        return made
+
+    def upper_entries(self) -> list[Entry]:
+        """What the layer would be compared from, in no particular order."""
+        return [e for path, e in self.upper.items() if path]
+
+    def _set(self, entry: Entry) -> None:
+        path = entry.path
+        old = self.upper.get(path)
+        if entry.kind == "d" and (path in self._removed or (old is not None and old.kind == "w")):
+            self.opaques.add(path)
+        elif entry.kind != "d":
+            self.opaques.discard(path)
+            if entry.kind != "w":
+                below = self.lower.get(path) if not self._hidden(path) else None
+                if below is not None and below.kind == "d":
+                    self._removed.add(path)
+        self.upper[path] = entry
+        if path:
+            folder, _, name = path.rpartition("/")
+            self._names.setdefault(folder, {})[name] = None
+
+    def _copy_up(self, path: str) -> None:
+        """Bring a directory and its parents into the upper, unchanged."""
+        while path not in self.upper:
+            e = self.lower.get(path)
+            if e is None:
+                raise ContextError(f"/{path}: no such directory")
+            self._set(replace(e, path=path))
+            if not path:
+                return
+            path = parent_of(path)
+
+    def _touch(self, folder: str) -> None:
+        self._copy_up(folder)
+        self.upper[folder] = replace(self.upper[folder], mtime_ns=self.now_ns)

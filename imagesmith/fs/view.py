@@ -1,0 +1,164 @@
+"""A file system as a stack of layers, looked up by path with nothing extracted.
+
+Why: COPY, ADD, WORKDIR, owner look-ups, exports and every diff need to know what is at a path, not the
+files themselves. A LayerIndex is one layer's entries; a View is a stack of them, as overlayfs sees its
+lower directories: the topmost layer that has the path, or that hides it, decides.
+Trust: layers come from registries; their entries were cleaned by layer/tarread.py, and no path here ever
+reaches the host's file system.
+Threads: an index is complete when it is shared; views are read only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from imagesmith.fs.entry import Entry, replace
+from imagesmith.fs.tree import resolve
+
+__all__ = ["EMPTY_VIEW", "LayerIndex", "View", "parent_of"]
+
+_ROOT = Entry("", "d", 0o755)
+
+
+def parent_of(path: str) -> str:
+    """The path of the directory that holds `path`."""
+    return path.rpartition("/")[0]
+
+
+class LayerIndex:
+    """The entries of one layer by path, its whiteouts and its opaque directories.
+
+    Hard links are resolved: an `h` entry has the metadata and the content of the name it links to, as far as
+    that is in the same layer.
+    """
+
+    __slots__ = ("_children", "entries", "opaques", "whiteouts")
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.whiteouts: set[str] = set()
+        self.opaques: set[str] = set()
+        self._children: dict[str, list[str]] | None = None
+        for e in entries:
+            if e.kind == "w":
+                self.whiteouts.add(e.path)
+            elif e.kind == "o":
+                self.opaques.add(e.path)
+            elif e.kind == "h" and (first := self.entries.get(e.link)) is not None:
+                link = first.link if first.kind == "h" else first.path
+                self.entries[e.path] = replace(first, path=e.path, kind="h", link=link)
+            else:
+                self.entries[e.path] = e
+
+    def children(self, path: str) -> list[str]:
+        """The names that this layer has in a directory, whether or not it lists the directory itself."""
+        if self._children is None:
+            found: dict[str, dict[str, None]] = {}
+            for p in self.entries:
+                while p:
+                    folder, _, name = p.rpartition("/")
+                    names = found.setdefault(folder, {})
+                    if name in names:
+                        break
+                    names[name] = None
+                    p = folder
+            self._children = {folder: list(names) for folder, names in found.items()}
+        return self._children.get(path, [])
+
+    def hides_below(self, path: str) -> bool:
+        """True if the layer hides what lower layers have at `path`, other than by an entry of that path."""
+        if path in self.whiteouts:
+            return True
+        folder = path
+        while folder:
+            folder = parent_of(folder)
+            if folder in self.opaques or folder in self.whiteouts:
+                return True
+            e = self.entries.get(folder)
+            if e is not None and e.kind != "d":
+                return True
+        return False
+
+
+class View:
+    """A stack of layers, bottom first. Every view has a root directory."""
+
+    __slots__ = ("layers",)
+
+    def __init__(self, layers: Sequence[LayerIndex] = ()) -> None:
+        self.layers = tuple(layers)
+
+    def get(self, path: str) -> Entry | None:
+        """The entry at a path, links not followed; a further name of a file is a file whose `link` is set."""
+        for n in range(len(self.layers) - 1, -1, -1):
+            layer = self.layers[n]
+            e = layer.entries.get(path)
+            if e is not None:
+                if e.kind == "h":
+                    return self._through(e, n)
+                return e
+            if layer.hides_below(path):
+                break
+        else:
+            if self._is_implied(path):
+                return Entry(path, "d", 0o755)
+        return _ROOT if not path else None
+
+    def _through(self, e: Entry, n: int) -> Entry | None:
+        """The file that a hard link names; its first name may be in a lower layer."""
+        if e.content is not None or e.size == 0:
+            below = None if e.content is not None else View(self.layers[:n]).get(e.link)
+            return replace(below, path=e.path, link=e.link) if below is not None else replace(e, kind="f")
+        return replace(e, kind="f")
+
+    def _is_implied(self, path: str) -> bool:
+        """True for a directory that no layer lists but some layer has entries in."""
+        return any(layer.children(path) for layer in self.layers)
+
+    def children(self, path: str) -> list[str]:
+        """The names in a directory, sorted by bytes; empty for anything else."""
+        names: set[str] = set()
+        hidden: set[str] = set()
+        prefix = f"{path}/" if path else ""
+        for layer in reversed(self.layers):
+            for name in layer.children(path):
+                if name not in hidden:
+                    names.add(name)
+            hidden |= {
+                w[len(prefix) :]
+                for w in layer.whiteouts
+                if w.startswith(prefix) and "/" not in w[len(prefix) :]
+            } - names
+            e = layer.entries.get(path)
+            if path in layer.opaques or (e is not None and e.kind != "d") or layer.hides_below(path):
+                break
+        return sorted(names, key=os.fsencode)
+
+    def resolve(self, path: str, follow_last: bool = True) -> str:
+        """The path with every symbolic link followed inside the root; see `fs.tree.resolve`."""
+        return resolve(self, path, follow_last)
+
+    def walk(self, path: str = "") -> Iterator[Entry]:
+        """All entries below a directory, in the order of layers, the directory itself not among them."""
+        stack = [(path, iter(self.children(path)))]
+        while stack:
+            folder, names = stack[-1]
+            name = next(names, None)
+            if name is None:
+                stack.pop()
+                continue
+            child = f"{folder}/{name}" if folder else name
+            e = self.get(child)
+            if e is None:
+                continue
+            yield e
+            if e.kind == "d":
+                stack.append((child, iter(self.children(child))))
+
+    def plus(self, layer: LayerIndex) -> View:
+        """The view with one more layer on top."""
+        return View((*self.layers, layer))
+
+
+EMPTY_VIEW = View()

@@ -1,0 +1,221 @@
+"""The memory of earlier builds, in one SQLite file: step results, file digests, resolved tags.
+
+Why: it is memo, never truth: every answer names blobs or files that are checked to be there, and the file
+may be deleted at any time. WAL with NORMAL sync loses at most the last rows at a power cut.
+Trust: our own file; a damaged one is set aside and begun anew.
+Threads: one connection a thread; writers use BEGIN IMMEDIATE, for a deferred one fails at once where
+another process wrote in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagesmith.errors import StoreError
+
+__all__ = ["CacheDB", "FileStamp", "StepRecord"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS steps (
+    key TEXT PRIMARY KEY, base TEXT NOT NULL, parts TEXT NOT NULL, diff_id TEXT NOT NULL,
+    layer TEXT NOT NULL, created_ns INTEGER NOT NULL, used_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS steps_by_base ON steps (base);
+CREATE TABLE IF NOT EXISTS files (
+    dev INTEGER, ino INTEGER, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, sha256 TEXT NOT NULL,
+    PRIMARY KEY (dev, ino)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tags (
+    ref TEXT NOT NULL, platform TEXT NOT NULL, digest TEXT NOT NULL, at_s INTEGER NOT NULL,
+    PRIMARY KEY (ref, platform)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (blob TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (blob, repository))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fetches (url TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """What a step made. `layer` is its descriptor as JSON; `parts` is what its key was made of."""
+
+    key: str
+    base: str
+    parts: Mapping[str, object]
+    diff_id: str
+    layer: Mapping[str, object]
+    created_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What tells that a file was not changed since it was hashed."""
+
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class CacheDB:
+    """The cache database of a store."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        try:
+            self._connection()
+        except sqlite3.DatabaseError:
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".damaged"))
+            try:
+                self._connection()
+            except sqlite3.Error as e:
+                raise StoreError(f"cannot use the cache database {path}: {e}") from e
+
+    def _connection(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            if db.execute("PRAGMA user_version").fetchone()[0] != 1:
+                db.executescript(_SCHEMA)
+            self._local.db = db
+        return db
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        db = self._connection()
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+            db.execute("COMMIT")
+        except sqlite3.Error as e:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise StoreError(f"cannot write the cache database {self._path}: {e}") from e
+
+    def step(self, key: str) -> StepRecord | None:
+        """The record of a step's key."""
+        row = self._connection().execute("SELECT * FROM steps WHERE key = ?", (key,)).fetchone()
+        return None if row is None else _record(row)
+
+    def steps_like(self, base: str) -> list[StepRecord]:
+        """The records of the same instruction at the same place, newest first; for explaining a miss."""
+        rows = self._connection().execute(
+            "SELECT * FROM steps WHERE base = ? ORDER BY created_ns DESC LIMIT 20", (base,)
+        )
+        return [_record(r) for r in rows]
+
+    def knows_base(self, base: str) -> bool:
+        """True if any record has this base: a hit is possible at all."""
+        return (
+            self._connection().execute("SELECT 1 FROM steps WHERE base = ? LIMIT 1", (base,)).fetchone()
+            is not None
+        )
+
+    def put_steps(self, records: Iterable[StepRecord]) -> None:
+        """Remember steps, over older records of their keys."""
+        now = int(time.time())
+        with self._write() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (r.key, r.base, json.dumps(r.parts), r.diff_id, json.dumps(r.layer), r.created_ns, now)
+                    for r in records
+                ],
+            )
+
+    def all_steps(self) -> list[StepRecord]:
+        """Every record."""
+        return [_record(r) for r in self._connection().execute("SELECT * FROM steps")]
+
+    def drop_steps(self, keys: Sequence[str] | None = None) -> None:
+        """Forget steps; all of them without `keys`."""
+        with self._write() as db:
+            if keys is None:
+                db.execute("DELETE FROM steps")
+            else:
+                db.executemany("DELETE FROM steps WHERE key = ?", [(k,) for k in keys])
+
+    def file_digest(self, stamp: FileStamp) -> str:
+        """The digest of an unchanged file, or ''."""
+        row = (
+            self._connection()
+            .execute(
+                "SELECT sha256 FROM files WHERE dev = ? AND ino = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?",
+                (stamp.dev, stamp.ino, stamp.size, stamp.mtime_ns, stamp.ctime_ns),
+            )
+            .fetchone()
+        )
+        return "" if row is None else str(row[0])
+
+    def put_file_digests(self, digests: Iterable[tuple[FileStamp, str]]) -> None:
+        """Remember digests of files."""
+        with self._write() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
+                [(s.dev, s.ino, s.size, s.mtime_ns, s.ctime_ns, d) for s, d in digests],
+            )
+
+    def tag(self, ref: str, platform: str) -> tuple[str, int] | None:
+        """The digest that a tag had, and when that was (seconds)."""
+        row = (
+            self._connection()
+            .execute("SELECT digest, at_s FROM tags WHERE ref = ? AND platform = ?", (ref, platform))
+            .fetchone()
+        )
+        return None if row is None else (str(row[0]), int(row[1]))
+
+    def put_tag(self, ref: str, platform: str, digest: str) -> None:
+        """Remember what a tag was resolved to, now."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", (ref, platform, digest, int(time.time()))
+            )
+
+    def blob_sources(self, blob: str) -> list[str]:
+        """Repositories (`registry/path`) that are known to hold a blob, for mounts."""
+        rows = self._connection().execute("SELECT repository FROM sources WHERE blob = ?", (blob,))
+        return [str(r[0]) for r in rows]
+
+    def put_blob_source(self, blob: str, repository: str) -> None:
+        """Remember that a repository holds a blob."""
+        with self._write() as db:
+            db.execute("INSERT OR IGNORE INTO sources VALUES (?, ?)", (blob, repository))
+
+    def fetch(self, url: str) -> dict[str, object] | None:
+        """What was remembered of an earlier download."""
+        row = self._connection().execute("SELECT record FROM fetches WHERE url = ?", (url,)).fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    def put_fetch(self, url: str, record: Mapping[str, object]) -> None:
+        """Remember a download."""
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO fetches VALUES (?, ?)", (url, json.dumps(record)))
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        db = getattr(self._local, "db", None)
+        if db is not None:
+            db.close()
+            self._local.db = None
+
+
+def _record(row: Sequence[object]) -> StepRecord:
+    key, base, parts, diff_id, layer, created_ns, _ = row
+    return StepRecord(
+        key=str(key),
+        base=str(base),
+        parts=json.loads(str(parts)),
+        diff_id=str(diff_id),
+        layer=json.loads(str(layer)),
+        created_ns=int(str(created_ns)),
+    )
