@@ -18,7 +18,7 @@ line for the terminal. Foreign exceptions are turned into these where they enter
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 __all__ = [
     "Cancelled",
@@ -50,7 +50,12 @@ __all__ = [
 
 
 class ImagesmithError(Exception):
-    """The base of all errors that are answers, not faults of the program."""
+    """The base of all errors that are answers, not faults of the program.
+
+    An error that belongs to an instruction carries its place: `file` is the Dockerfile's name as the user
+    gave it; `first` and `last` are line numbers from 1, 0 where none is known; `source` is the whole text,
+    for showing the lines around; `column` is the caret's place from 0, or -1 where the whole line is meant.
+    """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
@@ -58,6 +63,15 @@ class ImagesmithError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        self.file, self.first, self.last, self.source, self.column = "", 0, 0, "", -1
+
+    def located(self, file: str, first: int, last: int, source: str) -> Self:
+        """Fill in the place where it is not known yet, and return the error itself."""
+        if not self.first:
+            self.first, self.last = first, last
+        self.file = self.file or file
+        self.source = self.source or source
+        return self
 
     @property
     def message(self) -> str:
@@ -78,12 +92,7 @@ class InvalidReference(UsageError):
 
 
 class DockerfileError(ImagesmithError):
-    """A Dockerfile that cannot be parsed, expanded or planned.
-
-    `file` is the name as the user gave it; `first` and `last` are line numbers from 1, 0 where none is
-    known; `source` is the whole text, for showing the lines around; `column` is the caret's place from 0, or
-    -1 where the whole instruction is meant.
-    """
+    """A Dockerfile that cannot be parsed, expanded or planned."""
 
     code, exit_code = "dockerfile", 3
 
@@ -100,14 +109,6 @@ class DockerfileError(ImagesmithError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.file, self.first, self.last, self.source, self.column = file, first, last, source, column
-
-    def located(self, file: str, first: int, last: int, source: str) -> DockerfileError:
-        """Fill in the place where it is not known yet, and return the error itself."""
-        if not self.first:
-            self.first, self.last = first, last
-        self.file = self.file or file
-        self.source = self.source or source
-        return self
 
 
 class StepFailed(ImagesmithError):

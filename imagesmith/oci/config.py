@@ -218,7 +218,7 @@ class ImageConfig:
         out = {k: v for k, v in fields.items() if v}
         out["config"] = self.runtime.to_json()
         out["created"] = self.created or None
-        out["rootfs"] = {"type": "layers", "diff_ids": [str(d) for d in self.diff_ids]}
+        out["rootfs"] = {"type": "layers", "diff_ids": [str(d) for d in self.diff_ids] or None}
         out |= self.extra
         return dumps(dict(sorted(out.items())))
 

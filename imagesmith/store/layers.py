@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,6 +55,8 @@ class StoredLayer:
 
     def __init__(self, store: LayerStore, diff_id: Digest, blob: Digest | None) -> None:
         self.store, self.diff_id, self.blob = store, diff_id, blob
+        #: Brings the blob into the store; set where an image's layers are fetched only when they are needed.
+        self.fetch: Callable[[], None] | None = None
         self.folder = store.folder(diff_id)
         self._index: LayerIndex | None = None
         self._lock = threading.Lock()
@@ -109,6 +111,8 @@ class StoredLayer:
         """Read the blob once: check the diff_id, write the index if it is missing, keep the tar if asked."""
         if self.blob is None:
             raise NotFound(f"the blob of layer {self.diff_id} is not in the store")
+        if self.fetch is not None and not self.store.blobs.has(self.blob):
+            self.fetch()
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
             self.store.blobs.open(self.blob) as raw,

@@ -1,0 +1,1 @@
+"""From a parsed Dockerfile to an image: stages, steps, cache, execution, commit."""

@@ -1,0 +1,54 @@
+"""Write a layer: entries to a tar, its diff_id, its compressed blob in the store and its index, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imagesmith.concurrency import Cancel
+from imagesmith.fs.entry import Entry
+from imagesmith.layer.codecs import Codec
+from imagesmith.layer.stream import LayerStream
+from imagesmith.layer.tarwrite import write_layer
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor
+from imagesmith.store.store import Store
+
+__all__ = ["LayerWriter"]
+
+
+class LayerWriter:
+    """Writes layers in one compression, under one clamp of times (seconds, None for none)."""
+
+    def __init__(self, store: Store, codec: Codec, workers: int, clamp_s: int | None) -> None:
+        self._store, self._codec, self._workers, self.clamp_s = store, codec, workers, clamp_s
+
+    @property
+    def codec_name(self) -> str:
+        """The compression and its level, for the cache key."""
+        return str(self._codec)
+
+    def write(self, entries: Sequence[Entry], cancel: Cancel) -> tuple[Digest, Descriptor]:
+        """Write the entries, already in order, as a layer.
+
+        The index keeps the times as they are, also under a clamp: a later step sees what this one made.
+        """
+        rows: list[tuple[Entry, int]] = []
+        with self._store.blobs.writer() as blob:
+            stream = LayerStream(self._codec, blob, workers=self._workers)
+            try:
+
+                def sink(data: bytes) -> None:
+                    cancel.check()
+                    stream.write(data)
+
+                write_layer(entries, sink, clamp_s=self.clamp_s, on_offset=lambda e, n: rows.append((e, n)))
+                result = stream.finish()
+            except BaseException:
+                stream.abort()
+                raise
+            blob.commit(result.digest, result.size)
+        self._store.layers.layer(result.diff_id, result.digest).write_index(rows)
+        annotations = {} if self.clamp_s is None else {"buildkit/rewritten-timestamp": str(self.clamp_s)}
+        return result.diff_id, Descriptor(
+            media_type=result.media_type, digest=result.digest, size=result.size, annotations=annotations
+        )

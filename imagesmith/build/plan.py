@@ -1,0 +1,194 @@
+"""The build graph: steps that make file systems, and what they take from where.
+
+Why: a Dockerfile is first worked out whole (build/planner.py) and only then executed (build/solver.py). A
+Step says everything that its result depends on, so that the cache key is made of it and nothing else.
+Values only; steps are compared by identity, for two equal lines are still two steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from imagesmith.context.named import GitRef
+from imagesmith.dockerfile.mounts import Mount
+from imagesmith.dockerfile.nodes import Span
+from imagesmith.fs.tree import Tree
+from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.model import Descriptor, Manifest
+from imagesmith.oci.names import Platform
+
+__all__ = [
+    "ContextFiles",
+    "CopyOp",
+    "CopySource",
+    "Fetched",
+    "GitFiles",
+    "ImageOp",
+    "Inline",
+    "MakeDirOp",
+    "Op",
+    "ResolvedImage",
+    "RootOp",
+    "RunMount",
+    "RunOp",
+    "Step",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedImage:
+    """An image that FROM or --from names: what its reference was resolved to, no layer fetched.
+
+    `origin` tells the fetcher where missing blobs are: a registry reference, or a layout's folder.
+    """
+
+    name: str
+    descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+    origin: object
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFiles:
+    """The files of a build context that are below a folder of the machine; `name` is for messages."""
+
+    name: str
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file from a URL, fetched when the step is worked on. `checksum` is a digest or empty."""
+
+    url: str
+    checksum: str = ""
+    unpack: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GitFiles:
+    """The files of a repository at a ref."""
+
+    ref: GitRef
+    keep_git_dir: bool = False
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """A here-document as a file."""
+
+    name: str
+    data: bytes
+    mode: int = 0o644
+
+
+#: Where files can come from: another step's result, an empty tree (None), a context, a URL, a repository.
+Origin = "Step | ContextFiles | Fetched | GitFiles | Inline | None"
+
+
+@dataclass(frozen=True, slots=True)
+class CopySource:
+    """One source of COPY or ADD: a path or pattern in an origin."""
+
+    origin: Step | ContextFiles | Fetched | GitFiles | Inline | None
+    path: str = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOp:
+    """COPY and ADD. `dest` is absolute; a trailing slash (or `/.`) means a directory.
+
+    `unpack` is ADD's: None unpacks local archives only, True all, False none; COPY has False.
+    """
+
+    sources: tuple[CopySource, ...]
+    dest: str
+    chown: str = ""
+    chmod: str = ""
+    link: bool = False
+    parents: bool = False
+    excludes: tuple[str, ...] = ()
+    is_add: bool = False
+    unpack: bool | None = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDirOp:
+    """WORKDIR's directory, owned by `user`; `time_ns` is its time under SOURCE_DATE_EPOCH."""
+
+    path: str
+    user: str = ""
+    time_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunMount:
+    """A --mount with where its files come from; `origin` is None for an empty tree."""
+
+    mount: Mount
+    origin: Step | ContextFiles | GitFiles | Fetched | Inline | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOp:
+    """RUN. `env` is the whole environment, `proxy_env` what is given to the process but is not in the key."""
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    cwd: str
+    user: str = ""
+    mounts: tuple[RunMount, ...] = ()
+    network: str = "default"
+    security: str = "sandbox"
+    proxy_env: tuple[tuple[str, str], ...] = ()
+    hostname: str = ""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    shm_size_bytes: int = 0
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    cgroup_parent: str = ""
+    platform: Platform | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOp:
+    """The file system of an image."""
+
+    image: ResolvedImage
+
+
+@dataclass(frozen=True, slots=True)
+class RootOp:
+    """A folder, repository or URL as a whole root file system (`FROM` a named context)."""
+
+    origin: ContextFiles | GitFiles | Fetched
+
+
+Op = RunOp | CopyOp | MakeDirOp | ImageOp | RootOp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step:
+    """An operation on the result of `parent` (None: an empty file system).
+
+    `name` is what the user reads; `no_cache` asks to execute it whatever the cache says.
+    """
+
+    op: Op
+    parent: Step | None
+    name: str
+    span: Span = Span(0, 0)
+    stage: str = ""
+    no_cache: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def inputs(self) -> tuple[Step, ...]:
+        """The steps whose results this one needs, the parent first."""
+        out = [] if self.parent is None else [self.parent]
+        if isinstance(self.op, CopyOp):
+            out += [s.origin for s in self.op.sources if isinstance(s.origin, Step)]
+        elif isinstance(self.op, RunOp):
+            out += [m.origin for m in self.op.mounts if isinstance(m.origin, Step)]
+        return tuple(out)

@@ -1,0 +1,277 @@
+"""Work a Dockerfile out: every reachable stage's config, history and steps, before anything runs.
+
+Why: BuildKit's frontend does the same, and users rely on what follows from it: a bad port in the last line
+is told before the first RUN starts, and a stage that the target does not need is never looked at. Base
+images are resolved to their config here (no layer is fetched), since ENV and ONBUILD of a base decide what
+the words of a stage mean.
+Threads: one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from imagesmith.build import naming
+from imagesmith.build.lints import BuildLints
+from imagesmith.build.plan import ContextFiles, Fetched, GitFiles, ImageOp, ResolvedImage, RootOp, Step
+from imagesmith.build.request import BuildRequest
+from imagesmith.build.scope import global_args, platform_args, proxy_env
+from imagesmith.build.stages import PlannedStage, StageGraph
+from imagesmith.build.state import StageState
+from imagesmith.dockerfile import nodes as n
+from imagesmith.dockerfile.parse import parse_trigger
+from imagesmith.dockerfile.words import Lexer
+from imagesmith.errors import DockerfileError, ImagesmithError
+from imagesmith.oci.config import Runtime
+from imagesmith.oci.names import Platform, host_platform
+from imagesmith.steps import filesystem, metadata
+
+__all__ = ["ContextProvider", "ImageResolver", "Plan", "Planner"]
+
+
+class ImageResolver(Protocol):
+    """Finds images by name."""
+
+    def resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
+        """The image that a name stands for, without fetching layers."""
+
+
+class ContextProvider(Protocol):
+    """Gives the files of the build's contexts."""
+
+    def main(self) -> ContextFiles | GitFiles | Fetched:
+        """The build context."""
+
+    def named(self, name: str, platform: Platform | None) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
+        """The context given with --build-context under a (normalised) name, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A worked-out Dockerfile: the state of the target, and the epoch if one was given (seconds)."""
+
+    state: StageState
+    epoch: int | None
+
+
+class Planner:
+    """Works out one Dockerfile for one platform."""
+
+    def __init__(
+        self,
+        dockerfile: n.Dockerfile,
+        request: BuildRequest,
+        images: ImageResolver,
+        contexts: ContextProvider,
+        lints: BuildLints,
+    ) -> None:
+        self.dockerfile, self.request = dockerfile, request
+        self.images, self.contexts, self.lints = images, contexts, lints
+        self.lexer = Lexer(dockerfile.escape)
+        self.proxies = proxy_env(request.build_args)
+        stage_name = request.target or next((s.base.name for s in dockerfile.stages[-1:] if s.base.name), "default")
+        self.scope = global_args(
+            dockerfile,
+            platform_args(request.platform, stage_name, request.build_args),
+            request.build_args,
+        )
+        self.graph = StageGraph(dockerfile, self.scope, request.contexts, request.target, request.platform)
+        self.epoch = self._epoch()
+        self._states: dict[PlannedStage, StageState] = {}
+        self._busy: list[PlannedStage] = []
+        self._sources: dict[str, Step | ContextFiles | GitFiles | Fetched] = {}
+
+    def plan(self) -> Plan:
+        """Work out every stage that the target needs, in the file's order.
+
+        Raises:
+            DockerfileError: located at its instruction.
+        """
+        self.lints.before_stages(self.graph, self.scope)
+        for stage in self.graph.reachable():
+            self.state_of(stage)
+        return Plan(self.state_of(self.graph.target), self.epoch)
+
+    def plan_all(self) -> None:
+        """Work out all stages; for `--call check` without a target."""
+        self.lints.before_stages(self.graph, self.scope)
+        for stage in self.graph.stages:
+            self.state_of(stage)
+
+    def _epoch(self) -> int | None:
+        text = self.scope.get("SOURCE_DATE_EPOCH", self.request.build_args.get("SOURCE_DATE_EPOCH", ""))
+        if not text:
+            return None
+        if not text.isascii() or not text.isdigit():
+            raise DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}", file=self.dockerfile.file)
+        return int(text)
+
+    # --- stages --------------------------------------------------------------------------------
+
+    def state_of(self, stage: PlannedStage) -> StageState:
+        """The state at a stage's end; worked out once."""
+        found = self._states.get(stage)
+        if found is None:
+            if stage in self._busy:
+                raise self._at(
+                    DockerfileError(f"circular dependency detected on stage: {stage.name}"), stage.stage.base
+                )
+            self._busy.append(stage)
+            found = self._states[stage] = self._work_out(stage)
+            self._busy.pop()
+        return found
+
+    def _work_out(self, stage: PlannedStage) -> StageState:
+        try:
+            state = self._start(stage)
+        except DockerfileError as e:
+            raise self._at(e, stage.stage.base) from None
+        if stage.context:
+            return state
+        triggers = [self._trigger(t, stage) for t in state.runtime.onbuild]
+        state.runtime = replace(state.runtime, onbuild=())
+        instructions = [*triggers, *stage.stage.instructions]
+        state.stage = stage.stage.base.name or (f"stage-{stage.index}" if len(self.graph.stages) > 1 else "")
+        state.done = 1 if stage.base is None and stage.image != "scratch" else 0
+        state.total = state.done + sum(isinstance(i, n.Run | n.Copy | n.Add | n.Workdir) for i in instructions)
+        self.lints.enter_stage(stage, state)
+        for number, i in enumerate(instructions):
+            if number < len(triggers):
+                self.graph.add_needs(stage, i)
+            try:
+                self._instruction(state, stage, i, triggered=number < len(triggers))
+            except DockerfileError as e:
+                raise self._at(e, stage.stage.base if number < len(triggers) else i) from None
+        return state
+
+    def _start(self, stage: PlannedStage) -> StageState:
+        if stage.context:
+            return self._from_context(stage, stage.context)
+        if stage.base is not None:
+            return self.state_of(stage.base).child()
+        state = StageState(platform=stage.platform or host_platform())
+        if stage.image == "scratch":
+            state.platform = self.request.platform or host_platform()
+            state.adopt(Runtime(working_dir="/"))
+            return state
+        return self._from_context(stage, stage.image)
+
+    def _from_context(self, stage: PlannedStage, name: str) -> StageState:
+        """The state of a stage that starts from an image, or from a named context in place of one."""
+        found = self.contexts.named(name, stage.platform) or self.images.resolve(name, stage.platform)
+        if isinstance(found, ResolvedImage):
+            return self._from_image(stage, found)
+        state = StageState(platform=stage.platform or host_platform())
+        state.adopt(Runtime(working_dir="/"))
+        state.tip = Step(op=RootOp(found), parent=None, name=f"[context {name}]", span=stage.stage.base.span)
+        return state
+
+    def _from_image(self, stage: PlannedStage, image: ResolvedImage) -> StageState:
+        config = image.config
+        self.lints.base_platform(stage, config.platform)
+        state = StageState(platform=self.request.platform or config.platform)
+        if self.request.platform is None and stage.stage.base.platform:
+            state.platform = config.platform
+        state.base, state.author, state.base_history = image, config.author, config.history
+        workdir = config.runtime.working_dir
+        if workdir and not workdir.startswith("/"):
+            workdir = f"/{workdir}"
+        state.adopt(replace(config.runtime, working_dir=workdir))
+        if config.diff_ids:
+            state.tip = Step(
+                op=ImageOp(image),
+                parent=None,
+                name=naming.base(stage, state, image),
+                span=stage.stage.base.span,
+            )
+        return state
+
+    def _trigger(self, text: str, stage: PlannedStage) -> n.Instruction:
+        try:
+            return parse_trigger(text)
+        except DockerfileError as e:
+            raise self._at(e, stage.stage.base) from None
+
+    # --- instructions --------------------------------------------------------------------------
+
+    def _instruction(self, state: StageState, stage: PlannedStage, i: n.Instruction, *, triggered: bool) -> None:
+        expand, expand_words = self._expanders(state, i)
+        self.lints.instruction(state, i)
+        if isinstance(i, n.Arg):
+            metadata.arg(state, i, expand, self.request.build_args, self.scope)
+        elif not metadata.apply(state, i, expand, expand_words):
+            filesystem.apply(self, state, stage, i, expand, triggered=triggered)
+
+    def _expanders(
+        self, state: StageState, i: n.Instruction
+    ) -> tuple[Callable[[str], str], Callable[[str], list[str]]]:
+        def expand(word: str) -> str:
+            if "$" not in word and '"' not in word and "'" not in word and self.lexer.escape not in word:
+                return word
+            result = self.lexer.expand(word, state.env.get)
+            self.lints.unset(state, i, result.unmatched)
+            return result.text
+
+        def expand_words(word: str) -> list[str]:
+            return self.lexer.expand_words(word, state.env.get)
+
+        return expand, expand_words
+
+    def heredoc(self, state: StageState, i: n.Instruction, doc: n.Heredoc) -> str:
+        """The content of a heredoc as a file of COPY or ADD."""
+        if not doc.expand:
+            return doc.content()
+        result = self.lexer.expand_heredoc(doc.content(), state.env.get)
+        self.lints.unset(state, i, result.unmatched)
+        return result.text
+
+    # --- where files come from -----------------------------------------------------------------
+
+    def source(
+        self, stage: PlannedStage, name: str, *, number: bool
+    ) -> tuple[Step | ContextFiles | GitFiles | Fetched | None, bool]:
+        """What `--from` or a mount's `from` means, and whether it is a stage.
+
+        Raises:
+            DockerfileError: a stage that comes later, or an image that cannot be found.
+        """
+        planned = self.graph.source(name, number=number)
+        if planned is not None:
+            if planned.index >= stage.index:
+                where = "" if number else "mount"
+                raise DockerfileError(
+                    f'cannot copy from stage "{name}", it needs to be defined before current stage "{stage.name}"'
+                    if not where
+                    else f'cannot mount from stage "{name}", stage needs to be defined before current command'
+                )
+            return self.state_of(planned).tip, True
+        if name == "scratch":
+            return None, False
+        if name not in self._sources:
+            self._sources[name] = self._outside(name)
+        return self._sources[name], False
+
+    def _outside(self, name: str) -> Step | ContextFiles | GitFiles | Fetched:
+        wanted = self.request.platform
+        found = self.contexts.named(name, wanted) or self.images.resolve(name, wanted)
+        if isinstance(found, ResolvedImage):
+            return Step(op=ImageOp(found), parent=None, name=f"FROM {found.name}")
+        return found
+
+    def build_context(self) -> ContextFiles | GitFiles | Fetched:
+        """The main context's files."""
+        return self.contexts.main()
+
+    def no_cache(self, stage: PlannedStage) -> bool:
+        """True if this stage's steps are to be executed whatever the cache says."""
+        wanted = self.request.no_cache
+        return wanted is not None and (not wanted or stage.name in {w.lower() for w in wanted})
+
+    def _at(self, e: ImagesmithError, instruction: n.Instruction) -> DockerfileError:
+        span, d = instruction.span, self.dockerfile
+        assert isinstance(e, DockerfileError)
+        return e.located(d.file, span.first, span.last, d.source)
+
+

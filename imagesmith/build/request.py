@@ -1,0 +1,69 @@
+"""What a build is asked to do: every option of `imagesmith build`, typed.
+
+Why: the command line and the library fill this one value; nothing below reads arguments or environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from imagesmith.context.named import NamedContext
+from imagesmith.oci.names import ImageRef, Platform
+
+__all__ = ["BuildRequest", "Output", "SecretSource"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One -o: a type and its options as given; `dest` is a path, `-` or empty."""
+
+    type: str
+    dest: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A boolean option, checked when it was parsed."""
+        value = self.options.get(name)
+        return default if value is None else value.lower() in ("1", "t", "true")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """A --secret: its value comes from a file or from a variable of the environment."""
+
+    id: str
+    file: str = ""
+    env: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """A build. Paths are as the user gave them, relative to the working directory.
+
+    context         folder, URL, git address or `-`
+    dockerfile      path of the Dockerfile, `-` for standard input, None for the context's own
+    no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
+    epoch           SOURCE_DATE_EPOCH in seconds, from the environment or --build-arg
+    """
+
+    context: str = "."
+    dockerfile: str | None = None
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[ImageRef, ...] = ()
+    platform: Platform | None = None
+    outputs: tuple[Output, ...] = ()
+    contexts: Mapping[str, NamedContext] = field(default_factory=dict)
+    secrets: tuple[SecretSource, ...] = ()
+    ssh: Mapping[str, str] = field(default_factory=dict)
+    no_cache: tuple[str, ...] | None = None
+    pull: bool = False
+    network: str = "default"
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    shm_size_bytes: int = 0
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    cgroup_parent: str = ""
+    allow: frozenset[str] = frozenset()
+    insecure: bool = False

@@ -1,0 +1,213 @@
+"""Execute a plan: every step once, from the cache where it can be, independent ones at the same time.
+
+Why: a step needs the layers below it and the files of its inputs, so its result is asked for recursively:
+inputs on threads of their own, the parent on the caller's. Nothing of a base image is fetched until a step
+must look into it.
+Threads: one for each chain of steps that another needs; results are single-flight.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cached_property
+
+from imagesmith.build.cachekey import base_of, key_of, parts_of
+from imagesmith.build.layerwriter import LayerWriter
+from imagesmith.build.plan import ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step
+from imagesmith.concurrency import Cancel
+from imagesmith.errors import ImagesmithError
+from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.view import EMPTY_VIEW, View
+from imagesmith.layer.diff import layer_entries
+from imagesmith.oci.codec import Object
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor
+from imagesmith.steps.copy import Copier
+from imagesmith.steps.run import Runner
+from imagesmith.steps.sources import Sources
+from imagesmith.store.cachedb import StepRecord
+from imagesmith.store.layers import StoredLayer
+from imagesmith.store.store import Store
+
+__all__ = ["BuiltLayer", "Result", "Solver"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltLayer:
+    """A layer of a result; `created_ns` is None for a base image's, `name` is that of the step."""
+
+    diff_id: Digest
+    descriptor: Descriptor
+    stored: StoredLayer
+    created_ns: int | None = None
+    name: str = ""
+
+
+class Result:
+    """The file system that a step made: its layers, bottom first, and the view of them."""
+
+    def __init__(self, layers: tuple[BuiltLayer, ...] = ()) -> None:
+        self.layers = layers
+
+    @cached_property
+    def view(self) -> View:
+        """What is at which path; reads the layers' indexes."""
+        return View([layer.stored.index() for layer in self.layers]) if self.layers else EMPTY_VIEW
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """The layers' diff_ids."""
+        return tuple(layer.diff_id for layer in self.layers)
+
+
+class Solver:
+    """Executes steps for one build."""
+
+    def __init__(
+        self,
+        store: Store,
+        writer: LayerWriter,
+        sources: Sources,
+        runner: Runner,
+        layers_of: Callable[[ResolvedImage], Sequence[StoredLayer]],
+        events: EventSink,
+        cancel: Cancel,
+    ) -> None:
+        self.store, self.writer, self.sources, self.runner = store, writer, sources, runner
+        self.layers_of, self.events, self.cancel = layers_of, events, cancel
+        self._futures: dict[Step, Future[Result]] = {}
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def result(self, step: Step | None) -> Result:
+        """The result of a step, executed or cached; an empty file system for None.
+
+        Raises:
+            ImagesmithError: of the first step that failed.
+        """
+        if step is None:
+            return Result()
+        future, mine = self._claim(step)
+        if mine:
+            self._fulfil(step, future)
+        return future.result()
+
+    def start(self, step: Step) -> None:
+        """Begin a step on a thread of its own, if nobody has begun it."""
+        future, mine = self._claim(step)
+        if mine:
+            threading.Thread(target=self._fulfil, args=(step, future), daemon=True).start()
+
+    def _claim(self, step: Step) -> tuple[Future[Result], bool]:
+        with self._lock:
+            found = self._futures.get(step)
+            if found is not None:
+                return found, False
+            future: Future[Result] = Future()
+            self._futures[step] = future
+            return future, True
+
+    def _fulfil(self, step: Step, future: Future[Result]) -> None:
+        try:
+            future.set_result(self._solve(step))
+        except BaseException as e:  # the future carries it to whoever waits
+            self.cancel.set_if_failed(e)
+            future.set_exception(e)
+
+    def _solve(self, step: Step) -> Result:
+        for needed in step.inputs()[0 if step.parent is None else 1 :]:
+            self.start(needed)
+        parent = self.result(step.parent)
+        if isinstance(step.op, ImageOp):
+            return self._image(step.op.image)
+        for needed in step.inputs():
+            self.result(needed)
+        self.cancel.check()
+        try:
+            return Result((*parent.layers, self._layer(step, parent)))
+        except ImagesmithError as e:
+            raise e.located("", step.span.first, step.span.last, "") if step.span.first else e
+
+    def _image(self, image: ResolvedImage) -> Result:
+        stored = self.layers_of(image)
+        pairs = zip(image.config.diff_ids, image.manifest.layers, stored, strict=True)
+        return Result(tuple(BuiltLayer(diff_id, d, layer) for diff_id, d, layer in pairs))
+
+    # --- one step ------------------------------------------------------------------------------
+
+    def _number(self) -> int:
+        with self._lock:
+            self._count += 1
+            return self._count
+
+    def _layer(self, step: Step, parent: Result) -> BuiltLayer:
+        number = self._number()
+        parts = parts_of(step.op, parent.diff_ids, self.sources.digests(step, self))
+        parts["clamp"] = self.writer.clamp_s
+        parts["codec"] = self.writer.codec_name
+        key = key_of(parts)
+        cached = None if step.no_cache else self._cached(key, step.name)
+        if cached is not None:
+            self.events(StepCached(step=number, name=step.name))
+            return cached
+        self.events(StepStarted(step=number, name=step.name))
+        began = time.monotonic()
+        try:
+            layer = self._execute(step, parent, number)
+        except ImagesmithError as e:
+            self.events(StepFailedEvent(step=number, name=step.name, error=e.message))
+            raise
+        record = StepRecord(
+            key=key,
+            base=base_of(parts),
+            parts=parts,
+            diff_id=str(layer.diff_id),
+            layer=layer.descriptor.to_json(),
+            created_ns=layer.created_ns or 0,
+        )
+        self.store.cache.put_steps([record])
+        self.events(StepDone(step=number, seconds=time.monotonic() - began))
+        return layer
+
+    def _cached(self, key: str, name: str) -> BuiltLayer | None:
+        record = self.store.cache.step(key)
+        if record is None:
+            return None
+        descriptor = Descriptor.from_json(Object(dict(record.layer), "cache record"))
+        if not self.store.blobs.has(descriptor.digest):
+            return None
+        diff_id = Digest.parse(record.diff_id)
+        stored = self.store.layers.layer(diff_id, descriptor.digest)
+        return BuiltLayer(diff_id, descriptor, stored, record.created_ns, name)
+
+    def _execute(self, step: Step, parent: Result, number: int) -> BuiltLayer:
+        op, now = step.op, time.time_ns()
+        if isinstance(op, RunOp):
+            return self._run(op, parent, number, step.name)
+        if isinstance(op, RootOp):
+            entries = layer_entries(self.sources.whole(op.origin), set(), EMPTY_VIEW)
+            return self._write(entries, now, step.name)
+        assert not isinstance(op, ImageOp)
+        copier = Copier(parent.view, now, self.sources, self)
+        draft, below = copier.make_dir(op) if isinstance(op, MakeDirOp) else copier.copy(op)
+        return self._write(layer_entries(draft.upper_entries(), draft.opaques, below), now, step.name)
+
+    def _run(self, op: RunOp, parent: Result, number: int, name: str) -> BuiltLayer:
+        def output(stream: int, data: bytes) -> None:
+            self.events(Log(step=number, stream=stream, data=data))
+
+        with self.runner.run(op, [layer.stored for layer in parent.layers], parent.view, self, output) as workspace:
+            upper, opaques = workspace.upper_entries()
+            layer = self._write(layer_entries(upper, opaques, parent.view), time.time_ns(), name)
+            workspace.commit(layer.diff_id)
+        return layer
+
+    def _write(self, entries: Sequence[Entry], created_ns: int, name: str) -> BuiltLayer:
+        diff_id, descriptor = self.writer.write(entries, self.cancel)
+        stored = self.store.layers.layer(diff_id, descriptor.digest)
+        return BuiltLayer(diff_id, descriptor, stored, created_ns, name)

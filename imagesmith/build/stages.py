@@ -1,0 +1,212 @@
+"""The stages of a Dockerfile as a graph: who is built on whom, who copies from whom, what the target needs.
+
+Why: stages that the target does not reach are never resolved or run, but some mistakes count in all of
+them (names, circles, indexes), as in BuildKit, whose order of checks this follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from imagesmith.context.named import normalise_name
+from imagesmith.dockerfile.mounts import mount_from
+from imagesmith.dockerfile.nodes import Copy, Dockerfile, From, Instruction, Run, Stage
+from imagesmith.dockerfile.suggest import suggest
+from imagesmith.dockerfile.words import Expansion, Lexer
+from imagesmith.errors import DockerfileError, InvalidReference
+from imagesmith.oci.names import ImageRef, Platform
+
+__all__ = ["PlannedStage", "StageGraph"]
+
+
+@dataclass(slots=True, eq=False)
+class PlannedStage:
+    """A stage with its FROM expanded. `base` is an earlier stage, or None for an image or scratch.
+
+    `context` is the name of the build context that replaces the stage, or empty.
+    """
+
+    stage: Stage
+    image: str
+    platform: Platform | None
+    base: PlannedStage | None
+    context: str = ""
+    needs: dict[PlannedStage, None] = field(default_factory=dict)
+
+    @property
+    def index(self) -> int:
+        """The stage's number, from 0."""
+        return self.stage.index
+
+    @property
+    def name(self) -> str:
+        """The stage's name, or its number as text."""
+        return self.stage.name
+
+
+class StageGraph:
+    """All stages, their edges, and the target."""
+
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        scope: Mapping[str, str],
+        contexts: Mapping[str, object],
+        target: str,
+        default_platform: Platform | None,
+    ) -> None:
+        """Expand every FROM, find the target and the edges.
+
+        Raises:
+            DockerfileError: see the module's docstring; located at its instruction.
+        """
+        self.dockerfile = dockerfile
+        self._scope, self._contexts, self._default = scope, contexts, default_platform
+        self._lexer = Lexer(dockerfile.escape)
+        self.expansions: dict[int, tuple[Expansion, Expansion | None]] = {}
+        self.stages: list[PlannedStage] = []
+        if not dockerfile.stages:
+            raise DockerfileError("dockerfile contains no stages to build", file=dockerfile.file)
+        for stage in dockerfile.stages:
+            with_place = stage.base
+            try:
+                self.stages.append(self._stage(stage))
+            except DockerfileError as e:
+                raise self._at(e, with_place) from None
+        self.target = self._target(target)
+        for planned in self.stages:
+            for instruction in planned.stage.instructions:
+                self.add_needs(planned, instruction)
+        self._refuse_circles()
+
+    # --- look-ups ------------------------------------------------------------------------------
+
+    def find(self, name: str) -> PlannedStage | None:
+        """The stage of that name in any case; of two with one name the later."""
+        low = name.lower()
+        return next((s for s in reversed(self.stages) if s.stage.base.name == low), None)
+
+    def source(self, name: str, *, number: bool = True) -> PlannedStage | None:
+        """The stage that `--from` means; None if it must be an image or a context.
+
+        Raises:
+            DockerfileError: a number that is no stage's.
+        """
+        if number and name.isascii() and name.lstrip("+-").isdigit():
+            if not 0 <= int(name) < len(self.stages):
+                raise DockerfileError(f"invalid stage index {int(name)}")
+            return self.stages[int(name)]
+        return self.find(name)
+
+    def reachable(self) -> list[PlannedStage]:
+        """The stages that the target needs, itself included, in the file's order."""
+        seen: dict[PlannedStage, None] = {}
+        todo = [self.target]
+        while todo:
+            stage = todo.pop()
+            if stage in seen:
+                continue
+            seen[stage] = None
+            if not stage.context:
+                todo += stage.needs
+        return sorted(seen, key=lambda s: s.index)
+
+    def add_needs(self, planned: PlannedStage, instruction: Instruction) -> None:
+        """Add the edges of one instruction (a trigger's are found only when its base is known)."""
+        try:
+            if isinstance(instruction, Copy) and instruction.from_:
+                self._check_copy_from(instruction)
+                self._add(planned, instruction.from_, number=True)
+            elif isinstance(instruction, Run):
+                for mount in instruction.mounts:
+                    name = mount_from(mount)
+                    if name:
+                        self._add(planned, name, number=False)
+        except DockerfileError as e:
+            raise self._at(e, instruction) from None
+
+    def _add(self, planned: PlannedStage, name: str, *, number: bool) -> None:
+        found = self.source(name, number=number)
+        if found is not None:
+            planned.needs[found] = None
+        elif name != "scratch" and normalise_name(name) not in self._contexts:
+            _check_reference(name)
+
+    def _check_copy_from(self, c: Copy) -> None:
+        expanded = self._lexer.expand(c.from_, lambda _: None)
+        if expanded.text != c.from_:
+            raise DockerfileError(
+                "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
+                "global scope as a workaround"
+            )
+
+    # --- FROM ----------------------------------------------------------------------------------
+
+    def _stage(self, stage: Stage) -> PlannedStage:
+        word = stage.base
+        name = self._lexer.expand(word.image, self._scope.get)
+        if not name.text.strip():
+            raise DockerfileError(f"base name ({word.image}) should not be blank")
+        platform, expansion = self._default, None
+        if word.platform:
+            expansion = self._lexer.expand(word.platform, self._scope.get)
+            platform = self._platform(word, expansion)
+        self.expansions[stage.index] = name, expansion
+        base = next((s for s in reversed(self.stages) if s.stage.base.name == name.text), None)
+        context = ""
+        if base is None and name.text != "scratch" and normalise_name(name.text) not in self._contexts:
+            _check_reference(name.text)
+        if word.name and word.name in self._contexts and word.name not in ("scratch", "context"):
+            # A context named like the image that this very stage starts from replaces that image, not the stage.
+            if base is not None or normalise_name(name.text) != word.name:
+                context = word.name
+        planned = PlannedStage(stage, name.text, platform, base, context)
+        if base is not None:
+            planned.needs[base] = None
+        return planned
+
+    def _platform(self, word: From, expansion: Expansion) -> Platform:
+        if not expansion.text:
+            hint = "".join(suggest(n, list(self._scope)) for n in sorted(expansion.unmatched))
+            raise DockerfileError(f"empty platform value from expression {word.platform}{hint}")
+        try:
+            return Platform.parse(expansion.text)
+        except InvalidReference as e:
+            raise DockerfileError(f"failed to parse platform {expansion.text}: {e}") from e
+
+    def _target(self, target: str) -> PlannedStage:
+        if not target:
+            return self.stages[-1]
+        found = self.find(target)
+        if found is None:
+            names = [s.stage.base.name for s in self.stages if s.stage.base.name]
+            raise DockerfileError(
+                f'target stage "{target}" could not be found{suggest(target, names)}', file=self.dockerfile.file
+            )
+        return found
+
+    def _refuse_circles(self) -> None:
+        done: set[PlannedStage] = set()
+        for stage in self.stages:
+            self._visit(stage, [], done)
+
+    def _visit(self, stage: PlannedStage, path: list[PlannedStage], done: set[PlannedStage]) -> None:
+        if stage in path:
+            raise self._at(DockerfileError(f"circular dependency detected on stage: {stage.name}"), stage.stage.base)
+        if stage in done:
+            return
+        for needed in stage.needs:
+            self._visit(needed, [*path, stage], done)
+        done.add(stage)
+
+    def _at(self, e: DockerfileError, instruction: Instruction) -> DockerfileError:
+        span = instruction.span
+        return e.located(self.dockerfile.file, span.first, span.last, self.dockerfile.source)
+
+
+def _check_reference(name: str) -> None:
+    try:
+        ImageRef.parse(name)
+    except InvalidReference as e:
+        raise DockerfileError(f'failed to parse stage name "{name}": {e}') from e

@@ -1,0 +1,145 @@
+"""OCI layouts and docker archives of a finished image, as BuildKit's exporters write them.
+
+The tar's members are in BuildKit's order with its modes and no times, so the same image makes the same tar:
+`blobs/`, `blobs/sha256/`, blobs sorted by digest, `index.json`, (`manifest.json`,) `oci-layout`.
+Spec: OCI image-spec 1.1, image-layout.md; Docker's image archive format.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.errors import UsageError
+from imagesmith.fs.entry import Entry
+from imagesmith.layer.tarwrite import header
+from imagesmith.oci.codec import dumps
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.mediatype import OCI_INDEX
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.names import ImageRef
+from imagesmith.store.blobs import BlobStore
+
+__all__ = ["layout_index", "reachable", "write_docker_archive", "write_layout_dir", "write_layout_tar"]
+
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_CHUNK = 1 << 20
+
+
+def reachable(root: Descriptor, blobs: BlobStore) -> list[Digest]:
+    """The digests of a manifest or index and of all it names, each once."""
+    seen: dict[Digest, None] = {}
+
+    def visit(d: Descriptor) -> None:
+        if d.digest in seen:
+            return
+        seen[d.digest] = None
+        document = parse_document(blobs.read(d.digest), d.media_type)
+        if isinstance(document, Index):
+            for child in document.manifests:
+                visit(child)
+        else:
+            seen.update(dict.fromkeys([document.config.digest, *(layer.digest for layer in document.layers)]))
+
+    visit(root)
+    return list(seen)
+
+
+def layout_index(root: Descriptor, names: Sequence[ImageRef], created: str) -> bytes:
+    """The index.json of an export: an entry a name, or one without a name."""
+    entries = []
+    for name in names or (None,):
+        annotations = {"org.opencontainers.image.created": created}
+        if name is not None:
+            annotations["io.containerd.image.name"] = str(name)
+            annotations["org.opencontainers.image.ref.name"] = name.tag or "latest"
+        entry = root.to_json()
+        entry["annotations"] = dict(sorted({**root.annotations, **annotations}.items()))
+        order = ("mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType")
+        entries.append({k: entry[k] for k in order if k in entry})
+    return dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
+
+
+def _member(out: BinaryIO, name: str, mode: int, data: bytes) -> None:
+    out.write(header(Entry(name, "f", mode, size=len(data))))
+    out.write(data + bytes(-len(data) % 512))
+
+
+def _blobs(out: BinaryIO, digests: Iterable[Digest], blobs: BlobStore) -> None:
+    out.write(header(Entry("blobs", "d", 0o755)))
+    out.write(header(Entry("blobs/sha256", "d", 0o755)))
+    for digest in sorted(digests):
+        size = blobs.size(digest)
+        out.write(header(Entry(f"blobs/{digest.algorithm}/{digest.hex}", "f", 0o444, size=size)))
+        with blobs.open(digest) as f:
+            shutil.copyfileobj(f, out, _CHUNK)
+        out.write(bytes(-size % 512))
+
+
+def write_layout_tar(
+    out: BinaryIO, root: Descriptor, blobs: BlobStore, names: Sequence[ImageRef], created: str
+) -> None:
+    """Write an OCI layout as a tar."""
+    _blobs(out, reachable(root, blobs), blobs)
+    _member(out, "index.json", 0o644, layout_index(root, names, created))
+    _member(out, "oci-layout", 0o444, _LAYOUT)
+    out.write(bytes(1024))
+
+
+def write_docker_archive(
+    out: BinaryIO, root: Descriptor, blobs: BlobStore, names: Sequence[ImageRef], created: str
+) -> None:
+    """Write an archive that `docker load` reads: a layout with a manifest.json beside it.
+
+    Raises:
+        UsageError: the image is an index of several platforms.
+    """
+    document = parse_document(blobs.read(root.digest), root.media_type)
+    if not isinstance(document, Manifest):
+        raise UsageError("docker exporter does not currently support exporting manifest lists")
+    entry = {
+        "Config": f"blobs/sha256/{document.config.digest.hex}",
+        "RepoTags": [n.familiar for n in names] or None,
+        "Layers": [f"blobs/sha256/{d.digest.hex}" for d in document.layers],
+    }
+    _blobs(out, reachable(root, blobs), blobs)
+    _member(out, "index.json", 0o644, layout_index(root, names, created))
+    _member(out, "manifest.json", 0o644, dumps([entry]))
+    _member(out, "oci-layout", 0o444, _LAYOUT)
+    out.write(bytes(1024))
+
+
+def write_layout_dir(
+    folder: Path, root: Descriptor, blobs: BlobStore, names: Sequence[ImageRef], created: str
+) -> None:
+    """Write an OCI layout as a folder; entries of other names in its index stay."""
+    for digest in reachable(root, blobs):
+        target = folder / "blobs" / digest.algorithm / digest.hex
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}")
+        with blobs.open(digest) as f, part.open("wb") as out:
+            shutil.copyfileobj(f, out, _CHUNK)
+        part.replace(target)
+    (folder / "ingest").mkdir(exist_ok=True)
+    fresh = json.loads(layout_index(root, names, created))
+    ours = {m["annotations"].get("io.containerd.image.name") for m in fresh["manifests"]}
+    index = folder / "index.json"
+    if index.exists():
+        old = json.loads(index.read_bytes())
+        fresh["manifests"] = [
+            m
+            for m in old.get("manifests", [])
+            if (m.get("annotations") or {}).get("io.containerd.image.name") not in ours
+            and m["digest"] not in {f["digest"] for f in fresh["manifests"]}
+        ] + fresh["manifests"]
+    part = folder / f".index.json.{os.getpid()}"
+    part.write_bytes(dumps(fresh))
+    (folder / "oci-layout").write_bytes(_LAYOUT)
+    part.replace(index)
+

@@ -1,0 +1,1 @@
+"""What each instruction does: to the image config, or to the file system."""

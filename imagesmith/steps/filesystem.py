@@ -1,0 +1,301 @@
+"""RUN, COPY, ADD and WORKDIR as steps of the build graph, with their history in BuildKit's words.
+
+Nothing is executed here: the functions expand words, check flags, find out where files come from, and
+append a Step to the stage's state.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from imagesmith.build import naming
+from imagesmith.build.plan import (
+    ContextFiles,
+    CopyOp,
+    CopySource,
+    Fetched,
+    GitFiles,
+    Inline,
+    MakeDirOp,
+    Op,
+    RunMount,
+    RunOp,
+    Step,
+)
+from imagesmith.context.git import GitRef, is_git_url
+from imagesmith.context.http import is_http_url
+from imagesmith.dockerfile import nodes as n
+from imagesmith.dockerfile import values
+from imagesmith.dockerfile.mounts import parse_mount
+from imagesmith.errors import DockerfileError, ImagesmithError, InvalidDocument
+from imagesmith.oci.digest import Digest
+from imagesmith.steps.metadata import shell_words
+
+if TYPE_CHECKING:
+    from imagesmith.build.planner import Planner
+    from imagesmith.build.stages import PlannedStage
+    from imagesmith.build.state import StageState
+
+__all__ = ["apply"]
+
+Expand = Callable[[str], str]
+
+
+def apply(
+    planner: Planner, state: StageState, stage: PlannedStage, i: n.Instruction, expand: Expand, *, triggered: bool
+) -> None:
+    """Append the step of RUN, COPY, ADD or WORKDIR to the state."""
+    builder = _Builder(planner, state, stage, i, expand, triggered)
+    match i:
+        case n.Run():
+            builder.run(i)
+        case n.Copy():
+            builder.copy(i)
+        case n.Add():
+            builder.add(i)
+        case n.Workdir():
+            builder.workdir(i)
+        case _:
+            raise DockerfileError(f"{i.keyword} is not supported")
+
+
+class _Builder:
+    """One instruction on its way to a step."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        state: StageState,
+        stage: PlannedStage,
+        instruction: n.Instruction,
+        expand: Expand,
+        triggered: bool,
+    ) -> None:
+        self.planner, self.state, self.stage = planner, state, stage
+        self.instruction, self.expand, self.triggered = instruction, expand, triggered
+
+    def _append(self, op: Op, text: str, history: str, *, cacheable: bool = True) -> None:
+        step = Step(
+            op=op,
+            parent=self.state.tip,
+            name=naming.step(self.state, text, triggered=self.triggered),
+            span=self.instruction.span,
+            stage=self.state.stage,
+            no_cache=not cacheable or self.planner.no_cache(self.stage),
+        )
+        self.state.tip = step
+        self.state.record(history, step)
+
+    # --- WORKDIR -------------------------------------------------------------------------------
+
+    def workdir(self, i: n.Workdir) -> None:
+        path = self.expand(i.path)
+        self.planner.lints.workdir(self.state, i, path)
+        here = self.state.runtime.working_dir or "/"
+        where = path if path.startswith("/") else posixpath.normpath(posixpath.join("/", here, path))
+        if where.startswith("//") and not path.startswith("/"):
+            where = where[1:]
+        self.state.workdir_set = True
+        self.state.runtime = replace(self.state.runtime, working_dir=where)
+        history = f"WORKDIR {where}"
+        if where == "/":
+            self.state.record(history)
+            return
+        epoch = self.planner.epoch
+        op = MakeDirOp(
+            path=where, user=self.state.runtime.user, time_ns=None if epoch is None else epoch * 1_000_000_000
+        )
+        step = Step(
+            op=op,
+            parent=self.state.tip,
+            name=naming.step(self.state, history, triggered=self.triggered),
+            span=i.span,
+            stage=self.state.stage,
+        )
+        self.state.tip = step
+        self.state.record(history, step)
+
+    # --- RUN -----------------------------------------------------------------------------------
+
+    def run(self, i: n.Run) -> None:
+        state, planner = self.state, self.planner
+        if i.devices:
+            raise DockerfileError(
+                "device feature is only supported in Dockerfile frontend 1.14.0-labs or later",
+                hint="imagesmith gives no devices to RUN",
+            )
+        mounts = [self._mount(value) for value in i.mounts]
+        argv, extra, shown = self._command(i)
+        if not argv:
+            raise DockerfileError("arguments are required")
+        self._check_entitlements(i)
+        args = [(k, state.env.get(k, v or "")) for k, v in state.args.items()]
+        counted = f"|{len(args)} {' '.join(f'{k}={v}' for k, v in args)} " if args else ""
+        request = planner.request
+        op = RunOp(
+            argv=argv,
+            env=tuple(state.env.items()),
+            cwd=state.runtime.working_dir or "/",
+            user=state.runtime.user,
+            mounts=(*extra, *mounts),
+            network=i.network if i.network and i.network != "default" else request.network,
+            security=i.security or "sandbox",
+            proxy_env=tuple((k, v) for k, v in planner.proxies if k not in state.env),
+            hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", ""),
+            extra_hosts=request.extra_hosts,
+            shm_size_bytes=request.shm_size_bytes,
+            ulimits=request.ulimits,
+            cgroup_parent=request.cgroup_parent,
+            platform=state.platform,
+        )
+        self._append(op, f"RUN {shown}", f"RUN {counted}{' '.join(argv)} # buildkit")
+
+    def _check_entitlements(self, i: n.Run) -> None:
+        allowed = self.planner.request.allow
+        if i.network == "host" and "network.host" not in allowed:
+            raise DockerfileError(
+                "failed to load LLB: network.host is not allowed", hint="allow it with --allow network.host"
+            )
+        if i.security == "insecure" and "security.insecure" not in allowed:
+            raise DockerfileError(
+                "failed to load LLB: security.insecure is not allowed", hint="allow it with --allow security.insecure"
+            )
+
+    def _command(self, i: n.Run) -> tuple[tuple[str, ...], tuple[RunMount, ...], str]:
+        """The argument list, a mount for a script with `#!`, and the text for the screen."""
+        text = " ".join(i.command.args) if not i.command.exec else values.json_list(i.command.args)
+        flags = "".join(f"--mount={m} " for m in i.mounts)
+        if not i.heredocs:
+            return shell_words(self.state, i.command), (), flags + text
+        first = i.heredocs[0]
+        if not n.is_single_heredoc(i):
+            whole = i.command.args[0] + "".join(f"\n{h.text}{h.name}" for h in i.heredocs)
+            return shell_words(self.state, n.Command((whole,), exec=False)), (), flags + text
+        summary = f"{flags}{text} ({_summary(first.text)})"
+        content = first.content()
+        if not first.text.startswith("#!"):
+            return shell_words(self.state, n.Command((content,), exec=False)), (), summary
+        script = f"/dev/pipes/{first.name}"
+        inline = Inline(first.name, values.to_bytes(content), 0o755)
+        mount = parse_mount("type=bind,target=/dev/pipes/,readonly", lambda w: w)
+        return shell_words(self.state, n.Command((script,), exec=False)), (RunMount(mount, inline),), summary
+
+    def _mount(self, value: str) -> RunMount:
+        mount = parse_mount(value, self.expand)
+        if mount.type not in ("bind", "cache"):
+            return RunMount(mount)
+        if not mount.from_:
+            return RunMount(mount, self.planner.build_context() if mount.type == "bind" else None)
+        origin, _ = self.planner.source(self.stage, mount.from_, number=False)
+        return RunMount(mount, origin)
+
+    # --- COPY and ADD --------------------------------------------------------------------------
+
+    def copy(self, i: n.Copy) -> None:
+        origin: Step | ContextFiles | GitFiles | Fetched | None
+        if i.from_:
+            origin, _ = self.planner.source(self.stage, i.from_, number=True)
+        else:
+            origin = None
+        sources = [self.expand(s) for s in i.sources]
+        dest = self.expand(i.dest)
+        for s in sources:
+            if is_git_url(s):
+                raise DockerfileError("source can't be a git ref for COPY")
+            if is_http_url(s):
+                raise DockerfileError("source can't be a URL for COPY")
+        if not i.from_ and sources:
+            origin = self.planner.build_context()
+            self.planner.lints.ignored(self.state, i, sources, origin)
+        self._copy(i, [CopySource(origin, s) for s in sources], sources, dest, parents=i.parents)
+
+    def add(self, i: n.Add) -> None:
+        sources = [self.expand(s) for s in i.sources]
+        dest, checksum = self.expand(i.dest), self.expand(i.checksum)
+        if checksum:
+            self._check_checksum(sources, i, checksum)
+        origins: list[CopySource] = []
+        local: list[str] = []
+        for s in sources:
+            if is_git_url(s):
+                origins.append(CopySource(self._git(s, i, checksum)))
+            elif is_http_url(s):
+                origins.append(CopySource(Fetched(s, checksum, unpack=bool(i.unpack))))
+            else:
+                local.append(s)
+                origins.append(CopySource(self.planner.build_context(), s))
+        if local:
+            self.planner.lints.ignored(self.state, i, local, origins[-1].origin)
+        self._copy(i, origins, sources, dest, parents=False)
+
+    def _check_checksum(self, sources: list[str], i: n.Add, checksum: str) -> None:
+        if len(sources) + len(i.heredocs) != 1:
+            raise DockerfileError("checksum can't be specified for multiple sources")
+        if not sources or not (is_http_url(sources[0]) or is_git_url(sources[0])):
+            raise DockerfileError("checksum requires HTTP(S) or Git sources")
+        if is_git_url(sources[0]):
+            return
+        try:
+            Digest.parse(checksum)
+        except InvalidDocument as e:
+            if ":" not in checksum:
+                raise DockerfileError("invalid checksum digest format") from e
+            raise DockerfileError(str(e).partition(" in ")[0]) from e
+
+    def _git(self, address: str, i: n.Add, checksum: str) -> GitFiles:
+        try:
+            ref = GitRef.parse(address)
+        except ImagesmithError as e:
+            raise DockerfileError(e.message) from e
+        if i.keep_git_dir is not None and ref.keep_git_dir is not None and i.keep_git_dir != ref.keep_git_dir:
+            raise DockerfileError("inconsistent keep-git-dir configuration")
+        keep = i.keep_git_dir if i.keep_git_dir is not None else bool(ref.keep_git_dir)
+        if checksum and ref.checksum and checksum != ref.checksum:
+            raise DockerfileError(f'checksum mismatch "{checksum}" != "{ref.checksum}"')
+        return GitFiles(ref, keep, checksum or ref.checksum)
+
+    def _copy(
+        self, i: n.Copy | n.Add, sources: list[CopySource], shown: Sequence[str], dest: str, *, parents: bool
+    ) -> None:
+        chown, chmod = self.expand(i.chown), self.expand(i.chmod)
+        if chmod:
+            values.parse_chmod(chmod)
+        for doc in i.heredocs:
+            content = self.planner.heredoc(self.state, i, doc)
+            sources.append(CopySource(Inline(doc.name, values.to_bytes(content))))
+        is_add = isinstance(i, n.Add)
+        op = CopyOp(
+            sources=tuple(sources),
+            dest=_absolute(dest, self.state.runtime.working_dir or "/"),
+            chown=chown,
+            chmod=chmod,
+            link=i.link and not chmod,
+            parents=parents,
+            excludes=tuple(i.excludes),
+            is_add=is_add,
+            unpack=i.unpack if isinstance(i, n.Add) else False,
+        )
+        words = ["ADD" if is_add else "COPY"]
+        words += ["--parents"] * parents
+        words += [f"--chown={chown}"] * bool(chown) + [f"--chmod={chmod}"] * bool(chmod)
+        words += [*shown, *(f"<<{d.name}" for d in i.heredocs), dest]
+        text = " ".join(words)
+        name = f"LINK {text}" if op.link else text
+        if isinstance(i, n.Copy) and i.from_:
+            name = name.replace("COPY ", f"COPY --from={i.from_} ", 1)
+        self._append(op, name, f"{text} # buildkit")
+
+
+def _absolute(dest: str, workdir: str) -> str:
+    """An absolute destination; a trailing slash (or `/.`, or `.` alone) is kept as a slash."""
+    folder = dest in ("", ".") or dest.endswith(("/", "/."))
+    path = posixpath.normpath(posixpath.join("/", workdir, dest)).lstrip("/")
+    return f"/{path}/" if folder and path else f"/{path}"
+
+
+def _summary(body: str) -> str:
+    first, _, rest = body.lstrip("\n").partition("\n")
+    return first + ("..." if rest.strip() else "")

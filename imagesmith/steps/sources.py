@@ -1,0 +1,163 @@
+"""Where the files of COPY, ADD and mounts come from, as trees, and their digests for the cache key.
+
+Why: a step's key is made of the files that it takes, not of where they lie. A file of a URL, a commit of a
+repository and a here-document are trees of their own here, so that the copier knows one thing only.
+Threads: methods may be called from any; downloads are single-flight.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+from imagesmith.build.plan import ContextFiles, CopyOp, CopySource, Fetched, GitFiles, Inline, RootOp, RunOp, Step
+from imagesmith.context.http import Download, file_name_of
+from imagesmith.context.sources import content_digest, select
+from imagesmith.errors import MissingSource
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.tree import Tree
+from imagesmith.fs.view import EMPTY_VIEW, LayerIndex, View
+from imagesmith.oci.codec import dumps
+from imagesmith.oci.config import chain_id
+from imagesmith.oci.digest import digest_bytes
+
+if TYPE_CHECKING:
+    from imagesmith.build.solver import Solver
+
+__all__ = ["Sources"]
+
+Origin = Step | ContextFiles | Fetched | GitFiles | Inline | None
+
+
+class _Bytes:
+    """Content that is in memory."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def open(self) -> BinaryIO:
+        """Open the bytes."""
+        return io.BytesIO(self.data)
+
+
+class Sources:
+    """Finds trees and digests of origins for one build.
+
+    `fetch_url` and `fetch_git` bring what is elsewhere; `file_digest` gives the sha256 of an entry's content.
+    """
+
+    def __init__(
+        self,
+        fetch_url: Callable[[Fetched], Download],
+        fetch_git: Callable[[GitFiles], tuple[str, Tree]],
+        file_digest: Callable[[Entry], str],
+        now_ns: int,
+    ) -> None:
+        self._fetch_url, self._fetch_git, self._file_digest = fetch_url, fetch_git, file_digest
+        self._now_ns = now_ns
+        self._memo: dict[Origin, object] = {}
+        self._lock = threading.Lock()
+
+    # --- trees ---------------------------------------------------------------------------------
+
+    def tree(self, origin: ContextFiles | Fetched | GitFiles | Inline | None) -> Tree:
+        """The files of an origin that is not a step."""
+        match origin:
+            case None:
+                return EMPTY_VIEW
+            case ContextFiles():
+                return origin.tree
+            case GitFiles():
+                return self._git(origin)[1]
+            case Fetched():
+                got = self._url(origin)
+                e = Entry(self.file_name(origin), "f", 0o600, size=got.size, mtime_ns=got.mtime_ns)
+                e.content, e.digest = got, got.digest.hex
+                return View([LayerIndex([e])])
+            case Inline():
+                e = Entry(origin.name, "f", origin.mode, size=len(origin.data), mtime_ns=self._now_ns)
+                e.content, e.digest = _Bytes(origin.data), digest_bytes(origin.data).hex
+                return View([LayerIndex([e])])
+
+    def file_name(self, origin: Fetched | Inline) -> str:
+        """The name of the one file of a URL or a here-document."""
+        return origin.name if isinstance(origin, Inline) else file_name_of(origin.url)
+
+    def whole(self, origin: ContextFiles | GitFiles | Fetched) -> Iterator[Entry]:
+        """Every entry of an origin that is taken as a root file system."""
+        yield from self.tree(origin).walk("")
+
+    def _url(self, origin: Fetched) -> Download:
+        with self._lock:
+            found = self._memo.get(origin)
+            if found is None:
+                found = self._memo[origin] = self._fetch_url(origin)
+        assert isinstance(found, Download)
+        return found
+
+    def _git(self, origin: GitFiles) -> tuple[str, Tree]:
+        with self._lock:
+            found = self._memo.get(origin)
+            if found is None:
+                found = self._memo[origin] = self._fetch_git(origin)
+        assert isinstance(found, tuple)
+        return found
+
+    # --- digests -------------------------------------------------------------------------------
+
+    def digests(self, step: Step, solver: Solver) -> list[str]:
+        """The digest of each input of a step, in order; for the cache key.
+
+        Raises:
+            MissingSource: a source without wildcards does not exist.
+        """
+        op = step.op
+        if isinstance(op, CopyOp):
+            return [self._source(op, s, solver) for s in op.sources]
+        if isinstance(op, RunOp):
+            return [self._mounted(m.origin, m.mount.source, solver) for m in op.mounts if m.mount.type == "bind"]
+        if isinstance(op, RootOp):
+            return [self._whole(op.origin)]
+        return []
+
+    def _whole(self, origin: ContextFiles | GitFiles | Fetched) -> str:
+        if isinstance(origin, GitFiles):
+            return self._git(origin)[0]
+        tree = self.tree(origin)
+        return content_digest(tree, select(tree, "/", excludes=(), parents=False), self._file_digest)
+
+    def _source(self, op: CopyOp, source: CopySource, solver: Solver) -> str:
+        origin = source.origin
+        match origin:
+            case Inline():
+                return str(digest_bytes(origin.data))
+            case Fetched():
+                got = self._url(origin)
+                return digest_bytes(dumps([self.file_name(origin), str(got.digest), got.mtime_ns])).hex
+            case GitFiles():
+                return f"{self._git(origin)[0]} {origin.ref.subdir} {origin.keep_git_dir}"
+            case Step():
+                tree: Tree = solver.result(origin).view
+            case _:
+                tree = self.tree(origin)
+        matches = select(tree, source.path, excludes=op.excludes, parents=op.parents)
+        return content_digest(tree, matches, self._file_digest)
+
+    def _mounted(self, origin: Origin, path: str, solver: Solver) -> str:
+        if isinstance(origin, Inline):
+            return str(digest_bytes(origin.data))
+        if isinstance(origin, Step):
+            result = solver.result(origin)
+            if path in ("", "/"):
+                return str(chain_id(result.diff_ids) or "")
+            tree: Tree = result.view
+        else:
+            tree = self.tree(origin)
+        at = tree.resolve(path)
+        if at and tree.get(at) is None:
+            raise MissingSource(f'"/{path.strip("/")}": not found')
+        return content_digest(tree, select(tree, path or "/", excludes=(), parents=False), self._file_digest)
