@@ -1,0 +1,157 @@
+"""A module imports from lower floors and from its own package; what goes beyond that is listed here.
+
+The table is the architecture: read it from top to bottom and you know what may know what. Imports inside
+functions count as well. `plugins` is data (strings), so nothing upward is ever imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rules.sources import Import, Module, modules
+
+#: The floor of each package or module; the longest name that fits decides.
+FLOORS = {
+    # 0: what everything may use
+    "imagesmith": 0,
+    "imagesmith.errors": 0,
+    "imagesmith.events": 0,
+    "imagesmith.settings": 0,
+    "imagesmith.concurrency": 0,
+    # 1: values without input or output
+    "imagesmith.oci": 1,
+    "imagesmith.fs.entry": 1,
+    # 2: seams
+    "imagesmith.interfaces": 2,
+    "imagesmith.plugins": 2,
+    # 3: mechanisms
+    "imagesmith.fs": 3,
+    "imagesmith.layer": 3,
+    "imagesmith.store": 3,
+    "imagesmith.dockerfile": 3,
+    "imagesmith.context": 3,
+    "imagesmith.credentials": 3,
+    "imagesmith.registry": 3,
+    # 4: services made of them
+    "imagesmith.registry.transfer": 4,
+    "imagesmith.snapshot": 4,
+    "imagesmith.sandbox": 4,
+    # 5: the build
+    "imagesmith.build": 5,
+    "imagesmith.steps": 5,
+    # 6: results
+    "imagesmith.export": 6,
+    "imagesmith.embedded": 6,
+    # 7: the front
+    "imagesmith.cli": 7,
+    "imagesmith.__main__": 7,
+}
+
+#: Packages of one floor that may use each other, and why.
+SIBLINGS = {
+    ("imagesmith.concurrency", "imagesmith.errors"): "a stop is one of our errors",
+    ("imagesmith.layer", "imagesmith.fs"): "extraction goes through the jail; diffs look into views",
+    ("imagesmith.store", "imagesmith.fs"): "a stored layer is read as a view",
+    ("imagesmith.store", "imagesmith.layer"): "a stored layer is indexed by reading its tar",
+    ("imagesmith.context", "imagesmith.fs"): "a context is a tree, opened through the jail",
+    ("imagesmith.context", "imagesmith.layer"): "contexts come as tar archives too",
+    ("imagesmith.registry", "imagesmith.credentials"): "authentication asks for credentials",
+    ("imagesmith.build", "imagesmith.steps"): "the solver runs steps",
+    ("imagesmith.steps", "imagesmith.build"): "steps change the state of a build",
+}
+
+#: Modules that must stay free of the rest: the highest floor that they may import.
+CEILINGS = {
+    "imagesmith.embedded": 1,  # a registry beside the builder: tests of the client must not share its code
+    "imagesmith.sandbox.initchild": -1,  # runs as `python -I -S` in the step's process
+}  # fmt: skip
+
+
+def row_of(name: str) -> str:
+    """The table's row for a module."""
+    while name and name not in FLOORS:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def ceiling_of(name: str) -> int:
+    """The highest floor a module may import, by CEILINGS; 99 where it has none."""
+    while name and name not in CEILINGS:
+        name = name.rpartition(".")[0]
+    return CEILINGS.get(name, 99)
+
+
+def objections(module: Module) -> list[str]:
+    """What a module imports against the table."""
+    here, ceiling = row_of(module.name), ceiling_of(module.name)
+    out = []
+    for found in module.imports:
+        there = row_of(found.target)
+        if there in ("", "imagesmith"):  # not ours; the version and the lazy names
+            continue
+        floor = FLOORS[there]
+        if there == here and ceiling >= 0:
+            continue
+        if floor > min(FLOORS[here], ceiling):
+            out.append(f"line {found.line}: {found.target} is on floor {floor}")
+        elif floor == FLOORS[here] and (here, there) not in SIBLINGS:
+            out.append(f"line {found.line}: {found.target} is a sibling that the table does not name")
+    return out
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=str)
+def test_module_imports_only_what_its_floor_allows(module: Module) -> None:
+    row = row_of(module.name)
+    assert row != "imagesmith" or module.name == row, f"{module.name} has no floor: add it to FLOORS"
+    assert objections(module) == []
+
+
+def test_table_names_nothing_that_is_gone() -> None:
+    known = set(modules())
+    assert [n for n in FLOORS if n not in known] == []
+    assert [n for n in CEILINGS if n not in known] == []
+    used = {(row_of(m.name), row_of(i.target)) for m in modules().values() for i in m.imports}
+    assert [pair for pair in SIBLINGS if pair not in used] == []
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    known = modules()
+    graph = {
+        m.name: {i.target for i in m.imports if i.at_start and i.target in known} for m in known.values()
+    }
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as e:
+        pytest.fail(f"a circle: {' -> '.join(e.args[1])}")
+
+
+def test_step_process_uses_the_standard_library_only() -> None:
+    module = modules()["imagesmith.sandbox.initchild"]
+    assert [i.target for i in module.imports if i.target.split(".")[0] not in sys.stdlib_module_names] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "bad"),
+    [
+        ("imagesmith.oci.model", "imagesmith.fs.view", True),
+        ("imagesmith.oci.model", "imagesmith.oci.digest", False),
+        ("imagesmith.oci.model", "imagesmith.errors", False),
+        ("imagesmith.dockerfile.parse", "imagesmith.store.blobs", True),
+        ("imagesmith.layer.diff", "imagesmith.fs.view", False),
+        ("imagesmith.registry.client", "imagesmith.registry.transfer", True),
+        ("imagesmith.registry.transfer", "imagesmith.registry.client", False),
+        ("imagesmith.embedded.registry", "imagesmith.oci.digest", False),
+        ("imagesmith.embedded.registry", "imagesmith.registry.client", True),
+        ("imagesmith.sandbox.initchild", "imagesmith.errors", True),
+        ("imagesmith.cli.main", "imagesmith", False),
+    ],
+)
+def test_table_is_read_as_meant(name: str, target: str, bad: bool) -> None:
+    tree = ast.parse("")
+    module = Module(name, Path(), "", tree, (Import(target, 1, at_start=False),))
+    assert bool(objections(module)) == bad

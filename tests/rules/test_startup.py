@@ -1,0 +1,86 @@
+"""What starting the program costs: heavy modules are imported by their owners, in functions, when needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import tomllib
+
+import pytest
+
+from tests.rules.sources import Module, modules
+from tests.support import IMAGESMITH, PROJECT
+
+#: Modules that take 10 ms and more, or drag in ones that do, with the packages that may import them.
+HEAVY = {
+    "httpx": ("imagesmith.registry", "imagesmith.context"),
+    "lark": ("imagesmith.dockerfile",),
+    "zstandard": ("imagesmith.layer",),
+    "deflate": ("imagesmith.layer",),
+    "cryptography": (),
+    "asyncio": (),
+    "email": ("imagesmith.registry", "imagesmith.context", "imagesmith.embedded"),
+    "http.client": ("imagesmith.registry", "imagesmith.context"),
+    "http.server": ("imagesmith.embedded",),
+    "urllib.request": (),
+    "ctypes": ("imagesmith.fs", "imagesmith.sandbox", "imagesmith.snapshot"),
+    "multiprocessing": (),
+    "unittest": (),
+}
+
+#: Modules that run as programs of their own, or only when they are the command: they import what they like.
+APART = ("imagesmith.sandbox.initchild", "imagesmith.embedded")
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=str)
+def test_heavy_modules_are_imported_late_and_by_their_owners(module: Module) -> None:
+    bad = []
+    for found in module.imports:
+        heavy = next((h for h in HEAVY if found.target == h or found.target.startswith(f"{h}.")), None)
+        if heavy is None:
+            continue
+        if not _below(module.name, HEAVY[heavy] + APART):
+            bad.append(f"line {found.line}: {found.target} is not this module's to import")
+        elif found.at_start and not _below(module.name, APART):
+            bad.append(f"line {found.line}: {found.target} is imported at start")
+    assert bad == []
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["build", "--help"]], ids=" ".join)
+def test_answering_at_once_loads_nothing_heavy(words: list[str]) -> None:
+    loaded = _loaded(*words)
+    assert "imagesmith.cli.main" in loaded
+    assert sorted(loaded & set(HEAVY)) == []
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"]], ids=" ".join)
+def test_answering_at_once_takes_little_longer_than_the_interpreter(words: list[str]) -> None:
+    """A generous bound, best of seven: it finds a new import of 50 ms, not a busy machine."""
+    bare = min(_seconds(sys.executable, "-c", "pass") for _ in range(7))
+    ours = min(_seconds(*IMAGESMITH, *words) for _ in range(7))
+    assert ours - bare < 0.08
+
+
+def test_every_dependency_is_used_and_every_use_declared() -> None:
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {d.split(">")[0].split("<")[0].split("=")[0].strip() for d in declared}
+    used = {i.target.split(".")[0] for m in modules().values() for i in m.imports}
+    assert used - set(sys.stdlib_module_names) - {"imagesmith"} == names
+
+
+def _below(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == p or name.startswith(f"{p}.") for p in packages)
+
+
+def _loaded(*words: str) -> set[str]:
+    command = (sys.executable, "-X", "importtime", *IMAGESMITH[1:], *words)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rsplit("|", 1)[1].strip() for line in lines}
+
+
+def _seconds(*command: str) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL)
+    return time.perf_counter() - start

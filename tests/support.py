@@ -1,0 +1,46 @@
+"""What tests of several packages need: the project's folder, programs of others, and skipping with a reason.
+
+At home a test whose peer program is missing is skipped; in CI, which installs them all, it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+#: The checkout that is tested.
+PROJECT = Path(__file__).resolve().parent.parent
+
+#: How tests start the program: the interpreter that runs them, so that no other installation is found.
+IMAGESMITH = (sys.executable, "-m", "imagesmith")
+
+
+def in_ci() -> bool:
+    """Whether a missing tool is a failure."""
+    return bool(os.environ.get("CI"))
+
+
+def lacking(reason: str) -> None:
+    """Skip the running test, or fail it in CI."""
+    if in_ci():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def need_program(name: str) -> str:
+    """The path of a program on PATH or in a system folder; without it the test is skipped, in CI it fails."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        lacking(f"{name} is not installed")
+        raise AssertionError
+    return found
+
+
+def need_root() -> None:
+    """Skip the running test where it needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
