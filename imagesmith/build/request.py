@@ -52,6 +52,7 @@ class BuildRequest:
     target: str = ""
     build_args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[ImageRef, ...] = ()
     platform: Platform | None = None
     outputs: tuple[Output, ...] = ()

@@ -35,6 +35,7 @@ __all__ = [
     "User",
     "Volume",
     "Workdir",
+    "is_single_heredoc",
 ]
 
 
@@ -296,3 +297,10 @@ class Dockerfile:
     def directive(self, name: str) -> str:
         """The value of a directive, or an empty string."""
         return next((d.value for d in self.directives if d.name == name), "")
+
+
+def is_single_heredoc(i: Run) -> bool:
+    """True if the command is exactly one here-document: its body is the script."""
+    from imagesmith.dockerfile.heredocs import opening_of
+
+    return not i.command.exec and opening_of(i.command.args[0]) is not None

@@ -1,0 +1,6 @@
+"""`python -m imagesmith`."""
+
+from imagesmith.cli.main import run
+
+if __name__ == "__main__":
+    run()

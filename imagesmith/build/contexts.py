@@ -1,0 +1,243 @@
+"""The build's contexts: the folder, repository or stream that it is given, and the named ones beside it.
+
+Why: a context may have to be fetched or unpacked before the Dockerfile in it can be read; what was made for
+that is gone when the build ends. Files of a folder are looked at only when a step takes them.
+Trust: see context/*.py; every tree stays below its root.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.build.images import Images
+from imagesmith.build.plan import ContextFiles, Fetched, GitFiles, ResolvedImage
+from imagesmith.build.request import BuildRequest
+from imagesmith.context.archive import looks_like_archive, unpack_context
+from imagesmith.context.git import GitRef, fetch_git, is_git_url
+from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
+from imagesmith.context.ignore import read_ignore
+from imagesmith.context.local import FileDigests, LocalTree
+from imagesmith.context.named import DockerImage, GitContext, HttpContext, LocalContext, OciLayout, normalise_name
+from imagesmith.context.patterns import Matcher
+from imagesmith.errors import ContextError, UsageError
+from imagesmith.fs.tree import Tree
+from imagesmith.oci.names import Platform
+from imagesmith.store.layout import Layout
+from imagesmith.store.store import Store
+
+__all__ = ["Contexts"]
+
+
+class Contexts:
+    """The contexts of one build; close it, or use it in a `with`."""
+
+    def __init__(self, request: BuildRequest, store: Store) -> None:
+        self._request, self._store = request, store
+        self._temporary: Path | None = None
+        self._main: ContextFiles | None = None
+        self._named: dict[str, ContextFiles | GitFiles | Fetched] = {}
+        self._trees: list[LocalTree] = []
+        self._dockerfile_path: Path | None = None
+        self._stdin_dockerfile: bytes | None = None
+        self.file_digest = FileDigests(store.cache, time.time_ns())
+        self.images: Images | None = None
+
+    def __enter__(self) -> Contexts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file_digest.flush()
+        for tree in self._trees:
+            tree.close()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _scratch(self) -> Path:
+        """A folder of the build's own, gone at its end."""
+        if self._temporary is None:
+            self._store.work.mkdir(parents=True, exist_ok=True)
+            self._temporary = Path(tempfile.mkdtemp(prefix="context-", dir=self._store.work))
+        return self._temporary
+
+    # --- the Dockerfile ------------------------------------------------------------------------
+
+    def dockerfile(self) -> tuple[str, bytes]:
+        """The Dockerfile's name for messages, and its bytes.
+
+        Raises:
+            ContextError: there is none.
+        """
+        given = self._request.dockerfile
+        if given == "-":
+            return "Dockerfile", sys.stdin.buffer.read()
+        if given is not None and not self._is_remote():
+            return given, self._read(Path(given))
+        root = self._root()
+        if self._stdin_dockerfile is not None:
+            return "Dockerfile", self._stdin_dockerfile
+        path = root / (given or "Dockerfile")
+        if given is None and not path.exists() and (root / "dockerfile").exists():
+            path = root / "dockerfile"
+        return path.name, self._read(path)
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise ContextError(f"failed to read dockerfile: open {path}: no such file or directory") from None
+        except OSError as e:
+            raise ContextError(f"failed to read dockerfile: open {path}: {(e.strerror or '').lower()}") from e
+        self._dockerfile_path = path
+        return data
+
+    # --- the main context ----------------------------------------------------------------------
+
+    def _is_remote(self) -> bool:
+        context = self._request.context
+        return context == "-" or is_git_url(context) or is_http_url(context) or context.startswith("github.com/")
+
+    def _root(self) -> Path:
+        """The folder of the main context, fetched or unpacked if it is none."""
+        context = self._request.context
+        if context == "-":
+            return self._from_stdin()
+        if context.startswith("github.com/"):
+            context = f"https://{context}"
+            return self._from_git(GitRef.parse(context))
+        if is_git_url(context):
+            return self._from_git(GitRef.parse(context))
+        if is_http_url(context):
+            return self._from_url(context)
+        path = Path(context)
+        if not path.exists():
+            raise ContextError(f'unable to prepare context: path "{context}" not found')
+        if not path.is_dir():
+            raise ContextError(f"unable to prepare context: {context} is not a folder")
+        return path
+
+    def _from_git(self, ref: GitRef) -> Path:
+        if self._main is None:
+            keep = self._request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
+            _, tree = fetch_git(ref, self._scratch(), keep_git_dir=keep, checksum=ref.checksum)
+            self._main = ContextFiles("context", self._owned(tree))
+        assert isinstance(self._main.tree, LocalTree)
+        return self._main.tree.root
+
+    def _from_stdin(self) -> Path:
+        if self._main is None:
+            spool = self._scratch() / "stdin"
+            with spool.open("wb") as out:
+                shutil.copyfileobj(sys.stdin.buffer, out, 1 << 20)
+            self._stream(spool, "Dockerfile")
+        assert self._main is not None
+        assert isinstance(self._main.tree, LocalTree)
+        return self._main.tree.root
+
+    def _from_url(self, url: str) -> Path:
+        if self._main is None:
+            got = fetch_url(url, self._store)
+            self._stream(self._store.blobs.path(got.digest), file_name_of(url))
+        assert self._main is not None
+        assert isinstance(self._main.tree, LocalTree)
+        return self._main.tree.root
+
+    def _stream(self, spool: Path, name: str) -> None:
+        """A stream is a tar, or else the Dockerfile itself."""
+        folder = self._scratch() / "unpacked"
+
+        def opened() -> BinaryIO:
+            return spool.open("rb")
+
+        if looks_like_archive(opened):
+            with opened() as f:
+                unpack_context(f, folder)
+        else:
+            folder.mkdir()
+            data = spool.read_bytes()
+            (folder / name).write_bytes(data)
+            if self._request.dockerfile is None:
+                self._stdin_dockerfile = data
+        tree = LocalTree(folder)
+        self._main = ContextFiles("context", self._owned(tree))
+
+    def _owned(self, tree: Tree) -> Tree:
+        if isinstance(tree, LocalTree):
+            self._trees.append(tree)
+        return tree
+
+    def main(self) -> ContextFiles:
+        """The main context's files."""
+        if self._main is None:
+            root = self._root()
+            if self._main is None:
+                ignore = read_ignore(root, self._dockerfile_path)
+                self._main = ContextFiles("context", self._owned(LocalTree(root, ignore)))
+        return self._main
+
+    @property
+    def ignore(self) -> Matcher:
+        """The ignore patterns of the main context."""
+        tree = self.main().tree
+        return tree.ignore if isinstance(tree, LocalTree) else Matcher(())
+
+    # --- named ones ----------------------------------------------------------------------------
+
+    def named(self, name: str, platform: Platform | None) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
+        """The context that stands for a name; see planner.ContextProvider."""
+        key = normalise_name(name)
+        place = self._request.contexts.get(f"{key}::{platform}") or self._request.contexts.get(key)
+        assert self.images is not None
+        match place:
+            case None:
+                return None
+            case DockerImage(ref="scratch"):
+                return ContextFiles(key, LocalTree(Path(os.devnull).parent, Matcher(["*"])))
+            case DockerImage(ref=ref):
+                return self.images.resolve(ref, platform)
+            case OciLayout():
+                return self.images.from_layout(name, Layout(place.path), place.tag, place.digest, platform)
+            case LocalContext(path=path):
+                if key not in self._named:
+                    tree = LocalTree(path, read_ignore(path))
+                    self._named[key] = ContextFiles(key, self._owned(tree))
+                return self._named[key]
+            case GitContext(ref=ref):
+                return GitFiles(ref, checksum=ref.checksum)
+            case HttpContext(url=url):
+                return self._named_url(key, url)
+        raise UsageError(f"--build-context {name}: not supported")
+
+    def _named_url(self, key: str, url: str) -> ContextFiles | Fetched:
+        if key not in self._named:
+            got = fetch_url(url, self._store)
+            folder = self._scratch() / f"named-{len(self._named)}"
+            if looks_like_archive(got.open):
+                with got.open() as f:
+                    unpack_context(f, folder)
+            else:
+                folder.mkdir()
+                shutil.copyfile(self._store.blobs.path(got.digest), folder / "context")
+            self._named[key] = ContextFiles(key, self._owned(LocalTree(folder)))
+        found = self._named[key]
+        assert isinstance(found, ContextFiles)
+        return found
+
+    # --- what steps fetch ----------------------------------------------------------------------
+
+    def fetch_url(self, origin: Fetched) -> Download:
+        """Download what ADD names."""
+        return fetch_url(origin.url, self._store, origin.checksum)
+
+    def fetch_git(self, origin: GitFiles) -> tuple[str, Tree]:
+        """Fetch the repository that ADD names."""
+        got = fetch_git(
+            origin.ref, self._scratch() / "git", keep_git_dir=origin.keep_git_dir, checksum=origin.checksum
+        )
+        self._owned(got[1])
+        return got

@@ -1,0 +1,206 @@
+"""The images that FROM and --from name: resolved to a digest and a config first, fetched layer by layer later.
+
+Why: planning needs the config alone. The order of look-up is: the memo of tags (unless `--pull`, or `CI` is
+set), the store, the registry. A build whose bases are pinned and stored makes no network call.
+Threads: methods may be called from any.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from imagesmith.build.plan import ResolvedImage
+from imagesmith.build.request import BuildRequest
+from imagesmith.errors import DockerfileError, InvalidReference, NotFound, RegistryError
+from imagesmith.events import EventSink, Progress, StepDone, StepStarted
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor, parse_document
+from imagesmith.oci.names import ImageRef, Platform, host_platform
+from imagesmith.settings import Settings
+from imagesmith.store.layers import StoredLayer
+from imagesmith.store.layout import Layout
+from imagesmith.store.store import Store
+
+if TYPE_CHECKING:
+    from imagesmith.registry.transfer import Session
+
+__all__ = ["Images"]
+
+#: How long (seconds) a tag's digest is believed without asking again, outside CI.
+_TAG_MEMO_S = 24 * 3600
+
+
+class Images:
+    """Resolves and fetches images for one build."""
+
+    def __init__(self, store: Store, settings: Settings, request: BuildRequest, events: EventSink) -> None:
+        self._store, self._settings, self._request, self._events = store, settings, request, events
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], ResolvedImage] = {}
+        self._blob_locks: dict[Digest, threading.Lock] = {}
+        self._session: Session | None = None
+        self._steps = 1000
+
+    # --- resolving -----------------------------------------------------------------------------
+
+    def resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
+        """The image that a reference stands for; see planner.ImageResolver.
+
+        Raises:
+            DockerfileError: in BuildKit's words, if it cannot be found.
+        """
+        key = name, str(platform or "")
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = self._resolve(name, platform)
+            return self._known[key]
+
+    def _resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
+        try:
+            ref = ImageRef.parse(name)
+        except InvalidReference as e:
+            raise DockerfileError(f'failed to parse stage name "{name}": {e}') from e
+        wanted = platform or host_platform()
+        found = self._remembered(ref, wanted) or self._stored(ref, wanted)
+        if found is None:
+            try:
+                found = self._ask(ref, wanted)
+            except NotFound as e:
+                raise DockerfileError(f"{name}: failed to resolve source metadata for {ref}: {e.message}") from e
+            except RegistryError as e:
+                raise type(e)(f"{name}: failed to resolve source metadata for {ref}: {e.message}", hint=e.hint) from e
+        return found
+
+    def _remembered(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
+        """What a tag was resolved to not long ago, if its documents are stored."""
+        digest = ref.digest
+        if digest is None:
+            if self._request.pull or self._settings.ci:
+                return None
+            memo = self._store.cache.tag(str(ref), str(platform))
+            if memo is None or time.time() - memo[1] > _TAG_MEMO_S:
+                return None
+            digest = Digest.parse(memo[0])
+        return self._from_store(ref, digest, platform)
+
+    def _stored(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
+        """An image that has the name in the store, made here or pulled, unless the registry is to be asked."""
+        if self._request.pull:
+            return None
+        found = self._store.find(ref)
+        return None if found is None else self._from_store(ref, found.digest, platform)
+
+    def _from_store(self, ref: ImageRef, digest: Digest, platform: Platform) -> ResolvedImage | None:
+        if not self._store.blobs.has(digest):
+            return None
+        document = parse_document(self._store.blobs.read(digest))
+        try:
+            manifest = self._store.manifest(document.descriptor(), platform)
+            config = self._store.config(manifest)
+        except NotFound:
+            return None
+        return ResolvedImage(
+            name=str(ref), descriptor=document.descriptor(), manifest=manifest, config=config, origin=ref
+        )
+
+    def _ask(self, ref: ImageRef, platform: Platform) -> ResolvedImage:
+        with self._step(f"[internal] load metadata for {ref}"):
+            found = self.session().resolve(ref, platform)
+        for raw in found.documents:
+            self._store.blobs.put(raw)
+        if ref.digest is None:
+            self._store.cache.put_tag(str(ref), str(platform), str(found.descriptor.digest))
+        config = self._store.config(found.manifest)
+        return ResolvedImage(
+            name=str(ref), descriptor=found.descriptor, manifest=found.manifest, config=config, origin=ref
+        )
+
+    def from_layout(self, name: str, layout: Layout, tag: str, digest: Digest | None, platform: Platform | None) -> ResolvedImage:
+        """The image of a layout folder; its documents are copied into the store.
+
+        Raises:
+            NotFound: the layout has no such image.
+        """
+        entry = layout.find(tag, digest)
+        descriptor, manifest = layout.manifest(entry, platform or host_platform())
+        for d in (entry, descriptor, manifest.config):
+            self._store.blobs.put(layout.document(d))
+        return ResolvedImage(
+            name=name, descriptor=entry, manifest=manifest, config=self._store.config(manifest), origin=layout
+        )
+
+    # --- fetching ------------------------------------------------------------------------------
+
+    def layers(self, image: ResolvedImage) -> Sequence[StoredLayer]:
+        """The layers of an image, bottom first; their blobs come when somebody looks into them."""
+        if len(image.config.diff_ids) != len(image.manifest.layers):
+            raise DockerfileError(
+                f"{image.name}: {len(image.manifest.layers)} layers but {len(image.config.diff_ids)} diff_ids"
+            )
+        out = []
+        for diff_id, d in zip(image.config.diff_ids, image.manifest.layers, strict=True):
+            layer = self._store.layers.layer(diff_id, d.digest)
+            if layer.fetch is None:
+                layer.fetch = self._fetcher(image, d)
+            out.append(layer)
+        return out
+
+    def _fetcher(self, image: ResolvedImage, d: Descriptor) -> Callable[[], None]:
+        return lambda: self.fetch(image, d)
+
+    def fetch(self, image: ResolvedImage, d: Descriptor) -> None:
+        """Bring one blob of an image into the store, if it is not there."""
+        with self._lock:
+            lock = self._blob_locks.setdefault(d.digest, threading.Lock())
+        with lock:
+            if self._store.blobs.has(d.digest):
+                return
+            with self._step(f"fetch {image.name} {d.digest}") as number:
+                if isinstance(image.origin, Layout):
+                    with image.origin.open(d) as source, self._store.blobs.writer() as blob:
+                        shutil.copyfileobj(source, blob, 1 << 20)
+                        blob.commit(d.digest, d.size)
+                else:
+                    assert isinstance(image.origin, ImageRef)
+                    self.session().fetch_blob(image.origin, d)
+                self._events(Progress(step=number, id=str(d.digest), current=d.size, total=d.size, done=True))
+
+    def fetch_all(self, image: ResolvedImage) -> None:
+        """Bring every layer of an image into the store."""
+        for d in image.manifest.layers:
+            self.fetch(image, d)
+
+    def session(self) -> Session:
+        """The connection to registries, made when it is first needed."""
+        if self._session is None:
+            from imagesmith.registry.transfer import Session
+
+            self._session = Session(self._store, insecure=self._request.insecure, events=self._events)
+        return self._session
+
+    def _step(self, name: str) -> _Timed:
+        with self._lock if not self._lock.locked() else threading.Lock():
+            self._steps += 1
+            return _Timed(self._events, self._steps, name)
+
+
+class _Timed:
+    """A vertex of the screen that lasts as long as a `with`."""
+
+    def __init__(self, events: EventSink, number: int, name: str) -> None:
+        self._events, self._number, self._name = events, number, name
+        self._began = 0.0
+
+    def __enter__(self) -> int:
+        self._began = time.monotonic()
+        self._events(StepStarted(step=self._number, name=self._name))
+        return self._number
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._events(StepDone(step=self._number, seconds=time.monotonic() - self._began))
+

@@ -1,0 +1,173 @@
+"""`imagesmith build`: flags as `docker buildx build` has them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from imagesmith.build.request import BuildRequest, Output
+from imagesmith.cli.progress import Front, make_front
+from imagesmith.cli.values import (
+    parse_build_args,
+    parse_hosts,
+    parse_labels,
+    parse_output,
+    parse_secret,
+    parse_size,
+    parse_ssh,
+    parse_ulimit,
+)
+from imagesmith.context.named import parse_named
+from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.settings import Settings
+
+__all__ = ["configure"]
+
+_ENTITLEMENTS = {"network.host", "security.insecure"}
+
+
+def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    """Declare the flags and return the handler."""
+    add = parser.add_argument
+    add("context", nargs="?", default="", help="folder, URL, git address, or - for a tar or Dockerfile on stdin")
+    add("-t", "--tag", action="append", default=[], metavar="REF", help="name of the image; may be repeated")
+    add("-f", "--file", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile), or - for stdin")
+    add("-o", "--output", action="append", default=[], metavar="OUT", help="type=oci|docker|local|tar|image|registry,…")
+    add("--target", default="", metavar="STAGE", help="the stage to build")
+    add("--build-arg", action="append", default=[], metavar="K=V", help="value of an ARG")
+    add("--build-context", action="append", default=[], metavar="NAME=PLACE", help="another context, or a stage's stand-in")
+    add("--label", action="append", default=[], metavar="K=V", help="label of the image")
+    add("--annotation", action="append", default=[], metavar="K=V", help="annotation of the manifest")
+    add("--platform", default="", metavar="OS/ARCH", help="platform to build for")
+    add("--push", action="store_true", help="push to the registry of each --tag")
+    add("--load", action="store_true", help=argparse.SUPPRESS)
+    add("--secret", action="append", default=[], metavar="id=…", help="a secret for RUN --mount=type=secret")
+    add("--ssh", action="append", default=[], metavar="ID[=SOCKET]", help="an agent for RUN --mount=type=ssh")
+    add("--no-cache", action="store_true", help="execute every step")
+    add("--no-cache-filter", action="append", default=[], metavar="STAGE", help="execute every step of a stage")
+    add("--pull", action="store_true", help="resolve base images anew")
+    add("--network", default="default", metavar="MODE", help="network of RUN: default, none or host")
+    add("--add-host", action="append", default=[], metavar="HOST:IP", help="a line of RUN's /etc/hosts")
+    add("--shm-size", default="", metavar="SIZE", help="size of RUN's /dev/shm")
+    add("--ulimit", action="append", default=[], metavar="T=S[:H]", help="a limit of RUN")
+    add("--cgroup-parent", default="", metavar="GROUP", help="cgroup for RUN")
+    add("--allow", action="append", default=[], metavar="WHAT", help="network.host or security.insecure")
+    add("--isolation", default="auto", choices=("auto", "native", "chroot", "oci"), help="how RUN is kept apart")
+    add("--call", default="build", metavar="WHAT", help="build, check, outline or targets, perhaps with ,format=json")
+    add("--check", action="store_true", help="check the Dockerfile only")
+    add("--iidfile", default="", metavar="FILE", help="write the image's ID to a file")
+    add("--metadata-file", default="", metavar="FILE", help="write what was built as JSON")
+    add("--progress", default=os.environ.get("BUILDKIT_PROGRESS", "auto"),
+        choices=("auto", "plain", "tty", "rawjson", "quiet"), help="how progress is shown")  # fmt: skip
+    add("-q", "--quiet", action="store_true", help="print the image's ID only")
+    add("--insecure", action="store_true", help="registries by plain HTTP or with any certificate")
+    add("--root", default="", metavar="DIR", help="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)")
+    return _run
+
+
+def _run(args: argparse.Namespace) -> int:
+    from imagesmith.sandbox import world
+
+    request = _request(args)
+    call = "check" if args.check else args.call
+    here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
+    front = make_front("quiet" if args.quiet else args.progress)
+    settings = Settings.load(args.root)
+    if call != "build":
+        front.close()
+        from imagesmith.cli.calls import run_call
+
+        return run_call(call, request, settings)
+    if args.iidfile:
+        Path(args.iidfile).unlink(missing_ok=True)
+    return _build(args, request, settings, here, front)
+
+
+def _build(args: argparse.Namespace, request: BuildRequest, settings: Settings, here: object, front: Front) -> int:
+    from imagesmith.build.build import run_build
+
+    try:
+        built = run_build(request, settings, here, front)  # type: ignore[arg-type]  # world.World, imported lazily
+    except ImagesmithError:
+        front.close()
+        front.failure()
+        raise
+    finally:
+        front.close()
+    if args.iidfile:
+        Path(args.iidfile).write_text(str(built.image_id))
+    if args.metadata_file:
+        Path(args.metadata_file).write_bytes(built.metadata())
+    if args.quiet:
+        sys.stdout.write(f"{built.image_id}\n")
+    else:
+        front.say(*(f"named {ref.familiar}" for ref in request.tags), str(built.digest))
+    return 0
+
+
+def _request(args: argparse.Namespace) -> BuildRequest:
+    if not args.context:
+        raise UsageError("no build context is given", hint="`imagesmith build .` takes the current folder")
+    if args.context == "-" and args.file == "-":
+        raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
+    if args.network not in ("default", "none", "host"):
+        raise UsageError(f"invalid netmode {args.network}")
+    unknown = set(args.allow) - _ENTITLEMENTS
+    if unknown:
+        raise UsageError(f"--allow {sorted(unknown)[0]}: not known; network.host and security.insecure are")
+    if args.load:
+        raise UsageError("--load needs a Docker daemon; write an archive with -o type=docker,dest=FILE and load that")
+    tags = tuple(ImageRef.parse(t) for t in args.tag)
+    return BuildRequest(
+        context=args.context,
+        dockerfile=args.file,
+        target=args.target,
+        build_args=parse_build_args(args.build_arg, os.environ),
+        labels=parse_labels(args.label),
+        annotations=parse_labels(args.annotation),
+        tags=tags,
+        platform=_platform(args.platform or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")),
+        outputs=_outputs(args, tags),
+        contexts=dict(parse_named(text) for text in args.build_context),
+        secrets=tuple(parse_secret(s) for s in args.secret),
+        ssh=dict(parse_ssh(s) for s in args.ssh),
+        no_cache=() if args.no_cache else tuple(args.no_cache_filter) or None,
+        pull=args.pull,
+        network=args.network,
+        extra_hosts=parse_hosts(args.add_host),
+        shm_size_bytes=parse_size(args.shm_size, "--shm-size") if args.shm_size else 0,
+        ulimits=tuple(parse_ulimit(u) for u in args.ulimit),
+        cgroup_parent=args.cgroup_parent,
+        allow=frozenset(args.allow),
+        insecure=args.insecure,
+    )
+
+
+def _platform(text: str) -> Platform | None:
+    if not text:
+        return None
+    if "," in text:
+        raise UsageError(f"--platform {text}: one platform at a time is built")
+    return Platform.parse(text)
+
+
+def _outputs(args: argparse.Namespace, tags: tuple[ImageRef, ...]) -> tuple[Output, ...]:
+    outputs = [parse_output(o) for o in args.output]
+    if args.iidfile and any(o.type in ("local", "tar") for o in outputs):
+        raise UsageError("local and tar exporters are incompatible with image ID file")
+    if args.push:
+        others = [o for o in outputs if o.type not in ("image", "registry")]
+        if others:
+            raise UsageError(f'push and "{others[0].type}" output can\'t be used together')
+        if not outputs:
+            outputs = [Output(type="image", options={"push": "true"})]
+        else:
+            outputs = [Output(type=o.type, dest=o.dest, options={**o.options, "push": "true"}) for o in outputs]
+    pushes = any(o.type == "registry" or o.flag("push") for o in outputs)
+    if pushes and not tags and not any("name" in o.options for o in outputs):
+        raise UsageError("tag is needed when pushing to registry")
+    return tuple(outputs)

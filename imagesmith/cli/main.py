@@ -1,0 +1,100 @@
+"""The `imagesmith` command: finds the subcommand, runs it, turns errors into one line and an exit status.
+
+Why: only the chosen subcommand's module is imported, so `--version` and a cached build start fast.
+Exit statuses are those of errors.py; 130 after Ctrl-C, 141 where the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from imagesmith import __version__
+from imagesmith.errors import Cancelled, ImagesmithError
+from imagesmith.plugins import COMMANDS, load
+
+__all__ = ["main", "run"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our one line for a mistake and our exit status."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"error: {message}\nhint: `{self.prog} --help` shows what it takes\n")
+        raise SystemExit(2)
+
+
+def _top() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {help_}" for name, (_, help_) in COMMANDS.items())
+    return (
+        "usage: imagesmith [-v] COMMAND ...\n\n"
+        "Build images from Dockerfiles and speak to OCI registries, without a daemon.\n\n"
+        f"commands:\n{rows}\n\n"
+        "options:\n"
+        "  -h, --help   show this\n"
+        "  --version    show the version\n"
+        "  -v           say more about what is done and why\n\n"
+        "`imagesmith COMMAND --help` tells what a command takes.\n"
+        "example: imagesmith build -t registry.example/app --push .\n"
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit status."""
+    words = list(argv)
+    verbose = False
+    while words and words[0] in ("-v", "--verbose"):
+        verbose = True
+        words.pop(0)
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_top())
+        return 0 if words else 2
+    if words[0] == "--version":
+        sys.stdout.write(f"imagesmith {__version__}\n")
+        return 0
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
+    name = words.pop(0)
+    if name not in COMMANDS:
+        from imagesmith.dockerfile.suggest import suggest
+
+        what = "option" if name.startswith("-") else "command"
+        sys.stderr.write(f"error: unknown {what}: {name}{suggest(name, list(COMMANDS))}\n")
+        sys.stderr.write("hint: `imagesmith --help` lists the commands\n")
+        return 2
+    return _command(name, words)
+
+
+def _command(name: str, words: Sequence[str]) -> int:
+    module = load(COMMANDS[name][0])
+    parser = _Parser(prog=f"imagesmith {name}", description=COMMANDS[name][1].capitalize() + ".", allow_abbrev=False)
+    try:
+        handler = module.configure(name, parser)
+        return int(handler(parser.parse_args(words)) or 0)
+    except ImagesmithError as e:
+        from imagesmith.cli.errors import show_error
+
+        show_error(e, sys.stderr)
+        return e.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("error: stopped\n")
+        return Cancelled.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+
+
+def run() -> NoReturn:
+    """The entry point of the installed command."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(main(sys.argv[1:]))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,215 @@
+"""Reading the values of flags: `k=v` lists in CSV, outputs, secrets, sizes, hosts, as buildx spells them.
+
+Trust: words of a command line; every mistake is a UsageError that quotes the word.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+from imagesmith.build.request import Output, SecretSource
+from imagesmith.dockerfile.suggest import suggest
+from imagesmith.errors import UsageError
+from imagesmith.plugins import EXPORTERS
+
+__all__ = [
+    "boolean",
+    "fields",
+    "parse_build_args",
+    "parse_hosts",
+    "parse_labels",
+    "parse_output",
+    "parse_secret",
+    "parse_size",
+    "parse_ssh",
+    "parse_ulimit",
+]
+
+_TRUE, _FALSE = {"1", "t", "true"}, {"0", "f", "false"}
+
+#: The options of each output type; one that is not listed is refused.
+_COMMON = {"name", "compression", "compression-level", "oci-mediatypes", "rewrite-timestamp", "force-compression"}
+_OPTIONS: dict[str, set[str]] = {
+    "oci": {*_COMMON, "tar"},
+    "docker": _COMMON,
+    "image": {*_COMMON, "push", "registry.insecure"},
+    "registry": {*_COMMON, "registry.insecure"},
+    "local": {"mode"},
+    "tar": set(),
+    "cacheonly": set(),
+}
+_BOOLEANS = {"tar", "push", "oci-mediatypes", "rewrite-timestamp", "force-compression", "registry.insecure"}
+
+
+def boolean(name: str, value: str) -> bool:
+    """True or false as Go's ParseBool reads it."""
+    low = value.lower()
+    if low in _TRUE or low in _FALSE:
+        return low in _TRUE
+    raise UsageError(f"non-bool value specified for {name}: {value}")
+
+
+def fields(text: str, what: str) -> list[tuple[str, str | None]]:
+    """The `key=value` fields of one CSV record, keys in lower case; None where there is no `=`."""
+    try:
+        row = next(csv.reader([text], strict=True), [])
+    except csv.Error as e:
+        raise UsageError(f"invalid {what} {text!r}: {e}") from e
+    out: list[tuple[str, str | None]] = []
+    for field in row:
+        key, equals, value = field.partition("=")
+        out.append((key.strip().lower(), value if equals else None))
+    return out
+
+
+def parse_output(text: str) -> Output:
+    """One -o: `type=T[,dest=P][,k=v…]`, a folder, or `-` for a tar on standard output."""
+    if text == "-":
+        return Output(type="tar", dest="-")
+    if "=" not in text:
+        return Output(type="local", dest=text)
+    kind, dest, options = "", "", {}
+    for key, value in fields(text, "output"):
+        if value is None:
+            raise UsageError(f"invalid value {key}")
+        if key == "type":
+            kind = value
+        elif key in ("dest", "output"):
+            dest = value
+        else:
+            options[key] = value
+    if not kind:
+        raise UsageError("type is required for output")
+    if kind not in EXPORTERS:
+        raise UsageError(f'exporter "{kind}" could not be found{suggest(kind, list(EXPORTERS))}')
+    _check_options(kind, options)
+    if kind in ("local", "tar", "oci", "docker") and not dest:
+        raise UsageError(f"dest is required for {kind} output")
+    return Output(type=kind, dest=dest, options=options)
+
+
+def _check_options(kind: str, options: Mapping[str, str]) -> None:
+    for key, value in options.items():
+        if key.startswith("annotation.") and kind in ("oci", "docker", "image", "registry"):
+            continue
+        if key not in _OPTIONS[kind]:
+            raise UsageError(f"output {kind} has no option {key}{suggest(key, sorted(_OPTIONS[kind]))}")
+        if key in _BOOLEANS:
+            boolean(key, value)
+    if kind == "local" and options.get("mode", "copy") not in ("copy", "delete"):
+        raise UsageError(f"output local: mode {options['mode']} is neither copy nor delete")
+
+
+def parse_build_args(words: Iterable[str], env: Mapping[str, str]) -> dict[str, str]:
+    """--build-arg: `k=v`, or `k` for the value of the environment (nothing where it is not set)."""
+    out: dict[str, str] = {}
+    if "SOURCE_DATE_EPOCH" in env:
+        out["SOURCE_DATE_EPOCH"] = env["SOURCE_DATE_EPOCH"]
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key:
+            raise UsageError(f'invalid key-value pair "{word}": empty key')
+        if equals:
+            out[key] = value
+        elif key in env:
+            out[key] = env[key]
+    return out
+
+
+def parse_labels(words: Iterable[str]) -> dict[str, str]:
+    """--label: `k=v`, or `k` for an empty value."""
+    out: dict[str, str] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if not key:
+            raise UsageError(f'invalid key-value pair "{word}": empty key')
+        out[key] = value
+    return out
+
+
+def parse_secret(text: str) -> SecretSource:
+    """--secret: `id=I[,src=FILE][,env=VAR][,type=file|env]`."""
+    found: dict[str, str] = {}
+    for key, value in fields(text, "secret"):
+        if value is None:
+            raise UsageError(f"invalid field '{key}' must be a key=value pair")
+        name = {"source": "src"}.get(key, key)
+        if name not in ("type", "id", "src", "env"):
+            raise UsageError(f"unexpected key '{key}' in '{key}={value}'")
+        found[name] = value
+    kind = found.get("type", "")
+    if kind not in ("", "file", "env"):
+        raise UsageError(f'unsupported secret type "{kind}"')
+    name = found.get("id", "") or found.get("env", "") or os.path.basename(found.get("src", ""))
+    if not name:
+        raise UsageError(f"--secret {text}: id is required")
+    src, variable = found.get("src", ""), found.get("env", "")
+    if kind == "env":
+        src, variable = "", variable or src or name
+    elif not src and not variable:
+        if name in os.environ and kind != "file":
+            variable = name
+        else:
+            src = name
+    return SecretSource(name, src, "" if src else variable)
+
+
+def parse_ssh(text: str) -> tuple[str, str]:
+    """--ssh: `default`, or `id=SOCKET`; without a path the agent of SSH_AUTH_SOCK."""
+    name, _, paths = text.partition("=")
+    path = paths or os.environ.get("SSH_AUTH_SOCK", "")
+    if "," in paths:
+        raise UsageError(f"--ssh {text}: several keys are not supported; give the socket of an agent that has them")
+    if not path:
+        raise UsageError(f"--ssh {name}: invalid empty ssh agent socket, make sure SSH_AUTH_SOCK is set")
+    return name or "default", path
+
+
+_SIZE = re.compile(r"(\d+)([bkmg]?)b?", re.IGNORECASE)
+
+
+def parse_size(text: str, flag: str) -> int:
+    """A size in bytes with b, k, m or g (1024)."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{flag}: invalid size: '{text}'")
+    return int(match[1]) << {"": 0, "b": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
+
+
+def parse_ulimit(text: str) -> tuple[str, int, int]:
+    """--ulimit: `type=soft[:hard]`."""
+    name, equals, values = text.partition("=")
+    soft, colon, hard = values.partition(":")
+    try:
+        pair = int(soft), int(hard) if colon else int(soft)
+    except ValueError:
+        equals = ""
+        pair = 0, 0
+    if not name or not equals:
+        raise UsageError(f"invalid ulimit argument: {text}")
+    if pair[1] != -1 and (pair[0] > pair[1] or pair[0] == -1):
+        raise UsageError(f"ulimit soft limit must be less than or equal to hard limit: {pair[0]} > {pair[1]}")
+    return name, *pair
+
+
+def parse_hosts(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """--add-host: `host:ip` or `host=ip`, IPv6 perhaps in brackets."""
+    import ipaddress
+
+    out = []
+    for word in words:
+        host, separator, ip = word.partition("=" if "=" in word else ":")
+        ip = ip.removeprefix("[").removesuffix("]")
+        try:
+            ipaddress.ip_address(ip)
+        except ValueError:
+            if ip == "host-gateway":
+                raise UsageError(f"--add-host {word}: there is no gateway here, RUN has the host's network") from None
+            raise UsageError(f"invalid host {word}: expected host:ip") from None
+        if not separator or not host:
+            raise UsageError(f"invalid host {word}: expected host:ip")
+        out.append((host, ip))
+    return tuple(out)

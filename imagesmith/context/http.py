@@ -1,0 +1,107 @@
+"""Files from URLs: downloaded once, checked, and kept as blobs of the store.
+
+Spec: BuildKit's source/http (the name is the URL's last element, the time is Last-Modified, the mode 0600).
+Trust: the server may send anything: the status is looked at, the digest is checked where one is given, and
+redirects are followed ten times at most, never from https to http.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import posixpath
+import urllib.parse
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from imagesmith.errors import ContextError, DockerfileError
+from imagesmith.oci.digest import Digest
+from imagesmith.store.store import Store
+
+__all__ = ["Download", "fetch_url", "file_name_of", "is_http_url"]
+
+_MAX_REDIRECTS = 10
+
+
+def is_http_url(text: str) -> bool:
+    """True for an http or https address."""
+    return text.startswith(("http://", "https://"))
+
+
+def file_name_of(url: str) -> str:
+    """The name under which a URL's file is kept."""
+    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
+    name = posixpath.basename(path)
+    return name if name not in ("", ".", "..") else "__unnamed__"
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that was fetched, as a content of the store."""
+
+    store: Store
+    digest: Digest
+    size: int
+    mtime_ns: int
+
+    def open(self) -> BinaryIO:
+        """Open its bytes."""
+        return self.store.blobs.open(self.digest)
+
+
+def fetch_url(url: str, store: Store, checksum: str = "") -> Download:
+    """Download a URL into the store, or learn that it has not changed.
+
+    Raises:
+        ContextError: no connection, or a status that is not 2xx.
+        DockerfileError: the content has another digest than `checksum`.
+    """
+    import httpx
+
+    known = store.cache.fetch(url)
+    headers = {"Accept-Encoding": "identity", "User-Agent": "imagesmith"}
+    if known is not None and store.blobs.has(Digest.parse(str(known["digest"]))) and known.get("etag"):
+        headers["If-None-Match"] = str(known["etag"])
+    try:
+        with httpx.Client(timeout=httpx.Timeout(60.0, connect=20.0)) as client:
+            found = _get(client, url, headers, store, known)
+    except httpx.HTTPError as e:
+        raise ContextError(f"failed to load {url}: {e}") from e
+    if checksum and Digest.parse(checksum) != found.digest:
+        raise DockerfileError(f"digest mismatch {found.digest}: {checksum}")
+    return found
+
+
+def _get(client: object, url: str, headers: dict[str, str], store: Store, known: dict[str, object] | None) -> Download:
+    import httpx
+
+    assert isinstance(client, httpx.Client)
+    at = httpx.URL(url)
+    for _ in range(_MAX_REDIRECTS):
+        with client.stream("GET", at, headers=headers) as r:
+            if r.is_redirect and "location" in r.headers:
+                target = at.join(r.headers["location"])
+                if at.scheme == "https" and target.scheme != "https":
+                    raise ContextError(f"{url}: redirected from https to {target.scheme}, refused")
+                at = target
+                continue
+            if r.status_code == 304 and known is not None:
+                digest = Digest.parse(str(known["digest"]))
+                return Download(store, digest, store.blobs.size(digest), int(str(known["mtime_ns"])))
+            if not r.is_success:
+                raise ContextError(f"failed to load cache key: invalid response status {r.status_code}")
+            with store.blobs.writer() as blob:
+                for chunk in r.iter_raw(1 << 20):
+                    blob.write(chunk)
+                digest, size = blob.commit()
+            mtime_ns = _time(r.headers.get("last-modified", ""))
+            record = {"digest": str(digest), "mtime_ns": mtime_ns, "etag": r.headers.get("etag", "")}
+            store.cache.put_fetch(url, record)
+            return Download(store, digest, size, mtime_ns)
+    raise ContextError(f"{url}: more than {_MAX_REDIRECTS} redirects")
+
+
+def _time(text: str) -> int:
+    try:
+        return int(email.utils.parsedate_to_datetime(text).timestamp()) * 1_000_000_000
+    except (TypeError, ValueError):
+        return 0

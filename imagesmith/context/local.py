@@ -1,0 +1,240 @@
+"""A folder of this machine as a tree of a build: what the ignore file leaves of it, owned by 0:0.
+
+Why: Docker's client sends a context without its owners, so the image does not depend on who builds. The
+digest of a file that has not changed (device, inode, size, times) is remembered, so a warm context costs one
+stat a file.
+Trust: the folder's content may be anybody's (a pull request). Links are followed in values only, files are
+opened from their folder's descriptor and never through a link.
+Threads: may be shared; the descriptor cache has a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.context.patterns import Matcher
+from imagesmith.errors import ContextError
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.tree import resolve
+from imagesmith.store.cachedb import CacheDB, FileStamp
+
+__all__ = ["FileDigests", "LocalContent", "LocalTree"]
+
+#: A file younger than this (nanoseconds) when it was hashed may change again within the clock's tick.
+_YOUNG_NS = 2_000_000_000
+
+
+class LocalContent:
+    """A file of a folder; opened below it without following links."""
+
+    __slots__ = ("path", "stamp", "tree")
+
+    def __init__(self, tree: LocalTree, path: str, stamp: FileStamp) -> None:
+        self.tree, self.path, self.stamp = tree, path, stamp
+
+    def open(self) -> BinaryIO:
+        """Open the file as it is now.
+
+        Raises:
+            ContextError: it is gone, unreadable, or no longer a regular file.
+        """
+        return self.tree.open(self.path)
+
+
+class LocalTree:
+    """A folder, less what the matcher ignores. See fs.tree.Tree."""
+
+    def __init__(self, root: Path, ignore: Matcher | None = None) -> None:
+        """Open the folder.
+
+        Raises:
+            ContextError: it is not there or no folder.
+        """
+        self.root = root
+        self.ignore = ignore or Matcher(())
+        try:
+            self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as e:
+            raise ContextError(f'unable to prepare context: path "{root}": {e.strerror}') from e
+        self._lock = threading.Lock()
+        self._folder: tuple[str, int] = ("", self._fd)
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        with self._lock:
+            if self._folder[1] != self._fd:
+                os.close(self._folder[1])
+            os.close(self._fd)
+            self._folder = "", -1
+
+    # --- Tree ----------------------------------------------------------------------------------
+
+    def get(self, path: str, /) -> Entry | None:
+        """The entry at a path; None if it is ignored or not there."""
+        try:
+            st = os.lstat(self._host(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as e:
+            raise ContextError(f"cannot look at /{path}: {e.strerror}") from e
+        if path and self.ignore and self.ignore.matches(path):
+            shown = stat.S_ISDIR(st.st_mode) and self.ignore.has_exclusions and any(True for _ in self.walk(path))
+            if not shown:
+                return None
+        return self._entry(path, st)
+
+    def children(self, path: str, /) -> list[str]:
+        """The names in a folder that are not ignored."""
+        names = self._names(path)
+        if not self.ignore:
+            return names
+        prefix = f"{path}/" if path else ""
+        return [n for n in names if self.get(prefix + n) is not None]
+
+    def resolve(self, path: str, follow_last: bool = True) -> str:
+        """The path with every link followed inside the folder."""
+        return resolve(self, path, follow_last)
+
+    def walk(self, path: str = "") -> Iterator[Entry]:
+        """Everything below a folder that is not ignored; further names of a file come as `h`."""
+        yield from self._walk(path, {}, [])
+
+    def _walk(self, path: str, inodes: dict[tuple[int, int], str], pending: list[Entry]) -> Iterator[Entry]:
+        prefix = f"{path}/" if path else ""
+        host = self._host(path)
+        for name in self._names(path):
+            child = prefix + name
+            try:
+                st = os.lstat(os.path.join(host, name))
+            except FileNotFoundError:
+                continue
+            ignored = bool(self.ignore) and self.ignore.matches(child)
+            is_dir = stat.S_ISDIR(st.st_mode)
+            if ignored and not (is_dir and self.ignore.has_exclusions):
+                continue
+            e = self._entry(child, st)
+            if e is None:
+                continue
+            if ignored:
+                yield from self._walk(child, inodes, [*pending, e])
+                continue
+            yield from pending
+            pending.clear()
+            if st.st_nlink > 1 and e.kind == "f":
+                first = inodes.setdefault((st.st_dev, st.st_ino), child)
+                if first != child:
+                    e.kind, e.link = "h", first
+            yield e
+            if is_dir:
+                yield from self._walk(child, inodes, [])
+
+    # --- the machine's side --------------------------------------------------------------------
+
+    def _host(self, path: str) -> str:
+        return os.path.join(self.root, path) if path else str(self.root)
+
+    def _names(self, path: str) -> list[str]:
+        try:
+            names = os.listdir(self._host(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as e:
+            raise ContextError(f"cannot read the folder /{path} of the context: {e.strerror}") from e
+        names.sort(key=os.fsencode)
+        return names
+
+    def _entry(self, path: str, st: os.stat_result) -> Entry | None:
+        e = Entry.from_stat(path, st)
+        if e is None:
+            return None
+        e.uid = e.gid = 0
+        if e.kind == "l":
+            with contextlib.suppress(OSError):
+                e.link = os.readlink(self._host(path))
+        elif e.kind == "f":
+            stamp = FileStamp(st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+            e.content = LocalContent(self, path, stamp)
+        return e
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a regular file by its folder's descriptor, following no link."""
+        folder, _, name = path.rpartition("/")
+        try:
+            with self._lock:
+                fd = os.open(
+                    name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._descend(folder)
+                )
+        except OSError as e:
+            raise ContextError(f"cannot read /{path} of the context: {e.strerror}") from e
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise ContextError(f"/{path} of the context changed while it was read")
+        return os.fdopen(fd, "rb", buffering=0)
+
+    def _descend(self, folder: str) -> int:
+        """The descriptor of a folder; the last one is kept, since files come in order."""
+        if self._folder[0] == folder:
+            return self._folder[1]
+        fd = os.dup(self._fd)
+        for part in filter(None, folder.split("/")):
+            try:
+                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = below
+        if self._folder[1] != self._fd:
+            os.close(self._folder[1])
+        self._folder = folder, fd
+        return fd
+
+
+class FileDigests:
+    """sha256 of entries' contents, remembered for files of this machine that have not changed."""
+
+    def __init__(self, cache: CacheDB, now_ns: int) -> None:
+        self._cache, self._now_ns = cache, now_ns
+        self._fresh: list[tuple[FileStamp, str]] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, e: Entry) -> str:
+        """The digest of a file's content as hex."""
+        if e.digest:
+            return e.digest
+        stamp = e.content.stamp if isinstance(e.content, LocalContent) else None
+        if stamp is not None:
+            e.digest = self._cache.file_digest(stamp)
+            if e.digest:
+                return e.digest
+        e.digest = _hash(e)
+        if stamp is not None and max(stamp.mtime_ns, stamp.ctime_ns) < self._now_ns - _YOUNG_NS:
+            with self._lock:
+                self._fresh.append((stamp, e.digest))
+        return e.digest
+
+    def flush(self) -> None:
+        """Remember what was hashed."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+        if fresh:
+            self._cache.put_file_digests(fresh)
+
+
+def _hash(e: Entry) -> str:
+    hasher = hashlib.sha256()
+    left = e.size
+    if e.content is not None and left:
+        with e.content.open() as f:
+            while left:
+                data = f.read(min(left, 1 << 20))
+                if not data:
+                    raise ContextError(f"/{e.path}: became shorter while it was read")
+                hasher.update(data)
+                left -= len(data)
+    return hasher.hexdigest()

@@ -1,0 +1,175 @@
+"""What a source of COPY or ADD names: the files of a tree that it takes, in which order, under which names.
+
+Why: wildcards, `..`, links, --exclude and the pivot of --parents have one meaning for folders, repositories
+and stages alike; the copier (steps/copy.py) only puts what comes from here.
+Spec: tonistiigi/fsutil's copy (ResolveWildcards, include and exclude patterns), BuildKit's dispatchCopy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from imagesmith.context.patterns import Matcher, has_wildcards, match_name
+from imagesmith.errors import MissingSource
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.tree import Tree
+
+__all__ = ["Match", "Taken", "content_digest", "select"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An entry below a match: its path relative to it, and whether it is there only to hold others."""
+
+    path: str
+    entry: Entry
+    holder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A file or folder that a source names. `name` is what it was called, `entry` what it is, links followed.
+
+    include and exclude hold for what is below a folder, relative to it.
+    """
+
+    path: str
+    name: str
+    entry: Entry
+    include: Matcher | None = None
+    exclude: Matcher | None = None
+
+    @property
+    def filtered(self) -> bool:
+        """True if not simply everything below is taken."""
+        return self.include is not None or self.exclude is not None
+
+    def entries(self, tree: Tree) -> Iterator[Taken]:
+        """What is taken below the folder, folders before what is in them, in byte order."""
+        if not self.filtered:
+            cut = len(self.path) + 1 if self.path else 0
+            for e in tree.walk(self.path):
+                yield Taken(e.path[cut:], e)
+            return
+        yield from self._below(tree, "", [])
+
+    def _below(self, tree: Tree, folder: str, holders: list[Taken]) -> Iterator[Taken]:
+        """Walk with filters: folders that are not taken themselves come when something in them does."""
+        where = posixpath.join(self.path, folder) if folder else self.path
+        for name in tree.children(where):
+            e = tree.get(f"{where}/{name}" if where else name)
+            if e is None:
+                continue
+            below = f"{folder}/{name}" if folder else name
+            taken = (self.include is None or self.include.matches(below)) and not (
+                self.exclude is not None and self.exclude.matches(below)
+            )
+            if taken:
+                yield from holders
+                holders.clear()
+                yield Taken(below, e)
+                if e.kind == "d":
+                    yield from self._below(tree, below, [])
+            elif e.kind == "d" and (self.include is not None or (self.exclude and self.exclude.has_exclusions)):
+                mine = [*holders, Taken(below, e, holder=True)]
+                for t in self._below(tree, below, mine):
+                    yield t
+                    holders.clear()
+
+
+def select(
+    tree: Tree, source: str, *, excludes: Sequence[str], parents: bool, literal: bool = False
+) -> list[Match]:
+    """The matches of a source, in the order in which they are copied.
+
+    Args:
+        tree: where to look.
+        source: as expanded; `..` and a leading slash stay inside the tree.
+        excludes: patterns of --exclude.
+        parents: --parents: the path is kept, from the pivot `/./` if there is one.
+        literal: the source is a name, wildcards in it mean themselves.
+
+    Raises:
+        MissingSource: a source without wildcards is not there.
+        ContextError: a bad pattern.
+    """
+    exclude = Matcher(excludes) if excludes else None
+    include: Matcher | None = None
+    required = ""
+    if parents:
+        before, pivot, after = source.partition("/./")
+        base, pattern = (before or "/", after) if pivot else ("/", source)
+        pattern = posixpath.normpath(pattern).lstrip("/")
+        if not has_wildcards(pattern):
+            required = pattern
+        include, source = Matcher([pattern]), base
+    path = _normal(source)
+    if literal or not has_wildcards(path):
+        return [_match(tree, path, include, exclude, required)]
+    found = [p for p in _expand(tree, path)]
+    return [_match(tree, p, include, exclude, required) for p in found]
+
+
+def _normal(source: str) -> str:
+    """A source as a path from the root: cleaned, without climbing out."""
+    return posixpath.normpath(f"/{source}").lstrip("/")
+
+
+def _match(tree: Tree, path: str, include: Matcher | None, exclude: Matcher | None, required: str) -> Match:
+    at = tree.resolve(path)
+    e = tree.get(at)
+    if e is None and not at:
+        e = Entry("", "d", 0o755)
+    if e is None:
+        raise MissingSource(f'"/{path}": not found')
+    if required and e.kind == "d":
+        inside = tree.resolve(posixpath.join(at, required), follow_last=False)
+        if inside and tree.get(inside) is None:
+            raise MissingSource(f'"/{posixpath.join(at, required)}": not found')
+    return Match(at, posixpath.basename(path), e, include, exclude)
+
+
+def _expand(tree: Tree, pattern: str) -> Iterator[str]:
+    """The paths that a pattern matches, each folder's names in byte order."""
+    parts = pattern.split("/")
+    fixed = 0
+    while not has_wildcards(parts[fixed]):
+        fixed += 1
+    base = tree.resolve("/".join(parts[:fixed]))
+    yield from _level(tree, base, parts[fixed:])
+
+
+def _level(tree: Tree, folder: str, parts: list[str]) -> Iterator[str]:
+    for name in tree.children(folder):
+        if not match_name(parts[0], name):
+            continue
+        path = f"{folder}/{name}" if folder else name
+        if len(parts) == 1:
+            yield path
+            continue
+        e = tree.get(path)
+        if e is not None and e.kind == "d":
+            yield from _level(tree, path, parts[1:])
+
+
+def content_digest(tree: Tree, matches: Sequence[Match], file_digest: Callable[[Entry], str]) -> str:
+    """A digest of all that the matches take: names, kinds, modes, owners, links and contents; not times."""
+    whole = hashlib.sha256()
+
+    def add(name: str, e: Entry) -> None:
+        content = file_digest(e) if e.kind in "fh" else e.link
+        kind = "f" if e.kind == "h" else e.kind
+        capability = e.capability.hex() if e.capability else ""
+        row = f"{kind} {e.mode:o} {e.uid} {e.gid} {e.rdev[0]} {e.rdev[1]} {capability} {content}"
+        whole.update(os.fsencode(name) + b"\0" + os.fsencode(row) + b"\0")
+
+    for match in matches:
+        add(f"/{match.name}", match.entry)
+        if match.entry.kind == "d":
+            for taken in match.entries(tree):
+                add(taken.path, taken.entry)
+    return whole.hexdigest()

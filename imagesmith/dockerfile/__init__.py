@@ -1,0 +1,1 @@
+"""From the bytes of a Dockerfile to instructions: lines, grammar, words, checks."""

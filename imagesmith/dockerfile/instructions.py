@@ -1,0 +1,371 @@
+"""Second pass over a line: which instruction it is, which flags it takes, whether its arguments suffice.
+
+Spec: BuildKit's instructions package (parse.go, bflag.go); the messages are its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from imagesmith.dockerfile import nodes as n
+from imagesmith.dockerfile.heredocs import opening_of
+from imagesmith.dockerfile.mounts import mount_from
+from imagesmith.dockerfile.reader import Line
+from imagesmith.dockerfile.shapes import Shape, shape_of, strip
+from imagesmith.dockerfile.suggest import suggest
+from imagesmith.dockerfile.values import parse_duration
+from imagesmith.errors import DockerfileError
+
+__all__ = ["KEYWORDS", "build"]
+
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
+
+
+@dataclass(slots=True)
+class _Flags:
+    """The flags of one line, held against those that its instruction knows."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, list[str]] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """A string flag; empty where it is absent."""
+        return self.values.get(name, "")
+
+    def boolean(self, name: str) -> bool | None:
+        """A boolean flag; None where it is absent."""
+        return None if name not in self.values else self.values[name] == "true"
+
+
+def _read_flags(words: Sequence[str], known: Mapping[str, type]) -> _Flags:
+    out = _Flags()
+    for word in words:
+        name, equals, value = word[2:].partition("=")
+        if name not in known:
+            raise DockerfileError(f"unknown flag: --{name}{suggest(name, known)}")
+        kind = known[name]
+        if kind is list:
+            if not equals:
+                raise DockerfileError(f"missing a value on flag: --{name}")
+            out.lists.setdefault(name, []).append(value)
+            continue
+        if name in out.values:
+            raise DockerfileError(f"duplicate flag specified: --{name}")
+        if kind is bool:
+            if equals and not value:
+                raise DockerfileError(f"missing a value on flag: --{name}")
+            low = value.lower() if equals else "true"
+            if low not in ("true", "false"):
+                raise DockerfileError(f"expecting boolean value for flag --{name}, not: {value}")
+            out.values[name] = low
+            continue
+        if not equals:
+            raise DockerfileError(f"missing a value on flag: --{name}")
+        out.values[name] = value
+    return out
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What a builder gets: the line, its shape, and the fields that all instructions have."""
+
+    line: Line
+    shape: Shape
+    escape: str
+    common: dict[str, object]
+
+    def flags(self, **known: type) -> _Flags:
+        """The line's flags; those of `known` are allowed, `_` standing for a dash."""
+        return _read_flags(self.shape.flags, {k.replace("_", "-").strip("-"): v for k, v in known.items()})
+
+    def exactly_one(self) -> str:
+        """The one argument."""
+        if not self.shape.words:
+            raise DockerfileError(f"{self.shape.name} requires exactly one argument")
+        return self.shape.words[0]
+
+    def at_least_one(self) -> None:
+        """Refuse a line without arguments."""
+        if not self.shape.words:
+            raise DockerfileError(f"{self.shape.name} requires at least one argument")
+
+    def pairs(self) -> tuple[n.KeyValue, ...]:
+        """The pairs, with names."""
+        if not self.shape.pairs:
+            raise DockerfileError(f"{self.shape.name} requires at least one argument")
+        if any(not p.key for p in self.shape.pairs):
+            raise DockerfileError(f"{self.shape.name} names can not be blank")
+        return self.shape.pairs
+
+    def command(self, *, empty_shell: bool = True) -> n.Command:
+        """A JSON list, or one text."""
+        if self.shape.json:
+            return n.Command(self.shape.words, exec=True)
+        if not self.shape.words and empty_shell:
+            return n.Command(("",), exec=False)
+        return n.Command(self.shape.words, exec=False)
+
+
+def build(line: Line, shape: Shape, escape: str) -> n.Instruction:
+    """Make the instruction of a line whose name is known.
+
+    Raises:
+        DockerfileError: without a place, which the caller knows.
+    """
+    common: dict[str, object] = {
+        "span": line.span,
+        "keyword": shape.keyword,
+        "text": line.text,
+        "comments": line.comments,
+    }
+    return KEYWORDS[shape.name](_Parts(line, shape, escape, common))
+
+
+def _from(p: _Parts) -> n.Instruction:
+    flags = p.flags(platform=str)
+    words = p.shape.words
+    if len(words) not in (1, 3) or (len(words) == 3 and words[1].lower() != "as"):
+        raise DockerfileError("FROM requires either one or three arguments")
+    name = words[2].lower() if len(words) == 3 else ""
+    if name and not _STAGE_NAME.fullmatch(name):
+        raise DockerfileError(
+            f'invalid name for build stage: "{words[2]}", name can\'t start with a number or contain symbols'
+        )
+    return n.From(
+        **p.common,  # type: ignore[arg-type]  # the four common fields
+        image=words[0],
+        platform=flags.text("platform"),
+        name=name,
+        written_name=words[2] if name else "",
+        as_word=words[1] if name else "",
+    )
+
+
+def _run(p: _Parts) -> n.Instruction:
+    flags = p.flags(mount=list, network=str, security=str, device=list)
+    network, security = flags.text("network"), flags.text("security")
+    if network not in ("", "default", "none", "host"):
+        raise DockerfileError(f'invalid network mode "{network}"')
+    if security not in ("", "sandbox", "insecure"):
+        raise DockerfileError(f'security "{security}" is not valid')
+    mounts = tuple(flags.lists.get("mount", ()))
+    for mount in mounts:
+        mount_from(mount)
+    return n.Run(
+        **p.common,  # type: ignore[arg-type]
+        command=p.command(),
+        heredocs=p.line.heredocs,
+        mounts=mounts,
+        network=network,
+        security=security,
+        devices=tuple(flags.lists.get("device", ())),
+    )
+
+
+def _sources(p: _Parts) -> tuple[tuple[str, ...], str, tuple[n.Heredoc, ...]]:
+    """Sources, destination and here-documents of COPY and ADD."""
+    words, name = p.shape.words, p.shape.name
+    if len(words) < 2:
+        raise DockerfileError(
+            f"{name} requires at least two arguments, but only one was provided. Destination could not be determined"
+        )
+    *sources, dest = words
+    if p.shape.json:
+        return tuple(sources), dest, ()
+    docs = {d.name: d for d in p.line.heredocs}
+    if (o := opening_of(dest)) is not None and o.name in docs:
+        raise DockerfileError(f"{name} cannot accept a heredoc as a destination")
+    found = [docs[o.name] for s in sources if (o := opening_of(s)) is not None and o.name in docs]
+    plain = [s for s in sources if (o := opening_of(s)) is None or o.name not in docs]
+    return tuple(plain), dest, tuple(found)
+
+
+def _copy(p: _Parts) -> n.Instruction:
+    flags = p.flags(from_=str, chown=str, chmod=str, link=bool, parents=bool, exclude=list)
+    sources, dest, heredocs = _sources(p)
+    return n.Copy(
+        **p.common,  # type: ignore[arg-type]
+        sources=sources,
+        dest=dest,
+        heredocs=heredocs,
+        from_=flags.text("from"),
+        chown=flags.text("chown"),
+        chmod=flags.text("chmod"),
+        link=bool(flags.boolean("link")),
+        parents=bool(flags.boolean("parents")),
+        excludes=tuple(flags.lists.get("exclude", ())),
+    )
+
+
+def _add(p: _Parts) -> n.Instruction:
+    flags = p.flags(
+        chown=str, chmod=str, link=bool, exclude=list, checksum=str, keep_git_dir=bool, unpack=bool
+    )
+    sources, dest, heredocs = _sources(p)
+    return n.Add(
+        **p.common,  # type: ignore[arg-type]
+        sources=sources,
+        dest=dest,
+        heredocs=heredocs,
+        chown=flags.text("chown"),
+        chmod=flags.text("chmod"),
+        link=bool(flags.boolean("link")),
+        excludes=tuple(flags.lists.get("exclude", ())),
+        checksum=flags.text("checksum"),
+        keep_git_dir=flags.boolean("keep-git-dir"),
+        unpack=flags.boolean("unpack"),
+    )
+
+
+def _env(p: _Parts) -> n.Instruction:
+    p.flags()
+    return n.Env(**p.common, pairs=p.pairs(), legacy=p.shape.legacy)  # type: ignore[arg-type]
+
+
+def _label(p: _Parts) -> n.Instruction:
+    p.flags()
+    return n.Label(**p.common, pairs=p.pairs(), legacy=p.shape.legacy)  # type: ignore[arg-type]
+
+
+def _arg(p: _Parts) -> n.Instruction:
+    return n.Arg(**p.common, pairs=p.pairs())  # type: ignore[arg-type]
+
+
+def _workdir(p: _Parts) -> n.Instruction:
+    p.flags()
+    return n.Workdir(**p.common, path=p.exactly_one())  # type: ignore[arg-type]
+
+
+def _user(p: _Parts) -> n.Instruction:
+    p.flags()
+    return n.User(**p.common, user=p.exactly_one())  # type: ignore[arg-type]
+
+
+def _stopsignal(p: _Parts) -> n.Instruction:
+    return n.Stopsignal(**p.common, signal=p.exactly_one())  # type: ignore[arg-type]
+
+
+def _maintainer(p: _Parts) -> n.Instruction:
+    p.flags()
+    return n.Maintainer(**p.common, name=p.exactly_one())  # type: ignore[arg-type]
+
+
+def _expose(p: _Parts) -> n.Instruction:
+    p.flags()
+    p.at_least_one()
+    return n.Expose(**p.common, ports=tuple(sorted(p.shape.words)))  # type: ignore[arg-type]
+
+
+def _volume(p: _Parts) -> n.Instruction:
+    p.flags()
+    p.at_least_one()
+    if any(not strip(w) for w in p.shape.words):
+        raise DockerfileError("VOLUME specified can not be an empty string")
+    return n.Volume(**p.common, paths=tuple(strip(w) for w in p.shape.words))  # type: ignore[arg-type]
+
+
+def _cmd(p: _Parts) -> n.Instruction:
+    p.flags()
+    return n.Cmd(**p.common, command=p.command())  # type: ignore[arg-type]
+
+
+def _entrypoint(p: _Parts) -> n.Instruction:
+    p.flags()
+    return n.Entrypoint(**p.common, command=p.command())  # type: ignore[arg-type]
+
+
+def _shell(p: _Parts) -> n.Instruction:
+    p.flags()
+    p.at_least_one()
+    if not p.shape.json:
+        raise DockerfileError("SHELL requires the arguments to be in JSON form")
+    return n.Shell(**p.common, args=p.shape.words)  # type: ignore[arg-type]
+
+
+def _healthcheck(p: _Parts) -> n.Instruction:
+    kind = p.shape.kind.upper()
+    if not kind:
+        raise DockerfileError("HEALTHCHECK requires at least one argument")
+    if kind == "NONE":
+        if p.shape.words:
+            raise DockerfileError("HEALTHCHECK NONE takes no arguments")
+        return n.Healthcheck(**p.common, test=("NONE",))  # type: ignore[arg-type]
+    flags = p.flags(interval=str, timeout=str, start_period=str, start_interval=str, retries=str)
+    if kind != "CMD":
+        raise DockerfileError(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)')
+    if not p.shape.words:
+        raise DockerfileError("Missing command after HEALTHCHECK CMD")
+    test = ("CMD", *p.shape.words) if p.shape.json else ("CMD-SHELL", *p.shape.words)
+    return n.Healthcheck(
+        **p.common,  # type: ignore[arg-type]
+        test=test,
+        interval_ns=_duration(flags, "interval"),
+        timeout_ns=_duration(flags, "timeout"),
+        start_period_ns=_duration(flags, "start-period"),
+        start_interval_ns=_duration(flags, "start-interval"),
+        retries=_retries(flags),
+    )
+
+
+def _duration(flags: _Flags, name: str) -> int:
+    text = flags.text(name)
+    if not text:
+        return 0
+    value = parse_duration(text)
+    if value == 0:
+        return 0
+    if value < 1_000_000:
+        raise DockerfileError(f'Interval "{name}" cannot be less than 1ms')
+    return value
+
+
+def _retries(flags: _Flags) -> int:
+    text = flags.text("retries")
+    if not text:
+        return 0
+    if not re.fullmatch(r"[+-]?[0-9]+", text) or abs(int(text)) >= 1 << 31:
+        what = "value out of range" if re.fullmatch(r"[+-]?[0-9]+", text) else "invalid syntax"
+        raise DockerfileError(f'strconv.ParseInt: parsing "{text}": {what}')
+    if int(text) < 0:
+        raise DockerfileError(f"--retries cannot be negative ({int(text)})")
+    return int(text)
+
+
+def _onbuild(p: _Parts) -> n.Instruction:
+    p.flags()
+    if not p.shape.words:
+        raise DockerfileError("ONBUILD requires at least one argument")
+    text = p.shape.text
+    inner = Line(text, p.line.span)
+    name = shape_of(inner, p.escape).name
+    if name == "ONBUILD":
+        raise DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+    if name in ("FROM", "MAINTAINER"):
+        raise DockerfileError(f"{name} isn't allowed as an ONBUILD trigger")
+    trigger = text + "".join(f"\n{d.text}{d.name}" for d in p.line.heredocs)
+    return n.Onbuild(**p.common, trigger=trigger)  # type: ignore[arg-type]
+
+
+#: Every instruction, by its name in upper case.
+KEYWORDS: dict[str, Callable[[_Parts], n.Instruction]] = {
+    "ADD": _add,
+    "ARG": _arg,
+    "CMD": _cmd,
+    "COPY": _copy,
+    "ENTRYPOINT": _entrypoint,
+    "ENV": _env,
+    "EXPOSE": _expose,
+    "FROM": _from,
+    "HEALTHCHECK": _healthcheck,
+    "LABEL": _label,
+    "MAINTAINER": _maintainer,
+    "ONBUILD": _onbuild,
+    "RUN": _run,
+    "SHELL": _shell,
+    "STOPSIGNAL": _stopsignal,
+    "USER": _user,
+    "VOLUME": _volume,
+    "WORKDIR": _workdir,
+}

@@ -1,0 +1,94 @@
+"""From the bytes of a Dockerfile to its stages and instructions.
+
+Why in passes: Docker cuts the whole file into arguments first and only then asks what each instruction makes
+of them, so a bad ENV in the last line wins over an unknown instruction in the second. `shapes` is the first
+pass, instructions.py the second.
+Spec: BuildKit's parser and instructions packages, whose messages these are.
+Trust: any bytes; nothing but DockerfileError is raised.
+"""
+
+from __future__ import annotations
+
+from imagesmith.dockerfile.instructions import KEYWORDS, build
+from imagesmith.dockerfile.nodes import Arg, Dockerfile, From, Instruction, Stage
+from imagesmith.dockerfile.reader import Line, Source, read
+from imagesmith.dockerfile.shapes import Shape, shape_of
+from imagesmith.dockerfile.suggest import suggest
+from imagesmith.errors import DockerfileError
+
+__all__ = ["parse", "parse_trigger"]
+
+
+def parse(data: bytes, file: str = "Dockerfile") -> Dockerfile:
+    """Parse a Dockerfile.
+
+    Raises:
+        DockerfileError: with file, line and BuildKit's words.
+    """
+    source = read(data, file)
+    shapes = [(line, _shape(line, source, file)) for line in source.lines]
+    if not shapes:
+        raise DockerfileError("file with no instructions", file=file, source=source.text)
+    instructions = [_instruction(line, shape, source, file) for line, shape in shapes]
+    global_args: list[Arg] = []
+    stages: list[tuple[From, list[Instruction]]] = []
+    for i in instructions:
+        if isinstance(i, From):
+            stages.append((i, []))
+        elif stages:
+            stages[-1][1].append(i)
+        elif isinstance(i, Arg):
+            global_args.append(i)
+        else:
+            raise _at(DockerfileError("no build stage in current context"), i, source, file)
+    return Dockerfile(
+        file=file,
+        source=source.text,
+        escape=source.escape,
+        directives=tuple(source.directives),
+        global_args=tuple(global_args),
+        stages=tuple(Stage(n, base, tuple(rest)) for n, (base, rest) in enumerate(stages)),
+        empty_continuations=tuple(source.empty_continuations),
+    )
+
+
+def parse_trigger(text: str) -> Instruction:
+    """Parse the one instruction of an ONBUILD trigger.
+
+    Raises:
+        DockerfileError: it is not exactly one instruction, or none that may be a trigger.
+    """
+    source = read(text.encode("utf-8", "surrogateescape"), "")
+    if len(source.lines) != 1:
+        raise DockerfileError("onbuild trigger should be a single expression")
+    line = source.lines[0]
+    try:
+        return _build(line, shape_of(line, source.escape), source)
+    except DockerfileError as e:
+        raise DockerfileError(e.message, hint=e.hint) from None
+
+
+def _shape(line: Line, source: Source, file: str) -> Shape:
+    try:
+        return shape_of(line, source.escape)
+    except DockerfileError as e:
+        raise e.located(file, line.span.first, line.span.last, source.text) from None
+
+
+def _instruction(line: Line, shape: Shape, source: Source, file: str) -> Instruction:
+    try:
+        return _build(line, shape, source)
+    except DockerfileError as e:
+        told = DockerfileError(f"dockerfile parse error on line {line.span.first}: {e.message}", hint=e.hint)
+        raise told.located(file, line.span.first, line.span.last, source.text) from None
+
+
+def _build(line: Line, shape: Shape, source: Source) -> Instruction:
+    if shape.name not in KEYWORDS:
+        hint = suggest(shape.keyword, KEYWORDS, ignore_case=True)
+        raise DockerfileError(f"unknown instruction: {shape.keyword}{hint}")
+    return build(line, shape, source.escape)
+
+
+def _at(e: DockerfileError, i: Instruction, source: Source, file: str) -> DockerfileError:
+    return e.located(file, i.span.first, i.span.last, source.text)

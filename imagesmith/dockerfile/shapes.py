@@ -1,0 +1,162 @@
+"""First pass over a line: its name, its flags and its arguments, by the grammar.
+
+Why apart from instructions.py: mistakes of this pass (a JSON list with a number in it, ENV without a value)
+are told before those of the second, wherever in the file they stand.
+Spec: BuildKit's parser (line_parsers.go, split_command.go).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from imagesmith.dockerfile.grammar import SPACE, compiled
+from imagesmith.dockerfile.nodes import KeyValue
+from imagesmith.dockerfile.reader import Line
+from imagesmith.errors import DockerfileError
+
+__all__ = ["Shape", "shape_of", "strip"]
+
+_NAME = re.compile(r"[^\t\v\f\r ]*")
+_EDGES = re.compile(f"^[{SPACE}]+|[{SPACE}]+$")
+_FIRST = re.compile(f"[^{SPACE}]+")
+_NAMES = frozenset(
+    "run cmd entrypoint shell from copy add volume expose user workdir stopsignal maintainer env label arg "
+    "healthcheck onbuild".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A line taken apart. `words` are the list, or the one text; `json` tells that they were a JSON list.
+
+    `kind` is HEALTHCHECK's first word, `pairs` those of ENV, LABEL and ARG.
+    """
+
+    keyword: str
+    flags: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    json: bool = False
+    kind: str = ""
+    pairs: tuple[KeyValue, ...] = ()
+    legacy: bool = False
+    text: str = ""
+
+    @property
+    def name(self) -> str:
+        """The instruction's name in upper case."""
+        return self.keyword.upper()
+
+
+def strip(text: str) -> str:
+    """The text without blanks at its ends, as Go's TrimSpace."""
+    return _EDGES.sub("", text)
+
+
+def shape_of(line: Line, escape: str) -> Shape:
+    """Take a line apart.
+
+    Raises:
+        DockerfileError: a JSON list of anything but strings, or a malformed ENV or LABEL.
+    """
+    match = _NAME.match(line.text)
+    assert match
+    keyword = match[0]
+    rest = strip(line.text[match.end() :])
+    if keyword.lower() not in _NAMES:
+        return Shape(keyword, text=rest)
+    tree = compiled(escape).parse(f"{keyword} {rest}").children[0]
+    flags = tuple(_flags(str(tree.children[1] or ""), escape))
+    arguments = [t for t in tree.children[2:] if t is not None]
+    after = strip(f"{keyword} {rest}"[arguments[0].start_pos :]) if arguments else ""
+    made = Shape(keyword, flags, text=after)
+    if tree.data == "pairs":
+        return _pairs(made, [str(t) for t in arguments])
+    if tree.data == "healthcheck" and arguments:
+        kind, *arguments = arguments
+        made = Shape(keyword, flags, text=after, kind=str(kind))
+    words, is_json = _words([(t.type, str(t)) for t in arguments])
+    return Shape(keyword, flags, words, is_json, made.kind, text=after)
+
+
+def _words(tokens: list[tuple[str, str]]) -> tuple[tuple[str, ...], bool]:
+    if len(tokens) == 1 and tokens[0][0] == "JSON":
+        values = json.loads(_without_surrogates(tokens[0][1]))
+        if not all(isinstance(v, str) for v in values):
+            raise DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
+        return tuple(_whole(v) for v in values), True
+    return tuple(text for _, text in tokens), False
+
+
+def _without_surrogates(text: str) -> str:
+    """Bytes that are no UTF-8 become U+FFFD, as in Go's JSON."""
+    return "".join("\ufffd" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
+
+
+def _whole(text: str) -> str:
+    """Lone surrogates that JSON escapes made become U+FFFD."""
+    return "".join("\ufffd" if 0xD800 <= ord(c) <= 0xDFFF else c for c in text)
+
+
+def _flags(text: str, escape: str) -> list[str]:
+    """The flags of a line, each without its quotes and escapes; a lone `--` at their end is dropped."""
+    words: list[str] = []
+    word: list[str] | None = None
+    quote = ""
+    at = 0
+    while at < len(text):
+        char = text[at]
+        if not quote and char in "\t\v\f\r ":
+            if word is not None:
+                words.append("".join(word))
+            word = None
+            at += 1
+            continue
+        word = [] if word is None else word
+        if char == escape:
+            at += 1
+            word.append(text[at : at + 1])
+        elif quote:
+            if char == quote:
+                quote = ""
+            else:
+                word.append(char)
+        elif char in "\"'":
+            quote = char
+        else:
+            word.append(char)
+        at += 1
+    if word is not None:
+        words.append("".join(word))
+    return words[:-1] if words and words[-1] == "--" else words
+
+
+def _pairs(shape: Shape, words: list[str]) -> Shape:
+    """The pairs of ENV, LABEL and ARG; the first two know a legacy form."""
+    if shape.name == "ARG":
+        pairs = []
+        for word in words:
+            key, equals, value = word.partition("=")
+            pairs.append(KeyValue(key, value if equals else None))
+        return Shape(shape.keyword, shape.flags, pairs=tuple(pairs), text=shape.text)
+    if not words:
+        return shape
+    if "=" not in words[0]:
+        first = _FIRST.match(shape.text)
+        assert first
+        value = strip(shape.text[first.end() :])
+        if not value:
+            raise DockerfileError(f"{shape.name} must have two arguments")
+        return Shape(
+            shape.keyword, shape.flags, pairs=(KeyValue(first[0], value),), legacy=True, text=shape.text
+        )
+    pairs = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise DockerfileError(
+                f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value'
+            )
+        pairs.append(KeyValue(key, value))
+    return Shape(shape.keyword, shape.flags, pairs=tuple(pairs), text=shape.text)

@@ -1,0 +1,373 @@
+"""Words of instructions: variables, quotes and escapes, expanded when the scope is known.
+
+Why: the same text means different things in different places: ENV takes quotes away, a here-document keeps
+them, EXPOSE splits the result, RUN leaves it all to the shell. One lexer serves them; what a name means is
+asked of a `lookup`.
+Spec: BuildKit's frontend/dockerfile/shell/lex.go; POSIX parameter expansion as far as Docker has it.
+Trust: text of a Dockerfile; every mistake is a DockerfileError that quotes the word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from imagesmith.errors import DockerfileError
+
+__all__ = ["Expansion", "Lexer", "Lookup"]
+
+Lookup = Callable[[str], str | None]
+
+_SPECIAL = "@*#?-$!0"
+_END = "\ufffd"
+
+
+@dataclass(slots=True)
+class Expansion:
+    """An expanded word; `unmatched` are the names that were used and not set."""
+
+    text: str
+    matched: set[str] = field(default_factory=set)
+    unmatched: set[str] = field(default_factory=set)
+
+
+class Lexer:
+    """Expands words under an escape character."""
+
+    def __init__(self, escape: str = "\\") -> None:
+        self.escape = escape
+
+    def expand(self, word: str, lookup: Lookup) -> Expansion:
+        """The word with variables expanded and quotes removed.
+
+        Raises:
+            DockerfileError: `failed to process "WORD": …`.
+        """
+        return self._run(word, lookup).expansion()
+
+    def expand_words(self, word: str, lookup: Lookup) -> list[str]:
+        """As `expand`, the result split at blanks outside quotes."""
+        return self._run(word, lookup).words()
+
+    def expand_heredoc(self, body: str, lookup: Lookup) -> Expansion:
+        """A here-document's body: variables expanded, quotes kept, the backslash escaping any character."""
+        run = _Run(body, "\\", lookup, keep_quotes=True)
+        return self._guard(run, body).expansion()
+
+    def _run(self, word: str, lookup: Lookup) -> _Run:
+        return self._guard(_Run(word, self.escape, lookup), word)
+
+    def _guard(self, run: _Run, word: str) -> _Run:
+        try:
+            run.process()
+        except _Bad as e:
+            raise DockerfileError(f"failed to process {_quoted(word)}: {e}") from None
+        return run
+
+
+class _Bad(Exception):
+    """A mistake within a word."""
+
+
+def _quoted(text: str) -> str:
+    from imagesmith.dockerfile.values import go_quote
+
+    return go_quote(text)
+
+
+def _is_name(char: str) -> bool:
+    return char == "_" or char.isalpha() or (char.isnumeric() and char.isdecimal())
+
+
+class _Run:
+    """One pass over one word."""
+
+    def __init__(
+        self, text: str, escape: str, lookup: Lookup, *, keep_quotes: bool = False, raw_escapes: bool = False
+    ) -> None:
+        self.text, self.escape, self.lookup = text, escape, lookup
+        self.keep_quotes, self.raw_escapes = keep_quotes, raw_escapes
+        self.at = 0
+        self.matched: set[str] = set()
+        self.unmatched: set[str] = set()
+        self.out: list[str] = []
+        self.split = _Splitter()
+
+    def process(self) -> None:
+        """Read the whole text."""
+        self.out.append(self.until(""))
+
+    def expansion(self) -> Expansion:
+        """The result as one text."""
+        return Expansion("".join(self.out), self.matched, self.unmatched)
+
+    def words(self) -> list[str]:
+        """The result as words."""
+        return self.split.done()
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def peek(self) -> str:
+        """The next character, or '' at the end."""
+        return self.text[self.at] if self.at < len(self.text) else ""
+
+    def take(self) -> str:
+        """The next character, read."""
+        char = self.peek()
+        self.at += 1
+        return char
+
+    def until(self, stop: str) -> str:
+        """Expand up to one of the characters of `stop` (not read), or to the end."""
+        parts: list[str] = []
+        while (char := self.peek()) and char not in stop:
+            if char == "'" and not self.keep_quotes:
+                piece = self.single()
+                self.split.quoted(piece)
+            elif char == '"' and not self.keep_quotes:
+                piece = self.double()
+                self.split.quoted(piece)
+            elif char == "$":
+                piece = self.dollar()
+                self.split.raw(piece)
+            elif char == self.escape:
+                piece = self.escaped()
+                self.split.quoted(piece)
+            else:
+                piece = self.take()
+                self.split.char(piece)
+            parts.append(piece)
+        if stop and not self.peek():
+            raise _Bad(f"unexpected end of statement while looking for matching {stop}")
+        return "".join(parts)
+
+    def escaped(self) -> str:
+        """An escape character and what it protects."""
+        self.take()
+        char = self.take()
+        if not char:
+            self.at -= 1
+            return ""
+        return self.escape + char if self.raw_escapes else char
+
+    def single(self) -> str:
+        """Text in single quotes: all of it literal."""
+        self.take()
+        end = self.text.find("'", self.at)
+        if end < 0:
+            raise _Bad("unexpected end of statement while looking for matching single-quote")
+        piece = self.text[self.at : end]
+        self.at = end + 1
+        return piece
+
+    def double(self) -> str:
+        """Text in double quotes: variables expand, the escape works before `"`, `$` and itself."""
+        self.take()
+        parts: list[str] = []
+        while True:
+            char = self.peek()
+            if not char:
+                raise _Bad("unexpected end of statement while looking for matching double-quote")
+            if char == '"':
+                self.take()
+                return "".join(parts)
+            if char == "$":
+                parts.append(self.dollar())
+            elif char == self.escape:
+                self.take()
+                following = self.peek()
+                if not following:
+                    raise _Bad("unexpected end of statement while looking for matching double-quote")
+                if following in ('"', "$", self.escape):
+                    parts.append(self.take())
+                else:
+                    parts.append(char + self.take())
+            else:
+                parts.append(self.take())
+
+    # --- variables -----------------------------------------------------------------------------
+
+    def dollar(self) -> str:
+        """What follows a dollar sign."""
+        self.take()
+        if self.peek() != "{":
+            name = self.name()
+            if not name:
+                return "$"
+            return self.value(name) or ""
+        self.take()
+        if not self.peek() or self.peek() in ":{}":
+            raise _Bad("syntax error: missing '}'" if not self.peek() else "syntax error: bad substitution")
+        name = self.name()
+        if not name:
+            raise _Bad("syntax error: bad substitution")
+        return self.modified(name)
+
+    def name(self) -> str:
+        """A variable's name: letters, digits and `_`, or one special character, or a run of digits."""
+        start = self.at
+        char = self.peek()
+        if not char:
+            return ""
+        if char.isdecimal():
+            while self.peek().isdecimal():
+                self.at += 1
+        elif _is_name(char):
+            while (c := self.peek()) and _is_name(c):
+                self.at += 1
+        elif char in _SPECIAL:
+            self.at += 1
+        return self.text[start : self.at]
+
+    def value(self, name: str) -> str | None:
+        """What a name stands for, noted as matched or not."""
+        value = self.lookup(name)
+        (self.unmatched if value is None else self.matched).add(name)
+        return value
+
+    def modified(self, name: str) -> str:
+        """The rest of `${name…}`."""
+        char = self.take()
+        if char == "}":
+            return self.value(name) or ""
+        if not char:
+            raise _Bad("syntax error: missing '}'")
+        colon = char == ":"
+        modifier = self.take() if colon else char
+        if modifier in ("+", "-", "?") and modifier:
+            return self.conditional(name, modifier, colon=colon)
+        if modifier in ("%", "#") and modifier and not colon:
+            return self.trimmed(name, modifier)
+        if modifier == "/" and not colon:
+            return self.replaced(name)
+        raise _Bad(f"unsupported modifier ({':' if colon else ''}{modifier or _END}) in substitution")
+
+    def inner(self, stop: str, *, raw: bool = False) -> str:
+        """An expanded part of a substitution, up to one of the characters of `stop`, which is read."""
+        sub = _Run(self.text, self.escape, self.lookup, keep_quotes=self.keep_quotes, raw_escapes=raw)
+        sub.at = self.at
+        try:
+            piece = sub.until(stop)
+        except _Bad as e:
+            if "matching " + stop in str(e):
+                raise _Bad("syntax error: missing '}'" if "}" in stop else "syntax error: missing '/' in ${}") from None
+            raise
+        self.at = sub.at + 1
+        self.matched |= sub.matched
+        self.unmatched |= sub.unmatched
+        return piece
+
+    def conditional(self, name: str, modifier: str, *, colon: bool) -> str:
+        """`-`, `+` and `?`, with or without a colon."""
+        word = self.inner("}")
+        value = self.lookup(name)
+        use = value is not None and not (colon and not value)
+        if modifier == "?":
+            if not use:
+                self.value(name)
+                default = "is not allowed to be empty" if value is not None else "is not allowed to be unset"
+                raise _Bad(f"{name}: {word or default}")
+            return self.value(name) or ""
+        if modifier == "+":
+            return word if use else ""
+        return (self.value(name) or "") if use else word
+
+    def trimmed(self, name: str, modifier: str) -> str:
+        """`#`, `##`, `%` and `%%`."""
+        longest = self.peek() == modifier
+        if longest:
+            self.take()
+        pattern = self.inner("}", raw=True)
+        value = self.value(name) or ""
+        if modifier == "#":
+            match = re.match(_regex(pattern, greedy=longest, escape=self.escape), value, re.DOTALL)
+            return value[match.end() :] if match else value
+        match = re.match(_regex(pattern, greedy=longest, escape=self.escape, backwards=True), value[::-1], re.DOTALL)
+        return value[: len(value) - match.end()] if match else value
+
+    def replaced(self, name: str) -> str:
+        """`/` and `//`."""
+        every = self.peek() == "/"
+        if every:
+            self.take()
+        pattern = self.inner("/", raw=True)
+        replacement = self.inner("}", raw=True)
+        value = self.value(name) or ""
+        regex = re.compile(_regex(pattern, greedy=True, escape=self.escape), re.DOTALL)
+        if every:
+            return regex.sub(lambda m: _template(replacement, m[0]), value)
+        match = regex.search(value)
+        return value[: match.start()] + replacement + value[match.end() :] if match else value
+
+
+class _Splitter:
+    """Gathers words: blanks outside quotes part them, also those that a variable brings."""
+
+    def __init__(self) -> None:
+        self._words: list[str] = []
+        self._word = ""
+        self._open = False
+
+    def quoted(self, text: str) -> None:
+        self._word += text
+        self._open = True
+
+    def char(self, char: str) -> None:
+        self.raw(char)
+
+    def raw(self, text: str) -> None:
+        for char in text:
+            if char in " \t\r\n\v\f\x85\xa0":
+                self._close()
+            else:
+                self._word += char
+                self._open = True
+
+    def _close(self) -> None:
+        if self._open and self._word:
+            self._words.append(self._word)
+        self._word, self._open = "", False
+
+    def done(self) -> list[str]:
+        self._close()
+        return self._words
+
+
+def _regex(pattern: str, *, greedy: bool, escape: str, backwards: bool = False) -> str:
+    """A pattern of `*` and `?` as a regular expression, for the reversed text where it is a suffix."""
+    parts: list[str] = []
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == "*":
+            parts.append(".*" if greedy else ".*?")
+        elif char == "?":
+            parts.append(".")
+        elif char == escape:
+            if at >= len(pattern):
+                break
+            following = pattern[at]
+            at += 1
+            if following in ("*", "?", escape) or following in "}/":
+                parts.append(re.escape(following))
+            else:
+                raise _Bad(
+                    f"invalid pattern ({pattern}) in substitution: invalid escape '{escape}{following}'"
+                )
+        else:
+            parts.append(re.escape(char))
+    return "".join(reversed(parts) if backwards else parts)
+
+
+def _template(text: str, whole: str) -> str:
+    """Go's regexp template: `$0` is the match, `$$` a dollar, other names nothing."""
+
+    def one(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if match[0] == "$$":
+            return "$"
+        return whole if name == "0" else ""
+
+    return re.sub(r"\$(?:\$|\{(\w+)\}|(\w+))", one, text)

@@ -1,0 +1,130 @@
+"""The exporters of `-o`: each takes an Output and an Export, writes, and leaves nothing half-written.
+
+Files are written beside their place and renamed; `dest=-` is standard output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.build.build import Export
+from imagesmith.build.request import Output
+from imagesmith.build.times import format_ns
+from imagesmith.errors import ContextError, UsageError
+from imagesmith.events import Message
+from imagesmith.export import layout, rootfs
+
+__all__ = ["cacheonly", "docker", "image", "local", "oci", "tar"]
+
+
+@contextlib.contextmanager
+def _file(dest: str) -> Iterator[BinaryIO]:
+    """A file that appears under its name when it is complete; `-` is standard output."""
+    if dest == "-":
+        if sys.stdout.isatty():
+            raise UsageError("refusing to write a tar to the terminal", hint="give dest=FILE, or pipe the output")
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(dest).absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            if path.is_dir():
+                raise UsageError(f"destination {dest} is a directory")
+            with path.open("wb") as out:  # a pipe or a device
+                yield out
+            return
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
+            try:
+                yield out  # type: ignore[misc]  # NamedTemporaryFile's wrapper is a BinaryIO
+                os.fchmod(out.fileno(), 0o666 & ~_umask())
+                out.flush()
+                os.replace(out.name, path)
+            finally:
+                Path(out.name).unlink(missing_ok=True)
+    except OSError as e:
+        raise ContextError(f"cannot write {dest}: {e.strerror}") from e
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _created(export: Export) -> str:
+    epoch = export.epoch
+    if epoch is not None:
+        return format_ns(epoch * 1_000_000_000)
+    return export.image.config.created or format_ns(0)
+
+
+def _complete(export: Export) -> None:
+    """Fetch the base layers that nothing has needed so far."""
+    base = export.result.layers
+    for layer in base:
+        if not export.store.blobs.has(layer.descriptor.digest) and layer.stored.fetch is not None:
+            layer.stored.fetch()
+
+
+def oci(output: Output, export: Export) -> None:
+    """An OCI layout: a tar, or with tar=false a folder."""
+    _complete(export)
+    root = export.image.manifest.descriptor(export.image.config.platform)
+    if output.flag("tar", True):
+        with _file(output.dest) as out:
+            layout.write_layout_tar(out, root, export.store.blobs, export.tags, _created(export))
+    else:
+        layout.write_layout_dir(Path(output.dest), root, export.store.blobs, export.tags, _created(export))
+
+
+def docker(output: Output, export: Export) -> None:
+    """An archive for `docker load`."""
+    _complete(export)
+    root = export.image.manifest.descriptor(export.image.config.platform)
+    with _file(output.dest) as out:
+        layout.write_docker_archive(out, root, export.store.blobs, export.tags, _created(export))
+
+
+def tar(output: Output, export: Export) -> None:
+    """The root file system as a tar."""
+    with _file(output.dest) as out:
+        rootfs.write_tar(export.result.view, out, export.epoch)
+
+
+def local(output: Output, export: Export) -> None:
+    """The root file system in a folder."""
+    folder = Path(output.dest)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"destination {output.dest} is not a directory")
+    if output.options.get("mode") == "delete" and folder.is_dir():
+        for child in folder.iterdir():
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            else:
+                child.unlink()
+    rootfs.write_folder(
+        export.result.view, folder, export.epoch, lambda text: export.events(Message(text=f"local: {text}"))
+    )
+
+
+def image(output: Output, export: Export) -> None:
+    """A name in the store; with push (or type=registry) in the registry of each name, too."""
+    for ref in export.tags:
+        export.store.name(ref, export.image.descriptor)
+    if output.type == "registry" or output.flag("push"):
+        for ref in export.tags:
+            export.images.push(ref, export)
+
+
+def cacheonly(output: Output, export: Export) -> None:
+    """Nothing: the build's steps are in the cache."""
+    del output, export

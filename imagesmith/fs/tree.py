@@ -1,0 +1,69 @@
+"""What can be looked up like a file system: build contexts, views of layers, drafts.
+
+Why: COPY's sources and destinations follow the same rules wherever the files are. A Tree answers for paths
+below its root and never looks outside; links are followed by `resolve`, in values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from imagesmith.errors import ContextError
+from imagesmith.fs.entry import Entry
+
+__all__ = ["Tree", "resolve"]
+
+_MAX_LINKS = 255
+
+
+class Tree(Protocol):
+    """A file system to look at. Paths are as in fs.entry."""
+
+    def get(self, path: str, /) -> Entry | None:
+        """The entry at a path, its last link not followed; None if there is none."""
+
+    def children(self, path: str, /) -> list[str]:
+        """The names in a directory, sorted by bytes; empty for anything else."""
+
+    def resolve(self, path: str, follow_last: bool = True) -> str:
+        """The path with every symbolic link followed inside the root."""
+
+    def walk(self, path: str = "") -> Iterator[Entry]:
+        """All entries below a directory in the order of layers, itself not among them."""
+
+
+class _Gets(Protocol):
+    def get(self, path: str, /) -> Entry | None: ...
+
+
+def resolve(tree: _Gets, path: str, follow_last: bool = True) -> str:
+    """Follow every symbolic link of a path as if the tree's root were `/`.
+
+    Names that do not exist stay as they are, so the result may be the path of something to be made. `..`
+    never climbs above the root.
+
+    Raises:
+        ContextError: more than 255 links.
+    """
+    todo = [p for p in reversed(path.split("/")) if p not in ("", ".")]
+    at: list[str] = []
+    links = 0
+    while todo:
+        name = todo.pop()
+        if name == "..":
+            del at[-1:]
+            continue
+        here = "/".join([*at, name])
+        if todo or follow_last:
+            e = tree.get(here)
+            if e is not None and e.kind == "l":
+                links += 1
+                if links > _MAX_LINKS:
+                    raise ContextError(f"/{path.strip('/')}: too many levels of symbolic links")
+                if e.link.startswith("/"):
+                    at = []
+                todo += [p for p in reversed(e.link.split("/")) if p not in ("", ".")]
+                continue
+        at.append(name)
+    return "/".join(at)

@@ -1,0 +1,148 @@
+"""Compressed streams, told by their first bytes and read to their true end.
+
+Why: media types lie (a layer called gzip may be plain or zstd), gzip may have many members and zstd many
+frames, and readers that stop after the first lose data silently.
+Trust: hostile; a zstd window above 128 MiB is refused, what follows the data is an error unless it is zero.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from typing import BinaryIO, Protocol
+
+from imagesmith.errors import InvalidDocument
+
+__all__ = ["decompressed", "sniff"]
+
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_CHUNK = 1 << 18
+
+
+class _Reads(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def sniff(head: bytes) -> str:
+    """The compression of these first bytes: gzip, bzip2, xz, zstd, or '' for none that is known."""
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return name
+    if len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F:
+        return "zstd"
+    return ""
+
+
+class _Reader(io.RawIOBase):
+    """Turns errors of the decoders into ours, and bounds each read."""
+
+    def __init__(self, source: _Reads, what: str) -> None:
+        super().__init__()
+        self._source, self._what = source, what
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            return b"".join(iter(lambda: self.read(_CHUNK), b""))
+        try:
+            return self._source.read(size)
+        except (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError) as e:
+            said = "unexpected EOF" if isinstance(e, EOFError) else str(e)
+            raise InvalidDocument(f"{self._what} stream: {said}") from e
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]  # any writable buffer
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+class _Peeked(io.RawIOBase):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, source: _Reads) -> None:
+        super().__init__()
+        self._head, self._source = head, source
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if self._head:
+            data, self._head = (self._head, b"") if size < 0 else (self._head[:size], self._head[size:])
+            return data + self.read(-1) if size < 0 else data
+        if size < 0:
+            return b"".join(iter(lambda: self._source.read(_CHUNK), b""))
+        return self._source.read(size)
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]  # any writable buffer
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+class _ZstdErrors:
+    """zstandard's reader, its own error turned into a ValueError; an early end into an EOFError."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        import zstandard
+
+        self._error = zstandard.ZstdError
+        self._source = source
+        self._decoder = zstandard.ZstdDecompressor(max_window_size=128 << 20)
+        self._frame = self._decoder.decompressobj()
+        self._out = b""
+        self._open = False
+
+    def read(self, size: int, /) -> bytes:
+        while len(self._out) < size:
+            data = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame, self._open = self._decoder.decompressobj(), False
+            data = data or self._source.read(_CHUNK)
+            if not data:
+                if self._open:
+                    raise EOFError
+                break
+            self._open = True
+            try:
+                self._out += self._frame.decompress(data)
+            except self._error as e:
+                raise ValueError(str(e)) from e
+        out, self._out = self._out[:size], self._out[size:]
+        return out
+
+
+def decompressed(source: _Reads, kind: str | None = None) -> BinaryIO:
+    """The plain bytes of a stream, whatever of gzip, bzip2, xz and zstd it is compressed with.
+
+    Args:
+        source: the stream.
+        kind: the compression if it is known; None looks at the first bytes.
+
+    Raises:
+        InvalidDocument: while it is read, if the stream is damaged or ends early.
+    """
+    head = b""
+    while kind is None and len(head) < 6:
+        data = source.read(6 - len(head))
+        if not data:
+            break
+        head += data
+    found = sniff(head) if kind is None else kind
+    raw = io.BufferedReader(_Peeked(head, source), _CHUNK)
+    if not found:
+        return raw
+    if found == "gzip":
+        return _Reader(gzip.GzipFile(fileobj=raw), "gzip")  # type: ignore[return-value]  # a RawIOBase reads
+    if found == "bzip2":
+        return _Reader(bz2.BZ2File(raw), "bzip2")  # type: ignore[return-value]
+    if found == "xz":
+        return _Reader(lzma.LZMAFile(raw), "xz")  # type: ignore[return-value]
+    return _Reader(_ZstdErrors(raw), "zstd")  # type: ignore[return-value]

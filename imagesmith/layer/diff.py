@@ -1,0 +1,172 @@
+"""From an upper directory to a layer: what counts as a change, and in which order it is written.
+
+Why: RUN's overlay, the two-scan diff and the drafts of COPY all end here, so that a layer does not depend on
+how it came about. The rules are those of BuildKit's overlay differ: an entry that equals the one below is
+left out (a directory whose only change is its time, too), parents of what is written come before it, an
+opaque directory is told as one whiteout for each name that vanished, whiteouts stand where the name that
+they delete would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from imagesmith.fs.entry import Entry, replace, sort_key
+from imagesmith.fs.tree import Tree
+from imagesmith.fs.view import parent_of
+
+__all__ = ["layer_entries"]
+
+
+class Lower(Tree, Protocol):
+    """What is below: a view."""
+
+
+def layer_entries(upper: Iterable[Entry], opaques: set[str], lower: Tree) -> list[Entry]:
+    """The entries of the layer that turns `lower` into what `upper` shows.
+
+    Args:
+        upper: everything in the upper, in any order; kind `w` for a deletion, `h` for a further name of a
+            file of the upper (`link` names any other name of it).
+        opaques: directories of the upper that hide what is below them.
+        lower: the view below.
+    """
+    entries = {e.path: e for e in upper}
+    chosen: dict[str, Entry] = {}
+    for e in entries.values():
+        if e.kind == "w":
+            if lower.get(e.path) is not None and not _under(parent_of(e.path), opaques):
+                chosen[e.path] = e
+        elif not _same(e, lower, entries, opaques):
+            chosen[e.path] = e
+    for path in opaques:
+        if path in entries:
+            _vanished(path, entries, opaques, lower, chosen)
+    _add_parents(chosen, entries, lower)
+    ordered = sorted(chosen.values(), key=lambda e: sort_key(e.path))
+    return _link(ordered, entries)
+
+
+def _under(path: str, opaques: set[str]) -> bool:
+    while opaques:
+        if path in opaques:
+            return True
+        if not path:
+            break
+        path = parent_of(path)
+    return False
+
+
+def _same(e: Entry, lower: Tree, entries: dict[str, Entry], opaques: set[str]) -> bool:
+    """True if the entry below is the same as far as a layer can tell."""
+    old = lower.get(e.path)
+    if old is None or (e.path not in opaques and False):
+        return False
+    if e.kind == "h":
+        e = _metadata_of(e, entries)
+    if (old.kind, old.mode, old.uid, old.gid, old.rdev) != (e.kind, e.mode, e.uid, e.gid, e.rdev):
+        return False
+    if old.capability != e.capability:
+        return False
+    if e.kind == "d":
+        return True
+    if (old.size, old.mtime_ns // 1_000_000_000) != (e.size, e.mtime_ns // 1_000_000_000):
+        return False
+    if old.mtime_ns % 1_000_000_000 == 0 and e.mtime_ns % 1_000_000_000 == 0:
+        return old.link == e.link if e.kind == "l" else _equal_content(old, e)
+    return old.mtime_ns == e.mtime_ns
+
+
+def _metadata_of(e: Entry, entries: dict[str, Entry]) -> Entry:
+    """The file that a further name stands for, under that name."""
+    first = entries.get(e.link)
+    seen = {e.path}
+    while first is not None and first.kind == "h" and first.path not in seen:
+        seen.add(first.path)
+        first = entries.get(first.link)
+    return replace(first, path=e.path) if first is not None else e
+
+
+def _equal_content(a: Entry, b: Entry) -> bool:
+    if a.content is b.content or not a.size:
+        return True
+    if a.digest and b.digest:
+        return a.digest == b.digest
+    if a.content is None or b.content is None:
+        return False
+    with a.content.open() as x, b.content.open() as y:
+        left = a.size
+        while left:
+            p, q = x.read(min(left, 1 << 20)), y.read(min(left, 1 << 20))
+            if len(p) != len(q):
+                q += y.read(len(p) - len(q)) if len(q) < len(p) else b""
+                p += x.read(len(q) - len(p)) if len(p) < len(q) else b""
+            if p != q or not p:
+                return p == q and not left
+            left -= len(p)
+    return True
+
+
+def _vanished(
+    path: str, entries: dict[str, Entry], opaques: set[str], lower: Tree, chosen: dict[str, Entry]
+) -> None:
+    """Add what an opaque directory hides: a whiteout a name that is not there again."""
+    old = lower.get(path)
+    if old is None or old.kind != "d":
+        return
+    for name in lower.children(path):
+        child = f"{path}/{name}" if path else name
+        now = entries.get(child)
+        if now is None or now.kind == "w":
+            chosen[child] = Entry(child, "w")
+        elif now.kind == "d":
+            if child not in opaques:
+                _vanished(child, entries, opaques, lower, chosen)
+    here = entries[path]
+    chosen.setdefault(path, here)
+
+
+def _add_parents(chosen: dict[str, Entry], entries: dict[str, Entry], lower: Tree) -> None:
+    """Add the header of every directory above a chosen entry."""
+    for path in list(chosen):
+        folder = parent_of(path)
+        while folder and folder not in chosen:
+            e = entries.get(folder) or lower.get(folder)
+            if e is None or e.kind != "d":
+                break
+            chosen[folder] = e
+            folder = parent_of(folder)
+
+
+def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
+    """Make the first written name of each file the file, and later ones links to it."""
+    if not any(e.kind == "h" for e in entries.values()):
+        return ordered
+    group: dict[str, str] = {}
+    for e in entries.values():
+        if e.kind == "h":
+            group[e.path] = _metadata_of(e, entries).path and _root_of(e, entries)
+            group.setdefault(group[e.path], group[e.path])
+    first: dict[str, str] = {}
+    out = []
+    for e in ordered:
+        root = group.get(e.path)
+        if root is None or e.kind == "w":
+            out.append(e)
+        elif root in first:
+            out.append(replace(_metadata_of(e, entries), path=e.path, kind="h", link=first[root], size=0, content=None))
+        else:
+            first[root] = e.path
+            whole = _metadata_of(e, entries) if e.kind == "h" else e
+            out.append(replace(whole, path=e.path, kind="f", link=""))
+    return out
+
+
+def _root_of(e: Entry, entries: dict[str, Entry]) -> str:
+    """The path that stands for all names of a file."""
+    path, seen = e.path, {e.path}
+    while (now := entries.get(path)) is not None and now.kind == "h" and now.link not in seen:
+        path = now.link
+        seen.add(path)
+    return path
