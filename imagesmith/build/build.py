@@ -109,7 +109,11 @@ def read_dockerfile(contexts: Contexts) -> Dockerfile:
 
 
 def plan_of(
-    dockerfile: Dockerfile, request: BuildRequest, images: Images, contexts: Contexts, warn: Callable[[Warned], None]
+    dockerfile: Dockerfile,
+    request: BuildRequest,
+    images: Images,
+    contexts: Contexts,
+    warn: Callable[[Warned], None],
 ) -> tuple[Planner, Linter]:
     """A planner for a Dockerfile, and its linter, whose warnings go to `warn` as they are found."""
     config = LintConfig.parse(
@@ -133,7 +137,7 @@ def _build(
     events: EventSink,
     store: Store,
 ) -> Built:
-    images = Images(store, settings, request, events)
+    images = contexts.images = Images(store, settings, request, events)
     planner, linter = plan_of(dockerfile, request, images, contexts, events)
     plan = planner.plan()
     linter.finish()
@@ -158,7 +162,9 @@ def _build(
         annotations=_annotations(outputs, request),
     )
     for output in outputs:
-        tags = tuple(ImageRef.parse(n) for n in output.options.get("name", "").split(",") if n) or request.tags
+        tags = (
+            tuple(ImageRef.parse(n) for n in output.options.get("name", "").split(",") if n) or request.tags
+        )
         load(EXPORTERS[output.type])(
             output,
             Export(
@@ -194,4 +200,3 @@ def _layer_options(outputs: tuple[Output, ...], plan: Plan) -> tuple[Codec, int 
         raise UsageError("outputs of one build must agree on rewrite-timestamp")
     clamp = plan.epoch if clamps.pop() else None
     return Codec.parse(kind, level), clamp
-

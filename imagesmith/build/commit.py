@@ -95,7 +95,9 @@ def _layer(d: Descriptor, oci_types: bool) -> Descriptor:
 
 
 def _history(state: StageState, layers: Sequence[BuiltLayer], epoch: int | None) -> tuple[History, ...]:
-    planned = [History(created_by=h.created_by, comment=COMMENT, empty_layer=h.step is None) for h in state.history]
+    planned = [
+        History(created_by=h.created_by, comment=COMMENT, empty_layer=h.step is None) for h in state.history
+    ]
     entries = _balanced([*state.base_history, *planned], layers)
     entries = _timed(entries, layers)
     if epoch is None:

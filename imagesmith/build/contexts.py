@@ -23,7 +23,14 @@ from imagesmith.context.git import GitRef, fetch_git, is_git_url
 from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
 from imagesmith.context.ignore import read_ignore
 from imagesmith.context.local import FileDigests, LocalTree
-from imagesmith.context.named import DockerImage, GitContext, HttpContext, LocalContext, OciLayout, normalise_name
+from imagesmith.context.named import (
+    DockerImage,
+    GitContext,
+    HttpContext,
+    LocalContext,
+    OciLayout,
+    normalise_name,
+)
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError, UsageError
 from imagesmith.fs.tree import Tree
@@ -100,7 +107,9 @@ class Contexts:
 
     def _is_remote(self) -> bool:
         context = self._request.context
-        return context == "-" or is_git_url(context) or is_http_url(context) or context.startswith("github.com/")
+        return (
+            context == "-" or is_git_url(context) or is_http_url(context) or context.startswith("github.com/")
+        )
 
     def _root(self) -> Path:
         """The folder of the main context, fetched or unpacked if it is none."""
@@ -188,7 +197,9 @@ class Contexts:
 
     # --- named ones ----------------------------------------------------------------------------
 
-    def named(self, name: str, platform: Platform | None) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
+    def named(
+        self, name: str, platform: Platform | None
+    ) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
         """The context that stands for a name; see planner.ContextProvider."""
         key = normalise_name(name)
         place = self._request.contexts.get(f"{key}::{platform}") or self._request.contexts.get(key)

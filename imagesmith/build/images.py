@@ -70,9 +70,13 @@ class Images:
             try:
                 found = self._ask(ref, wanted)
             except NotFound as e:
-                raise DockerfileError(f"{name}: failed to resolve source metadata for {ref}: {e.message}") from e
+                raise DockerfileError(
+                    f"{name}: failed to resolve source metadata for {ref}: {e.message}"
+                ) from e
             except RegistryError as e:
-                raise type(e)(f"{name}: failed to resolve source metadata for {ref}: {e.message}", hint=e.hint) from e
+                raise type(e)(
+                    f"{name}: failed to resolve source metadata for {ref}: {e.message}", hint=e.hint
+                ) from e
         return found
 
     def _remembered(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
@@ -119,7 +123,9 @@ class Images:
             name=str(ref), descriptor=found.descriptor, manifest=found.manifest, config=config, origin=ref
         )
 
-    def from_layout(self, name: str, layout: Layout, tag: str, digest: Digest | None, platform: Platform | None) -> ResolvedImage:
+    def from_layout(
+        self, name: str, layout: Layout, tag: str, digest: Digest | None, platform: Platform | None
+    ) -> ResolvedImage:
         """The image of a layout folder; its documents are copied into the store.
 
         Raises:
@@ -203,4 +209,3 @@ class _Timed:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self._events(StepDone(step=self._number, seconds=time.monotonic() - self._began))
-

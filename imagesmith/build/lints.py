@@ -25,3 +25,25 @@ class BuildLints:
 
     def __init__(self, linter: lint.Linter) -> None:
         self.linter = linter
+        self._ignore: Matcher | None = None
+
+    def before_stages(self, graph: StageGraph, scope: Mapping[str, str]) -> None:
+        """The rules about FROM lines and the global scope."""
+
+    def enter_stage(self, stage: PlannedStage, state: StageState) -> None:
+        """A stage begins."""
+
+    def instruction(self, state: StageState, i: n.Instruction) -> None:
+        """An instruction is about to be applied."""
+
+    def unset(self, state: StageState, i: n.Instruction, names: Iterable[str]) -> None:
+        """An expansion used names that are not set."""
+
+    def workdir(self, state: StageState, i: n.Workdir, path: str) -> None:
+        """A WORKDIR with its expanded path."""
+
+    def ignored(self, state: StageState, i: n.Copy | n.Add, sources: Sequence[str], origin: object) -> None:
+        """Sources of the main context, expanded."""
+
+    def base_platform(self, stage: PlannedStage, platform: Platform) -> None:
+        """A base image was resolved."""

@@ -44,7 +44,9 @@ class ContextProvider(Protocol):
     def main(self) -> ContextFiles | GitFiles | Fetched:
         """The build context."""
 
-    def named(self, name: str, platform: Platform | None) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
+    def named(
+        self, name: str, platform: Platform | None
+    ) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
         """The context given with --build-context under a (normalised) name, or None."""
 
 
@@ -71,7 +73,9 @@ class Planner:
         self.images, self.contexts, self.lints = images, contexts, lints
         self.lexer = Lexer(dockerfile.escape)
         self.proxies = proxy_env(request.build_args)
-        stage_name = request.target or next((s.base.name for s in dockerfile.stages[-1:] if s.base.name), "default")
+        stage_name = request.target or next(
+            (s.base.name for s in dockerfile.stages[-1:] if s.base.name), "default"
+        )
         self.scope = global_args(
             dockerfile,
             platform_args(request.platform, stage_name, request.build_args),
@@ -135,7 +139,9 @@ class Planner:
         instructions = [*triggers, *stage.stage.instructions]
         state.stage = stage.stage.base.name or (f"stage-{stage.index}" if len(self.graph.stages) > 1 else "")
         state.done = 1 if stage.base is None and stage.image != "scratch" else 0
-        state.total = state.done + sum(isinstance(i, n.Run | n.Copy | n.Add | n.Workdir) for i in instructions)
+        state.total = state.done + sum(
+            isinstance(i, n.Run | n.Copy | n.Add | n.Workdir) for i in instructions
+        )
         self.lints.enter_stage(stage, state)
         for number, i in enumerate(instructions):
             if number < len(triggers):
@@ -196,7 +202,9 @@ class Planner:
 
     # --- instructions --------------------------------------------------------------------------
 
-    def _instruction(self, state: StageState, stage: PlannedStage, i: n.Instruction, *, triggered: bool) -> None:
+    def _instruction(
+        self, state: StageState, stage: PlannedStage, i: n.Instruction, *, triggered: bool
+    ) -> None:
         expand, expand_words = self._expanders(state, i)
         self.lints.instruction(state, i)
         if isinstance(i, n.Arg):
@@ -273,5 +281,3 @@ class Planner:
         span, d = instruction.span, self.dockerfile
         assert isinstance(e, DockerfileError)
         return e.located(d.file, span.first, span.last, d.source)
-
-

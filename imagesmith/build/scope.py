@@ -37,7 +37,9 @@ def platform_args(target: Platform | None, stage: str, given: Mapping[str, str])
     return {k: given.get(k, v) for k, v in values.items()}
 
 
-def global_args(dockerfile: Dockerfile, predefined: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+def global_args(
+    dockerfile: Dockerfile, predefined: Mapping[str, str], given: Mapping[str, str]
+) -> dict[str, str]:
     """The global scope: `predefined`, then each ARG before the first FROM in order.
 
     Raises:
@@ -52,7 +54,9 @@ def global_args(dockerfile: Dockerfile, predefined: Mapping[str, str], given: Ma
                 try:
                     value = lexer.expand(value, scope.get).text
                 except DockerfileError as e:
-                    raise e.located(dockerfile.file, arg.span.first, arg.span.last, dockerfile.source) from None
+                    raise e.located(
+                        dockerfile.file, arg.span.first, arg.span.last, dockerfile.source
+                    ) from None
             value = given.get(pair.key, value)
             if value is not None:
                 scope[pair.key] = value

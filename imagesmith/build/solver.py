@@ -201,7 +201,9 @@ class Solver:
         def output(stream: int, data: bytes) -> None:
             self.events(Log(step=number, stream=stream, data=data))
 
-        with self.runner.run(op, [layer.stored for layer in parent.layers], parent.view, self, output) as workspace:
+        with self.runner.run(
+            op, [layer.stored for layer in parent.layers], parent.view, self, output
+        ) as workspace:
             upper, opaques = workspace.upper_entries()
             layer = self._write(layer_entries(upper, opaques, parent.view), time.time_ns(), name)
             workspace.commit(layer.diff_id)

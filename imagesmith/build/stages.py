@@ -182,7 +182,8 @@ class StageGraph:
         if found is None:
             names = [s.stage.base.name for s in self.stages if s.stage.base.name]
             raise DockerfileError(
-                f'target stage "{target}" could not be found{suggest(target, names)}', file=self.dockerfile.file
+                f'target stage "{target}" could not be found{suggest(target, names)}',
+                file=self.dockerfile.file,
             )
         return found
 
@@ -193,7 +194,9 @@ class StageGraph:
 
     def _visit(self, stage: PlannedStage, path: list[PlannedStage], done: set[PlannedStage]) -> None:
         if stage in path:
-            raise self._at(DockerfileError(f"circular dependency detected on stage: {stage.name}"), stage.stage.base)
+            raise self._at(
+                DockerfileError(f"circular dependency detected on stage: {stage.name}"), stage.stage.base
+            )
         if stage in done:
             return
         for needed in stage.needs:

@@ -18,7 +18,9 @@ def configure(name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.
     if name == "logout":
         return _logout
     parser.add_argument("-u", "--username", default="", help="user name")
-    parser.add_argument("-p", "--password", default="", help="password; --password-stdin keeps it out of the process list")
+    parser.add_argument(
+        "-p", "--password", default="", help="password; --password-stdin keeps it out of the process list"
+    )
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     parser.add_argument("--insecure", action="store_true", help="plain HTTP, or any certificate")
     return _login
@@ -36,7 +38,9 @@ def _login(args: argparse.Namespace) -> int:
         password = sys.stdin.read().rstrip("\r\n")
     if not user or not password:
         if not sys.stdin.isatty():
-            raise UsageError("cannot ask for a password without a terminal", hint="use -u USER --password-stdin")
+            raise UsageError(
+                "cannot ask for a password without a terminal", hint="use -u USER --password-stdin"
+            )
         user = user or input("Username: ")
         password = password or getpass.getpass("Password: ")
     where = login(args.registry, user, password, insecure=args.insecure)
@@ -48,5 +52,7 @@ def _logout(args: argparse.Namespace) -> int:
     from imagesmith.credentials.login import logout
 
     removed = logout(args.registry)
-    sys.stdout.write(f"removed the credentials for {args.registry}\n" if removed else f"not logged in to {args.registry}\n")
+    sys.stdout.write(
+        f"removed the credentials for {args.registry}\n" if removed else f"not logged in to {args.registry}\n"
+    )
     return 0

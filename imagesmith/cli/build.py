@@ -33,13 +33,31 @@ _ENTITLEMENTS = {"network.host", "security.insecure"}
 def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
     """Declare the flags and return the handler."""
     add = parser.add_argument
-    add("context", nargs="?", default="", help="folder, URL, git address, or - for a tar or Dockerfile on stdin")
+    add(
+        "context",
+        nargs="?",
+        default="",
+        help="folder, URL, git address, or - for a tar or Dockerfile on stdin",
+    )
     add("-t", "--tag", action="append", default=[], metavar="REF", help="name of the image; may be repeated")
     add("-f", "--file", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile), or - for stdin")
-    add("-o", "--output", action="append", default=[], metavar="OUT", help="type=oci|docker|local|tar|image|registry,…")
+    add(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="OUT",
+        help="type=oci|docker|local|tar|image|registry,…",
+    )
     add("--target", default="", metavar="STAGE", help="the stage to build")
     add("--build-arg", action="append", default=[], metavar="K=V", help="value of an ARG")
-    add("--build-context", action="append", default=[], metavar="NAME=PLACE", help="another context, or a stage's stand-in")
+    add(
+        "--build-context",
+        action="append",
+        default=[],
+        metavar="NAME=PLACE",
+        help="another context, or a stage's stand-in",
+    )
     add("--label", action="append", default=[], metavar="K=V", help="label of the image")
     add("--annotation", action="append", default=[], metavar="K=V", help="annotation of the manifest")
     add("--platform", default="", metavar="OS/ARCH", help="platform to build for")
@@ -48,7 +66,13 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     add("--secret", action="append", default=[], metavar="id=…", help="a secret for RUN --mount=type=secret")
     add("--ssh", action="append", default=[], metavar="ID[=SOCKET]", help="an agent for RUN --mount=type=ssh")
     add("--no-cache", action="store_true", help="execute every step")
-    add("--no-cache-filter", action="append", default=[], metavar="STAGE", help="execute every step of a stage")
+    add(
+        "--no-cache-filter",
+        action="append",
+        default=[],
+        metavar="STAGE",
+        help="execute every step of a stage",
+    )
     add("--pull", action="store_true", help="resolve base images anew")
     add("--network", default="default", metavar="MODE", help="network of RUN: default, none or host")
     add("--add-host", action="append", default=[], metavar="HOST:IP", help="a line of RUN's /etc/hosts")
@@ -56,8 +80,18 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     add("--ulimit", action="append", default=[], metavar="T=S[:H]", help="a limit of RUN")
     add("--cgroup-parent", default="", metavar="GROUP", help="cgroup for RUN")
     add("--allow", action="append", default=[], metavar="WHAT", help="network.host or security.insecure")
-    add("--isolation", default="auto", choices=("auto", "native", "chroot", "oci"), help="how RUN is kept apart")
-    add("--call", default="build", metavar="WHAT", help="build, check, outline or targets, perhaps with ,format=json")
+    add(
+        "--isolation",
+        default="auto",
+        choices=("auto", "native", "chroot", "oci"),
+        help="how RUN is kept apart",
+    )
+    add(
+        "--call",
+        default="build",
+        metavar="WHAT",
+        help="build, check, outline or targets, perhaps with ,format=json",
+    )
     add("--check", action="store_true", help="check the Dockerfile only")
     add("--iidfile", default="", metavar="FILE", help="write the image's ID to a file")
     add("--metadata-file", default="", metavar="FILE", help="write what was built as JSON")
@@ -65,7 +99,12 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
         choices=("auto", "plain", "tty", "rawjson", "quiet"), help="how progress is shown")  # fmt: skip
     add("-q", "--quiet", action="store_true", help="print the image's ID only")
     add("--insecure", action="store_true", help="registries by plain HTTP or with any certificate")
-    add("--root", default="", metavar="DIR", help="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)")
+    add(
+        "--root",
+        default="",
+        metavar="DIR",
+        help="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)",
+    )
     return _run
 
 
@@ -87,7 +126,9 @@ def _run(args: argparse.Namespace) -> int:
     return _build(args, request, settings, here, front)
 
 
-def _build(args: argparse.Namespace, request: BuildRequest, settings: Settings, here: object, front: Front) -> int:
+def _build(
+    args: argparse.Namespace, request: BuildRequest, settings: Settings, here: object, front: Front
+) -> int:
     from imagesmith.build.build import run_build
 
     try:
@@ -120,7 +161,9 @@ def _request(args: argparse.Namespace) -> BuildRequest:
     if unknown:
         raise UsageError(f"--allow {sorted(unknown)[0]}: not known; network.host and security.insecure are")
     if args.load:
-        raise UsageError("--load needs a Docker daemon; write an archive with -o type=docker,dest=FILE and load that")
+        raise UsageError(
+            "--load needs a Docker daemon; write an archive with -o type=docker,dest=FILE and load that"
+        )
     tags = tuple(ImageRef.parse(t) for t in args.tag)
     return BuildRequest(
         context=args.context,
@@ -166,7 +209,9 @@ def _outputs(args: argparse.Namespace, tags: tuple[ImageRef, ...]) -> tuple[Outp
         if not outputs:
             outputs = [Output(type="image", options={"push": "true"})]
         else:
-            outputs = [Output(type=o.type, dest=o.dest, options={**o.options, "push": "true"}) for o in outputs]
+            outputs = [
+                Output(type=o.type, dest=o.dest, options={**o.options, "push": "true"}) for o in outputs
+            ]
     pushes = any(o.type == "registry" or o.flag("push") for o in outputs)
     if pushes and not tags and not any("name" in o.options for o in outputs):
         raise UsageError("tag is needed when pushing to registry")

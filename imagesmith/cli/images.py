@@ -58,7 +58,9 @@ def _push(parser: argparse.ArgumentParser) -> Handler:
 
 def _pull(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("ref", help="an image reference")
-    parser.add_argument("--platform", default="", metavar="OS/ARCH", help="platform to pull (default: this machine's)")
+    parser.add_argument(
+        "--platform", default="", metavar="OS/ARCH", help="platform to pull (default: this machine's)"
+    )
     _transfer_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
@@ -97,7 +99,10 @@ def _images(parser: argparse.ArgumentParser) -> Handler:
             json.dump(rows, sys.stdout, indent=2)
             sys.stdout.write("\n")
             return 0
-        _table(["NAME", "DIGEST", "PLATFORM", "SIZE"], [[r["name"], r["digest"][:19], r["platform"], _human(r["size"])] for r in rows])
+        _table(
+            ["NAME", "DIGEST", "PLATFORM", "SIZE"],
+            [[r["name"], r["digest"][:19], r["platform"], _human(r["size"])] for r in rows],
+        )
         return 0
 
     return run
@@ -125,7 +130,9 @@ def _human(count: int) -> str:
 def _table(head: list[str], rows: list[list[str]]) -> None:
     widths = [max(len(row[n]) for row in [head, *rows]) for n in range(len(head))]
     for row in [head, *rows]:
-        sys.stdout.write("   ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() + "\n")
+        sys.stdout.write(
+            "   ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() + "\n"
+        )
 
 
 def _tag(parser: argparse.ArgumentParser) -> Handler:
@@ -194,7 +201,12 @@ def _inspect(parser: argparse.ArgumentParser) -> Handler:
         elif args.config:
             sys.stdout.buffer.write(config)
         else:
-            json.dump(_report(ref, found, raw, manifest, json.loads(config)), sys.stdout, indent=2, ensure_ascii=False)
+            json.dump(
+                _report(ref, found, raw, manifest, json.loads(config)),
+                sys.stdout,
+                indent=2,
+                ensure_ascii=False,
+            )
             sys.stdout.write("\n")
         return 0
 
@@ -212,7 +224,9 @@ def _resolved(store: Store, ref: ImageRef, platform: Platform, insecure: bool) -
     return found.descriptor
 
 
-def _report(ref: ImageRef, found: Descriptor, raw: bytes, manifest: Manifest, config: dict[str, Any]) -> dict[str, Any]:
+def _report(
+    ref: ImageRef, found: Descriptor, raw: bytes, manifest: Manifest, config: dict[str, Any]
+) -> dict[str, Any]:
     document = parse_document(raw, found.media_type)
     out: dict[str, Any] = {
         "Name": str(ref.name),
@@ -226,7 +240,9 @@ def _report(ref: ImageRef, found: Descriptor, raw: bytes, manifest: Manifest, co
         "Config": config.get("config") or {},
         "Layers": [
             {"Digest": str(d.digest), "Size": d.size, "MediaType": d.media_type, "DiffID": diff_id}
-            for d, diff_id in zip(manifest.layers, (config.get("rootfs") or {}).get("diff_ids") or [], strict=False)
+            for d, diff_id in zip(
+                manifest.layers, (config.get("rootfs") or {}).get("diff_ids") or [], strict=False
+            )
         ],
         "History": [h.get("created_by", "") for h in config.get("history") or []],
     }

@@ -73,7 +73,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _command(name: str, words: Sequence[str]) -> int:
     module = load(COMMANDS[name][0])
-    parser = _Parser(prog=f"imagesmith {name}", description=COMMANDS[name][1].capitalize() + ".", allow_abbrev=False)
+    parser = _Parser(
+        prog=f"imagesmith {name}", description=COMMANDS[name][1].capitalize() + ".", allow_abbrev=False
+    )
     try:
         handler = module.configure(name, parser)
         return int(handler(parser.parse_args(words)) or 0)

@@ -204,7 +204,9 @@ class Terminal(Front):
             case ev.StepDone(step=step, seconds=seconds):
                 self._began.pop(step, None)
                 self._counts[0] += 1
-                self._above(self._paint(self._row(f" => {clean(self.names.get(step, ''))}", f"{seconds:.1f}s"), "34"))
+                self._above(
+                    self._paint(self._row(f" => {clean(self.names.get(step, ''))}", f"{seconds:.1f}s"), "34")
+                )
             case ev.StepFailedEvent(step=step, name=name):
                 self._began.pop(step, None)
                 self._above(self._paint(f" => ERROR {clean(name)}", "31"))
@@ -283,7 +285,11 @@ def make_front(mode: str, out: TextIO | None = None) -> Front:
     """The front for `--progress`: auto, plain, tty, rawjson or quiet."""
     stream = sys.stderr if out is None else out
     if mode == "auto":
-        mode = "tty" if stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI") else "plain"
+        mode = (
+            "tty"
+            if stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+            else "plain"
+        )
     colour = "NO_COLOR" not in os.environ
     makers: dict[str, Callable[[], Front]] = {
         "plain": lambda: Plain(stream),

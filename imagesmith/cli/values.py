@@ -31,7 +31,14 @@ __all__ = [
 _TRUE, _FALSE = {"1", "t", "true"}, {"0", "f", "false"}
 
 #: The options of each output type; one that is not listed is refused.
-_COMMON = {"name", "compression", "compression-level", "oci-mediatypes", "rewrite-timestamp", "force-compression"}
+_COMMON = {
+    "name",
+    "compression",
+    "compression-level",
+    "oci-mediatypes",
+    "rewrite-timestamp",
+    "force-compression",
+}
 _OPTIONS: dict[str, set[str]] = {
     "oci": {*_COMMON, "tar"},
     "docker": _COMMON,
@@ -162,7 +169,9 @@ def parse_ssh(text: str) -> tuple[str, str]:
     name, _, paths = text.partition("=")
     path = paths or os.environ.get("SSH_AUTH_SOCK", "")
     if "," in paths:
-        raise UsageError(f"--ssh {text}: several keys are not supported; give the socket of an agent that has them")
+        raise UsageError(
+            f"--ssh {text}: several keys are not supported; give the socket of an agent that has them"
+        )
     if not path:
         raise UsageError(f"--ssh {name}: invalid empty ssh agent socket, make sure SSH_AUTH_SOCK is set")
     return name or "default", path
@@ -207,7 +216,9 @@ def parse_hosts(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
             ipaddress.ip_address(ip)
         except ValueError:
             if ip == "host-gateway":
-                raise UsageError(f"--add-host {word}: there is no gateway here, RUN has the host's network") from None
+                raise UsageError(
+                    f"--add-host {word}: there is no gateway here, RUN has the host's network"
+                ) from None
             raise UsageError(f"invalid host {word}: expected host:ip") from None
         if not separator or not host:
             raise UsageError(f"invalid host {word}: expected host:ip")

@@ -91,4 +91,3 @@ def _make(folder: Path, e: Entry, data: BinaryIO, offset: int) -> None:
         return
     with contextlib.suppress(OSError):
         os.utime(target, ns=(e.mtime_ns, e.mtime_ns), follow_symlinks=False)
-

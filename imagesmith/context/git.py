@@ -29,7 +29,18 @@ __all__ = ["GitRef", "fetch_git", "is_git_url"]
 
 _SCP = re.compile(r"[a-zA-Z0-9_.-]+@[a-zA-Z0-9_.-]+:(?!\d+/).+")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_KEYS = ("ref", "tag", "branch", "subdir", "checksum", "commit", "keep-git-dir", "submodules", "mtime", "fetch-by-commit")
+_KEYS = (
+    "ref",
+    "tag",
+    "branch",
+    "subdir",
+    "checksum",
+    "commit",
+    "keep-git-dir",
+    "submodules",
+    "mtime",
+    "fetch-by-commit",
+)
 
 
 def is_git_url(text: str) -> bool:
@@ -123,7 +134,16 @@ def _git(folder: Path, *words: str, check: bool = True) -> str:
     }
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         env.pop(name, None)
-    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.file.allow=user", "-C", str(folder), *words]
+    command = [
+        "git",
+        "-c",
+        "core.hooksPath=/dev/null",
+        "-c",
+        "protocol.file.allow=user",
+        "-C",
+        str(folder),
+        *words,
+    ]
     try:
         done = subprocess.run(command, capture_output=True, env=env, check=False, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
@@ -138,7 +158,9 @@ def _resolve(work: Path, ref: GitRef) -> tuple[str, str]:
     """The commit of a ref on the remote, and the full name to fetch it by (the commit itself if it is one)."""
     if _SHA.fullmatch(ref.ref):
         return ref.ref, ref.ref
-    listed = _git(work, "ls-remote", "--", ref.remote, *([ref.ref, f"{ref.ref}^{{}}"] if ref.ref else ["HEAD"]))
+    listed = _git(
+        work, "ls-remote", "--", ref.remote, *([ref.ref, f"{ref.ref}^{{}}"] if ref.ref else ["HEAD"])
+    )
     names = {name: sha for sha, _, name in (row.partition("\t") for row in listed.splitlines())}
     wanted = [ref.ref, f"refs/tags/{ref.ref}", f"refs/heads/{ref.ref}"] if ref.ref else ["HEAD"]
     for name in wanted:

@@ -71,7 +71,9 @@ def fetch_url(url: str, store: Store, checksum: str = "") -> Download:
     return found
 
 
-def _get(client: object, url: str, headers: dict[str, str], store: Store, known: dict[str, object] | None) -> Download:
+def _get(
+    client: object, url: str, headers: dict[str, str], store: Store, known: dict[str, object] | None
+) -> Download:
     import httpx
 
     assert isinstance(client, httpx.Client)

@@ -85,7 +85,9 @@ class LocalTree:
         except OSError as e:
             raise ContextError(f"cannot look at /{path}: {e.strerror}") from e
         if path and self.ignore and self.ignore.matches(path):
-            shown = stat.S_ISDIR(st.st_mode) and self.ignore.has_exclusions and any(True for _ in self.walk(path))
+            shown = (
+                stat.S_ISDIR(st.st_mode) and self.ignore.has_exclusions and any(True for _ in self.walk(path))
+            )
             if not shown:
                 return None
         return self._entry(path, st)
@@ -169,7 +171,9 @@ class LocalTree:
         try:
             with self._lock:
                 fd = os.open(
-                    name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._descend(folder)
+                    name,
+                    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                    dir_fd=self._descend(folder),
                 )
         except OSError as e:
             raise ContextError(f"cannot read /{path} of the context: {e.strerror}") from e

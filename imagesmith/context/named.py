@@ -94,14 +94,16 @@ def _place(name: str, place: str) -> NamedContext:
     if place.startswith("oci-layout://"):
         return _layout(place.removeprefix("oci-layout://"))
     if place.startswith("target:"):
-        raise UsageError(f"--build-context {name}: target: is for bake files; name the stage in the Dockerfile")
+        raise UsageError(
+            f"--build-context {name}: target: is for bake files; name the stage in the Dockerfile"
+        )
     if is_git_url(place):
         return GitContext(GitRef.parse(place))
     if is_http_url(place):
         return HttpContext(place)
     path = Path(place)
     if not path.is_dir():
-        raise UsageError(f'failed to get build context path {{{place}}}: stat {place}: no such directory')
+        raise UsageError(f"failed to get build context path {{{place}}}: stat {place}: no such directory")
     return LocalContext(path)
 
 

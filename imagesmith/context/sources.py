@@ -74,7 +74,9 @@ class Match:
                 yield Taken(below, e)
                 if e.kind == "d":
                     yield from self._below(tree, below, [])
-            elif e.kind == "d" and (self.include is not None or (self.exclude and self.exclude.has_exclusions)):
+            elif e.kind == "d" and (
+                self.include is not None or (self.exclude and self.exclude.has_exclusions)
+            ):
                 mine = [*holders, Taken(below, e, holder=True)]
                 for t in self._below(tree, below, mine):
                     yield t

@@ -34,7 +34,9 @@ def grammar_text() -> str:
         path = folder / "dockerfile.lark"
         if path.is_file():
             return path.read_text(encoding="utf-8")
-    raise ImagesmithError("the installation is incomplete: grammar/dockerfile.lark is missing; install it again")
+    raise ImagesmithError(
+        "the installation is incomplete: grammar/dockerfile.lark is missing; install it again"
+    )
 
 
 @lru_cache(maxsize=2)

@@ -251,7 +251,9 @@ class _Run:
             piece = sub.until(stop)
         except _Bad as e:
             if "matching " + stop in str(e):
-                raise _Bad("syntax error: missing '}'" if "}" in stop else "syntax error: missing '/' in ${}") from None
+                raise _Bad(
+                    "syntax error: missing '}'" if "}" in stop else "syntax error: missing '/' in ${}"
+                ) from None
             raise
         self.at = sub.at + 1
         self.matched |= sub.matched
@@ -283,7 +285,9 @@ class _Run:
         if modifier == "#":
             match = re.match(_regex(pattern, greedy=longest, escape=self.escape), value, re.DOTALL)
             return value[match.end() :] if match else value
-        match = re.match(_regex(pattern, greedy=longest, escape=self.escape, backwards=True), value[::-1], re.DOTALL)
+        match = re.match(
+            _regex(pattern, greedy=longest, escape=self.escape, backwards=True), value[::-1], re.DOTALL
+        )
         return value[: len(value) - match.end()] if match else value
 
     def replaced(self, name: str) -> str:

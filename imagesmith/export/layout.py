@@ -142,4 +142,3 @@ def write_layout_dir(
     part.write_bytes(dumps(fresh))
     (folder / "oci-layout").write_bytes(_LAYOUT)
     part.replace(index)
-

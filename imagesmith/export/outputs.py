@@ -29,7 +29,9 @@ def _file(dest: str) -> Iterator[BinaryIO]:
     """A file that appears under its name when it is complete; `-` is standard output."""
     if dest == "-":
         if sys.stdout.isatty():
-            raise UsageError("refusing to write a tar to the terminal", hint="give dest=FILE, or pipe the output")
+            raise UsageError(
+                "refusing to write a tar to the terminal", hint="give dest=FILE, or pipe the output"
+            )
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return

@@ -40,7 +40,9 @@ def write_tar(view: View, out: BinaryIO, epoch: int | None) -> None:
     write_layer(flat_entries(view, epoch), sink)
 
 
-def write_folder(view: View, folder: Path, epoch: int | None, say: Callable[[str], None] | None = None) -> None:
+def write_folder(
+    view: View, folder: Path, epoch: int | None, say: Callable[[str], None] | None = None
+) -> None:
     """Write the root filesystem below a folder; files there are replaced, others stay.
 
     Owners are those of the current user; devices are left out and told to `say`.

@@ -94,7 +94,8 @@ def process_user(text: str, tree: Tree) -> ProcessUser:
     uid, gid, name = 0, 0, ""
     if user or not colon:
         found = next(
-            (r for r in passwd if (user and r[0] == user) or _number(r[2]) == (0 if not user else user_id)), None
+            (r for r in passwd if (user and r[0] == user) or _number(r[2]) == (0 if not user else user_id)),
+            None,
         )
         if found is not None:
             name, uid, gid = found[0], _number(found[2]) or 0, _number(found[3]) or 0
@@ -104,7 +105,9 @@ def process_user(text: str, tree: Tree) -> ProcessUser:
             raise SandboxError(f"unable to find user {user}: no matching entries in passwd file")
     groups = _rows(tree, "etc/group", 4)
     if group:
-        found = next((r for r in groups if r[0] == group or (group_id is not None and _number(r[2]) == group_id)), None)
+        found = next(
+            (r for r in groups if r[0] == group or (group_id is not None and _number(r[2]) == group_id)), None
+        )
         if found is not None:
             gid = _number(found[2]) or 0
         elif group_id is not None:

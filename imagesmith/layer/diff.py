@@ -155,7 +155,11 @@ def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
         if root is None or e.kind == "w":
             out.append(e)
         elif root in first:
-            out.append(replace(_metadata_of(e, entries), path=e.path, kind="h", link=first[root], size=0, content=None))
+            out.append(
+                replace(
+                    _metadata_of(e, entries), path=e.path, kind="h", link=first[root], size=0, content=None
+                )
+            )
         else:
             first[root] = e.path
             whole = _metadata_of(e, entries) if e.kind == "h" else e

@@ -4,7 +4,8 @@ Why: hashing and compressing release the interpreter's lock, so one thread build
 on its blocks. Blocks are compressed in any order and written in theirs, so the bytes do not depend on the
 number of threads. Queues are bounded: memory stays at a few blocks however large the layer is.
 Spec: OCI image-spec 1.1, layer.md (media types), config.md (diff_ids).
-Threads: a LayerStream is written by one thread; its workers are its own.
+Threads: a LayerStream belongs to the thread that writes to it; the sink and `on_compressed` are called from
+one other thread, in order.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +22,8 @@ from imagesmith.oci.digest import Digest
 
 __all__ = ["LayerResult", "LayerStream", "Sink"]
 
-_AHEAD = 4
+#: How much input may wait for a thread, beside the blocks that are being compressed.
+_AHEAD_BYTES = 4 << 20
 
 
 class Sink(Protocol):
@@ -43,6 +44,21 @@ class LayerResult:
     media_type: str
 
 
+class _Aborted(Exception):
+    """Stands for a failure where the writing side gave up."""
+
+
+class _Block:
+    """A piece of the tar on its way: `done` is set when `output` or `failure` is there."""
+
+    __slots__ = ("done", "failure", "input", "output")
+
+    def __init__(self, data: bytes) -> None:
+        self.input, self.output = data, b""
+        self.failure: BaseException | None = None
+        self.done = threading.Event()
+
+
 class LayerStream:
     """Bytes of a tar in, compressed blob out to `sink`, digests of both at the end."""
 
@@ -50,90 +66,123 @@ class LayerStream:
         self, codec: Codec, sink: Sink, workers: int = 2, on_compressed: Callable[[bytes], None] | None = None
     ) -> None:
         self._codec, self._sink, self._on_compressed = codec, sink, on_compressed
-        self._pool = ThreadPoolExecutor(max(1, workers), "compress")
-        self._local = threading.local()
-        self._hash, self._out = hashlib.sha256(), hashlib.sha256()
-        self._in_size = self._out_size = 0
+        self._raw_hash, self._blob_hash = hashlib.sha256(), hashlib.sha256()
+        self._raw_size = self._blob_size = 0
         self._parts: list[bytes] = []
         self._held = 0
-        self._hashing: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
-        self._writing: queue.Queue[Future[bytes] | None] = queue.Queue(_AHEAD + workers)
         self._failure: BaseException | None = None
-        self._threads = [threading.Thread(target=t, daemon=True) for t in (self._hash_all, self._write_all)]
+        self._ended = False
+        workers = max(1, workers)
+        ahead = max(1, _AHEAD_BYTES // codec.block_bytes)
+        self._hashing: queue.Queue[bytes | None] = queue.Queue(ahead)
+        self._waiting: queue.Queue[_Block | None] = queue.Queue(ahead)
+        self._ordered: queue.Queue[_Block | None] = queue.Queue(ahead + workers)
+        jobs = [self._hash_all, self._write_all, *([self._compress_all] * workers)]
+        self._workers = workers
+        self._threads = [threading.Thread(target=job, name="layer", daemon=True) for job in jobs]
         for thread in self._threads:
             thread.start()
 
     def write(self, data: bytes) -> None:
-        """Append bytes of the tar."""
+        """Append bytes of the tar; blocks of the codec's own size are taken without a copy.
+
+        Raises:
+            BaseException: whatever compressing, the sink or `on_compressed` raised.
+        """
+        block = self._codec.block_bytes
+        if len(data) == block and not self._held:
+            self._submit(data)
+            return
         self._parts.append(data)
         self._held += len(data)
-        block = self._codec.block_bytes
         if self._held >= block:
-            whole = b"".join(self._parts)
-            cut = len(whole) - len(whole) % block
-            for at in range(0, cut, block):
+            whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            end = len(whole) - len(whole) % block
+            for at in range(0, end, block):
                 self._submit(whole[at : at + block])
-            rest = whole[cut:]
-            self._parts, self._held = ([rest] if rest else []), len(rest)
+            self._parts = [whole[end:]] if end < len(whole) else []
+            self._held = len(whole) - end
 
     def finish(self) -> LayerResult:
         """End the stream and wait for everything.
 
         Raises:
-            BaseException: whatever the sink raised.
+            BaseException: whatever compressing, the sink or `on_compressed` raised.
         """
-        if self._held or not self._in_size:
+        if self._held or not self._raw_size:
             self._submit(b"".join(self._parts))
-        self._join()
+        self._end()
         if self._failure is not None:
             raise self._failure
+        raw = Digest("sha256", self._raw_hash.hexdigest())
         return LayerResult(
-            diff_id=Digest("sha256", self._hash.hexdigest()),
-            digest=Digest("sha256", self._out.hexdigest()),
-            size=self._out_size,
-            uncompressed_size=self._in_size,
+            diff_id=raw,
+            digest=raw if self._codec.is_plain else Digest("sha256", self._blob_hash.hexdigest()),
+            size=self._blob_size,
+            uncompressed_size=self._raw_size,
             media_type=self._codec.media_type,
         )
 
     def abort(self) -> None:
-        """Stop the workers; what was written is the sink's to throw away."""
-        self._failure = self._failure or InterruptedError()
-        self._join()
+        """Stop the threads; what was written is the sink's to throw away. Harmless after `finish`."""
+        self._failure = self._failure or _Aborted()
+        self._end()
 
-    def _join(self) -> None:
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
         self._hashing.put(None)
-        self._writing.put(None)
+        self._ordered.put(None)
+        for _ in range(self._workers):
+            self._waiting.put(None)
         for thread in self._threads:
             thread.join()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._parts = []
 
-    def _submit(self, block: bytes) -> None:
+    def _submit(self, data: bytes) -> None:
         if self._failure is not None:
             raise self._failure
-        self._in_size += len(block)
-        self._hashing.put(block)
-        self._writing.put(self._pool.submit(self._compress, block))
+        self._raw_size += len(data)
+        block = _Block(data)
+        self._hashing.put(data)
+        self._ordered.put(block)
+        self._waiting.put(block)
 
-    def _compress(self, block: bytes) -> bytes:
-        compress: Callable[[bytes], bytes] | None = getattr(self._local, "compress", None)
-        if compress is None:
-            compress = self._local.compress = self._codec.compressor()
-        return compress(block)
+    # --- the threads; each goes on emptying its queue after a failure, so that nobody waits for ever ----
 
     def _hash_all(self) -> None:
-        while (block := self._hashing.get()) is not None:
-            self._hash.update(block)
+        while (data := self._hashing.get()) is not None:
+            self._raw_hash.update(data)
+
+    def _compress_all(self) -> None:
+        compress: Callable[[bytes], bytes] | None = None
+        while (block := self._waiting.get()) is not None:
+            try:
+                if self._failure is None:
+                    compress = compress or self._codec.compressor()
+                    block.output = compress(block.input)
+            except BaseException as e:  # the writing thread carries it on
+                block.failure = e
+            block.input = b""
+            block.done.set()
 
     def _write_all(self) -> None:
-        while (future := self._writing.get()) is not None:
-            if self._failure is not None:
-                continue
+        while (block := self._ordered.get()) is not None:
+            block.done.wait()
             try:
-                data = future.result()
-                self._out.update(data)
-                self._out_size += len(data)
-                self._sink.write(data)
-                if self._on_compressed is not None:
-                    self._on_compressed(data)
-            except BaseException as e:  # carried to the writer's thread
+                if self._failure is not None:
+                    continue
+                if block.failure is not None:
+                    raise block.failure
+                self._write(block.output)
+            except BaseException as e:  # `write` and `finish` raise it
                 self._failure = e
+
+    def _write(self, data: bytes) -> None:
+        if not self._codec.is_plain:
+            self._blob_hash.update(data)
+        self._blob_size += len(data)
+        self._sink.write(data)
+        if self._on_compressed is not None:
+            self._on_compressed(data)

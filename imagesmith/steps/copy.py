@@ -9,14 +9,13 @@ Threads: a Copier belongs to one step.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import ContextFiles, CopyOp, CopySource, Fetched, GitFiles, Inline, MakeDirOp, Step
-from imagesmith.context.sources import Match, select
+from imagesmith.context.sources import Match, Taken, select
 from imagesmith.dockerfile.values import Chmod, parse_chmod
-from imagesmith.errors import ContextError, ImagesmithError
+from imagesmith.errors import ContextError
 from imagesmith.fs.draft import Draft
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.owner import copy_owner
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from imagesmith.build.solver import Solver
     from imagesmith.steps.sources import Sources
 
-__all__ = ["Copier"]
+__all__ = ["Copier", "CopyJob"]
 
 
 class Copier:
@@ -55,7 +54,7 @@ class Copier:
         owner = copy_owner(op.chown, below)
         chmod = parse_chmod(op.chmod) if op.chmod else None
         for source in op.sources:
-            _CopySource(draft, op, owner, chmod).copy_from(source, self._tree_of(source), self._sources)
+            CopyJob(draft, op, owner, chmod).copy_from(source, self._tree_of(source), self._sources)
         return draft, below
 
     def _tree_of(self, source: CopySource) -> Tree:
@@ -65,29 +64,26 @@ class Copier:
         return self._sources.tree(origin)
 
 
-class _CopySource:
+class CopyJob:
     """One source's way into the draft."""
 
     def __init__(self, draft: Draft, op: CopyOp, owner: tuple[int, int] | None, chmod: Chmod | None) -> None:
         self.draft, self.op, self.owner, self.chmod = draft, op, owner, chmod
         self.parent_mode = 0o755 if chmod is None or chmod.octal is None else chmod.octal & 0o777
-        self.links: dict[object, str] = {}
+        self._inodes: dict[object, str] = {}
 
     def copy_from(self, source: CopySource, tree: Tree, sources: Sources) -> None:
         """Copy everything that the source's path names."""
         origin, op = source.origin, self.op
-        excludes = op.excludes
         if isinstance(origin, Inline | Fetched):
-            path = sources.file_name(origin)
-            matches = select(tree, path, excludes=(), parents=False, literal=True)
+            matches = select(tree, sources.file_name(origin), excludes=(), parents=False, literal=True)
         elif isinstance(origin, GitFiles):
-            matches = select(tree, "/", excludes=excludes, parents=False)
+            matches = select(tree, "/", excludes=op.excludes, parents=False)
         else:
-            matches = select(tree, source.path, excludes=excludes, parents=op.parents)
+            matches = select(tree, source.path, excludes=op.excludes, parents=op.parents)
         for match in matches:
-            if self._wants_unpack(origin) and unpack(self, tree, match):
-                continue
-            self._copy_match(match, tree)
+            if not (self._wants_unpack(origin) and unpack(self, match)):
+                self._copy(match, tree)
 
     def _wants_unpack(self, origin: Step | ContextFiles | Fetched | GitFiles | Inline | None) -> bool:
         if not self.op.is_add or self.op.unpack is False or isinstance(origin, Inline | GitFiles):
@@ -96,58 +92,55 @@ class _CopySource:
 
     # --- destinations --------------------------------------------------------------------------
 
-    def make_parents(self, path: str) -> None:
+    def make_dirs(self, path: str, *, mode: int | None = None) -> None:
         """Make a folder and those above it that are missing, as the copier makes them."""
         uid, gid = self.owner or (0, 0)
-        self.draft.make_dirs(path, mode=self.parent_mode, uid=uid, gid=gid)
+        self.draft.make_dirs(path, mode=self.parent_mode if mode is None else mode, uid=uid, gid=gid)
 
-    def destination(self) -> str:
+    def _destination(self) -> str:
         """The destination inside the image, links followed; its folder part is made."""
         dest = self.op.dest
-        if dest.endswith("/"):
-            self.make_parents(dest)
-        else:
-            self.make_parents(parent_of(dest))
+        self.make_dirs(dest if dest.endswith("/") else parent_of(dest))
         return self.draft.resolve(dest)
 
-    def _copy_match(self, match: Match, tree: Tree) -> None:
-        draft = self.draft
-        self.links = {}
-        top = match.entry
-        dest = self.destination()
-        at_dest = draft.get(dest)
-        if match.kept:
-            self._filtered(match, dest)
-            return
+    def _copy(self, match: Match, tree: Tree) -> None:
+        self._inodes = {}
+        top, dest = match.entry, self._destination()
+        there = self.draft.get(dest)
         if top.kind != "d":
-            if at_dest is not None and at_dest.kind == "d":
-                dest = posixpath.join(dest, match.name)
+            if there is not None and there.kind == "d":
+                dest = f"{dest}/{match.name}".lstrip("/")
             self._put(top, dest)
             return
-        if at_dest is not None and at_dest.kind != "d":
+        if there is not None and there.kind != "d":
             raise ContextError(f"cannot copy to non-directory: /{dest}")
-        self.make_parents(dest)
+        if there is None:
+            self.make_dirs(dest)
         self._below(match.entries(tree), dest)
-        now = draft.get(dest)
-        assert now is not None
-        draft.change(replace(now, mtime_ns=draft.now_ns if match.filtered else top.mtime_ns))
+        if not match.filtered:
+            self._set_time(dest, top.mtime_ns)
 
-    def _below(self, entries: Iterable[tuple[str, Entry]], dest: str) -> None:
+    def _below(self, entries: Iterable[Taken], dest: str) -> None:
         """Put what is below a copied folder; folders get their times when all is in them."""
-        folders: list[tuple[str, Entry]] = []
-        for relative, e in entries:
-            at = f"{dest}/{relative}" if dest else relative
-            self._put(e, at)
-            if e.kind == "d":
-                folders.append((at, e))
-        for at, e in reversed(folders):
-            now = self.draft.get(at)
-            assert now is not None
-            self.draft.change(replace(now, mtime_ns=e.mtime_ns))
+        folders: list[tuple[str, int]] = []
+        for taken in entries:
+            at = f"{dest}/{taken.path}" if dest else taken.path
+            if taken.holder and self._is_dir(at):
+                continue
+            self._put(taken.entry, at)
+            if taken.entry.kind == "d" and not taken.holder:
+                folders.append((at, taken.entry.mtime_ns))
+        for at, mtime_ns in reversed(folders):
+            self._set_time(at, mtime_ns)
 
-    def _filtered(self, match: Match, dest: str) -> None:
-        """--parents: the source's path is kept below the destination; made folders are of now."""
-        raise NotImplementedError
+    def _is_dir(self, path: str) -> bool:
+        e = self.draft.get(path)
+        return e is not None and e.kind == "d"
+
+    def _set_time(self, path: str, mtime_ns: int) -> None:
+        e = self.draft.get(path)
+        assert e is not None
+        self.draft.change(replace(e, mtime_ns=mtime_ns))
 
     # --- entries -------------------------------------------------------------------------------
 
@@ -159,20 +152,22 @@ class _CopySource:
                 raise ContextError(f"cannot copy to non-directory: /{at}")
         elif old is not None and old.kind == "d":
             raise ContextError(f"cannot replace to directory /{at} with file")
-        self.draft.put(self.dressed(e, at))
+        self.draft.put(self._dressed(e, at))
 
-    def dressed(self, e: Entry, at: str) -> Entry:
-        """The entry under its new path, with --chown and --chmod applied; hard links kept."""
+    def _dressed(self, e: Entry, at: str) -> Entry:
+        """The entry under its new path, with --chown and --chmod applied; names of one file stay linked."""
         uid, gid = self.owner or (e.uid, e.gid)
         mode = e.mode
         if self.chmod is not None and e.kind != "l":
             mode = self.chmod.apply(mode, e.kind == "d")
         new = replace(e, path=at, uid=uid, gid=gid, mode=mode, link=e.link if e.kind == "l" else "")
-        if self.owner is not None and e.capability is not None:
-            new.capability = e.capability
+        if e.kind in "fh":
+            key: object = e.link if e.kind == "h" else id(e.content) if e.link else e.path
+            first = self._inodes.setdefault(key, at)
+            if e.kind == "f" and not e.link:
+                self._inodes.setdefault(id(e.content), at)
+            if first != at:
+                new.kind, new.link = "h", first
+            else:
+                new.kind = "f"
         return new
-
-
-def refuse(message: str) -> ImagesmithError:
-    """An error of the copier."""
-    return ContextError(message)

@@ -45,7 +45,13 @@ Expand = Callable[[str], str]
 
 
 def apply(
-    planner: Planner, state: StageState, stage: PlannedStage, i: n.Instruction, expand: Expand, *, triggered: bool
+    planner: Planner,
+    state: StageState,
+    stage: PlannedStage,
+    i: n.Instruction,
+    expand: Expand,
+    *,
+    triggered: bool,
 ) -> None:
     """Append the step of RUN, COPY, ADD or WORKDIR to the state."""
     builder = _Builder(planner, state, stage, i, expand, triggered)
@@ -161,7 +167,8 @@ class _Builder:
             )
         if i.security == "insecure" and "security.insecure" not in allowed:
             raise DockerfileError(
-                "failed to load LLB: security.insecure is not allowed", hint="allow it with --allow security.insecure"
+                "failed to load LLB: security.insecure is not allowed",
+                hint="allow it with --allow security.insecure",
             )
 
     def _command(self, i: n.Run) -> tuple[tuple[str, ...], tuple[RunMount, ...], str]:

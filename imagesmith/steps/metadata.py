@@ -46,7 +46,9 @@ def label(state: StageState, i: n.Label, expand: Expand) -> None:
     state.record("LABEL " + " ".join(f"{k}={v}" for k, v in pairs))
 
 
-def arg(state: StageState, i: n.Arg, expand: Expand, given: Mapping[str, str], outer: Mapping[str, str]) -> None:
+def arg(
+    state: StageState, i: n.Arg, expand: Expand, given: Mapping[str, str], outer: Mapping[str, str]
+) -> None:
     """ARG: a value given for the build wins over the default, which wins over the global scope's."""
     said = []
     for pair in i.pairs:
@@ -152,7 +154,9 @@ def maintainer(state: StageState, i: n.Maintainer) -> None:
     state.record(f"MAINTAINER {i.name}")
 
 
-def apply(state: StageState, i: n.Instruction, expand: Expand, expand_words: Callable[[str], list[str]]) -> bool:
+def apply(
+    state: StageState, i: n.Instruction, expand: Expand, expand_words: Callable[[str], list[str]]
+) -> bool:
     """Apply one instruction of this module (ARG aside); False if it is another's."""
     match i:
         case n.Env():

@@ -12,7 +12,17 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from imagesmith.build.plan import ContextFiles, CopyOp, CopySource, Fetched, GitFiles, Inline, RootOp, RunOp, Step
+from imagesmith.build.plan import (
+    ContextFiles,
+    CopyOp,
+    CopySource,
+    Fetched,
+    GitFiles,
+    Inline,
+    RootOp,
+    RunOp,
+    Step,
+)
 from imagesmith.context.http import Download, file_name_of
 from imagesmith.context.sources import content_digest, select
 from imagesmith.errors import MissingSource
@@ -119,7 +129,9 @@ class Sources:
         if isinstance(op, CopyOp):
             return [self._source(op, s, solver) for s in op.sources]
         if isinstance(op, RunOp):
-            return [self._mounted(m.origin, m.mount.source, solver) for m in op.mounts if m.mount.type == "bind"]
+            return [
+                self._mounted(m.origin, m.mount.source, solver) for m in op.mounts if m.mount.type == "bind"
+            ]
         if isinstance(op, RootOp):
             return [self._whole(op.origin)]
         return []

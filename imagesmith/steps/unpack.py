@@ -9,62 +9,39 @@ Spec: BuildKit's solver/llbsolver/file/unpack.go, moby/pkg/archive.
 
 from __future__ import annotations
 
-import posixpath
+import shutil
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO
 
-from imagesmith.errors import ContextError, InvalidDocument, UnsafeArchive
+from imagesmith.errors import ContextError, InvalidDocument, LimitExceeded, UnsafeArchive
 from imagesmith.fs.draft import Draft
 from imagesmith.fs.entry import Content, Entry, replace
-from imagesmith.fs.tree import Tree, resolve
+from imagesmith.fs.tree import resolve
 from imagesmith.fs.view import parent_of
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
 
 if TYPE_CHECKING:
-    from imagesmith.steps.copy import CopySourceJob
+    from imagesmith.context.sources import Match
+    from imagesmith.steps.copy import CopyJob
 
 __all__ = ["is_archive", "unpack"]
 
 _HEAD = 512
 
 
-class _Slice:
-    """The bytes of a tar's member in a spooled file."""
+class _Member:
+    """The bytes of a tar's member in the spooled archive."""
 
     __slots__ = ("offset", "spool")
 
-    def __init__(self, spool: _Spool, offset: int) -> None:
+    def __init__(self, spool: BinaryIO, offset: int) -> None:
         self.spool, self.offset = spool, offset
 
     def open(self) -> BinaryIO:
         """Open at the member's first byte."""
-        return self.spool.open_at(self.offset)
-
-
-class _Spool:
-    """The uncompressed archive in a file without a name, gone with the last content that needs it."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its contents
-        while chunk := source.read(1 << 20):
-            self._file.write(chunk)
-        self._file.flush()
-
-    def open_at(self, offset: int) -> BinaryIO:
-        f = open(f"/proc/self/fd/{self._file.fileno()}", "rb", buffering=0)
-        f.seek(offset)
+        f = open(f"/proc/self/fd/{self.spool.fileno()}", "rb", buffering=0)
+        f.seek(self.offset)
         return f
-
-
-def is_archive(content: Content | None, size: int) -> bool:
-    """True for a tar, perhaps compressed, whose first header reads well."""
-    if content is None or size == 0:
-        return False
-    try:
-        with content.open() as raw, decompressed(_Limited(raw, size)) as plain:
-            return is_tar(plain.read(_HEAD))
-    except (InvalidDocument, UnsafeArchive, EOFError):
-        return False
 
 
 class _Limited:
@@ -73,11 +50,101 @@ class _Limited:
     def __init__(self, source: BinaryIO, size: int) -> None:
         self._source, self._left = source, size
 
-    def read(self, size: int = -1) -> bytes:
-        want = self._left if size < 0 else min(size, self._left)
-        data = self._source.read(want) if want else b""
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read(min(size, self._left)) if self._left else b""
         self._left -= len(data)
         return data
 
-    def close(self) -> None:
-        self._source.close()
+
+def is_archive(content: Content | None, size: int) -> bool:
+    """True for a tar, perhaps compressed, whose first header reads well."""
+    if content is None or size == 0:
+        return False
+    try:
+        with content.open() as raw:
+            return is_tar(decompressed(_Limited(raw, size)).read(_HEAD))
+    except InvalidDocument:
+        return False
+
+
+def unpack(job: CopyJob, match: Match) -> bool:
+    """Put an archive's entries below the destination; False if the match is no archive.
+
+    Raises:
+        ContextError: the destination is a file, or the archive is damaged.
+    """
+    e = match.entry
+    if e.kind not in "fh" or not is_archive(e.content, e.size):
+        return False
+    assert e.content is not None
+    spool = tempfile.TemporaryFile()  # lives as long as the contents that are in it
+    with e.content.open() as raw:
+        try:
+            shutil.copyfileobj(decompressed(_Limited(raw, e.size)), spool, 1 << 20)
+        except InvalidDocument as error:
+            raise ContextError(f"cannot unpack {match.name}: {error.message}") from error
+    spool.flush()
+    job.make_dirs(job.op.dest, mode=0o755)
+    _Unpacker(job, spool).run(match.name)
+    return True
+
+
+class _Root:
+    """The destination as a tree of its own: links of the archive are resolved inside it."""
+
+    def __init__(self, draft: Draft, base: str) -> None:
+        self._draft, self._base = draft, base
+
+    def get(self, path: str, /) -> Entry | None:
+        return self._draft.get(f"{self._base}/{path}" if self._base else path)
+
+
+class _Unpacker:
+    """An archive on its way below the destination."""
+
+    def __init__(self, job: CopyJob, spool: BinaryIO) -> None:
+        self.job, self.spool, self.draft = job, spool, job.draft
+        self.base = job.draft.resolve(job.op.dest)
+        self.root = _Root(job.draft, self.base)
+        self.folders: list[tuple[str, int]] = []
+
+    def run(self, name: str) -> None:
+        """Put every entry, then give folders their times."""
+        self.spool.seek(0)
+        try:
+            for e, offset in read_archive(self.spool):
+                if e.path:
+                    self._entry(e, offset)
+        except (UnsafeArchive, LimitExceeded) as error:
+            raise ContextError(f"cannot unpack {name}: {error.message}") from error
+        for path, mtime_ns in self.folders:
+            now = self.draft.get(path)
+            if now is not None and now.kind == "d":
+                self.draft.change(replace(now, mtime_ns=mtime_ns))
+
+    def _at(self, path: str, *, follow_last: bool) -> str:
+        inside = resolve(self.root, path, follow_last)
+        return f"{self.base}/{inside}" if self.base else inside
+
+    def _entry(self, e: Entry, offset: int) -> None:
+        draft = self.draft
+        parent = parent_of(e.path)
+        if parent and draft.get(self._at(parent, follow_last=True)) is None:
+            draft.make_dirs(self._at(parent, follow_last=True))
+        at = self._at(e.path, follow_last=False)
+        old = draft.get(at)
+        if old is not None and not (old.kind == "d" and e.kind == "d"):
+            draft.remove(at)
+        uid, gid = self.job.owner or (e.uid, e.gid)
+        new = replace(e, path=at, uid=uid, gid=gid)
+        if e.kind == "f":
+            new.content = _Member(self.spool, offset)
+        elif e.kind == "h":
+            new.link = self._at(e.link, follow_last=False)
+            if draft.get(new.link) is None:
+                raise ContextError(
+                    f"cannot unpack: the hard link {e.path} names {e.link}, which is not there"
+                )
+        elif e.kind == "d":
+            self.folders.append((at, e.mtime_ns))
+        draft.put(new)

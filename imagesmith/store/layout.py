@@ -49,7 +49,10 @@ class Layout:
             raw = (self.folder / "index.json").read_bytes()
         except OSError as e:
             raise NotFound(f"{self.folder}/index.json: {e.strerror}") from e
-        return [Descriptor.from_json(o) for o in parse_object(raw, f"{self.folder}/index.json").objects("manifests")]
+        return [
+            Descriptor.from_json(o)
+            for o in parse_object(raw, f"{self.folder}/index.json").objects("manifests")
+        ]
 
     def find(self, tag: str = "", digest: Digest | None = None) -> Descriptor:
         """The entry of a tag or digest; without either, `latest` or the only one.
@@ -65,7 +68,9 @@ class Layout:
                 found = parse_document(raw).descriptor()
         else:
             wanted = tag or "latest"
-            found = next((d for d in entries if wanted in (d.annotations.get(_REF), d.annotations.get(_NAME))), None)
+            found = next(
+                (d for d in entries if wanted in (d.annotations.get(_REF), d.annotations.get(_NAME))), None
+            )
             if found is None and not tag and len(entries) == 1:
                 found = entries[0]
         if found is None:
@@ -95,7 +100,9 @@ class Layout:
             raise NotFound(f"{self.folder}: blob {descriptor.digest}: {e.strerror}") from e
         return VerifyingReader(raw, descriptor.digest, descriptor.size)  # type: ignore[return-value]  # RawIOBase
 
-    def manifest(self, descriptor: Descriptor, platform: Platform, depth: int = 0) -> tuple[Descriptor, Manifest]:
+    def manifest(
+        self, descriptor: Descriptor, platform: Platform, depth: int = 0
+    ) -> tuple[Descriptor, Manifest]:
         """The manifest for a platform behind an entry, and its descriptor.
 
         Raises:
