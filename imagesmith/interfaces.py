@@ -1,0 +1,149 @@
+"""The seams: what a snapshotter, a sandbox and an image's source promise, and the values that pass through them.
+
+Why: the build knows these shapes only. A machine that can mount stacks layers with overlayfs, one that cannot
+copies them; a step runs in namespaces, behind a chroot or in runc; an image comes from a registry, a layout or
+an archive. Whatever is chosen, a layer's bytes are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from imagesmith.fs.entry import Entry
+from imagesmith.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from imagesmith.fs.view import View
+    from imagesmith.store.layers import StoredLayer
+
+__all__ = ["Ids", "Mount", "Output", "Place", "RunSpec", "Sandbox", "Snapshotter", "Workspace"]
+
+#: Which owners the process can give to files on disk. `root`: all, it is the machine's root. `subid`: those of
+#: a range that the system lent to the user, in a user namespace. `single`: one only, in a user namespace of one
+#: id; others are kept beside the file (snapshot/ownership.py). `own`: one only, without a namespace.
+Ids = Literal["root", "subid", "single", "own"]
+
+#: Takes a piece of a step's output: stream (1 or 2) and bytes.
+Output = Callable[[int, bytes], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What this process may do after it entered its namespaces.
+
+    ids         which owners it can give to files
+    mounts      it has a mount namespace of its own, in which it may mount
+    """
+
+    ids: Ids
+    mounts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """Something to be laid over a path of the step's root.
+
+    kind        bind (a file or folder of the machine) or tmpfs
+    source      the path on the machine, for bind
+    target      absolute path in the root; links in it are followed inside the root
+    size_bytes  of a tmpfs; 0 for the kernel's default
+    mode        of a tmpfs's root
+    """
+
+    kind: Literal["bind", "tmpfs"]
+    target: str
+    source: str = ""
+    readonly: bool = False
+    nosuid: bool = False
+    nodev: bool = False
+    noexec: bool = False
+    size_bytes: int = 0
+    mode: int = 0o1777
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """A process to run in a root file system: the whole contract with a sandbox.
+
+    argv        the program, looked up in PATH of `env`, and its arguments
+    env         in order
+    cwd         absolute path in the root; made with its parents if it is missing, and then stays
+    uid, gid, groups   who it runs as, as numbers of the image
+    mounts      sorted by target
+    network     default (the machine's), host or none
+    insecure    all capabilities, no filter, no masks
+    hosts       (name, address) pairs for /etc/hosts
+    ulimits     (name, soft, hard), -1 for unlimited
+    timeout_s   0 for no limit
+    tty, interactive   for `imagesmith run`: the caller's terminal and standard input are the process's
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    cwd: str = "/"
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    network: Literal["default", "host", "none"] = "default"
+    insecure: bool = False
+    hostname: str = "buildkitsandbox"
+    hosts: tuple[tuple[str, str], ...] = ()
+    shm_size_bytes: int = 64 << 20
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    cgroup_parent: str = ""
+    memory_bytes: int = 0
+    cpus: float = 0.0
+    timeout_s: float = 0.0
+    tty: bool = False
+    interactive: bool = False
+
+
+class Workspace(Protocol):
+    """A snapshot that a step changes. Used once: `changes`, then `commit` or `discard`."""
+
+    root: Path
+
+    def changes(self) -> tuple[list[Entry], set[str]]:
+        """What an overlay's upper directory would hold, and which of its directories are opaque.
+
+        Kinds and owners are the image's; contents are opened when they are read, and stay readable until
+        `commit` or `discard`. See layer/diff.py, which makes a layer of it.
+        """
+
+    def commit(self, diff_id: Digest) -> None:
+        """Keep what was made as the tree of that layer, for the steps that build on it."""
+
+    def discard(self) -> None:
+        """Throw it away; harmless after `commit`."""
+
+
+class Snapshotter(Protocol):
+    """Makes workspaces of layers."""
+
+    def prepare(self, layers: Sequence[StoredLayer], view: View) -> Workspace:
+        """A root directory with the layers, bottom first; `view` is what they show together."""
+
+    def close(self) -> None:
+        """Take away all that is mounted or kept for later steps."""
+
+
+class Sandbox(Protocol):
+    """Runs processes in a root directory."""
+
+    def run(self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool]) -> int:
+        """Run to the end and return the exit status (128 + signal where one ended it).
+
+        When it returns nothing that the process started is alive, and what the sandbox itself put below
+        `root` (mount points, stubs of /etc/hosts) is gone.
+
+        Raises:
+            SandboxError: it could not be set up or started; the message is what the user reads.
+            Cancelled: `cancelled` became true.
+        """
+
+    def close(self) -> None:
+        """End helpers."""
