@@ -4,7 +4,8 @@
 
 Why: `python3 fixtures/demo/run.py` and `python3 tests/run.py` are to work on a machine that has only Python.
 Debian keeps `ensurepip` in a package of its own, so `python3 -m venv` may fail there; then these are tried in
-this order: the machine's own pip, the package index that pip's settings name, and, as root, the package.
+this order: the machine's own pip, pip from the package index (PyPI, or what pip's settings name), and, as
+root, Debian's package.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import urllib.request
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+PYPI = "https://pypi.org/simple"
 ENVIRONMENT = PROJECT / ".venv"
 STAMP = ENVIRONMENT / "installed.txt"
 
@@ -68,11 +70,13 @@ def _pip(python: Path) -> list[str]:
     if importlib.util.find_spec("pip"):
         run(sys.executable, "-m", "venv", "--without-pip", str(ENVIRONMENT))
         return [sys.executable, "-m", "pip", "--python", str(python)]
-    if index := _index():
+    try:
         run(sys.executable, "-m", "venv", "--without-pip", str(ENVIRONMENT))
-        wheel = _wheel_of_pip(index)
+        wheel = _wheel_of_pip(_index())
         run(str(python), f"{wheel}/pip", "install", "--quiet", str(wheel))
         return [str(python), "-m", "pip"]
+    except OSError as e:
+        print(f"pip cannot be fetched from the package index: {e}", flush=True)
     if os.geteuid() == 0 and shutil.which("apt-get"):
         run("apt-get", "update", "--quiet")
         run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "python3-venv")
@@ -80,7 +84,7 @@ def _pip(python: Path) -> list[str]:
         return [str(python), "-m", "pip"]
     raise SystemExit(
         "this Python has neither ensurepip nor pip: install them (Debian: apt-get install python3-venv) "
-        "or set PIP_INDEX_URL to a package index"
+        "or set PIP_INDEX_URL to a package index that can be reached"
     )
 
 
@@ -89,7 +93,7 @@ def _runs(*words: str) -> bool:
 
 
 def _index() -> str:
-    """The package index that the user chose by PIP_INDEX_URL or in one of pip's files, or an empty string."""
+    """The package index that the user chose by PIP_INDEX_URL or in one of pip's files, else PyPI's."""
     if chosen := os.environ.get("PIP_INDEX_URL"):
         return chosen
     config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
@@ -105,7 +109,7 @@ def _index() -> str:
         for section in ("install", "global"):
             if chosen := read.get(section, "index-url", fallback=""):
                 return chosen
-    return ""
+    return PYPI
 
 
 def _wheel_of_pip(index: str) -> Path:
