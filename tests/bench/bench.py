@@ -4,9 +4,9 @@
 
 Each run begins with an empty store and ends with the image in a registry on loopback (Debian's
 docker-registry); builders take turns, so that a machine whose speed drifts does so for all. Figures are wall
-seconds, medians of the runs; a ratio is imagesmith's time over the peer's, pair by pair. BuildKit is docker.io's,
-in a daemon that is started anew with an empty store for every run; its start is not counted. Needs root for the
-peers.
+seconds, medians of the runs; a ratio is imagesmith's time over the peer's, pair by pair. BuildKit is that of
+docker.io, in a daemon that is started anew with an empty store for every run; its start is not counted. The
+peers need root.
 """
 
 from __future__ import annotations
