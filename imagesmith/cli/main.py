@@ -90,6 +90,20 @@ def _command(name: str, words: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
+    except OSError as e:  # a full disk, a folder that is not ours: the machine's word, with its path
+        where = f"{e.filename}: " if e.filename else ""
+        return _fault(f"{where}{e.strerror or e}", e)
+    except Exception as e:  # a mistake of ours: still one line, and the way to the rest of it
+        return _fault(f"internal error: {type(e).__name__}: {e}", e)
+
+
+def _fault(text: str, error: Exception) -> int:
+    """Show a fault that no module has made one of our errors; `-v` shows where it came from."""
+    from imagesmith.cli.progress import clean
+
+    logging.getLogger(__name__).debug("where it happened", exc_info=error)
+    sys.stderr.write(f"error: {clean(text)}\nhint: `imagesmith -v ...` shows where it happened\n")
+    return ImagesmithError.exit_code
 
 
 def run() -> NoReturn:
