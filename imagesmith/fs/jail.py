@@ -1,9 +1,9 @@
 """A directory that is the whole world: everything below it is reached by its descriptor, nothing outside it.
 
-Why: what is written below a root (layers, archives, exports) names paths and links that strangers chose. A path
-is looked up by the kernel with the root as its `/` (openat2, RESOLVE_IN_ROOT), or, on kernels without it,
-component by component without following links; then everything happens by the parent's descriptor and one name,
-which is never followed. No path is compared as text, and none is resolved twice.
+Why: what is written below a root (layers, archives, exports) names paths and links that strangers chose. A
+path is looked up by the kernel with the root as its `/` (openat2, RESOLVE_IN_ROOT), or, on kernels without
+it, component by component without following links; then everything happens by the parent's descriptor and one
+name, which is never followed. No path is compared as text, and none is resolved twice.
 Trust: hostile paths, links and races with whatever else changes the tree.
 Threads: one.
 """
@@ -164,8 +164,11 @@ def _openat2() -> Callable[[int, str, int], int] | None:
             if number != errno.EAGAIN:  # EAGAIN: somebody renamed on the way; look again
                 raise OSError(number, os.strerror(number), path)
 
+    root = os.open("/", _DIRECTORY)
     try:
-        os.close(call(os.open("/", _DIRECTORY), ".", _DIRECTORY))
+        os.close(call(root, ".", _DIRECTORY))
     except OSError:
         return None
+    finally:
+        os.close(root)
     return call

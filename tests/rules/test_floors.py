@@ -61,6 +61,7 @@ SIBLINGS = {
     ("imagesmith.context", "imagesmith.fs"): "a context is a tree, opened through the jail",
     ("imagesmith.context", "imagesmith.layer"): "contexts come as tar archives too",
     ("imagesmith.registry", "imagesmith.credentials"): "authentication asks for credentials",
+    ("imagesmith.snapshot", "imagesmith.sandbox"): "both make system calls that Python has no name for",
     ("imagesmith.build", "imagesmith.steps"): "the solver runs steps",
     ("imagesmith.steps", "imagesmith.build"): "steps change the state of a build",
 }
