@@ -38,7 +38,7 @@ def layer_entries(upper: Iterable[Entry], opaques: set[str], lower: Tree) -> lis
         if e.kind == "w":
             if lower.get(e.path) is not None and not _under(parent_of(e.path), opaques):
                 chosen[e.path] = e
-        elif not _same(e, lower, entries, opaques):
+        elif not _same(e, lower, entries):
             chosen[e.path] = e
     for path in opaques:
         if path in entries:
@@ -58,10 +58,10 @@ def _under(path: str, opaques: set[str]) -> bool:
     return False
 
 
-def _same(e: Entry, lower: Tree, entries: dict[str, Entry], opaques: set[str]) -> bool:
+def _same(e: Entry, lower: Tree, entries: dict[str, Entry]) -> bool:
     """True if the entry below is the same as far as a layer can tell."""
     old = lower.get(e.path)
-    if old is None or (e.path not in opaques and False):
+    if old is None:
         return False
     if e.kind == "h":
         e = _metadata_of(e, entries)
@@ -120,9 +120,8 @@ def _vanished(
         now = entries.get(child)
         if now is None or now.kind == "w":
             chosen[child] = Entry(child, "w")
-        elif now.kind == "d":
-            if child not in opaques:
-                _vanished(child, entries, opaques, lower, chosen)
+        elif now.kind == "d" and child not in opaques:
+            _vanished(child, entries, opaques, lower, chosen)
     here = entries[path]
     chosen.setdefault(path, here)
 

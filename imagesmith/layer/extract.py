@@ -1,8 +1,8 @@
 """Entries become files below a folder: a layer's tree for overlayfs, or the whole file system of an image.
 
 Why two forms: as an overlay's lower directory a layer keeps its deletions (a device 0:0, an opaque mark) for
-the kernel to apply; merged, they are applied here. Files are made in the order of the entries with their final
-mode and one call for the times; nothing is synced, for a tree can be made again from its blob.
+the kernel to apply; merged, they are applied here. Files are made in the order of the entries with their
+final mode and one call for the times; nothing is synced, for a tree can be made again from its blob.
 Trust: hostile entries: everything happens through fs/jail.py, never through a link that leads out. A hard
 link names a file inside the root only.
 """
