@@ -1,29 +1,26 @@
-"""The seams: what a snapshotter, a sandbox and an image's source promise, and the values that pass through them.
+"""The seams: what a snapshotter, a sandbox and a workspace promise, and the values that pass through them.
 
 Why: the build knows these shapes only. A machine that can mount stacks layers with overlayfs, one that cannot
-copies them; a step runs in namespaces, behind a chroot or in runc; an image comes from a registry, a layout or
-an archive. Whatever is chosen, a layer's bytes are the same.
+copies them; a step runs in namespaces, behind a chroot or in runc. Whatever is chosen, a layer's bytes are
+the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.tree import Tree
 from imagesmith.oci.digest import Digest
 
-if TYPE_CHECKING:
-    from imagesmith.fs.view import View
-    from imagesmith.store.layers import StoredLayer
+__all__ = ["Ids", "LayerTree", "Mount", "Output", "Place", "RunSpec", "Sandbox", "Snapshotter", "Workspace"]
 
-__all__ = ["Ids", "Mount", "Output", "Place", "RunSpec", "Sandbox", "Snapshotter", "Workspace"]
-
-#: Which owners the process can give to files on disk. `root`: all, it is the machine's root. `subid`: those of
-#: a range that the system lent to the user, in a user namespace. `single`: one only, in a user namespace of one
-#: id; others are kept beside the file (snapshot/ownership.py). `own`: one only, without a namespace.
+#: Which owners the process can give to files on disk. `root`: all, it is the machine's root. `subid`: those
+#: of a range that the system lent to the user, in a user namespace. `single`: one only, in a user namespace
+#: of one id; others are kept beside the file (snapshot/ownership.py). `own`: one only, without a namespace.
 Ids = Literal["root", "subid", "single", "own"]
 
 #: Takes a piece of a step's output: stream (1 or 2) and bytes.
@@ -46,14 +43,15 @@ class Place:
 class Mount:
     """Something to be laid over a path of the step's root.
 
-    kind        bind (a file or folder of the machine) or tmpfs
+    kind        bind (a file or folder of the machine), tmpfs, or file (a file of `data`, never on a disk)
     source      the path on the machine, for bind
     target      absolute path in the root; links in it are followed inside the root
     size_bytes  of a tmpfs; 0 for the kernel's default
-    mode        of a tmpfs's root
+    mode        of a tmpfs's root or of a file
+    uid, gid    of a file
     """
 
-    kind: Literal["bind", "tmpfs"]
+    kind: Literal["bind", "tmpfs", "file"]
     target: str
     source: str = ""
     readonly: bool = False
@@ -62,6 +60,9 @@ class Mount:
     noexec: bool = False
     size_bytes: int = 0
     mode: int = 0o1777
+    uid: int = 0
+    gid: int = 0
+    data: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,19 @@ class RunSpec:
     interactive: bool = False
 
 
+class LayerTree(Protocol):
+    """A stored layer as a snapshotter needs it (store/layers.py)."""
+
+    diff_id: Digest
+
+    @property
+    def tree(self) -> Path:
+        """Where its extracted tree is, or is to be put by rename when it is complete."""
+
+    def entries(self) -> Iterable[Entry]:
+        """Its entries in the order of the tar, whiteouts included."""
+
+
 class Workspace(Protocol):
     """A snapshot that a step changes. Used once: `changes`, then `commit` or `discard`."""
 
@@ -124,7 +138,7 @@ class Workspace(Protocol):
 class Snapshotter(Protocol):
     """Makes workspaces of layers."""
 
-    def prepare(self, layers: Sequence[StoredLayer], view: View) -> Workspace:
+    def prepare(self, layers: Sequence[LayerTree], view: Tree) -> Workspace:
         """A root directory with the layers, bottom first; `view` is what they show together."""
 
     def close(self) -> None:

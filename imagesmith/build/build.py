@@ -37,7 +37,7 @@ from imagesmith.steps.run import Runner
 from imagesmith.steps.sources import Sources
 from imagesmith.store.store import Store
 
-__all__ = ["Built", "Export", "plan_of", "run_build"]
+__all__ = ["Built", "Export", "plan_of", "read_dockerfile", "run_build"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,17 +10,12 @@ they delete would.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from imagesmith.fs.entry import Entry, replace, sort_key
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import parent_of
 
 __all__ = ["layer_entries"]
-
-
-class Lower(Tree, Protocol):
-    """What is below: a view."""
 
 
 def layer_entries(upper: Iterable[Entry], opaques: set[str], lower: Tree) -> list[Entry]:

@@ -21,16 +21,22 @@ from pathlib import Path
 from imagesmith.errors import SandboxError
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail
-from imagesmith.fs.view import View
-from imagesmith.interfaces import Place
+from imagesmith.fs.tree import Tree
+from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.sandbox.kernel import MNT_DETACH, mount, umount
 from imagesmith.snapshot.upper import scan_upper
-from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 
-__all__ = ["OverlaySnapshotter", "OverlayWorkspace", "overlay_works"]
+__all__ = [
+    "OverlaySnapshotter",
+    "OverlayWorkspace",
+    "force_remove",
+    "keep_tree",
+    "opaque_xattr",
+    "overlay_works",
+]
 
 _ROOT_OPTIONS = "redirect_dir=off,metacopy=off,index=off,volatile"
 _USER_OPTIONS = "userxattr,index=off,volatile"
@@ -119,7 +125,7 @@ class OverlaySnapshotter:
                 self._work = _WorkFolder(self.store.work)
             return self._work.path
 
-    def prepare(self, layers: Sequence[StoredLayer], view: View) -> OverlayWorkspace:
+    def prepare(self, layers: Sequence[LayerTree], view: Tree) -> OverlayWorkspace:
         """See interfaces.Snapshotter.
 
         Raises:
@@ -153,7 +159,7 @@ class OverlaySnapshotter:
             raise OSError(0, f"more than {_PAGE} bytes of options", str(base))
         mount("overlay", str(base / "root"), "overlay", 0, data)
 
-    def _tree(self, layer: StoredLayer) -> Path:
+    def _tree(self, layer: LayerTree) -> Path:
         """The extracted tree of a layer; made now if it is not there."""
         if layer.tree.is_dir():
             return layer.tree
