@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from imagesmith.context.named import NamedContext
-from imagesmith.oci.names import ImageRef, Platform
+if TYPE_CHECKING:
+    from imagesmith.context.named import NamedContext
+    from imagesmith.oci.names import ImageRef, Platform
 
 __all__ = ["BuildRequest", "Output", "SecretSource"]
 

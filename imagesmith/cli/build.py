@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imagesmith.build.request import BuildRequest, Output
+from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.progress import Front, make_front
 from imagesmith.cli.values import (
     parse_build_args,
@@ -20,7 +21,6 @@ from imagesmith.cli.values import (
     parse_ssh,
     parse_ulimit,
 )
-from imagesmith.context.named import parse_named
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.settings import Settings
@@ -32,79 +32,7 @@ _ENTITLEMENTS = {"network.host", "security.insecure"}
 
 def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
     """Declare the flags and return the handler."""
-    add = parser.add_argument
-    add(
-        "context",
-        nargs="?",
-        default="",
-        help="folder, URL, git address, or - for a tar or Dockerfile on stdin",
-    )
-    add("-t", "--tag", action="append", default=[], metavar="REF", help="name of the image; may be repeated")
-    add("-f", "--file", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile), or - for stdin")
-    add(
-        "-o",
-        "--output",
-        action="append",
-        default=[],
-        metavar="OUT",
-        help="type=oci|docker|local|tar|image|registry,…",
-    )
-    add("--target", default="", metavar="STAGE", help="the stage to build")
-    add("--build-arg", action="append", default=[], metavar="K=V", help="value of an ARG")
-    add(
-        "--build-context",
-        action="append",
-        default=[],
-        metavar="NAME=PLACE",
-        help="another context, or a stage's stand-in",
-    )
-    add("--label", action="append", default=[], metavar="K=V", help="label of the image")
-    add("--annotation", action="append", default=[], metavar="K=V", help="annotation of the manifest")
-    add("--platform", default="", metavar="OS/ARCH", help="platform to build for")
-    add("--push", action="store_true", help="push to the registry of each --tag")
-    add("--load", action="store_true", help=argparse.SUPPRESS)
-    add("--secret", action="append", default=[], metavar="id=…", help="a secret for RUN --mount=type=secret")
-    add("--ssh", action="append", default=[], metavar="ID[=SOCKET]", help="an agent for RUN --mount=type=ssh")
-    add("--no-cache", action="store_true", help="execute every step")
-    add(
-        "--no-cache-filter",
-        action="append",
-        default=[],
-        metavar="STAGE",
-        help="execute every step of a stage",
-    )
-    add("--pull", action="store_true", help="resolve base images anew")
-    add("--network", default="default", metavar="MODE", help="network of RUN: default, none or host")
-    add("--add-host", action="append", default=[], metavar="HOST:IP", help="a line of RUN's /etc/hosts")
-    add("--shm-size", default="", metavar="SIZE", help="size of RUN's /dev/shm")
-    add("--ulimit", action="append", default=[], metavar="T=S[:H]", help="a limit of RUN")
-    add("--cgroup-parent", default="", metavar="GROUP", help="cgroup for RUN")
-    add("--allow", action="append", default=[], metavar="WHAT", help="network.host or security.insecure")
-    add(
-        "--isolation",
-        default="auto",
-        choices=("auto", "native", "chroot", "oci"),
-        help="how RUN is kept apart",
-    )
-    add(
-        "--call",
-        default="build",
-        metavar="WHAT",
-        help="build, check, outline or targets, perhaps with ,format=json",
-    )
-    add("--check", action="store_true", help="check the Dockerfile only")
-    add("--iidfile", default="", metavar="FILE", help="write the image's ID to a file")
-    add("--metadata-file", default="", metavar="FILE", help="write what was built as JSON")
-    add("--progress", default=os.environ.get("BUILDKIT_PROGRESS", "auto"),
-        choices=("auto", "plain", "tty", "rawjson", "quiet"), help="how progress is shown")  # fmt: skip
-    add("-q", "--quiet", action="store_true", help="print the image's ID only")
-    add("--insecure", action="store_true", help="registries by plain HTTP or with any certificate")
-    add(
-        "--root",
-        default="",
-        metavar="DIR",
-        help="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)",
-    )
+    add_build_flags(parser)
     return _run
 
 
@@ -112,7 +40,7 @@ def _run(args: argparse.Namespace) -> int:
     from imagesmith.sandbox import world
 
     request = _request(args)
-    call = "check" if args.check else args.call
+    call = "check" if args.check else args.call or "build"
     here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
     front = make_front("quiet" if args.quiet else args.progress)
     settings = Settings.load(args.root)
@@ -151,6 +79,8 @@ def _build(
 
 
 def _request(args: argparse.Namespace) -> BuildRequest:
+    from imagesmith.context.named import parse_named
+
     if not args.context:
         raise UsageError("no build context is given", hint="`imagesmith build .` takes the current folder")
     if args.context == "-" and args.file == "-":

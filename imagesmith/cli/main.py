@@ -7,7 +7,6 @@ Exit statuses are those of errors.py; 130 after Ctrl-C, 141 where the reader of 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -59,6 +58,8 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.write(f"imagesmith {__version__}\n")
         return 0
     if verbose:
+        import logging
+
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
     name = words.pop(0)
     if name not in COMMANDS:
@@ -99,6 +100,8 @@ def _command(name: str, words: Sequence[str]) -> int:
 
 def _fault(text: str, error: Exception) -> int:
     """Show a fault that no module has made one of our errors; `-v` shows where it came from."""
+    import logging
+
     from imagesmith.cli.progress import clean
 
     logging.getLogger(__name__).debug("where it happened", exc_info=error)

@@ -7,7 +7,6 @@ redirects are followed ten times at most, never from https to http.
 
 from __future__ import annotations
 
-import email.utils
 import posixpath
 import urllib.parse
 from dataclasses import dataclass
@@ -104,6 +103,8 @@ def _get(
 
 def _time(text: str) -> int:
     try:
+        import email.utils
+
         return int(email.utils.parsedate_to_datetime(text).timestamp()) * 1_000_000_000
     except (TypeError, ValueError):
         return 0
