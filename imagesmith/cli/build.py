@@ -89,7 +89,7 @@ def _request(args: argparse.Namespace) -> BuildRequest:
         raise UsageError(f"invalid netmode {args.network}")
     unknown = set(args.allow) - _ENTITLEMENTS
     if unknown:
-        raise UsageError(f"--allow {sorted(unknown)[0]}: not known; network.host and security.insecure are")
+        raise UsageError(f"--allow {min(unknown)}: not known; network.host and security.insecure are")
     if args.load:
         raise UsageError(
             "--load needs a Docker daemon; write an archive with -o type=docker,dest=FILE and load that"

@@ -1,4 +1,4 @@
-"""The flags of `imagesmith build`, spelled as `docker buildx build` spells them, in the groups that help shows."""
+"""The flags of `imagesmith build`: spelled as `docker buildx build` spells them, in groups for --help."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
     _screen_flags(parser)
 
 
-def _many(group: argparse._ArgumentGroup, *names: str, metavar: str, help: str) -> None:
+def _many(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
     """A flag that may be repeated."""
-    group.add_argument(*names, action="append", default=[], metavar=metavar, help=help)
+    group.add_argument(*names, action="append", default=[], metavar=metavar, help=text)
 
 
-def _text(group: argparse._ArgumentGroup, *names: str, metavar: str, help: str) -> None:
+def _text(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
     """A flag with one value, empty where it is not given."""
-    group.add_argument(*names, default="", metavar=metavar, help=help)
+    group.add_argument(*names, default="", metavar=metavar, help=text)
 
 
-def _switch(group: argparse._ArgumentGroup, *names: str, help: str) -> None:
+def _switch(group: argparse._ArgumentGroup, *names: str, text: str) -> None:
     """A flag without a value."""
-    group.add_argument(*names, action="store_true", help=help)
+    group.add_argument(*names, action="store_true", help=text)
 
 
 def _source_flags(parser: argparse.ArgumentParser) -> None:
@@ -43,31 +43,31 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
     g.add_argument(
         "-f", "--file", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile), - for stdin"
     )
-    _text(g, "--target", metavar="STAGE", help="the stage to build")
-    _many(g, "--build-arg", metavar="K=V", help="value of an ARG")
-    _many(g, "--build-context", metavar="NAME=PLACE", help="another context, or a stage's stand-in")
-    _text(g, "--platform", metavar="OS/ARCH", help="platform to build for")
-    _switch(g, "--pull", help="resolve base images anew")
+    _text(g, "--target", metavar="STAGE", text="the stage to build")
+    _many(g, "--build-arg", metavar="K=V", text="value of an ARG")
+    _many(g, "--build-context", metavar="NAME=PLACE", text="another context, or a stage's stand-in")
+    _text(g, "--platform", metavar="OS/ARCH", text="platform to build for")
+    _switch(g, "--pull", text="resolve base images anew")
     _text(
         g,
         "--call",
         metavar="WHAT",
-        help="check, outline or targets instead of building, perhaps with ,format=json",
+        text="check, outline or targets instead of building, perhaps with ,format=json",
     )
-    _switch(g, "--check", help="check the Dockerfile only")
+    _switch(g, "--check", text="check the Dockerfile only")
 
 
 def _result_flags(parser: argparse.ArgumentParser) -> None:
     g = parser.add_argument_group("what comes out")
-    _many(g, "-t", "--tag", metavar="REF", help="name of the image; may be repeated")
-    _switch(g, "--push", help="push to the registry of each --tag")
-    _many(g, "-o", "--output", metavar="OUT", help="type=oci|docker|local|tar|image|registry,…")
+    _many(g, "-t", "--tag", metavar="REF", text="name of the image; may be repeated")
+    _switch(g, "--push", text="push to the registry of each --tag")
+    _many(g, "-o", "--output", metavar="OUT", text="type=oci|docker|local|tar|image|registry,…")
     g.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
-    _many(g, "--label", metavar="K=V", help="label of the image")
-    _many(g, "--annotation", metavar="K=V", help="annotation of the manifest")
-    _text(g, "--iidfile", metavar="FILE", help="write the image's ID to a file")
-    _text(g, "--metadata-file", metavar="FILE", help="write what was built as JSON")
-    _switch(g, "--insecure", help="registries by plain HTTP or with any certificate")
+    _many(g, "--label", metavar="K=V", text="label of the image")
+    _many(g, "--annotation", metavar="K=V", text="annotation of the manifest")
+    _text(g, "--iidfile", metavar="FILE", text="write the image's ID to a file")
+    _text(g, "--metadata-file", metavar="FILE", text="write what was built as JSON")
+    _switch(g, "--insecure", text="registries by plain HTTP or with any certificate")
 
 
 def _run_flags(parser: argparse.ArgumentParser) -> None:
@@ -78,21 +78,21 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "native", "chroot", "oci"),
         help="how it is kept apart",
     )
-    _many(g, "--secret", metavar="id=…", help="a secret for RUN --mount=type=secret")
-    _many(g, "--ssh", metavar="ID[=SOCKET]", help="an agent for RUN --mount=type=ssh")
+    _many(g, "--secret", metavar="id=…", text="a secret for RUN --mount=type=secret")
+    _many(g, "--ssh", metavar="ID[=SOCKET]", text="an agent for RUN --mount=type=ssh")
     g.add_argument("--network", default="default", metavar="MODE", help="network: default, none or host")
-    _many(g, "--add-host", metavar="HOST:IP", help="a line of /etc/hosts")
-    _text(g, "--shm-size", metavar="SIZE", help="size of /dev/shm")
-    _many(g, "--ulimit", metavar="T=S[:H]", help="a limit")
-    _text(g, "--cgroup-parent", metavar="GROUP", help="cgroup to run below")
-    _many(g, "--allow", metavar="WHAT", help="network.host or security.insecure")
+    _many(g, "--add-host", metavar="HOST:IP", text="a line of /etc/hosts")
+    _text(g, "--shm-size", metavar="SIZE", text="size of /dev/shm")
+    _many(g, "--ulimit", metavar="T=S[:H]", text="a limit")
+    _text(g, "--cgroup-parent", metavar="GROUP", text="cgroup to run below")
+    _many(g, "--allow", metavar="WHAT", text="network.host or security.insecure")
 
 
 def _cache_flags(parser: argparse.ArgumentParser) -> None:
     g = parser.add_argument_group("cache and store")
-    _switch(g, "--no-cache", help="execute every step")
-    _many(g, "--no-cache-filter", metavar="STAGE", help="execute every step of a stage")
-    _text(g, "--root", metavar="DIR", help="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)")
+    _switch(g, "--no-cache", text="execute every step")
+    _many(g, "--no-cache-filter", metavar="STAGE", text="execute every step of a stage")
+    _text(g, "--root", metavar="DIR", text="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)")
 
 
 def _screen_flags(parser: argparse.ArgumentParser) -> None:
@@ -101,4 +101,4 @@ def _screen_flags(parser: argparse.ArgumentParser) -> None:
         "--progress", default=os.environ.get("BUILDKIT_PROGRESS", "auto"),
         choices=("auto", "plain", "tty", "rawjson", "quiet"), help="how progress is shown",
     )  # fmt: skip
-    _switch(g, "-q", "--quiet", help="print the image's ID only")
+    _switch(g, "-q", "--quiet", text="print the image's ID only")
