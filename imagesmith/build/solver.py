@@ -204,7 +204,7 @@ class Solver:
         with self.runner.run(
             op, [layer.stored for layer in parent.layers], parent.view, self, output
         ) as workspace:
-            upper, opaques = workspace.upper_entries()
+            upper, opaques = workspace.changes()
             layer = self._write(layer_entries(upper, opaques, parent.view), time.time_ns(), name)
             workspace.commit(layer.diff_id)
         return layer

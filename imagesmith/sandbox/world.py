@@ -1,15 +1,169 @@
-"""The process's own place: which ids and mounts it may make, and so which sandbox RUN gets."""
+"""The process's own place: which ids and mounts it may make, and so which sandbox RUN gets.
+
+The ladder, best first; each rung is decided by doing it, for a file in /proc can promise what a filter or a
+security module then refuses:
+
+    root        a mount namespace of its own, so that no mount outlives the process, even after SIGKILL
+    subid       a user namespace with the ids that the system lends to the user (newuidmap, newgidmap)
+    single      a user namespace with one id
+    chroot      root without the right to mount, as in an ordinary container
+    none        no RUN; all else works
+
+Why the builder itself enters: snapshots are then ordinary files to it, whoever owns them.
+Threads: `enter` is called once, before there is a second thread; the kernel refuses it later.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+from imagesmith.errors import SandboxUnavailable
+from imagesmith.interfaces import Place, Sandbox
+from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.subids import Lent, lent_ids
+
 __all__ = ["World", "enter"]
 
+Isolation = Literal["native", "chroot", "oci", "none"]
 
+
+@dataclass(frozen=True, slots=True)
 class World:
-    """What this process may do."""
+    """What this process may do.
+
+    isolation   how RUN is kept apart
+    refused     better ways, best first, and why each is not used
+    hint        the one command that would improve it, or empty
+    """
+
+    place: Place
+    isolation: Isolation
+    refused: tuple[tuple[str, str], ...] = ()
+    hint: str = ""
+
+    def sandbox(self) -> Sandbox:
+        """Make the sandbox.
+
+        Raises:
+            SandboxUnavailable: this machine offers none; one line says what is missing.
+        """
+        if self.isolation == "native":
+            from imagesmith.sandbox.native import NativeSandbox
+
+            return NativeSandbox(self.place)
+        raise SandboxUnavailable(f"RUN cannot be executed here: {self.refused[-1][1]}", hint=self.hint)
 
 
-def enter(isolation: str) -> World:
-    """Enter the namespaces that the wanted isolation needs."""
-    del isolation
-    return World()
+def enter(isolation: str = "auto") -> World:
+    """Enter the namespaces that the wanted isolation needs, or the best that there are.
+
+    Raises:
+        SandboxUnavailable: the isolation that was asked for does not work here.
+    """
+    refused: list[tuple[str, str]] = []
+    place = (_own_mounts(refused) if os.geteuid() == 0 else None) or _own_users(refused)
+    if place is not None:
+        return World(place, "native", tuple(refused))
+    ids: Literal["root", "own"] = "root" if os.geteuid() == 0 else "own"
+    world = World(Place(ids=ids, mounts=False), "none", tuple(refused), _hint())
+    if isolation == "native":
+        world.sandbox()
+    return world
+
+
+# --- the rungs ---------------------------------------------------------------------------------
+
+
+def _own_mounts(refused: list[tuple[str, str]]) -> Place | None:
+    """Root's own mount namespace."""
+    try:
+        k.unshare(k.CLONE_NEWNS)
+        k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
+    except OSError as e:
+        refused.append(
+            ("root", f"root may not make mounts here ({e.filename}: {(e.strerror or '').lower()})")
+        )
+        return None
+    return Place(ids="root", mounts=True)
+
+
+def _own_users(refused: list[tuple[str, str]]) -> Place | None:
+    """A user namespace in which the process is root."""
+    failed = _try(_enter_single)
+    if failed:
+        refused.append(("subid", f"user namespaces are refused ({failed})"))
+        return None
+    uid, gid = os.geteuid(), os.getegid()
+    lent = lent_ids(uid, gid)
+    if isinstance(lent, str):
+        refused.append(("subid", lent))
+        _enter_single()
+        return Place(ids="single", mounts=True)
+    problem = lent.enter(lambda: k.unshare(k.CLONE_NEWUSER))
+    if problem:
+        refused.append(("subid", problem))
+        _map_single(uid, gid)
+    k.unshare(k.CLONE_NEWNS)
+    k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
+    return Place(ids="single" if problem else "subid", mounts=True)
+
+
+def _enter_single() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    k.unshare(k.CLONE_NEWUSER)
+    _map_single(uid, gid)
+    k.unshare(k.CLONE_NEWNS)
+    k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
+
+
+def _map_single(uid: int, gid: int) -> None:
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
+def _try(action: object) -> str:
+    """Do something in a forked child, and a mount after it; returns what failed, or ''."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(5)
+            action()  # type: ignore[operator]
+            k.mount("tmpfs", "/", "tmpfs")
+            os._exit(0)
+        except OSError as e:
+            os.write(write, f"{e.filename}: {(e.strerror or '').lower()}".encode())
+        finally:
+            os._exit(1)
+    os.close(write)
+    said = os.read(read, 4096).decode()
+    os.close(read)
+    _, status = os.waitpid(pid, 0)
+    return said or ("" if status == 0 else "the probe was killed")
+
+
+def _hint() -> str:
+    """What would give this machine a way to execute RUN."""
+    for path, bad, setting in (
+        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+        ("user/max_user_namespaces", "0", "user.max_user_namespaces=15000"),
+    ):
+        try:
+            with open(f"/proc/sys/{path}", encoding="ascii") as f:
+                if f.read().strip() == bad:
+                    return f"as root: sysctl -w {setting}"
+        except OSError:
+            continue
+    return "in a container: run it as root, or with --security-opt seccomp=unconfined"

@@ -1,21 +1,153 @@
-"""RUN: a process in a sandbox over a snapshot of the layers below."""
+"""RUN: a process in a sandbox over a snapshot of the layers below.
+
+Why: here an operation of the plan becomes a RunSpec: who it runs as, what its environment and mounts are. How
+it is kept apart, and how layers become a root directory, is behind interfaces.py.
+Spec: BuildKit's solver/llbsolver/ops/exec.go; runc's user look-up.
+Threads: steps may run at the same time; the sandbox and the snapshotter are made once, by the first.
+"""
 
 from __future__ import annotations
 
-from imagesmith.errors import SandboxUnavailable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from imagesmith.build.plan import RunOp
+from imagesmith.build.request import BuildRequest
+from imagesmith.build.state import DEFAULT_PATH
+from imagesmith.concurrency import Cancel
+from imagesmith.errors import SandboxError, StepFailed
+from imagesmith.fs.owner import process_user
+from imagesmith.fs.view import View
+from imagesmith.interfaces import Output, RunSpec, Sandbox, Snapshotter, Workspace
+from imagesmith.sandbox.world import World
+from imagesmith.steps.mounts import Mounts
+from imagesmith.store.layers import StoredLayer
+from imagesmith.store.store import Store
+
+if TYPE_CHECKING:
+    from imagesmith.build.solver import Solver
 
 __all__ = ["Runner"]
 
+#: How much (bytes) of a failed step's last output the error keeps.
+_TAIL = 4096
+
 
 class Runner:
-    """Executes RUN."""
+    """Executes the RUN steps of one build."""
 
-    def __init__(self, world: object, store: object, request: object, cancel: object) -> None:
-        pass
+    def __init__(self, world: World, store: Store, request: BuildRequest, cancel: Cancel) -> None:
+        self._world, self._store, self._request, self._cancel = world, store, request, cancel
+        self._lock = threading.Lock()
+        self._sandbox: Sandbox | None = None
+        self._snapshots: Snapshotter | None = None
 
-    def run(self, *_: object) -> object:
-        """Run one step."""
-        raise SandboxUnavailable("no sandbox yet")
+    @contextlib.contextmanager
+    def run(
+        self, op: RunOp, layers: Sequence[StoredLayer], view: View, solver: Solver, output: Output
+    ) -> Iterator[Workspace]:
+        """Run one step and yield the workspace that it changed; discarded at the end unless it is committed.
+
+        Args:
+            op: what to run.
+            layers: the layers below, bottom first.
+            view: what they show.
+            solver: where the results of other steps, for mounts, come from.
+            output: takes what the command writes.
+
+        Raises:
+            StepFailed: the command ended with another status than 0, or could not be started.
+            SandboxUnavailable: this machine has no way to run anything.
+            SandboxError: the sandbox, or a mount, could not be made.
+        """
+        sandbox, snapshots = self._ready()
+        with contextlib.ExitStack() as stack:
+            mounts = Mounts(self._store, self._request, snapshots, solver, self._cancel, stack, op.cwd)
+            spec = self._spec(op, view, mounts)
+            workspace = snapshots.prepare(layers, view)
+            stack.callback(workspace.discard)
+            tail = _Tail(output)
+            status = self._execute(op, sandbox, spec, workspace, tail)
+            if status:
+                raise StepFailed(_failed(op, f"exit code: {status}"), status=status, output=tail.text())
+            yield workspace
 
     def close(self) -> None:
-        """End the helper."""
+        """End the helper and delete what snapshots left."""
+        with self._lock:
+            for part in (self._sandbox, self._snapshots):
+                if part is not None:
+                    part.close()
+            self._sandbox = self._snapshots = None
+
+    def _ready(self) -> tuple[Sandbox, Snapshotter]:
+        with self._lock:
+            if self._sandbox is None:
+                self._sandbox = self._world.sandbox()
+            if self._snapshots is None:
+                from imagesmith.snapshot.choose import make_snapshotter
+
+                self._snapshots = make_snapshotter(self._world.place, self._store)
+            return self._sandbox, self._snapshots
+
+    def _spec(self, op: RunOp, view: View, mounts: Mounts) -> RunSpec:
+        """The process that the operation describes."""
+        try:
+            user = process_user(op.user, view)
+        except SandboxError as e:
+            raise StepFailed(_failed(op, e.message)) from e
+        made = tuple(mounts.make(m) for m in op.mounts)
+        env = dict(op.env)
+        for name, value in op.proxy_env:
+            env.setdefault(name, value)
+        env.setdefault("PATH", DEFAULT_PATH)
+        env |= mounts.env
+        env.setdefault("HOME", user.home)
+        by_target = {m.target: m for found in made for m in found}  # of two at one place the last one counts
+        return RunSpec(
+            argv=op.argv,
+            env=tuple(env.items()),
+            cwd=op.cwd,
+            uid=user.uid,
+            gid=user.gid,
+            groups=user.groups,
+            mounts=tuple(by_target[target] for target in sorted(by_target)),
+            network="none" if op.network == "none" else "host" if op.network == "host" else "default",
+            insecure=op.security == "insecure",
+            hostname=op.hostname or "buildkitsandbox",
+            hosts=op.extra_hosts,
+            shm_size_bytes=op.shm_size_bytes or 64 << 20,
+            ulimits=op.ulimits,
+            cgroup_parent=op.cgroup_parent,
+        )
+
+    def _execute(
+        self, op: RunOp, sandbox: Sandbox, spec: RunSpec, workspace: Workspace, output: Output
+    ) -> int:
+        from imagesmith.sandbox.native import NotStarted
+
+        try:
+            return sandbox.run(spec, workspace.root, output, lambda: self._cancel.is_set)
+        except NotStarted as e:
+            raise StepFailed(_failed(op, e.message), status=127) from e
+
+
+def _failed(op: RunOp, reason: str) -> str:
+    return f'process "{" ".join(op.argv)}" did not complete successfully: {reason}'
+
+
+class _Tail:
+    """Hands output on and remembers its end."""
+
+    def __init__(self, output: Output) -> None:
+        self._output, self._last = output, b""
+
+    def __call__(self, stream: int, data: bytes) -> None:
+        self._output(stream, data)
+        self._last = (self._last + data)[-_TAIL:]
+
+    def text(self) -> str:
+        """The last lines."""
+        return self._last.decode("utf-8", "replace")

@@ -133,10 +133,11 @@ class Sources:
                 self._mounted(m.origin, m.mount.source, solver) for m in op.mounts if m.mount.type == "bind"
             ]
         if isinstance(op, RootOp):
-            return [self._whole(op.origin)]
+            return [self.digest_of(op.origin)]
         return []
 
-    def _whole(self, origin: ContextFiles | GitFiles | Fetched) -> str:
+    def digest_of(self, origin: ContextFiles | Fetched | GitFiles | Inline) -> str:
+        """The digest of all files of an origin."""
         if isinstance(origin, GitFiles):
             return self._git(origin)[0]
         tree = self.tree(origin)

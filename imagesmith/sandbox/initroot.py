@@ -1,0 +1,285 @@
+"""The root file system of a step: made in the step's own process, after it has its namespaces.
+
+    root, proc, /dev, sysfs, masks, what the builder mounts, working folder
+
+Why pivot first: afterwards every target is looked up by the kernel inside the new root, so a link in an image
+can lead nowhere else. Sources are reached from a descriptor of the old root until it is let go.
+What had to be made for a mount to have a place is told to the helper, which removes it when the step has ended.
+Imports the standard library only, all of it before the root changes: its own files are gone then.
+Spec: OCI runtime-spec, config-linux.md; BuildKit's executor/oci/spec_linux.go and executor/stubs.go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import Any
+
+from imagesmith.sandbox import kernel as k
+
+__all__ = ["Root"]
+
+_DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}
+_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
+          "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}  # fmt: skip
+_MASKED = ("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+           "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+           "/sys/devices/virtual/powercap")  # fmt: skip
+_READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_QUIET = k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC
+#: Bits of statvfs that a bind mount in a user namespace may not lose.
+_LOCKED = (
+    (2, k.MS_NOSUID),
+    (4, k.MS_NODEV),
+    (8, k.MS_NOEXEC),
+    (1024, 1024),
+    (2048, 2048),
+    (4096, k.MS_RELATIME),
+)
+_MAX_LINKS = 255
+
+
+class Root:
+    """Builds the root of one step. `plan` is the request as the builder sent it."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.plan = plan
+        self.insecure = bool(plan["insecure"])
+        #: Paths of files and folders made as places for mounts, in order.
+        self.made: list[str] = []
+        self._mounted: list[str] = []
+        self._old = -1
+        self._pivoted = False
+        self._files = 0
+
+    def build(self) -> None:
+        """Do everything; the process is in the new root and its working folder afterwards."""
+        self._enter()
+        self._proc()
+        self._dev()
+        self._sys()
+        for mount in self.plan["mounts"]:
+            self._mount(mount)
+        if not self.insecure:
+            self._mask()
+        self._leave()
+
+    # --- the root ------------------------------------------------------------------------------
+
+    def _enter(self) -> None:
+        root = self.plan["root"]
+        k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
+        k.mount(root, root, flags=k.MS_BIND | k.MS_REC)
+        self._old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.chdir(root)
+        try:
+            k.pivot_root(".", ".")
+            self._pivoted = True
+        except OSError as e:  # initramfs, or a filter that does not know the call
+            if e.errno not in (errno.EINVAL, errno.EPERM, errno.ENOSYS):
+                raise
+            k.mount(".", "/", flags=k.MS_MOVE)
+            os.chroot(".")
+        os.fchdir(self._old)
+
+    def _leave(self) -> None:
+        os.fchdir(self._old)
+        if self._pivoted:
+            k.umount(".", k.MNT_DETACH)
+        os.close(self._old)
+        os.chdir("/")
+        cwd = self.plan["cwd"]
+        try:
+            os.chdir(cwd)
+        except FileNotFoundError:
+            os.makedirs(self._resolve(cwd), mode=0o755)
+            os.chdir(cwd)
+        except PermissionError:  # only the step's user may; tried again as that user
+            pass
+
+    def _resolve(self, path: str) -> str:
+        """The path with its links followed; what is missing stays as it is."""
+        todo = [p for p in reversed(path.split("/")) if p not in ("", ".")]
+        at: list[str] = []
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name == "..":
+                del at[-1:]
+                continue
+            here = "/" + "/".join([*at, name])
+            try:
+                link = os.readlink(here)
+            except OSError:
+                at.append(name)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            if link.startswith("/"):
+                at = []
+            todo += [p for p in reversed(link.split("/")) if p not in ("", ".")]
+        return "/" + "/".join(at)
+
+    def _place(self, target: str, *, folder: bool, stays: bool = False) -> str:
+        """Make a place to mount on where there is none; returns its real path."""
+        path = self._resolve(target)
+        missing: list[str] = []
+        at = path
+        while at != "/" and not os.path.lexists(at):
+            missing.append(at)
+            at = os.path.dirname(at)
+        covered = any(at == m or at.startswith(m + "/") for m in self._mounted)
+        for at in reversed(missing):
+            parent = os.stat(os.path.dirname(at))
+            if folder or at != path:
+                os.mkdir(at, 0o755)
+                os.chmod(at, 0o755)
+            else:
+                os.close(os.open(at, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+            if not covered and not stays:
+                self.made.append(at)
+                os.utime(os.path.dirname(at), ns=(parent.st_atime_ns, parent.st_mtime_ns))
+        self._mounted.append(path)
+        return path
+
+    # --- the usual places ----------------------------------------------------------------------
+
+    def _proc(self) -> None:
+        at = self._place("/proc", folder=True, stays=True)
+        try:
+            k.mount("proc", at, "proc", _QUIET)
+        except OSError as e:  # inside a container that covers parts of its own
+            if e.errno != errno.EPERM:
+                raise
+            k.mount("proc", at, flags=k.MS_BIND | k.MS_REC)
+
+    def _dev(self) -> None:
+        at = self._place("/dev", folder=True, stays=True)
+        k.mount("tmpfs", at, "tmpfs", k.MS_NOSUID, "mode=755,size=65536k")
+        devices = dict(_DEVICES)
+        if self.insecure:
+            devices |= self._all_devices()
+        for name, numbers in devices.items():
+            self._device(f"{at}/{name}", name, numbers)
+        for name, target in _LINKS.items():
+            os.symlink(target, f"{at}/{name}")
+        for name in ("pts", "shm", "mqueue"):
+            os.mkdir(f"{at}/{name}", 0o755)
+        options = "newinstance,ptmxmode=0666,mode=0620"
+        try:
+            k.mount("devpts", f"{at}/pts", "devpts", k.MS_NOSUID | k.MS_NOEXEC, f"{options},gid=5")
+        except OSError:  # group 5 does not exist in a namespace of one id
+            k.mount("devpts", f"{at}/pts", "devpts", k.MS_NOSUID | k.MS_NOEXEC, options)
+        k.mount("shm", f"{at}/shm", "tmpfs", _QUIET, f"mode=1777,size={self.plan['shm_size_bytes']}")
+        with contextlib.suppress(OSError):  # a kernel without message queues
+            k.mount("mqueue", f"{at}/mqueue", "mqueue", _QUIET)
+
+    def _device(self, at: str, name: str, numbers: tuple[int, int], kind: int = stat.S_IFCHR) -> None:
+        try:
+            os.mknod(at, kind | 0o666, os.makedev(*numbers))
+            os.chmod(at, 0o666)
+        except PermissionError:
+            os.close(os.open(at, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+            k.mount(f"dev/{name}", at, flags=k.MS_BIND)
+
+    def _all_devices(self) -> dict[str, tuple[int, int]]:
+        """The character devices of the machine, for steps that may do everything."""
+        found = {}
+        for name in os.listdir("dev"):
+            st = os.lstat(f"dev/{name}")
+            if stat.S_ISCHR(st.st_mode) and name not in ("ptmx", "console"):
+                found[name] = os.major(st.st_rdev), os.minor(st.st_rdev)
+        return found
+
+    def _sys(self) -> None:
+        at = self._place("/sys", folder=True, stays=True)
+        flags = _QUIET | (0 if self.insecure else k.MS_RDONLY)
+        try:
+            k.mount("sysfs", at, "sysfs", flags)
+        except OSError as e:  # only the owner of the network namespace may
+            if e.errno != errno.EPERM:
+                raise
+            k.mount("sys", at, flags=k.MS_BIND | k.MS_REC)
+            if not self.insecure:
+                with contextlib.suppress(OSError):  # before Linux 5.12 the outer one's rights have to do
+                    k.make_readonly(at)
+            return
+        groups = f"{at}/fs/cgroup"
+        if not os.path.isdir(groups):
+            return
+        try:
+            k.mount("sys/fs/cgroup", groups, flags=k.MS_BIND | k.MS_REC)
+            if not self.insecure:
+                k.make_readonly(groups, _QUIET)
+        except OSError:  # not there, or cannot be made read-only as a whole
+            with contextlib.suppress(OSError):
+                k.umount(groups, k.MNT_DETACH)
+
+    def _mask(self) -> None:
+        for path in _READONLY:
+            with contextlib.suppress(FileNotFoundError):
+                k.mount(path, path, flags=k.MS_BIND | k.MS_REC)
+                self._remount(path, k.MS_RDONLY)
+        for path in _MASKED:
+            try:
+                mode = os.stat(path).st_mode
+            except OSError:
+                continue
+            if stat.S_ISDIR(mode):
+                k.mount("tmpfs", path, "tmpfs", _QUIET | k.MS_RDONLY, "size=0k")
+            else:
+                k.mount("/dev/null", path, flags=k.MS_BIND)
+
+    # --- what the builder mounts ---------------------------------------------------------------
+
+    def _mount(self, m: dict[str, Any]) -> None:
+        if m["kind"] == "tmpfs":
+            at = self._place(m["target"], folder=True)
+            size = f",size={m['size_bytes']}" if m["size_bytes"] else ""
+            k.mount("tmpfs", at, "tmpfs", m["flags"], f"mode={m['mode']:o}{size}")
+            return
+        if m["kind"] == "file":
+            source = self._file(m)
+        else:
+            os.fchdir(self._old)
+            source = m["source"].lstrip("/") or "."
+        at = self._place(m["target"], folder=stat.S_ISDIR(os.stat(source).st_mode))
+        k.mount(source, at, flags=k.MS_BIND | k.MS_REC)
+        if m["flags"]:
+            self._remount(at, m["flags"])
+        if m["kind"] == "file":
+            os.unlink(source)
+
+    def _file(self, m: dict[str, Any]) -> str:
+        """A file of given bytes on the tmpfs of /dev; it has no name there once it is mounted."""
+        self._files += 1
+        path = f"/dev/.file{self._files}"
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            data = memoryview(m["data"])
+            while data:
+                data = data[os.write(fd, data) :]
+            with contextlib.suppress(OSError):  # an owner that the namespace does not have
+                os.fchown(fd, m["uid"], m["gid"])
+            os.fchmod(fd, m["mode"])
+        finally:
+            os.close(fd)
+        return path
+
+    def _remount(self, at: str, flags: int) -> None:
+        """Add flags to a bind mount; those that its source has are kept."""
+        now = os.statvfs(at).f_flag
+        for bit, flag in _LOCKED:
+            if now & bit:
+                flags |= flag
+        k.mount(None, at, flags=k.MS_BIND | k.MS_REMOUNT | flags)

@@ -1,0 +1,192 @@
+"""System calls that Python has no name for: namespaces, mounts, capabilities, filters.
+
+Why: nothing but libc is needed to keep a step apart, so no helper binary has to be installed. ctypes is
+imported by the first call, for a build that finds all in its cache needs none of it.
+Imports the standard library only: the step's process uses it under `python -I -S`.
+Spec: namespaces(7), mount(2), pivot_root(2), capabilities(7), seccomp(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from functools import cache
+from typing import Any
+
+__all__ = [
+    "capset",
+    "clone",
+    "close_from",
+    "drop_bounding",
+    "install_filter",
+    "make_readonly",
+    "mount",
+    "pivot_root",
+    "prctl",
+    "set_host_name",
+    "umount",
+    "unshare",
+]
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+CLONE_NEWCGROUP = 0x02000000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 0x20, 0x1000
+MS_MOVE, MS_REC, MS_PRIVATE, MS_RELATIME = 0x2000, 0x4000, 1 << 18, 1 << 21
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+
+#: Numbers that differ by machine; all calls above 423 have the same number everywhere.
+_NUMBERS = {
+    "x86_64": {"clone": 56, "capset": 126, "pivot_root": 155, "seccomp": 317},
+    "aarch64": {"clone": 220, "capset": 91, "pivot_root": 41, "seccomp": 277},
+    "riscv64": {"clone": 220, "capset": 91, "pivot_root": 41, "seccomp": 277},
+    "ppc64le": {"clone": 120, "capset": 184, "pivot_root": 203, "seccomp": 358},
+    "armv7l": {"clone": 120, "capset": 185, "pivot_root": 218, "seccomp": 383},
+    "i686": {"clone": 120, "capset": 185, "pivot_root": 217, "seccomp": 354},
+}
+_CLOSE_RANGE, _MOUNT_SETATTR = 436, 442
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+
+
+@cache
+def _libc() -> Any:  # noqa: ANN401 - a ctypes library
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        import ctypes
+
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+    return result
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else os.fsencode(text)
+
+
+def _syscall(number: int, *args: int | bytes | None) -> int:
+    """A raw call; every number goes as a long, for a bare int would be cut to 32 bits."""
+    import ctypes
+
+    full = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
+    return int(_libc().syscall(ctypes.c_long(number), *full))
+
+
+def _number(name: str) -> int:
+    machine = os.uname().machine
+    try:
+        return _NUMBERS[machine][name]
+    except KeyError:
+        raise OSError(errno.ENOSYS, f"{name} is not known on {machine}") from None
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces that the flags name; see unshare(2)."""
+    _check(_libc().unshare(flags), "unshare")
+
+
+def clone(flags: int) -> int:
+    """Fork into new namespaces; returns 0 in the child. The process must have one thread only.
+
+    Python's own hooks for forks do not run: in the child use os functions, then exec or os._exit.
+    """
+    return _check(_syscall(_number("clone"), flags | 17, 0, 0, 0, 0), "clone")
+
+
+def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, data: str = "") -> None:
+    """mount(2); the error names the target."""
+    import ctypes
+
+    result = _libc().mount(
+        _bytes(source), _bytes(target), _bytes(kind), ctypes.c_ulong(flags), _bytes(data or None)
+    )
+    _check(result, target)
+
+
+def make_readonly(target: str, flags: int = 0) -> None:
+    """Make a mount and all that is mounted below it read-only; `flags` adds nosuid, nodev, noexec (Linux 5.12)."""
+    attributes = struct.pack("QQQQ", MS_RDONLY | flags, 0, 0, 0)  # the four have mount(2)'s values
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(attributes)
+    result = _syscall(
+        _MOUNT_SETATTR, _AT_FDCWD, _bytes(target), _AT_RECURSIVE, ctypes.addressof(buffer), len(attributes)
+    )
+    _check(result, target)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_libc().umount2(_bytes(target), flags), target)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2), for which libc has no function."""
+    _check(_syscall(_number("pivot_root"), _bytes(new), _bytes(old)), "pivot_root")
+
+
+def prctl(option: int, value: int, third: int = 0) -> int:
+    """prctl(2) with numbers only."""
+    import ctypes
+
+    long = ctypes.c_ulong
+    return _check(_libc().prctl(option, long(value), long(third), long(0), long(0)), f"prctl {option}")
+
+
+def set_host_name(name: str) -> None:
+    """sethostname(2)."""
+    raw = os.fsencode(name)
+    _check(_libc().sethostname(raw, len(raw)), "sethostname")
+
+
+def drop_bounding(keep: int) -> None:
+    """Take every capability that is not in the mask `keep` from the bounding set."""
+    for number in range(64):
+        if keep >> number & 1:
+            continue
+        try:
+            prctl(PR_CAPBSET_DROP, number)
+        except OSError as e:
+            if e.errno == errno.EINVAL:  # beyond the last one that this kernel knows
+                return
+            raise
+
+
+def capset(mask: int) -> None:
+    """Make `mask` the effective and permitted capabilities, and the inheritable ones empty."""
+    import ctypes
+
+    header = ctypes.create_string_buffer(struct.pack("=II", 0x20080522, 0))
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    data = ctypes.create_string_buffer(struct.pack("=6I", low, low, 0, high, high, 0))
+    _check(
+        _syscall(_number("capset"), ctypes.addressof(header), ctypes.addressof(data)),
+        "capset",
+    )
+
+
+def install_filter(program: bytes, flags: int = 0) -> int:
+    """Install a seccomp filter; `program` is an array of struct sock_filter.
+
+    Returns a descriptor of the listener where `flags` has SECCOMP_FILTER_FLAG_NEW_LISTENER (8), else 0.
+    """
+    import ctypes
+
+    code = ctypes.create_string_buffer(program, len(program))
+    head = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
+    return _check(_syscall(_number("seccomp"), 1, flags, ctypes.addressof(head)), "seccomp")
+
+
+def close_from(first: int) -> None:
+    """Close every descriptor from `first` on."""
+    if _syscall(_CLOSE_RANGE, first, 0xFFFFFFFF, 0) < 0:
+        os.closerange(first, os.sysconf("SC_OPEN_MAX"))

@@ -1,0 +1,188 @@
+"""The native sandbox, the builder's side: namespaces made by the helper (sandbox/initchild.py).
+
+Why a helper: see there. It is started by the first step that runs, so a build that finds all in its cache
+never has one.
+Threads: steps may run at the same time; each has its own socket, the control socket is locked.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from imagesmith.errors import Cancelled, SandboxError
+from imagesmith.interfaces import Mount, Output, Place, RunSpec
+from imagesmith.sandbox.etc import etc_files
+
+__all__ = ["DEFAULT_CAPABILITIES", "NotStarted", "NativeSandbox"]
+
+#: Docker's fourteen: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service,
+#: net_raw, sys_chroot, mknod, audit_write, setfcap.
+DEFAULT_CAPABILITIES = 0xA80425FB
+_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from imagesmith.sandbox.initchild import main; main()"
+)
+_FLAGS = (("readonly", 1), ("nosuid", 2), ("nodev", 4), ("noexec", 8))
+
+
+class NotStarted(SandboxError):
+    """The step's root is there, its program cannot be executed; the message is the reason, in runc's words."""
+
+    code = "not-started"
+
+
+class NativeSandbox:
+    """See interfaces.Sandbox."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+        self._helper: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._filter: bytes | None = None
+
+    # --- the helper ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the helper, if it is not there yet."""
+        with self._lock:
+            if self._control is not None:
+                return
+            ours, theirs = socket.socketpair()
+            package = str(Path(__file__).resolve().parent.parent.parent)
+            env = {name: value for name, value in os.environ.items() if name.startswith("LD_")}
+            try:
+                self._helper = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-X", "utf8", "-c", _PROGRAM, package],
+                    stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env, cwd="/",
+                )  # fmt: skip
+            except OSError as e:
+                ours.close()
+                raise SandboxError(f"cannot start {sys.executable}: {e.strerror}") from e
+            finally:
+                theirs.close()
+            self._control = ours
+
+    def close(self) -> None:
+        """End the helper and with it what still runs."""
+        with self._lock:
+            if self._control is not None:
+                self._control.close()
+                self._control = None
+            if self._helper is not None:
+                self._helper.wait()
+                self._helper = None
+
+    # --- a step --------------------------------------------------------------------------------
+
+    def run(self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool]) -> int:
+        """See interfaces.Sandbox."""
+        self.start()
+        request = json.dumps(self._plan(spec, root)).encode()
+        ours, theirs = socket.socketpair()
+        pipes = [os.pipe(), os.pipe()]
+        try:
+            try:
+                with self._lock:
+                    assert self._control is not None
+                    socket.send_fds(self._control, [b"x"], [theirs.fileno(), *(w for _, w in pipes)])
+            finally:
+                theirs.close()
+                for _, write in pipes:
+                    os.close(write)
+            ours.sendall(struct.pack("<I", len(request)) + request)
+            answer = self._follow(ours, [r for r, _ in pipes], spec, output, cancelled)
+        except (BrokenPipeError, ConnectionResetError) as e:
+            raise SandboxError("the helper that starts steps has ended") from e
+        finally:
+            ours.close()
+            for read, _ in pipes:
+                os.close(read)
+        if answer["error"]:
+            raise (NotStarted if answer["started"] else SandboxError)(answer["error"])
+        return int(answer["status"])
+
+    def _plan(self, spec: RunSpec, root: Path) -> dict[str, Any]:
+        """The request, as the helper reads it."""
+        plan = asdict(spec)
+        plan["root"] = _text(os.path.realpath(root))
+        plan["mounts"] = [_mount(m) for m in sorted((*etc_files(spec), *spec.mounts), key=lambda m: m.target)]
+        plan["capabilities"] = DEFAULT_CAPABILITIES
+        plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
+        plan["setgroups"] = self._place.ids != "single"
+        return plan
+
+    def _seccomp(self) -> bytes:
+        if self._filter is None:
+            try:
+                from imagesmith.sandbox.seccomp import docker_filter
+            except ImportError:
+                return b""
+            self._filter = docker_filter()
+        return self._filter
+
+    def _follow(
+        self,
+        sock: socket.socket,
+        reads: list[int],
+        spec: RunSpec,
+        output: Output,
+        cancelled: Callable[[], bool],
+    ) -> dict[str, Any]:
+        """Hand the output on until the helper answers; the step is dead then."""
+        selector = selectors.DefaultSelector()
+        for n, fd in enumerate(reads, 1):
+            selector.register(fd, selectors.EVENT_READ, n)
+        selector.register(sock, selectors.EVENT_READ, 0)
+        deadline = time.monotonic() + spec.timeout_s if spec.timeout_s else float("inf")
+        reason: SandboxError | Cancelled | None = None
+        answer = b""
+        with selector:
+            while selector.get_map():
+                for key, _ in selector.select(0.1):
+                    data = os.read(key.fd, 1 << 16)
+                    if not data:
+                        selector.unregister(key.fd)
+                    elif key.data:
+                        output(key.data, data)
+                    else:
+                        answer += data
+                if reason is None and cancelled():
+                    reason = Cancelled("stopped")
+                elif reason is None and time.monotonic() > deadline:
+                    reason = SandboxError(f"the step took longer than {spec.timeout_s:g} s and was stopped")
+                else:
+                    continue
+                sock.sendall(b"k")
+        if reason is not None:
+            raise reason
+        if not answer:
+            raise SandboxError("the helper that starts steps has ended")
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+
+def _text(path: str) -> str:
+    """A path as the helper, which always speaks UTF-8, has to read it."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def _mount(m: Mount) -> dict[str, Any]:
+    """A mount as the helper reads it."""
+    return {
+        "kind": m.kind, "target": m.target, "source": _text(os.path.realpath(m.source)) if m.source else "",
+        "flags": sum(bit for name, bit in _FLAGS if getattr(m, name)), "size_bytes": m.size_bytes,
+        "mode": m.mode, "uid": m.uid, "gid": m.gid, "data": base64.b64encode(m.data).decode(),
+    }  # fmt: skip

@@ -1,0 +1,100 @@
+"""The ids that the system lends to a user for namespaces: /etc/subuid, /etc/subgid, newuidmap, newgidmap.
+
+Why programs: only they, with the rights of their files, may map more than one's own id.
+Spec: subuid(5), newuidmap(1), user_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Lent", "lent_ids"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """Ranges (first, count) and the programs that map them, for users and for groups."""
+
+    uid: int
+    gid: int
+    uids: tuple[int, int]
+    gids: tuple[int, int]
+    programs: tuple[str, str]
+
+    def enter(self, unshare: Callable[[], None]) -> str:
+        """Enter a user namespace by `unshare` and have it mapped; returns what failed, or ''.
+
+        The programs must run outside of it, so they are started by children that wait until we are inside.
+        """
+        pid = str(os.getpid())
+        ready, go = os.pipe()
+        commands = [
+            [program, pid, "0", str(own), "1", "1", str(first), str(count)]
+            for program, own, (first, count) in zip(
+                self.programs, (self.uid, self.gid), (self.uids, self.gids), strict=True
+            )
+        ]
+        children = [_later(ready, go, command) for command in commands]
+        unshare()
+        os.close(ready)
+        os.close(go)
+        failed = [c[0] for c, child in zip(commands, children, strict=True) if os.waitpid(child, 0)[1] != 0]
+        return f"{os.path.basename(failed[0])} failed" if failed else ""
+
+
+def _later(ready: int, go: int, command: list[str]) -> int:
+    """A child that executes a command once the pipe's other end is closed."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.close(go)
+        os.read(ready, 1)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        os.execv(command[0], command)
+    finally:
+        os._exit(127)
+
+
+def lent_ids(uid: int, gid: int) -> Lent | str:
+    """What is lent to the user with the id, or why there is nothing."""
+    import pwd
+
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = ""
+    ranges = []
+    for path in ("/etc/subuid", "/etc/subgid"):
+        found = _range(path, name, uid)
+        if found is None:
+            return f"{path} lends no ids to {name or uid}"
+        ranges.append(found)
+    programs = []
+    for program in ("newuidmap", "newgidmap"):
+        where = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/bin:/bin")
+        if where is None:
+            return f"{program} is not installed (package uidmap or shadow-utils)"
+        programs.append(where)
+    return Lent(uid, gid, ranges[0], ranges[1], (programs[0], programs[1]))
+
+
+def _range(path: str, name: str, uid: int) -> tuple[int, int] | None:
+    """The largest range that the file lends to the user."""
+    best: tuple[int, int] | None = None
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            for line in f:
+                who, _, numbers = line.strip().partition(":")
+                first, _, count = numbers.partition(":")
+                if who in (name, str(uid)) and first.isdigit() and count.isdigit():
+                    found = int(first), int(count)
+                    best = found if best is None or found[1] > best[1] else best
+    except OSError:
+        return None
+    return best

@@ -1,0 +1,148 @@
+"""RUN --mount=type=cache: folders of the store that live on from build to build.
+
+    cachemounts/<key>/data    the folder; `key` is a digest of namespace, id, first owner and mode, and seed
+    cachemounts/<key>/lock    flock: shared by those that share, exclusive for `locked` and `private`
+
+Why flock: the kernel frees the lock of a killed build. `private` takes the first of <key>, <key>-1, ... that
+nobody holds.
+Spec: BuildKit's solver/llbsolver/mounts/mount.go (cacheRefs).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagesmith.concurrency import Cancel
+from imagesmith.dockerfile import mounts as parsed
+from imagesmith.errors import MissingSource, SandboxError
+from imagesmith.fs.tree import Tree
+from imagesmith.oci.codec import dumps
+from imagesmith.oci.digest import digest_bytes
+from imagesmith.store.store import Store
+
+__all__ = ["CacheMounts", "Seed"]
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What a new cache starts with: its identity, and how to get a folder with its files."""
+
+    identity: str
+    files: Callable[[], tuple[Path, Tree]]
+
+
+class CacheMounts:
+    """Hands out the cache folders of a store."""
+
+    def __init__(self, store: Store, cancel: Cancel) -> None:
+        self._root, self._cancel = store.cache_mounts, cancel
+
+    def take(self, m: parsed.Mount, namespace: str, seed: Seed | None, stack: ExitStack) -> Path:
+        """The folder for a mount, made if it is new, and held until `stack` is undone.
+
+        Raises:
+            MissingSource: `source` is not in the cache.
+            Cancelled: while it waited for a locked one.
+        """
+        mode, uid, gid = 0o755 if m.mode is None else m.mode, m.uid or 0, m.gid or 0
+        whole = m.source in ("", "/")
+        first = [mode, uid, gid] if whole else []
+        parts = [f"{namespace}/{m.id}", "" if seed is None else seed.identity, first]
+        key = digest_bytes(dumps(parts)).hex[:32]
+        folder = self._hold(key, m.sharing, stack)
+        data = folder / "data"
+        with contextlib.ExitStack() as making:
+            lock = making.enter_context((folder / "making").open("ab"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not data.is_dir():
+                self._make(data, m, seed, (mode, uid, gid))
+        return data if whole or seed is not None else self._below(data, m.source)
+
+    def _hold(self, key: str, sharing: str, stack: ExitStack) -> Path:
+        """Lock the key's folder as the sharing asks."""
+        n = 0
+        while True:
+            folder = self._root / (f"{key}-{n}" if n else key)
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / "lock").open("ab")
+            try:
+                fcntl.flock(lock, (fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                if sharing == "private":
+                    n += 1
+                else:
+                    time.sleep(_POLL_S)
+                self._cancel.check()
+                continue
+            stack.callback(lock.close)
+            return folder
+
+    def _make(self, data: Path, m: parsed.Mount, seed: Seed | None, owner: tuple[int, int, int]) -> None:
+        """A new cache: a copy of the seed, or an empty folder."""
+        made = Path(tempfile.mkdtemp(prefix="new-", dir=data.parent)) / "data"
+        try:
+            if seed is None:
+                made.mkdir()
+                _give(made, owner)
+            else:
+                files, tree = seed.files()
+                at = tree.resolve(m.source or "/")
+                e = tree.get(at) if at else None
+                if at and (e is None or e.kind != "d"):
+                    raise MissingSource(f'"/{m.source.strip("/")}": not found')
+                _copy_tree(files / at if at else files, made)
+            made.rename(data)
+        except OSError as e:
+            raise SandboxError(f"cannot make the cache {m.id}: {e.strerror}") from e
+        finally:
+            shutil.rmtree(made.parent, ignore_errors=True)
+
+    def _below(self, data: Path, source: str) -> Path:
+        """A folder inside an empty cache: it is not there, save for one that an earlier RUN made."""
+        at = data
+        for part in filter(None, source.split("/")):
+            at = at / part
+            if part == ".." or at.is_symlink() or not at.is_dir():
+                raise MissingSource(f'"/{source.strip("/")}": not found')
+        return at
+
+
+def _give(folder: Path, owner: tuple[int, int, int]) -> None:
+    mode, uid, gid = owner
+    if (uid, gid) != (0, 0):
+        with contextlib.suppress(OSError):  # an id that this process does not have; see interfaces.Ids
+            os.chown(folder, uid, gid)
+    folder.chmod(mode)
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """A copy with owners, modes and times; what cannot be given away stays ours."""
+
+    def copy(a: str, b: str) -> str:
+        shutil.copy2(a, b, follow_symlinks=False)
+        _own(a, b)
+        return b
+
+    shutil.copytree(source, target, symlinks=True, copy_function=copy)
+    for folder, _, _ in os.walk(source):
+        _own(folder, os.path.join(target, os.path.relpath(folder, source)))
+
+
+def _own(a: str, b: str) -> None:
+    st = os.lstat(a)
+    with contextlib.suppress(OSError):
+        os.lchown(b, st.st_uid, st.st_gid)
+        if not os.path.islink(b):
+            os.chmod(b, st.st_mode & 0o7777)

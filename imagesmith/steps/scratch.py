@@ -1,0 +1,102 @@
+"""Folders of the store that live as long as a step, and trees written into them.
+
+Why: a context is shown to RUN as a copy, for its owners and what its ignore file hides differ from what lies
+on the disk, and a writable mount must not reach the original.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from imagesmith.errors import SandboxError
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.tree import Tree
+from imagesmith.store.store import Store
+
+__all__ = ["copy_out", "scratch_folder"]
+
+_CHUNK = 1 << 20
+
+
+def scratch_folder(store: Store, stack: ExitStack, *, short: bool = False) -> Path:
+    """A new folder, deleted with `stack`; `short`: with a path that a socket's address can hold."""
+    if short:
+        folder = Path(tempfile.mkdtemp(prefix="ism-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return folder
+    store.work.mkdir(parents=True, exist_ok=True)
+    _sweep(store.work)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=store.work))
+    lock = (folder / "lock").open("wb")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    stack.callback(lock.close)
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "files").mkdir()
+    return folder / "files"
+
+
+def _sweep(work: Path) -> None:
+    """Delete the folders of processes that were killed."""
+    for folder in work.glob("run-*"):
+        with contextlib.suppress(OSError), (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_out(tree: Tree, path: str, folder: Path) -> None:
+    """Write what is at a path of a tree, and all below it, under `folder`, at the same path.
+
+    Raises:
+        SandboxError: the disk refuses.
+    """
+    top = tree.get(path) if path else None
+    try:
+        if top is not None:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            _write([top], folder)
+        if top is None or top.kind == "d":
+            _write(tree.walk(path), folder)
+    except OSError as e:
+        raise SandboxError(f"cannot copy /{path} for a mount: {e.strerror}") from e
+
+
+def _write(entries: Iterable[Entry], folder: Path) -> None:
+    folders: list[Entry] = []
+    for e in entries:
+        at = os.path.join(folder, e.path)
+        match e.kind:
+            case "d":
+                os.makedirs(at, exist_ok=True)
+                folders.append(e)
+            case "f":
+                _write_file(e, at)
+            case "h":
+                os.link(os.path.join(folder, e.link), at)
+            case "l":
+                os.symlink(e.link, at)
+                os.utime(at, ns=(e.mtime_ns, e.mtime_ns), follow_symlinks=False)
+            case "p":
+                os.mkfifo(at, e.mode)
+    for e in reversed(folders):
+        at = os.path.join(folder, e.path)
+        os.chmod(at, e.mode)
+        os.utime(at, ns=(e.mtime_ns, e.mtime_ns))
+
+
+def _write_file(e: Entry, at: str) -> None:
+    with open(at, "wb") as out:
+        if e.content is not None:
+            left = e.size
+            with e.content.open() as f:
+                while left and (data := f.read(min(left, _CHUNK))):
+                    out.write(data)
+                    left -= len(data)
+    os.chmod(at, e.mode)
+    os.utime(at, ns=(e.mtime_ns, e.mtime_ns))
