@@ -68,11 +68,14 @@ NamedContext = LocalContext | DockerImage | OciLayout | GitContext | HttpContext
 
 
 def normalise_name(name: str) -> str:
-    """The name under which a context is kept: an image name in full, without `:latest`."""
+    """The name under which a context is kept: an image name in full, without `:latest`.
+
+    What is no image name stays as it is: no context has such a name.
+    """
     try:
         ref = ImageRef.parse(name)
     except InvalidReference:
-        return name.lower()
+        return name
     return ref.familiar.removesuffix(":latest")
 
 
@@ -85,6 +88,10 @@ def parse_named(text: str) -> tuple[str, NamedContext]:
     name, equals, place = text.partition("=")
     if not equals or not name or not place:
         raise UsageError(f"invalid context value: {text}, expected key=value")
+    try:
+        ImageRef.parse(name)
+    except InvalidReference as e:
+        raise UsageError(f"invalid context name {name}: {e}") from e
     return normalise_name(name), _place(name, place)
 
 

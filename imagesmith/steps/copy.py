@@ -77,8 +77,6 @@ class CopyJob:
         origin, op = source.origin, self.op
         if isinstance(origin, Inline | Fetched):
             matches = select(tree, sources.file_name(origin), excludes=(), parents=False, literal=True)
-        elif isinstance(origin, GitFiles):
-            matches = select(tree, "/", excludes=op.excludes, parents=False)
         else:
             matches = select(tree, source.path, excludes=op.excludes, parents=op.parents)
         for match in matches:

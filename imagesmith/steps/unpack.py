@@ -145,6 +145,8 @@ class _Unpacker:
                 raise ContextError(
                     f"cannot unpack: the hard link {e.path} names {e.link}, which is not there"
                 )
+        elif e.kind == "l":
+            new.mode = 0o777  # what the kernel makes of any link
         elif e.kind == "d":
             self.folders.append((at, e.mtime_ns))
         draft.put(new)
