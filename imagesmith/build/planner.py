@@ -138,8 +138,8 @@ class Planner:
         state.runtime = replace(state.runtime, onbuild=())
         instructions = [*triggers, *stage.stage.instructions]
         state.stage = stage.stage.base.name or (f"stage-{stage.index}" if len(self.graph.stages) > 1 else "")
-        state.done = 1 if stage.base is None and stage.image != "scratch" else 0
-        state.total = state.done + sum(
+        state.done = 1 if stage.base is None and state.base is not None else 0
+        state.total = int(stage.base is None and stage.image != "scratch") + sum(
             isinstance(i, n.Run | n.Copy | n.Add | n.Workdir) for i in instructions
         )
         self.lints.enter_stage(stage, state)

@@ -116,7 +116,8 @@ class CopyJob:
             self.make_dirs(dest)
         self._below(match.entries(tree), dest)
         if not match.filtered:
-            self._set_time(dest, top.mtime_ns)
+            # The root of an image has no time of its own: it is made when it is needed.
+            self._set_time(dest, top.mtime_ns if top.path or top.mtime_ns else self.draft.now_ns)
 
     def _below(self, entries: Iterable[Taken], dest: str) -> None:
         """Put what is below a copied folder; folders get their times when all is in them."""
