@@ -102,23 +102,6 @@ class Jail:
             for fd in fds:
                 os.close(fd)
 
-    def make_dirs(self, path: str, mode: int = 0o755) -> None:
-        """Make a directory and the parents that are missing."""
-        try:
-            self.folder(path)
-            return
-        except FileNotFoundError:
-            pass
-        except NotADirectoryError:
-            self.remove(path)
-        parent, _, name = path.rpartition("/")
-        self.make_dirs(parent, mode)
-        try:
-            os.mkdir(name, mode, dir_fd=self.folder(parent))
-        except FileExistsError:  # a link that leads nowhere
-            self.remove(path)
-            os.mkdir(name, mode, dir_fd=self.folder(parent))
-
     def remove(self, path: str) -> None:
         """Delete what is at a path, with all below it; nothing if there is nothing."""
         parent, _, name = path.rpartition("/")

@@ -1,8 +1,9 @@
 """Entries become files below a folder: a layer's tree for overlayfs, or the whole file system of an image.
 
 Why two forms: as an overlay's lower directory a layer keeps its deletions (a device 0:0, an opaque mark) for
-the kernel to apply; merged, they are applied here. Files are made in the order of the entries with their
-final mode and one call for the times; nothing is synced, for a tree can be made again from its blob.
+the kernel to apply; merged, they are applied here. A deletion is one of lower layers, wherever it stands in
+the tar. Files get their final mode as they are made and one call for the times; nothing is synced, for a tree
+can be made again from its blob.
 Trust: hostile entries: everything happens through fs/jail.py, never through a link that leads out. A hard
 link names a file inside the root only.
 """
@@ -23,6 +24,7 @@ from imagesmith.fs.jail import Jail
 __all__ = ["extract_entries"]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _CAPABILITY = "security.capability"
 
@@ -34,67 +36,67 @@ def extract_entries(
     form: Literal["merged", "overlay"] = "merged",
     owners: bool = True,
     opaque: str = "trusted.overlay.opaque",
-    keep: Callable[[int, str, Entry], bool] | None = None,
+    keep: Callable[[int, str, Entry], None] | None = None,
+    below: Callable[[str], Entry | None] | None = None,
 ) -> None:
     """Make the entries below a folder; what is there is replaced, directories stay directories.
 
     Args:
-        entries: parents before their children; a missing parent is made 0755.
+        entries: in the order of a layer; a missing parent is made.
         folder: an existing folder.
         form: what becomes of whiteouts and opaque marks.
         owners: give files their owners; without, they belong to whoever runs.
         opaque: the xattr that marks an opaque directory, in the overlay form.
-        keep: told of each entry (its parent's descriptor and its name) that is made, before times are set; it
-            returns True if it keeps owner, mode and device numbers beside the file, which is then made plain.
+        keep: keeps beside a file what the disk cannot hold; given the parent's descriptor, the name and the
+            entry of each device, for which an empty file is made, and, without `owners`, of all that does
+            not belong to 0:0.
+        below: what the layers up to this one have at a path: for parents that are not listed, and for hard
+            links to files of lower layers.
 
     Raises:
         UnsafeArchive: a hard link to nothing, or to what is no file.
         OSError: the machine refuses.
     """
-    mask = os.umask(0)
-    try:
-        with Jail(folder) as jail:
-            _Extraction(jail, form, owners, opaque, keep).run(entries)
-    finally:
-        os.umask(mask)
+    with Jail(folder) as jail:
+        extraction = _Extraction(jail, form, owners, opaque, keep, below)
+        for e in entries:
+            if e.path:
+                extraction.add(e)
+        extraction.finish()
+
+
+def _umask() -> int:
+    """The process's umask, read without changing it for other threads."""
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as f:
+        for line in f:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o7777  # not known: every mode is set by a call of its own
 
 
 class _Extraction:
+    """The state of one extraction; see extract_entries for the fields."""
+
     def __init__(
         self,
         jail: Jail,
         form: str,
         owners: bool,
         opaque: str,
-        keep: Callable[[int, str, Entry], bool] | None,
+        keep: Callable[[int, str, Entry], None] | None,
+        below: Callable[[str], Entry | None] | None,
     ) -> None:
-        self.jail, self.form, self.owners, self.opaque, self.keep = jail, form, owners, opaque, keep
+        self.jail, self.owners, self.opaque, self.keep, self.below = jail, owners, opaque, keep, below
+        self.overlay = form == "overlay"
         self.me = os.geteuid(), os.getegid()
-        self.folders: list[Entry] = []
-        self.names: set[str] = set()
+        self.set_by_call = 0o7000 | _umask()
+        self.folders: dict[str, Entry] = {}
+        self.made: set[str] = set()  # merged only: what this layer made, which its own deletions do not touch
 
-    def run(self, entries: Iterable[Entry]) -> None:
-        for e in entries:
-            if not e.path:
-                continue
-            self._entry(e)
-        for e in reversed(self.folders):  # children first: a child's making moves its parent's time
-            parent, _, name = e.path.rpartition("/")
-            fd = self.jail.folder(parent)
-            if not self._kept(fd, name, e):
-                os.chmod(name, e.mode, dir_fd=fd)
-            os.utime(name, ns=(e.mtime_ns, e.mtime_ns), dir_fd=fd, follow_symlinks=False)
-
-    def _kept(self, fd: int, name: str, e: Entry) -> bool:
-        return self.keep is not None and self.keep(fd, name, e)
-
-    def _entry(self, e: Entry) -> None:
+    def add(self, e: Entry) -> None:
+        """Make one entry."""
         parent, _, name = e.path.rpartition("/")
-        try:
-            fd = self.jail.folder(parent)
-        except (FileNotFoundError, NotADirectoryError):
-            self.jail.make_dirs(parent)
-            fd = self.jail.folder(parent)
+        fd = self._parent(parent)
         if e.kind == "d":
             self._directory(fd, name, e)
         elif e.kind == "w":
@@ -103,84 +105,138 @@ class _Extraction:
             self._opaque(fd, name, e)
         else:
             self._leaf(fd, name, e)
+        if not self.overlay and e.kind not in "wo":
+            self.made.add(e.path)
+
+    def finish(self) -> None:
+        """Give directories their modes and times, children first: making a child moves its parent's time."""
+        for e in reversed(self.folders.values()):
+            parent, _, name = e.path.rpartition("/")
+            try:
+                fd = os.open(name, _FOLDER, dir_fd=self.jail.folder(parent))
+            except (FileNotFoundError, NotADirectoryError):  # replaced by a later entry
+                continue
+            try:
+                os.fchmod(fd, e.mode)
+                os.utime(fd, ns=(e.mtime_ns, e.mtime_ns))
+            finally:
+                os.close(fd)
+
+    def _parent(self, path: str) -> int:
+        """The descriptor of a parent; made with what the layers below say of it, if it is missing."""
+        try:
+            return self.jail.folder(path)
+        except (FileNotFoundError, NotADirectoryError):
+            parent, _, name = path.rpartition("/")
+            known = self.below(path) if self.below is not None else None
+            if known is None or known.kind != "d":
+                known = Entry(path, "d", 0o755)
+            self._directory(self._parent(parent), name, known)
+            if not self.overlay:
+                self.made.add(path)
+            return self.jail.folder(path)
 
     def _directory(self, fd: int, name: str, e: Entry) -> None:
         try:
             os.mkdir(name, 0o700, dir_fd=fd)
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+            st = os.lstat(name, dir_fd=fd)
+            if not stat.S_ISDIR(st.st_mode):
                 self.jail.remove(e.path)
+                fd = self.jail.folder(e.path.rpartition("/")[0])
                 os.mkdir(name, 0o700, dir_fd=fd)
+                if self.overlay and stat.S_ISCHR(st.st_mode) and st.st_rdev == 0:
+                    self._mark(fd, name)  # deleted below, and made anew
         self._own(fd, name, e)
-        self.folders.append(e)
+        self._keep(fd, name, e)
+        self.folders[e.path] = e
 
     def _whiteout(self, fd: int, name: str, e: Entry) -> None:
-        self.jail.remove(e.path)
-        if self.form == "overlay":
+        if not self.overlay:
+            if e.path in self.made:
+                self._clear(e.path)
+            else:
+                self.jail.remove(e.path)
+            return
+        try:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=fd)
+        except FileExistsError:  # the layer has it too; as a directory it hides what is below
+            if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+                self._mark(fd, name)
 
     def _opaque(self, fd: int, name: str, e: Entry) -> None:
-        if self.form == "overlay":
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o755, dir_fd=fd)
-            at = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
-            try:
-                os.setxattr(at, self.opaque, b"y")
-            finally:
-                os.close(at)
+        if not self.overlay:
+            self._clear(e.path)
             return
-        prefix = f"{e.path}/"
+        if e.path not in self.folders:
+            known = self.below(e.path) if self.below is not None else None
+            self._directory(fd, name, known if known and known.kind == "d" else Entry(e.path, "d", 0o755))
+            fd = self.jail.folder(e.path.rpartition("/")[0])
+        self._mark(fd, name)
+
+    def _mark(self, fd: int, name: str) -> None:
+        at = os.open(name, _FOLDER, dir_fd=fd)
+        try:
+            os.setxattr(at, self.opaque, b"y")
+        finally:
+            os.close(at)
+
+    def _clear(self, path: str) -> None:
+        """Take from a directory what lower layers put into it."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            for child in os.listdir(self.jail.folder(e.path)):
-                if prefix + child not in self.names:
-                    self.jail.remove(prefix + child)
+            for child in os.listdir(self.jail.folder(path)):
+                below = f"{path}/{child}"
+                if below in self.made:
+                    self._clear(below)
+                else:
+                    self.jail.remove(below)
 
     def _leaf(self, fd: int, name: str, e: Entry) -> None:
         try:
-            made = self._make(fd, name, e)
+            done = self._make(fd, name, e)
         except FileExistsError:
             self.jail.remove(e.path)
             fd = self.jail.folder(e.path.rpartition("/")[0])
-            made = self._make(fd, name, e)
-        if self.form == "merged":
-            self.names.add(e.path)
-        if e.kind == "h" or made:
+            done = self._make(fd, name, e)
+        if done:
             return
-        if e.kind == "l":
-            self._own(fd, name, e)
-            self._kept(fd, name, e)
-        else:
-            self._own(fd, name, e)
-            if not self._kept(fd, name, e):
-                os.chmod(name, e.mode, dir_fd=fd)
+        self._own(fd, name, e)
+        self._keep(fd, name, e)
+        if e.kind != "l":
+            os.chmod(name, e.mode, dir_fd=fd)
         os.utime(name, ns=(e.mtime_ns, e.mtime_ns), dir_fd=fd, follow_symlinks=False)
 
     def _make(self, fd: int, name: str, e: Entry) -> bool:
         """Make anything but a directory; True if nothing is left to be done to it."""
         if e.kind == "f":
-            return self._file(fd, name, e)
+            self._file(fd, name, e)
+            return True
+        if e.kind == "h":
+            self._hard_link(fd, name, e)
+            return True
         if e.kind == "l":
             os.symlink(e.link, name, dir_fd=fd)
-        elif e.kind == "h":
-            self._hard_link(fd, name, e)
         elif e.kind == "p":
-            os.mkfifo(name, e.mode, dir_fd=fd)
+            os.mkfifo(name, 0o600, dir_fd=fd)
         elif self.keep is not None:
-            os.close(os.open(name, _CREATE, 0o600, dir_fd=fd))  # stands for a device; `keep` says which
+            os.close(os.open(name, _CREATE, 0o600, dir_fd=fd))  # stands for the device; `keep` says which
         else:
             kind = stat.S_IFCHR if e.kind == "c" else stat.S_IFBLK
-            os.mknod(name, kind | e.mode, os.makedev(*e.rdev), dir_fd=fd)
+            os.mknod(name, kind | 0o600, os.makedev(*e.rdev), dir_fd=fd)
         return False
 
-    def _file(self, fd: int, name: str, e: Entry) -> bool:
-        plain = self.keep is None and e.capability is None and not e.mode & 0o7000
+    def _file(self, fd: int, name: str, e: Entry) -> None:
+        keep = self.keep is not None and not self.owners and bool(e.uid or e.gid)
+        plain = not keep and not e.mode & self.set_by_call
         out = os.open(name, _CREATE, e.mode if plain else 0o600, dir_fd=fd)
         try:
-            if e.size and e.content is not None:
+            if e.size:
                 self._fill(out, e)
-            if self.owners and self.keep is None and (e.uid, e.gid) != self.me:
+            if self.owners and (e.uid, e.gid) != self.me:
                 os.fchown(out, e.uid, e.gid)
-            if not plain and not self._kept(fd, name, e):
+            if keep:
+                self._keep(fd, name, e)
+            if not plain:
                 os.fchmod(out, e.mode)
             if e.capability is not None:
                 with contextlib.suppress(OSError):  # a file system or a user that may not have it
@@ -188,10 +244,10 @@ class _Extraction:
             os.utime(out, ns=(e.mtime_ns, e.mtime_ns))
         finally:
             os.close(out)
-        return True
 
     def _fill(self, out: int, e: Entry) -> None:
-        assert e.content is not None
+        if e.content is None:
+            raise UnsafeArchive(f"/{e.path}: its content is missing")
         left = e.size
         with e.content.open() as source:
             while left:
@@ -207,15 +263,22 @@ class _Extraction:
         parent, _, first = e.link.rpartition("/")
         try:
             at = self.jail.open(parent, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            raise UnsafeArchive(f"/{e.path}: hard link to /{e.link}, which is not there") from error
-        try:
-            os.link(first, name, src_dir_fd=at, dst_dir_fd=fd, follow_symlinks=False)
-        except FileNotFoundError as error:
-            raise UnsafeArchive(f"/{e.path}: hard link to /{e.link}, which is not there") from error
-        finally:
-            os.close(at)
+            try:
+                if stat.S_ISDIR(os.lstat(first, dir_fd=at).st_mode):
+                    raise UnsafeArchive(f"/{e.path}: hard link to the directory /{e.link}")
+                os.link(first, name, src_dir_fd=at, dst_dir_fd=fd, follow_symlinks=False)
+            finally:
+                os.close(at)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            known = self.below(e.path) if self.below is not None else None
+            if known is None or known.kind != "f":
+                raise UnsafeArchive(f"/{e.path}: hard link to /{e.link}, which is not there") from error
+            self._file(fd, name, known)  # its first name is in a lower layer
 
     def _own(self, fd: int, name: str, e: Entry) -> None:
-        if self.owners and self.keep is None and (e.uid, e.gid) != self.me:
+        if self.owners and (e.uid, e.gid) != self.me:
             os.chown(name, e.uid, e.gid, dir_fd=fd, follow_symlinks=False)
+
+    def _keep(self, fd: int, name: str, e: Entry) -> None:
+        if self.keep is not None and (e.kind in "cb" or (not self.owners and (e.uid or e.gid))):
+            self.keep(fd, name, e)

@@ -1,0 +1,228 @@
+"""Owners and devices that a process may not give to files, kept beside them.
+
+Why: a user namespace of one id knows no other, and none lets its root make device nodes; a layer must have
+them all the same. What the disk cannot hold is kept where it follows the file through renames, hard links
+and overlayfs's copy-up:
+
+    regular files, folders   the xattr `user.containers.override_stat` = UID:GID:0MODE, as podman writes it
+    devices                  an empty regular file whose xattr ends in `:char-MAJOR-MINOR` or `:block-...`
+    links, fifos             (the kernel gives them no such xattr) a row of the workspace's table, and what
+                             the layers below say of the same link
+
+A file without either belongs to 0:0. The mode in the xattr is for others who read it; what counts is the
+mode on the disk, for a step may change that at any time.
+
+For the supervisor of one-id steps, which answers a step's system calls in its stead:
+
+    owners = Owners(table_of(root))             `root` is what Sandbox.run was given
+    owners.chown(fd, path, uid, gid)            chown, lchown, fchown, fchownat; -1 leaves one as it is
+    owners.make_device(fd, name, kind, mode, major, minor)      mknod, mknodat of `c` and `b`
+    owners.stat(fd, path)                       (uid, gid) as the step should see them
+
+`fd` is an O_PATH descriptor of what the call is about, resolved in the step's root, or of the parent folder
+for make_device; `path` its path in the root. OSError carries the errno for the step.
+Imports the standard library only, so that it can be used from the step's process.
+Trust: a step can write the xattr itself; it decides owners in its own layer only.
+Threads: one for each Owners; several processes may append to one table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imagesmith.fs.entry import Entry
+    from imagesmith.fs.tree import Tree
+
+__all__ = ["XATTR", "Owners", "keep_beside", "keep_devices", "table_of"]
+
+XATTR = "user.containers.override_stat"
+_DEVICES = {"c": "char", "b": "block"}
+_NO_XATTR = (errno.ENOTSUP, errno.EPERM)
+#: (uid, gid, kind of device or "", (major, minor))
+_Kept = tuple[int, int, str, tuple[int, int]]
+
+
+def table_of(root: Path) -> Path:
+    """Where the table of the workspace is whose root directory this is."""
+    return root.parent / "owners"
+
+
+def _value(uid: int, gid: int, mode: int, kind: str = "", rdev: tuple[int, int] = (0, 0)) -> bytes:
+    device = f":{_DEVICES[kind]}-{rdev[0]}-{rdev[1]}" if kind else ""
+    return f"{uid}:{gid}:0{mode:o}{device}".encode()
+
+
+def _parse(value: bytes) -> _Kept | None:
+    """What an xattr says; None if it is no such text."""
+    fields = value.decode("ascii", "replace").split(":")
+    try:
+        uid, gid, kind, rdev = int(fields[0]), int(fields[1]), "", (0, 0)
+        if len(fields) > 3:
+            name, major, minor = fields[3].split("-")
+            kind = {"char": "c", "block": "b"}.get(name, "")
+            rdev = int(major), int(minor)
+    except (ValueError, IndexError):
+        return None
+    if not (0 <= uid < 1 << 32 and 0 <= gid < 1 << 32 and min(rdev) >= 0):
+        return None
+    return uid, gid, kind, rdev
+
+
+def _read(path: str, *, follow: bool) -> _Kept | None:
+    try:
+        return _parse(os.getxattr(path, XATTR, follow_symlinks=follow))
+    except OSError:
+        return None
+
+
+# --- extraction --------------------------------------------------------------------------------
+
+
+def keep_beside(fd: int, name: str, e: Entry) -> None:
+    """Keep an entry's owner and device numbers beside the file just made; for extract_entries."""
+    if e.kind in "fdcb":
+        value = _value(e.uid, e.gid, e.mode, e.kind if e.kind in "cb" else "", e.rdev)
+        os.setxattr(f"/proc/self/fd/{fd}/{name}", XATTR, value, follow_symlinks=False)
+
+
+def keep_devices(fd: int, name: str, e: Entry) -> None:
+    """Keep a device beside the file that stands for it; all else has its owner on the disk."""
+    if e.kind in "cb":
+        keep_beside(fd, name, e)
+
+
+# --- a step's workspace ------------------------------------------------------------------------
+
+
+class Owners:
+    """What is kept beside the files of one workspace. See the module's docstring."""
+
+    def __init__(self, table: Path, below: Tree | None = None, *, real: bool = False) -> None:
+        """Open the owners of a workspace.
+
+        Args:
+            table: see `table_of`; made when there is something to put in.
+            below: the view of the layers below, for links that a step moved or copied up; only to `apply`.
+            real: owners are on the disk, and only devices are kept beside.
+        """
+        self._table, self._below, self._real = table, below, real
+        self._rows: dict[tuple[str, str], tuple[int, int, int, int]] | None = None
+        self._moved: dict[tuple[str, int], tuple[int, int]] = {}
+        self._links: dict[tuple[str, str, int], tuple[int, int]] | None = None
+
+    def chown(self, fd: int, path: str, uid: int, gid: int) -> None:
+        """Record an owner, and do to the file what the kernel does: copy it up, clear set-id bits.
+
+        Raises:
+            OSError: the file system is read-only, or full.
+        """
+        here = f"/proc/self/fd/{fd}"
+        st = os.stat(here)
+        os.chown(here, os.geteuid(), os.getegid())  # clears the bits and security.capability, copies up
+        old = self.stat(fd, path) if uid < 0 or gid < 0 else (0, 0)
+        uid, gid = old[0] if uid < 0 else uid, old[1] if gid < 0 else gid
+        if not (stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode)):
+            self._append(path, st, _target(fd, st), uid, gid)
+            return
+        kept = _read(here, follow=True)
+        kind, rdev = (kept[2], kept[3]) if kept is not None else ("", (0, 0))
+        if kept is None and not uid and not gid:
+            return
+        try:
+            os.setxattr(here, XATTR, _value(uid, gid, stat.S_IMODE(st.st_mode), kind, rdev))
+        except OSError as e:
+            if e.errno not in _NO_XATTR:  # a mount over the root that holds none: its files are in no layer
+                raise
+
+    def stat(self, fd: int, path: str) -> tuple[int, int]:
+        """The recorded owner of a file; (0, 0) if there is none."""
+        here = f"/proc/self/fd/{fd}"
+        st = os.stat(here)
+        if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
+            kept = _read(here, follow=True)
+            return (kept[0], kept[1]) if kept is not None else (0, 0)
+        return self._find(path, _target(fd, st), st) or (0, 0)
+
+    def make_device(self, fd: int, name: str, kind: str, mode: int, major: int, minor: int) -> None:
+        """Make the file that stands for a device; `kind` is c or b, the umask is applied already.
+
+        Raises:
+            OSError: the name is taken, or the file system refuses.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        out = os.open(name, flags, 0o600, dir_fd=fd)
+        try:
+            os.fchmod(out, mode & 0o7777)
+            os.setxattr(out, XATTR, _value(0, 0, mode & 0o7777, kind, (major, minor)))
+        finally:
+            os.close(out)
+
+    def apply(self, fd: int, name: str, e: Entry) -> None:
+        """Put into an entry, made of what the disk shows, what is kept beside the file."""
+        if e.kind in "fd":
+            kept = _read(f"/proc/self/fd/{fd}/{name}", follow=False)
+            if not self._real:
+                e.uid, e.gid = (kept[0], kept[1]) if kept is not None else (0, 0)
+            if kept is not None and kept[2] and e.kind == "f" and not e.size:
+                e.kind, e.rdev = kept[2], kept[3]
+        elif not self._real:
+            st = os.lstat(name, dir_fd=fd)
+            e.uid, e.gid = self._find(e.path, e.link, st) or self._from_below(e) or (0, 0)
+
+    def _append(self, path: str, st: os.stat_result, target: str, uid: int, gid: int) -> None:
+        row = [path.strip("/"), target, st.st_ino, st.st_mtime_ns, uid, gid]
+        fd = os.open(self._table, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, (json.dumps(row) + "\n").encode())
+        finally:
+            os.close(fd)
+        self._rows = None
+
+    def _find(self, path: str, target: str, st: os.stat_result) -> tuple[int, int] | None:
+        """The owner in the table: of the same inode or time under this name, or of a link that was moved."""
+        if self._rows is None:
+            self._rows = self._load()
+        row = self._rows.get((path.strip("/"), target))
+        if row is not None and (row[0] == st.st_ino or row[1] == st.st_mtime_ns):
+            return row[2], row[3]
+        return self._moved.get((target, st.st_mtime_ns))
+
+    def _load(self) -> dict[tuple[str, str], tuple[int, int, int, int]]:
+        rows = {}
+        with contextlib.suppress(FileNotFoundError), open(self._table, encoding="ascii") as f:
+            for line in f:
+                path, target, ino, mtime_ns, uid, gid = json.loads(line)
+                rows[path, target] = ino, mtime_ns, uid, gid
+                self._moved[target, mtime_ns] = uid, gid
+        return rows
+
+    def _from_below(self, e: Entry) -> tuple[int, int] | None:
+        """The owner that the layers below give to a link (or fifo) that a step only moved or touched."""
+        if self._below is None:
+            return None
+        old = self._below.get(e.path)
+        if old is not None and old.kind == e.kind and old.link == e.link and old.mtime_ns == e.mtime_ns:
+            return old.uid, old.gid
+        return self._foreign().get((e.kind, e.link, e.mtime_ns))
+
+    def _foreign(self) -> dict[tuple[str, str, int], tuple[int, int]]:
+        """Links and fifos of the layers below that do not belong to 0:0, by what a move leaves as it is."""
+        if self._links is None:
+            assert self._below is not None
+            self._links = {
+                (e.kind, e.link, e.mtime_ns): (e.uid, e.gid)
+                for e in self._below.walk()
+                if e.kind in "lp" and (e.uid or e.gid)
+            }
+        return self._links
+
+
+def _target(fd: int, st: os.stat_result) -> str:
+    return os.readlink("", dir_fd=fd) if stat.S_ISLNK(st.st_mode) else ""
