@@ -1,33 +1,33 @@
-"""The helper that starts steps: a small process kept for a whole build, and the child that becomes the step.
+"""The helper that starts steps: a small process kept for a whole build.
 
     builder --control socket--> helper --clone--> pid 1 of new namespaces: root, ids, capabilities, exec
+                                       --fork---> warden --fork--> the step behind a chroot
 
-Why apart: forking the builder, with its threads and its memory, costs tens of milliseconds and is unsafe; this
-one has no threads, 10 MB, and forks in one or two. A step that lasts 3 ms is told from the next by nothing
-but its own socket, on which its request came and its end is answered; closing that socket kills the step.
-When the control socket ends, because the builder ended in whatever way, every step is killed.
-Runs as `python -I -S`; imports the standard library and its neighbours kernel and initroot only.
-Trust: requests come from the builder. What the step's files hold is hostile: paths in its root are followed
-one directory at a time when stubs are taken away.
+Why apart: forking the builder, with its threads and its memory, costs tens of milliseconds and is unsafe;
+this one has no threads, 10 MB, and forks in one or two. Each step has a socket of its own, on which its
+request comes and its end is answered; a byte on it, or its end, kills the step. When the control socket ends,
+because the builder ended in whatever way, every step is killed.
+Runs as `python -I -S`; imports the standard library and its init* neighbours only.
+Trust: requests come from the builder.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import fcntl
 import json
 import os
-import resource
 import selectors
 import signal
 import socket
-import stat
 import struct
-from typing import Any, NoReturn
+from typing import Any
 
 from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.initchroot import Warden, children
+from imagesmith.sandbox.initpaths import unmake
+from imagesmith.sandbox.initprocess import Process
 from imagesmith.sandbox.initroot import Root
 
 __all__ = ["main"]
@@ -40,7 +40,29 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the builder decides; a terminal's Ctrl-C reaches us too
     os.umask(0o022)
-    Server(socket.socket(fileno=os.dup(0))).serve()
+    k.prctl(k.PR_SET_CHILD_SUBREAPER, 1)
+    _Server(socket.socket(fileno=os.dup(0))).serve()
+
+
+class _Namespaced(Process):
+    """A step that is pid 1 of its own namespaces."""
+
+    def __init__(self, plan: dict[str, Any], streams: list[int], report: int, parent: int) -> None:
+        super().__init__(plan, streams, report, parent)
+        self._root = Root(plan)
+
+    def enter_root(self) -> list[str]:
+        """See Process."""
+        k.set_host_name(self.plan["hostname"])
+        if self.plan["network"] == "none":
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: up, running
+        self._root.build()
+        return self._root.places.made
+
+    def made(self) -> list[str]:
+        """See Process."""
+        return self._root.places.made
 
 
 def _receive(sock: socket.socket) -> dict[str, Any]:
@@ -62,7 +84,7 @@ def _receive(sock: socket.socket) -> dict[str, Any]:
     return plan
 
 
-class Step:
+class _Step:
     """A running step, as the helper sees it."""
 
     def __init__(self, plan: dict[str, Any], sock: socket.socket, pid: int, report: int) -> None:
@@ -72,19 +94,19 @@ class Step:
         self.killed = False
 
     def kill(self) -> None:
-        """End everything in the step's pid namespace."""
+        """End all of the step: its pid namespace dies with its init, a warden sees to it itself."""
         self.killed = True
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(self.pidfd, signal.SIGTERM if self.plan["chroot"] else signal.SIGKILL)
 
 
-class Server:
+class _Server:
     """The helper's loop: requests come in, ends go out."""
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
         self.selector = selectors.DefaultSelector()
-        self.steps: list[Step] = []
+        self.steps: list[_Step] = []
         self.own = os.pidfd_open(os.getpid())
 
     def serve(self) -> None:
@@ -103,7 +125,7 @@ class Server:
                 elif what == "socket":
                     self.selector.unregister(step.sock)
                     step.kill()
-                else:
+                elif step in self.steps:
                     self._finish(step)
 
     def _accept(self) -> bool:
@@ -119,7 +141,8 @@ class Server:
         except EOFError:
             sock.close()
         except OSError as e:
-            self._answer(sock, {"status": -1, "error": f"cannot start a process: {e.strerror}"})
+            reason = f"cannot start a process: {(e.strerror or '').lower()}"
+            self._answer(sock, {"status": -1, "error": reason, "started": False})
         finally:
             for fd in fds[1:]:
                 os.close(fd)
@@ -127,35 +150,40 @@ class Server:
 
     def _start(self, plan: dict[str, Any], sock: socket.socket, streams: list[int]) -> None:
         read, write = os.pipe()
-        flags = _NAMESPACES | (k.CLONE_NEWNET if plan["network"] == "none" else 0)
         try:
-            pid = k.clone(flags)
+            if plan["chroot"]:
+                k.prctl(k.PR_SET_DUMPABLE, 0)  # the step has our ids; it shall not read our memory
+                pid = os.fork()
+            else:
+                pid = k.clone(_NAMESPACES | (k.CLONE_NEWNET if plan["network"] == "none" else 0))
         except OSError:
             os.close(read)
-            os.close(write)
             raise
-        if pid == 0:
-            os.close(read)
-            Child(plan, streams, write, self.own).run()
-        os.close(write)
-        step = Step(plan, sock, pid, read)
+        else:
+            if pid == 0:
+                os.close(read)
+                (Warden if plan["chroot"] else _Namespaced)(plan, streams, write, self.own).run()
+        finally:
+            os.close(write)
+        step = _Step(plan, sock, pid, read)
         self.steps.append(step)
         self.selector.register(read, selectors.EVENT_READ, (step, "report"))
         self.selector.register(sock, selectors.EVENT_READ, (step, "socket"))
         self.selector.register(step.pidfd, selectors.EVENT_READ, (step, "end"))
 
-    def _listen(self, step: Step) -> None:
-        data = os.read(step.report, 1 << 16)
+    def _listen(self, step: _Step) -> None:
+        data = os.read(step.report, 1 << 16) if step.report >= 0 else b""
         step.said += data
-        if not data:
+        if not data and step.report >= 0:
             self.selector.unregister(step.report)
             os.close(step.report)
             step.report = -1
 
-    def _finish(self, step: Step) -> None:
+    def _finish(self, step: _Step) -> None:
+        status = os.waitpid(step.pid, 0)[1]
+        self._reap()
         while step.report >= 0:
             self._listen(step)
-        _, status = os.waitpid(step.pid, 0)
         self.selector.unregister(step.pidfd)
         os.close(step.pidfd)
         self.steps.remove(step)
@@ -173,6 +201,15 @@ class Server:
             answer["error"] = answer["error"] or f"cannot take away {e.filename}: {e.strerror}"
         self._answer(step.sock, answer)
 
+    def _reap(self) -> None:
+        """Kill and wait for what a warden that was killed itself has left to us."""
+        known = {step.pid for step in self.steps}
+        while strays := [pid for pid in children() if pid not in known]:
+            for pid in strays:
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+
     def _answer(self, sock: socket.socket, answer: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             sock.sendall(json.dumps(answer).encode())
@@ -181,141 +218,5 @@ class Server:
     def _end(self) -> None:
         for step in self.steps:
             step.kill()
-        for step in self.steps:
-            os.waitpid(step.pid, 0)
-
-
-def unmake(root: str, made: list[str]) -> None:
-    """Take places away that nobody used, innermost first; the folders above keep their times."""
-    for path in reversed(made):
-        *parents, name = path.strip("/").split("/")
-        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for part in parents:
-                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-                os.close(fd)
-                fd = below
-            st, above = os.stat(name, dir_fd=fd, follow_symlinks=False), os.fstat(fd)
-            if stat.S_ISDIR(st.st_mode):
-                os.rmdir(name, dir_fd=fd)
-            elif st.st_size:
-                continue
-            else:
-                os.unlink(name, dir_fd=fd)
-            os.utime(fd, ns=(above.st_atime_ns, above.st_mtime_ns))
-        except OSError as e:
-            if e.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY):
-                raise
-        finally:
-            os.close(fd)
-
-
-class _NotStarted(Exception):
-    """The step's program cannot be executed; the text is in the words of runc."""
-
-
-class Child:
-    """The child until it becomes the step."""
-
-    def __init__(self, plan: dict[str, Any], streams: list[int], report: int, helper: int) -> None:
-        self.plan, self.streams, self.report, self.helper = plan, streams, report, helper
-        self.root = Root(plan)
-
-    def run(self) -> NoReturn:
-        """Become the step, or say why not."""
-        try:
-            self._attach()
-            self._set_limits()
-            self.root.build()
-            self._become()
-            self._say({"made": self.root.made, "started": True})
-            self._exec()
-        except _NotStarted as e:
-            self._say({"error": str(e), "started": True})
-        except OSError as e:
-            where = f"{e.filename}: " if e.filename else ""
-            self._say({"error": f"{where}{(e.strerror or str(e)).lower()}", "made": self.root.made})
-        except BaseException as e:  # this process must end here, whatever it was
-            self._say({"error": f"{type(e).__name__}: {e}", "made": self.root.made})
-        os._exit(127)
-
-    def _say(self, what: dict[str, Any]) -> None:
-        data = json.dumps(what).encode() + b"\n"
-        while data:
-            data = data[os.write(self.report, data) :]
-
-    def _attach(self) -> None:
-        k.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)
-        watch = selectors.PollSelector()
-        watch.register(self.helper, selectors.EVENT_READ)
-        if watch.select(0):  # it died before we asked to die with it
-            os._exit(127)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        os.setsid()
-        if len(self.streams) < 3:
-            read, write = os.pipe()
-            os.close(write)
-            self.streams = [read, *self.streams]
-        for n, fd in enumerate(self.streams[:3]):
-            os.dup2(fd, n)
-        if self.plan["tty"]:
-            fcntl.ioctl(0, 0x540E, 0)  # TIOCSCTTY
-
-    def _set_limits(self) -> None:
-        for name, soft, hard in self.plan["ulimits"]:
-            try:
-                resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
-            except (PermissionError, ValueError) as e:
-                now = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1]
-                raise OSError(errno.EPERM, f"the limit {name} can be raised to {now} at most") from e
-
-    def _become(self) -> None:
-        """Host name, network, filter, capabilities and ids, in the order in which each is still allowed."""
-        plan = self.plan
-        k.set_host_name(plan["hostname"])
-        if plan["network"] == "none":
-            _loopback_up()
-        if plan["filter"]:
-            k.install_filter(plan["filter"])
-        if not plan["insecure"]:
-            k.drop_bounding(plan["capabilities"])
-        if plan["setgroups"]:
-            os.setgroups(plan["groups"])
-        os.setresgid(plan["gid"], plan["gid"], plan["gid"])
-        os.setresuid(plan["uid"], plan["uid"], plan["uid"])
-        if plan["uid"] == 0 and not plan["insecure"]:
-            k.capset(plan["capabilities"])
-        k.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)  # lost with the change of ids
-        os.chdir(plan["cwd"])
-
-    def _exec(self) -> NoReturn:
-        name, argv = self.plan["argv"][0], self.plan["argv"]
-        env = dict(self.plan["env"])
-        program = name
-        if "/" not in name:
-            folders = env.get("PATH", "").split(":")
-            found = [p for p in (f"{f or '.'}/{name}" for f in folders) if _is_file(p)]
-            program = next((p for p in found if os.access(p, os.X_OK)), "")
-            if not program:
-                reason = "permission denied" if found else "executable file not found in $PATH"
-                raise _NotStarted(f'exec: "{name}": {reason}')
-        self.report = os.dup2(self.report, 3, inheritable=False)
-        k.close_from(4)
-        try:
-            os.execve(program, argv, env)
-        except (OSError, ValueError) as e:
-            reason = (e.strerror or "").lower() if isinstance(e, OSError) else str(e)
-            raise _NotStarted(f'exec: "{name}": {reason}') from e
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-def _loopback_up() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: up, running
+        for step in list(self.steps):
+            self._finish(step)

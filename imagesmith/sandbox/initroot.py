@@ -4,7 +4,10 @@
 
 Why pivot first: afterwards every target is looked up by the kernel inside the new root, so a link in an image
 can lead nowhere else. Sources are reached from a descriptor of the old root until it is let go.
-What had to be made for a mount to have a place is told to the helper, which removes it when the step has ended.
+What had to be made for a mount to have a place is told to the helper, which removes it when the step has
+ended.
+Why nodev everywhere: root keeps the right to make device nodes, as in Docker, but no cgroup keeps it from
+opening them; on these mounts none opens but the few that are bound into /dev one by one.
 Imports the standard library only, all of it before the root changes: its own files are gone then.
 Spec: OCI runtime-spec, config-linux.md; BuildKit's executor/oci/spec_linux.go and executor/stubs.go.
 """
@@ -18,21 +21,15 @@ import stat
 from typing import Any
 
 from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.initpaths import Places, resolve
 
 __all__ = ["Root"]
 
-_DEVICES = {
-    "null": (1, 3),
-    "zero": (1, 5),
-    "full": (1, 7),
-    "random": (1, 8),
-    "urandom": (1, 9),
-    "tty": (5, 0),
-}
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
           "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}  # fmt: skip
-_MASKED = ("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-           "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+_MASKED = ("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+           "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
            "/sys/devices/virtual/powercap")  # fmt: skip
 _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _QUIET = k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC
@@ -45,7 +42,6 @@ _LOCKED = (
     (2048, 2048),
     (4096, k.MS_RELATIME),
 )
-_MAX_LINKS = 255
 
 
 class Root:
@@ -54,9 +50,7 @@ class Root:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
         self.insecure = bool(plan["insecure"])
-        #: Paths of files and folders made as places for mounts, in order.
-        self.made: list[str] = []
-        self._mounted: list[str] = []
+        self.places = Places()
         self._old = -1
         self._pivoted = False
         self._files = 0
@@ -79,6 +73,8 @@ class Root:
         root = self.plan["root"]
         k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
         k.mount(root, root, flags=k.MS_BIND | k.MS_REC)
+        if not self.insecure:
+            self._remount(root, k.MS_NODEV)
         self._old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.chdir(root)
         try:
@@ -101,61 +97,15 @@ class Root:
         try:
             os.chdir(cwd)
         except FileNotFoundError:
-            os.makedirs(self._resolve(cwd), mode=0o755)
+            os.makedirs(resolve("", cwd), mode=0o755)
             os.chdir(cwd)
         except PermissionError:  # only the step's user may; tried again as that user
             pass
 
-    def _resolve(self, path: str) -> str:
-        """The path with its links followed; what is missing stays as it is."""
-        todo = [p for p in reversed(path.split("/")) if p not in ("", ".")]
-        at: list[str] = []
-        links = 0
-        while todo:
-            name = todo.pop()
-            if name == "..":
-                del at[-1:]
-                continue
-            here = "/" + "/".join([*at, name])
-            try:
-                link = os.readlink(here)
-            except OSError:
-                at.append(name)
-                continue
-            links += 1
-            if links > _MAX_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            if link.startswith("/"):
-                at = []
-            todo += [p for p in reversed(link.split("/")) if p not in ("", ".")]
-        return "/" + "/".join(at)
-
-    def _place(self, target: str, *, folder: bool, stays: bool = False) -> str:
-        """Make a place to mount on where there is none; returns its real path."""
-        path = self._resolve(target)
-        missing: list[str] = []
-        at = path
-        while at != "/" and not os.path.lexists(at):
-            missing.append(at)
-            at = os.path.dirname(at)
-        covered = any(at == m or at.startswith(m + "/") for m in self._mounted)
-        for at in reversed(missing):
-            parent = os.stat(os.path.dirname(at))
-            if folder or at != path:
-                os.mkdir(at, 0o755)
-                os.chmod(at, 0o755)
-            else:
-                os.close(os.open(at, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
-            if not covered and not stays:
-                self.made.append(at)
-                os.utime(os.path.dirname(at), ns=(parent.st_atime_ns, parent.st_mtime_ns))
-        self._mounted.append(path)
-        return path
-
     # --- the usual places ----------------------------------------------------------------------
 
     def _proc(self) -> None:
-        at = self._place("/proc", folder=True, stays=True)
+        at = self.places.make("/proc", folder=True, stays=True)
         try:
             k.mount("proc", at, "proc", _QUIET)
         except OSError as e:  # inside a container that covers parts of its own
@@ -164,13 +114,12 @@ class Root:
             k.mount("proc", at, flags=k.MS_BIND | k.MS_REC)
 
     def _dev(self) -> None:
-        at = self._place("/dev", folder=True, stays=True)
-        k.mount("tmpfs", at, "tmpfs", k.MS_NOSUID, "mode=755,size=65536k")
-        devices = dict(_DEVICES)
-        if self.insecure:
-            devices |= self._all_devices()
-        for name, numbers in devices.items():
-            self._device(f"{at}/{name}", name, numbers)
+        at = self.places.make("/dev", folder=True, stays=True)
+        flags = k.MS_NOSUID | (0 if self.insecure else k.MS_NODEV)
+        k.mount("tmpfs", at, "tmpfs", flags, "mode=755,size=65536k")
+        for name in self._all_devices() if self.insecure else _DEVICES:
+            os.close(os.open(f"{at}/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+            k.mount(f"dev/{name}", f"{at}/{name}", flags=k.MS_BIND)
         for name, target in _LINKS.items():
             os.symlink(target, f"{at}/{name}")
         for name in ("pts", "shm", "mqueue"):
@@ -184,25 +133,13 @@ class Root:
         with contextlib.suppress(OSError):  # a kernel without message queues
             k.mount("mqueue", f"{at}/mqueue", "mqueue", _QUIET)
 
-    def _device(self, at: str, name: str, numbers: tuple[int, int], kind: int = stat.S_IFCHR) -> None:
-        try:
-            os.mknod(at, kind | 0o666, os.makedev(*numbers))
-            os.chmod(at, 0o666)
-        except PermissionError:
-            os.close(os.open(at, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-            k.mount(f"dev/{name}", at, flags=k.MS_BIND)
-
-    def _all_devices(self) -> dict[str, tuple[int, int]]:
-        """The character devices of the machine, for steps that may do everything."""
-        found = {}
-        for name in os.listdir("dev"):
-            st = os.lstat(f"dev/{name}")
-            if stat.S_ISCHR(st.st_mode) and name not in ("ptmx", "console"):
-                found[name] = os.major(st.st_rdev), os.minor(st.st_rdev)
-        return found
+    def _all_devices(self) -> set[str]:
+        """The device nodes of the machine, for steps that may do everything."""
+        found = {name for name in os.listdir("dev") if name not in ("ptmx", "console")}
+        return {n for n in found if stat.S_IFMT(os.lstat(f"dev/{n}").st_mode) in (stat.S_IFCHR, stat.S_IFBLK)}
 
     def _sys(self) -> None:
-        at = self._place("/sys", folder=True, stays=True)
+        at = self.places.make("/sys", folder=True, stays=True)
         flags = _QUIET | (0 if self.insecure else k.MS_RDONLY)
         try:
             k.mount("sysfs", at, "sysfs", flags)
@@ -243,20 +180,21 @@ class Root:
     # --- what the builder mounts ---------------------------------------------------------------
 
     def _mount(self, m: dict[str, Any]) -> None:
+        nodev = 0 if self.insecure else k.MS_NODEV
         if m["kind"] == "tmpfs":
-            at = self._place(m["target"], folder=True)
+            at = self.places.make(m["target"], folder=True)
             size = f",size={m['size_bytes']}" if m["size_bytes"] else ""
-            k.mount("tmpfs", at, "tmpfs", m["flags"], f"mode={m['mode']:o}{size}")
+            k.mount("tmpfs", at, "tmpfs", m["flags"] | nodev, f"mode={m['mode']:o}{size}")
             return
         if m["kind"] == "file":
             source = self._file(m)
         else:
             os.fchdir(self._old)
             source = m["source"].lstrip("/") or "."
-        at = self._place(m["target"], folder=stat.S_ISDIR(os.stat(source).st_mode))
+        at = self.places.make(m["target"], folder=stat.S_ISDIR(os.stat(source).st_mode))
         k.mount(source, at, flags=k.MS_BIND | k.MS_REC)
-        if m["flags"]:
-            self._remount(at, m["flags"])
+        if m["flags"] | nodev:
+            self._remount(at, m["flags"] | nodev)
         if m["kind"] == "file":
             os.unlink(source)
 

@@ -113,7 +113,7 @@ def mount(source: str | None, target: str, kind: str | None = None, flags: int =
 
 
 def make_readonly(target: str, flags: int = 0) -> None:
-    """Make a mount and all that is mounted below it read-only; `flags` adds nosuid, nodev, noexec (Linux 5.12)."""
+    """Make a mount and all below it read-only (Linux 5.12); `flags` adds nosuid, nodev, noexec."""
     attributes = struct.pack("QQQQ", MS_RDONLY | flags, 0, 0, 0)  # the four have mount(2)'s values
     import ctypes
 

@@ -1,4 +1,4 @@
-"""The native sandbox, the builder's side: namespaces made by the helper (sandbox/initchild.py).
+"""The native and the chroot sandbox, the builder's side: the helper (initchild.py) starts the steps.
 
 Why a helper: see there. It is started by the first step that runs, so a build that finds all in its cache
 never has one.
@@ -26,7 +26,7 @@ from imagesmith.errors import Cancelled, SandboxError
 from imagesmith.interfaces import Mount, Output, Place, RunSpec
 from imagesmith.sandbox.etc import etc_files
 
-__all__ = ["DEFAULT_CAPABILITIES", "NotStarted", "NativeSandbox"]
+__all__ = ["DEFAULT_CAPABILITIES", "NativeSandbox", "NotStarted"]
 
 #: Docker's fourteen: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service,
 #: net_raw, sys_chroot, mknod, audit_write, setfcap.
@@ -34,11 +34,13 @@ DEFAULT_CAPABILITIES = 0xA80425FB
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from imagesmith.sandbox.initchild import main; main()"
 )
+#: How often (seconds) a running step looks whether it has been cancelled.
+_PATIENCE_S = 0.1
 _FLAGS = (("readonly", 1), ("nosuid", 2), ("nodev", 4), ("noexec", 8))
 
 
 class NotStarted(SandboxError):
-    """The step's root is there, its program cannot be executed; the message is the reason, in runc's words."""
+    """The root is there, but the program cannot be executed; the message is the reason, in runc's words."""
 
     code = "not-started"
 
@@ -46,8 +48,8 @@ class NotStarted(SandboxError):
 class NativeSandbox:
     """See interfaces.Sandbox."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, place: Place, *, chroot: bool = False) -> None:
+        self._place, self._chroot = place, chroot
         self._lock = threading.Lock()
         self._helper: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -66,7 +68,8 @@ class NativeSandbox:
             try:
                 self._helper = subprocess.Popen(
                     [sys.executable, "-I", "-S", "-X", "utf8", "-c", _PROGRAM, package],
-                    stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env, cwd="/",
+                    stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env,
+                    cwd="/",
                 )  # fmt: skip
             except OSError as e:
                 ours.close()
@@ -122,6 +125,7 @@ class NativeSandbox:
         plan["capabilities"] = DEFAULT_CAPABILITIES
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
         plan["setgroups"] = self._place.ids != "single"
+        plan["chroot"] = self._chroot
         return plan
 
     def _seccomp(self) -> bytes:
@@ -151,13 +155,13 @@ class NativeSandbox:
         answer = b""
         with selector:
             while selector.get_map():
-                for key, _ in selector.select(0.1):
+                for key, _ in selector.select(_PATIENCE_S):
                     data = os.read(key.fd, 1 << 16)
                     if not data:
                         selector.unregister(key.fd)
-                    elif key.data:
+                    elif key.data and reason is None:
                         output(key.data, data)
-                    else:
+                    elif not key.data:
                         answer += data
                 if reason is None and cancelled():
                     reason = Cancelled("stopped")

@@ -56,7 +56,7 @@ def _later(ready: int, go: int, command: list[str]) -> int:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        os.execv(command[0], command)
+        os.execv(command[0], command)  # noqa: S606 - newuidmap or newgidmap
     finally:
         os._exit(127)
 

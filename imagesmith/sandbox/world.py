@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from imagesmith.errors import SandboxUnavailable
 from imagesmith.interfaces import Place, Sandbox
 from imagesmith.sandbox import kernel as k
-from imagesmith.sandbox.subids import Lent, lent_ids
+from imagesmith.sandbox.subids import lent_ids
 
 __all__ = ["World", "enter"]
 
@@ -50,10 +51,14 @@ class World:
         Raises:
             SandboxUnavailable: this machine offers none; one line says what is missing.
         """
-        if self.isolation == "native":
+        if self.isolation in ("native", "chroot"):
             from imagesmith.sandbox.native import NativeSandbox
 
-            return NativeSandbox(self.place)
+            return NativeSandbox(self.place, chroot=self.isolation == "chroot")
+        if self.isolation == "oci":
+            from imagesmith.sandbox.ociruntime import OciSandbox
+
+            return OciSandbox(self.place)
         raise SandboxUnavailable(f"RUN cannot be executed here: {self.refused[-1][1]}", hint=self.hint)
 
 
@@ -64,13 +69,19 @@ def enter(isolation: str = "auto") -> World:
         SandboxUnavailable: the isolation that was asked for does not work here.
     """
     refused: list[tuple[str, str]] = []
-    place = (_own_mounts(refused) if os.geteuid() == 0 else None) or _own_users(refused)
-    if place is not None:
-        return World(place, "native", tuple(refused))
-    ids: Literal["root", "own"] = "root" if os.geteuid() == 0 else "own"
-    world = World(Place(ids=ids, mounts=False), "none", tuple(refused), _hint())
-    if isolation == "native":
-        world.sandbox()
+    root = os.geteuid() == 0
+    if isolation != "chroot":
+        place = (_own_mounts(refused) if root else None) or _own_users(refused)
+        if place is not None:
+            return World(place, "oci" if isolation == "oci" else "native", tuple(refused))
+    if isolation in ("auto", "chroot") and _chroot_works(refused):
+        k.prctl(k.PR_SET_DUMPABLE, 0)  # a step has our ids; it shall not read our memory
+        return World(Place(ids="root", mounts=False), "chroot", tuple(refused), _hint())
+    world = World(Place(ids="root" if root else "own", mounts=False), "none", tuple(refused), _hint())
+    if isolation != "auto":
+        raise SandboxUnavailable(
+            f"--isolation {isolation} does not work here: {refused[-1][1]}", hint=world.hint
+        )
     return world
 
 
@@ -92,7 +103,12 @@ def _own_mounts(refused: list[tuple[str, str]]) -> Place | None:
 
 def _own_users(refused: list[tuple[str, str]]) -> Place | None:
     """A user namespace in which the process is root."""
-    failed = _try(_enter_single)
+
+    def act() -> None:
+        _enter_single()
+        k.mount("tmpfs", "/", "tmpfs")  # a security module may let the namespace be and void its rights
+
+    failed = _try(act)
     if failed:
         refused.append(("subid", f"user namespaces are refused ({failed})"))
         return None
@@ -119,6 +135,20 @@ def _enter_single() -> None:
     k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
 
 
+def _chroot_works(refused: list[tuple[str, str]]) -> bool:
+    """True if this process is root enough for steps behind a chroot."""
+
+    def act() -> None:
+        os.chroot("/")
+        os.setgroups([0])
+        os.setresuid(1, 1, 1)
+
+    failed = "the user is not root" if os.geteuid() else _try(act)
+    if failed:
+        refused.append(("chroot", f"a chroot needs root with its capabilities ({failed})"))
+    return not failed
+
+
 def _map_single(uid: int, gid: int) -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
@@ -128,18 +158,18 @@ def _map_single(uid: int, gid: int) -> None:
             os.close(fd)
 
 
-def _try(action: object) -> str:
-    """Do something in a forked child, and a mount after it; returns what failed, or ''."""
+def _try(action: Callable[[], None]) -> str:
+    """Do something in a forked child; returns what failed, or ''."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             signal.alarm(5)
-            action()  # type: ignore[operator]
-            k.mount("tmpfs", "/", "tmpfs")
+            action()
             os._exit(0)
         except OSError as e:
-            os.write(write, f"{e.filename}: {(e.strerror or '').lower()}".encode())
+            what = f"{e.filename}: " if e.filename else ""
+            os.write(write, f"{what}{(e.strerror or '').lower()}".encode())
         finally:
             os._exit(1)
     os.close(write)

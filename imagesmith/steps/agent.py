@@ -1,6 +1,6 @@
 """RUN --mount=type=ssh: a socket of ours, behind which the user's agent answers.
 
-Why a socket of our own: it can have the mode and the owner that the mount asks for, which the agent's has not.
+Why a socket of our own: it can have the mode and the owner that the mount asks for.
 Threads: one that accepts, and two for each connection; all end with `close`.
 """
 

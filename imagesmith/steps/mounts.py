@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from imagesmith.build.plan import RunMount, Step
 from imagesmith.build.request import BuildRequest, SecretSource
 from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile import mounts as parsed
-from imagesmith.errors import DockerfileError, MissingSource, SandboxError, UsageError
+from imagesmith.errors import DockerfileError, MissingSource, UsageError
 from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Mount, Snapshotter
 from imagesmith.steps.agent import AgentSocket

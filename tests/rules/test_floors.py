@@ -76,7 +76,10 @@ CEILINGS = {
 }  # fmt: skip
 
 #: What runs in a step's process, as `python -I -S`: the standard library and each other, nothing else.
-STEP_PROCESS = ("imagesmith.sandbox.initchild", "imagesmith.sandbox.initroot", "imagesmith.sandbox.kernel")
+STEP_PROCESS = tuple(
+    f"imagesmith.sandbox.{name}"
+    for name in ("initchild", "initchroot", "initpaths", "initprocess", "initroot", "kernel")
+)
 
 
 def row_of(name: str) -> str:

@@ -59,6 +59,8 @@ NEVER = {
     ".extractall": {},
     "os.fork": {
         "imagesmith.sandbox.initchild": "forks each step",
+        "imagesmith.sandbox.initchroot": "forks the step that it watches",
+        "imagesmith.sandbox.subids": "has newuidmap started from outside, before there are threads",
         "imagesmith.sandbox.world": "probes in a child, before there are threads",
     },
     "sys.exit": {"imagesmith.__main__": "the program's end", "imagesmith.cli.main": "the program's end"},
