@@ -7,7 +7,7 @@ the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,8 +15,21 @@ from typing import Literal, Protocol
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.tree import Tree
 from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor
 
-__all__ = ["Ids", "LayerTree", "Mount", "Output", "Place", "RunSpec", "Sandbox", "Snapshotter", "Workspace"]
+__all__ = [
+    "Ids",
+    "ImageSource",
+    "ImageTarget",
+    "LayerTree",
+    "Mount",
+    "Output",
+    "Place",
+    "RunSpec",
+    "Sandbox",
+    "Snapshotter",
+    "Workspace",
+]
 
 #: Which owners the process can give to files on disk. `root`: all, it is the machine's root. `subid`: those
 #: of a range that the system lent to the user, in a user namespace. `single`: one only, in a user namespace
@@ -161,3 +174,56 @@ class Sandbox(Protocol):
 
     def close(self) -> None:
         """End helpers."""
+
+
+class ImageSource(Protocol):
+    """Where an image is read: the store, a repository, a layout, an archive. Threads: any."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+
+    def root(self) -> Descriptor:
+        """The manifest or index that the name stands for.
+
+        Raises:
+            NotFound: it stands for nothing.
+        """
+
+    def document(self, d: Descriptor) -> bytes:
+        """A manifest, an index or another small blob, verified.
+
+        Raises:
+            NotFound: it is not there.
+            DigestMismatch: it is damaged.
+        """
+
+    def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a blob from an offset on; verified at the end where the offset is 0."""
+
+    def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """The manifests there that name this one as their subject."""
+
+
+class ImageTarget(Protocol):
+    """Where an image is written, blobs first, its name last. Threads: any, but one for `finish`."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+
+    @property
+    def in_order(self) -> bool:
+        """True if it takes everything one after the other, manifests too, sorted by digest."""
+
+    def has(self, d: Descriptor) -> bool:
+        """True if the blob is there, so that it need not be sent."""
+
+    def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
+        """Take a blob; `progress` is told how many bytes arrived. Returns how: `sent`, or `mounted`."""
+
+    def put_document(self, d: Descriptor, raw: bytes) -> None:
+        """Take a manifest or index whose parts are there."""
+
+    def finish(self, d: Descriptor, raw: bytes) -> None:
+        """Take the last manifest or index, and let the name stand for it."""

@@ -1,4 +1,4 @@
-"""The images that FROM and --from name: resolved to a digest and a config first, fetched layer by layer later.
+"""The images that FROM and --from name: resolved to digest and config first, fetched layer by layer later.
 
 Why: planning needs the config alone. The order of look-up is: the memo of tags (unless `--pull`, or `CI` is
 set), the store, the registry. A build whose bases are pinned and stored makes no network call.
@@ -26,6 +26,8 @@ from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
+    from imagesmith.build.build import Export
+    from imagesmith.interfaces import ImageSource
     from imagesmith.registry.transfer import Session
 
 __all__ = ["Images"]
@@ -42,6 +44,7 @@ class Images:
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], ResolvedImage] = {}
         self._blob_locks: dict[Digest, threading.Lock] = {}
+        self._origins: dict[Digest, object] = {}
         self._session: Session | None = None
         self._steps = 1000
 
@@ -92,7 +95,7 @@ class Images:
         return self._from_store(ref, digest, platform)
 
     def _stored(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
-        """An image that has the name in the store, made here or pulled, unless the registry is to be asked."""
+        """An image that has the name in the store, made here or pulled, unless the registry is asked."""
         if self._request.pull:
             return None
         found = self._store.find(ref)
@@ -150,6 +153,7 @@ class Images:
         out = []
         for diff_id, d in zip(image.config.diff_ids, image.manifest.layers, strict=True):
             layer = self._store.layers.layer(diff_id, d.digest)
+            self._origins[d.digest] = image.origin
             if layer.fetch is None:
                 layer.fetch = self._fetcher(image, d)
             out.append(layer)
@@ -172,7 +176,7 @@ class Images:
                         blob.commit(d.digest, d.size)
                 else:
                     assert isinstance(image.origin, ImageRef)
-                    self.session().fetch_blob(image.origin, d)
+                    self.session().fetch_blob(image.origin, d, number)
                 self._events(Progress(step=number, id=str(d.digest), current=d.size, total=d.size, done=True))
 
     def fetch_all(self, image: ResolvedImage) -> None:
@@ -185,8 +189,32 @@ class Images:
         if self._session is None:
             from imagesmith.registry.transfer import Session
 
-            self._session = Session(self._store, insecure=self._request.insecure, events=self._events)
+            self._session = Session(
+                self._store,
+                insecure=self._request.insecure,
+                events=self._events,
+                transfers=self._settings.transfers,
+                first_step=2000,
+            )
         return self._session
+
+    # --- pushing -------------------------------------------------------------------------------
+
+    def push(self, ref: ImageRef, export: Export) -> None:
+        """Send a finished image to the registry of a name.
+
+        Base layers that nothing has needed are mounted, or copied from registry to registry; they are not
+        brought here for it.
+        """
+        elsewhere: dict[Digest, ImageSource] = {}
+        for layer in export.image.layers:
+            origin = self._origins.get(layer.descriptor.digest)
+            if isinstance(origin, Layout) and not self._store.blobs.has(layer.descriptor.digest):
+                assert layer.stored.fetch is not None
+                layer.stored.fetch()
+            elif isinstance(origin, ImageRef):
+                elsewhere[layer.descriptor.digest] = self.session().repository(origin)
+        self.session().push(ref, export.image.descriptor, elsewhere)
 
     def _step(self, name: str) -> _Timed:
         with self._lock if not self._lock.locked() else threading.Lock():

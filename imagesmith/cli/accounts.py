@@ -1,4 +1,4 @@
-"""login and logout: credentials for registries, kept where Docker keeps them."""
+"""login and logout: credentials for registries, checked first and kept where Docker keeps them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,36 @@ def configure(name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.
     )
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     parser.add_argument("--insecure", action="store_true", help="plain HTTP, or any certificate")
+    parser.add_argument(
+        "--cert-dir", default="", metavar="DIR", help="more certificates: *.crt, *.cert, *.key"
+    )
     return _login
 
 
-def _login(args: argparse.Namespace) -> int:
-    from imagesmith.credentials.login import login
+def _host(text: str) -> str:
+    """The registry of what the user wrote: Docker's names for the Hub, no scheme, no path."""
+    host = text.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    if not host:
+        raise UsageError(f"{text!r} names no registry", hint="give host[:port]")
+    return "docker.io" if host in ("index.docker.io", "registry-1.docker.io", "hub.docker.com") else host
 
+
+def _login(args: argparse.Namespace) -> int:
+    from imagesmith.credentials.dockerconfig import Credentials
+    from imagesmith.credentials.login import keep
+    from imagesmith.credentials.model import Credential
+    from imagesmith.registry.hosts import Hosts
+    from imagesmith.registry.ping import check
+
+    host = _host(args.registry)
+    credential = Credential(*_user_and_password(args))
+    check(host, credential, Hosts(insecure=args.insecure, cert_dir=args.cert_dir))
+    where = keep(host, credential, Credentials())
+    sys.stdout.write(f"logged in to {args.registry}; kept in {where}\n")
+    return 0
+
+
+def _user_and_password(args: argparse.Namespace) -> tuple[str, str]:
     if args.password_stdin and args.password:
         raise UsageError("--password and --password-stdin are mutually exclusive")
     user, password = args.username, args.password
@@ -36,6 +60,8 @@ def _login(args: argparse.Namespace) -> int:
         if not user:
             raise UsageError("must provide --username with --password-stdin")
         password = sys.stdin.read().rstrip("\r\n")
+        if not password:
+            raise UsageError("no password on standard input")
     if not user or not password:
         if not sys.stdin.isatty():
             raise UsageError(
@@ -43,15 +69,16 @@ def _login(args: argparse.Namespace) -> int:
             )
         user = user or input("Username: ")
         password = password or getpass.getpass("Password: ")
-    where = login(args.registry, user, password, insecure=args.insecure)
-    sys.stdout.write(f"logged in to {args.registry}; kept in {where}\n")
-    return 0
+    if ":" in user:
+        raise UsageError("a user name cannot hold a colon")
+    return user, password
 
 
 def _logout(args: argparse.Namespace) -> int:
-    from imagesmith.credentials.login import logout
+    from imagesmith.credentials.dockerconfig import Credentials
+    from imagesmith.credentials.login import forget
 
-    removed = logout(args.registry)
+    removed = forget(_host(args.registry), Credentials())
     sys.stdout.write(
         f"removed the credentials for {args.registry}\n" if removed else f"not logged in to {args.registry}\n"
     )

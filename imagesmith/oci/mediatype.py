@@ -22,6 +22,7 @@ __all__ = [
     "OCI_LAYER_ZSTD",
     "OCI_MANIFEST",
     "SCHEMA1_TYPES",
+    "is_image_config",
     "is_layer",
     "is_nondistributable",
     "to_docker",
@@ -84,3 +85,8 @@ def is_nondistributable(media_type: str) -> bool:
 def is_layer(media_type: str) -> bool:
     """True for the types of filesystem layers."""
     return media_type.startswith((OCI_LAYER, DOCKER_LAYER)) or is_nondistributable(media_type)
+
+
+def is_image_config(media_type: str) -> bool:
+    """True for the types of image configs, which have a platform and diff_ids."""
+    return media_type in (OCI_CONFIG, DOCKER_CONFIG)

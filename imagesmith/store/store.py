@@ -129,6 +129,10 @@ class Store:
                 out.append((ImageRef.parse(d.annotations.get(_NAME, "")), d))
         return sorted(out, key=lambda p: str(p[0]))
 
+    def named(self) -> list[Descriptor]:
+        """What has a name, in the order in which the names were given."""
+        return self._read_names()
+
     def find(self, ref: ImageRef) -> Descriptor | None:
         """The manifest or index that a name stands for, or None."""
         if ref.digest is not None:

@@ -40,6 +40,7 @@ FLOORS = {
     "imagesmith.registry": 3,
     # 4: services made of them
     "imagesmith.registry.transfer": 4,
+    "imagesmith.places": 4,
     "imagesmith.snapshot": 4,
     "imagesmith.sandbox": 4,
     # 5: the build
@@ -65,6 +66,7 @@ SIBLINGS = {
     ("imagesmith.context", "imagesmith.fs"): "a context is a tree, opened through the jail",
     ("imagesmith.context", "imagesmith.layer"): "contexts come as tar archives too",
     ("imagesmith.registry", "imagesmith.credentials"): "authentication asks for credentials",
+    ("imagesmith.registry.transfer", "imagesmith.places"): "the store is a place that sessions copy from and to",
     ("imagesmith.snapshot", "imagesmith.sandbox"): "both make system calls that Python has no name for",
     ("imagesmith.build", "imagesmith.steps"): "the solver runs steps",
     ("imagesmith.steps", "imagesmith.build"): "steps change the state of a build",

@@ -1,0 +1,228 @@
+"""Credentials from docker's config.json, podman's auth.json, their helpers, and the environment.
+
+The order: DOCKER_AUTH_CONFIG (the text itself, for CI); then, if one is set, the file of REGISTRY_AUTH_FILE
+or DOCKER_CONFIG alone; else ~/.docker/config.json and podman's files. The first that knows it decides.
+
+Spec: docker/cli's config file; containers-auth.json(5).
+Trust: files of the user; a broken one is an error that names it. Secrets never reach a message.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagesmith.credentials import helpers
+from imagesmith.credentials.model import Credential
+from imagesmith.errors import InvalidDocument, UsageError
+from imagesmith.oci.codec import Object, parse_object
+
+__all__ = ["ConfigFile", "Credentials", "credential_of", "helper_of", "hub_key", "keys_of"]
+
+#: The name under which docker keeps what is for Docker Hub.
+_HUB_KEY = "https://index.docker.io/v1/"
+_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
+_MOST_BYTES = 8 << 20
+
+
+def hub_key(registry: str) -> str:
+    """The key of a registry in docker's file and for helpers."""
+    return _HUB_KEY if registry in _HUB_NAMES else registry
+
+
+def keys_of(registry: str, repository: str = "") -> list[str]:
+    """The keys under which a credential may stand, the most exact first."""
+    hosts = (
+        [registry] if registry not in _HUB_NAMES else ["docker.io", "index.docker.io", "registry-1.docker.io"]
+    )
+    keys: list[str] = []
+    parts = [p for p in repository.split("/") if p]
+    for n in range(len(parts), 0, -1):
+        keys += [f"{host}/{'/'.join(parts[:n])}" for host in hosts]
+    if registry in _HUB_NAMES:
+        keys.append(_HUB_KEY)
+    for host in hosts:
+        keys += [
+            host,
+            *(f"{s}://{host}{tail}" for s in ("https", "http") for tail in ("", "/", "/v1/", "/v2/")),
+        ]
+    return keys
+
+
+def _host_of(key: str) -> str:
+    """docker's reduction of an old key to its host."""
+    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """One configuration file, read when it is asked."""
+
+    path: Path
+    legacy: bool = False
+
+    def read(self) -> Object | None:
+        """The document, or None where there is no file.
+
+        Raises:
+            UsageError: it cannot be read or is broken.
+        """
+        try:
+            raw = self.path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as e:
+            raise UsageError(f"cannot read {self.path}: {e.strerror}") from e
+        if len(raw) > _MOST_BYTES:
+            raise UsageError(f"{self.path} is too large for a configuration file")
+        if not raw.strip():
+            return None
+        try:
+            o = parse_object(raw, str(self.path))
+        except InvalidDocument as e:
+            raise UsageError(f"{e}", hint="mend or remove it") from e
+        return Object({"auths": o.data}, o.path) if self.legacy else o
+
+    def find(self, registry: str, repository: str) -> Credential | None:
+        """The credential for a repository, by helper or by entry."""
+        o = self.read()
+        if o is None:
+            return None
+        try:
+            return _find(o, registry, repository)
+        except InvalidDocument as e:
+            raise UsageError(f"{e}", hint="mend or remove it") from e
+
+    def helper(self, registry: str) -> str:
+        """The helper that keeps the credential of a registry; empty if the file itself does."""
+        o = self.read()
+        return "" if o is None else helper_of(o, registry)
+
+
+def helper_of(o: Object, registry: str) -> str:
+    """The helper that a document names for a registry."""
+    table = o.text_map("credHelpers")
+    for key in (registry, hub_key(registry), *(_HUB_NAMES if registry in _HUB_NAMES else ())):
+        if key in table:
+            return table[key]
+    return o.text("credsStore")
+
+
+def _find(o: Object, registry: str, repository: str) -> Credential | None:
+    helper = helper_of(o, registry)
+    if helper:
+        found = helpers.get(helper, hub_key(registry))
+        if found is not None or registry in o.text_map("credHelpers"):
+            return found
+    auths = o.obj("auths")
+    if auths is None:
+        return None
+    for key in keys_of(registry, repository):
+        entry = auths.obj(key)
+        found = None if entry is None else credential_of(entry)
+        if found is not None:
+            return found
+    # docker's last pass: an old key of any form whose host it is
+    for key in sorted(auths.data):
+        if "://" in key and _host_of(key) == registry and not key.endswith(("-token", "-token/")):
+            entry = auths.obj(key)
+            found = None if entry is None else credential_of(entry)
+            if found is not None:
+                return found
+    return None
+
+
+def credential_of(entry: Object) -> Credential | None:
+    """The credential of an entry of `auths`; None if it says nothing (docker leaves these to helpers)."""
+    if entry.text("registrytoken"):
+        return Credential("", entry.text("registrytoken"), "bearer")
+    if entry.text("identitytoken"):
+        return Credential("", entry.text("identitytoken"), "identity")
+    text = entry.text("auth")
+    if text:
+        try:
+            user, colon, password = base64.b64decode(text, validate=False).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as e:
+            raise InvalidDocument(f"{entry.path}: auth is not base64 of user:password") from e
+        if colon and user:
+            return Credential(user, password.rstrip("\x00"))
+        raise InvalidDocument(f"{entry.path}: auth is not base64 of user:password")
+    if entry.text("username") and entry.text("password"):
+        return Credential(entry.text("username"), entry.text("password"))
+    return None
+
+
+class Credentials:
+    """Looks credentials up; the environment is read when it is made."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None, home: Path | None = None) -> None:
+        """Take the process's environment and home, or the given ones."""
+        self._env = dict(os.environ if environ is None else environ)
+        self._home = Path.home() if home is None else home
+
+    def find(self, registry: str, repository: str = "") -> Credential | None:
+        """The credential for a repository of a registry, or None to go without.
+
+        Raises:
+            UsageError: a configuration file is broken.
+            RegistryError: a credential helper failed.
+        """
+        text = self._env.get("DOCKER_AUTH_CONFIG", "")
+        if text:
+            try:
+                found = _find(
+                    _only_auths(parse_object(text.encode(), "DOCKER_AUTH_CONFIG")), registry, repository
+                )
+            except InvalidDocument as e:
+                raise UsageError(str(e)) from e
+            if found is not None:
+                return found
+        for file in self.files():
+            found = file.find(registry, repository)
+            if found is not None:
+                return found
+        return None
+
+    def scope(self, registry: str, repository: str) -> str:
+        """The key of an entry that is for a part of a registry only; empty where one serves all of it."""
+        hosts = _HUB_NAMES if registry in _HUB_NAMES else (registry,)
+        for file in self.files():
+            o = file.read()
+            auths = None if o is None else o.data.get("auths")
+            if not isinstance(auths, dict):
+                continue
+            for key in keys_of(registry, repository):
+                if key in auths and any(key.startswith(f"{host}/") for host in hosts):
+                    return key
+        return ""
+
+    def files(self) -> Iterator[ConfigFile]:
+        """The files in the order in which they are asked."""
+        env = self._env
+        if env.get("REGISTRY_AUTH_FILE"):
+            yield ConfigFile(Path(env["REGISTRY_AUTH_FILE"]))
+            return
+        if env.get("DOCKER_CONFIG"):
+            yield ConfigFile(Path(env["DOCKER_CONFIG"]) / "config.json")
+            return
+        yield ConfigFile(self._home / ".docker" / "config.json")
+        runtime = env.get("XDG_RUNTIME_DIR", "")
+        folder = Path(runtime) / "containers" if runtime else Path(f"/run/containers/{os.getuid()}")
+        yield ConfigFile(folder / "auth.json")
+        yield ConfigFile(
+            Path(env.get("XDG_CONFIG_HOME") or self._home / ".config") / "containers" / "auth.json"
+        )
+        yield ConfigFile(self._home / ".dockercfg", legacy=True)
+
+    def home_file(self) -> ConfigFile:
+        """The file that `login` writes: the first of `files`."""
+        return next(self.files())
+
+
+def _only_auths(o: Object) -> Object:
+    """DOCKER_AUTH_CONFIG without what a file could say: no helper is run for it."""
+    return Object({"auths": o.data.get("auths")}, o.path)

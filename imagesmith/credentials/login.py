@@ -1,0 +1,101 @@
+"""Keeping and forgetting credentials, in the file or helper where docker and podman look for them.
+
+Why: the file is written beside its place and renamed, with mode 0600, so that no reader sees half of it and
+no other user sees it at all; a lock keeps two logins apart.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from imagesmith.credentials import helpers
+from imagesmith.credentials.dockerconfig import ConfigFile, Credentials, helper_of, hub_key, keys_of
+from imagesmith.credentials.model import Credential
+from imagesmith.errors import UsageError
+from imagesmith.oci.codec import Object
+
+__all__ = ["forget", "keep"]
+
+
+def keep(registry: str, credential: Credential, credentials: Credentials) -> str:
+    """Keep a credential for a registry and return where.
+
+    Raises:
+        UsageError: the file is broken or cannot be written.
+        RegistryError: the helper that the file names would not take it.
+    """
+    file = credentials.home_file()
+    helper = file.helper(registry)
+    if helper:
+        user = credential.username if credential.kind == "basic" else "<token>"
+        helpers.store(helper, hub_key(registry), user, credential.secret)
+        return f"docker-credential-{helper}"
+    if credential.kind == "identity":
+        entry = {"identitytoken": credential.secret}
+    else:
+        pair = f"{credential.username}:{credential.secret}"
+        entry = {"auth": base64.b64encode(pair.encode()).decode()}
+    with _changed(file) as document:
+        document.setdefault("auths", {})[hub_key(registry)] = entry
+    return str(file.path)
+
+
+def forget(registry: str, credentials: Credentials) -> bool:
+    """Take a registry's credentials out of every file and helper; True if there were any."""
+    found = False
+    for file in credentials.files():
+        o = file.read()
+        if o is None or file.legacy:
+            continue
+        helper = helper_of(o, registry)
+        if helper:
+            found = helpers.erase(helper, hub_key(registry)) or found
+        auths = o.obj("auths") or Object({}, o.path)
+        gone = [k for k in keys_of(registry) if k in auths.data]
+        if gone:
+            with _changed(file) as document:
+                for key in gone:
+                    document["auths"].pop(key, None)
+            found = True
+    return found
+
+
+@contextlib.contextmanager
+def _changed(file: ConfigFile) -> Iterator[dict[str, Any]]:
+    """The document to change; written back at the end, its other fields as they were."""
+    path = file.path.resolve()  # a link stays a link
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.with_name(f".{path.name}.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            o = ConfigFile(path).read()
+            document: dict[str, Any] = {} if o is None else o.data
+            if document.get("auths") is None:
+                document["auths"] = {}
+            if not isinstance(document["auths"], dict):
+                raise UsageError(f"{path}: auths must be an object")
+            yield document
+            _write(path, json.dumps(document, indent="\t", ensure_ascii=False).encode() + b"\n")
+    except OSError as e:
+        raise UsageError(f"cannot write {path}: {e.strerror}") from e
+
+
+def _write(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
+        try:
+            os.fchmod(out.fileno(), 0o600)
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+            os.replace(out.name, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(out.name)

@@ -1,0 +1,128 @@
+"""The store as a place: images by their names, with blobs that may still be elsewhere.
+
+Why: a build pushes an image whose base layers nobody has fetched; `elsewhere` says where such a blob is, so
+that it goes from registry to registry, or is mounted, without a detour over the disk.
+Threads: any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from imagesmith.errors import NotFound
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor, parse_document
+from imagesmith.oci.names import ImageRef
+from imagesmith.store.blobs import BlobStore
+from imagesmith.store.store import Store
+
+__all__ = ["StorePlace", "file_pieces", "write_blob"]
+
+_CHUNK = 1 << 17
+
+
+def file_pieces(blobs: BlobStore, digest: Digest, offset: int) -> Iterator[bytes]:
+    """The bytes of a stored blob from an offset on; they were verified when they were stored."""
+    with blobs.open(digest) as f:
+        f.seek(offset)
+        while data := f.read(_CHUNK):
+            yield data
+
+
+def write_blob(blobs: BlobStore, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> None:
+    """Bring a blob into a blob store; what arrives is checked against the descriptor."""
+    with blobs.writer(d.digest.algorithm) as out:
+        for piece in source.pieces(d):
+            out.write(piece)
+            progress(out.size)
+        out.commit(d.digest, d.size)
+
+
+class StorePlace:
+    """A name in the store, or a manifest in it; ImageSource and ImageTarget."""
+
+    in_order = False
+
+    def __init__(
+        self,
+        store: Store,
+        ref: ImageRef | None = None,
+        root: Descriptor | None = None,
+        elsewhere: Mapping[Digest, ImageSource] | None = None,
+    ) -> None:
+        """Bind a place.
+
+        Args:
+            store: the store.
+            ref: the name; None to name nothing.
+            root: what is read, where it is not what the name stands for.
+            elsewhere: where blobs are that the store lacks.
+        """
+        self._store, self._ref, self._root = store, ref, root
+        self._elsewhere = dict(elsewhere or {})
+
+    @property
+    def name(self) -> str:
+        """The name, or the digest."""
+        if self._ref is not None:
+            return str(self._ref)
+        return str(self._store.root if self._root is None else self._root.digest)
+
+    def root(self) -> Descriptor:
+        """What the name stands for; see ImageSource."""
+        found = self._root or (self._store.find(self._ref) if self._ref else None)
+        if found is None:
+            shown = self._ref.familiar if self._ref else "it"
+            raise NotFound(f"no image named {shown} in the store", hint="`imagesmith images` lists them")
+        return found
+
+    def document(self, d: Descriptor) -> bytes:
+        """A document, verified; see ImageSource."""
+        if not self._store.blobs.has(d.digest) and d.digest in self._elsewhere:
+            return self._elsewhere[d.digest].document(d)
+        return self._store.blobs.read(d.digest)
+
+    def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a blob; see ImageSource."""
+        if not self._store.blobs.has(d.digest) and d.digest in self._elsewhere:
+            return self._elsewhere[d.digest].pieces(d, offset)
+        return file_pieces(self._store.blobs, d.digest, offset)
+
+    def origin(self, digest: Digest) -> ImageSource | None:
+        """Where a blob comes from if the store lacks it."""
+        return None if self._store.blobs.has(digest) else self._elsewhere.get(digest)
+
+    def referrers(self, digest: Digest) -> list[Descriptor]:
+        """The manifests in the store that have this one as subject; see ImageSource."""
+        found = []
+        for d in self._store.named():
+            if d.media_type in mt.MANIFEST_TYPES | mt.INDEX_TYPES and self._store.blobs.has(d.digest):
+                document = parse_document(self._store.blobs.read(d.digest), d.media_type)
+                if document.subject is not None and document.subject.digest == digest:
+                    found.append(document.descriptor())
+        return found
+
+    # --- target --------------------------------------------------------------------------------
+
+    def has(self, d: Descriptor) -> bool:
+        """True if the blob is in the store."""
+        return self._store.blobs.size(d.digest) == d.size
+
+    def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
+        """Take a blob; see ImageTarget."""
+        write_blob(self._store.blobs, d, source, progress)
+        return "sent"
+
+    def put_document(self, d: Descriptor, raw: bytes) -> None:
+        """Take a manifest; see ImageTarget."""
+        with self._store.blobs.writer(d.digest.algorithm) as out:
+            out.write(raw)
+            out.commit(d.digest, len(raw))
+
+    def finish(self, d: Descriptor, raw: bytes) -> None:
+        """Take the last manifest and give it the name; see ImageTarget."""
+        self.put_document(d, raw)
+        if self._ref is not None:
+            self._store.name(self._ref, d)

@@ -1,0 +1,1 @@
+"""Registries: HTTP, tokens, the distribution API, uploads, and transfers between places."""

@@ -1,0 +1,84 @@
+"""Reading a blob from a registry to its verified end, through broken connections and several mirrors.
+
+Why: a cut connection costs what was in flight and no more: the next request asks for the rest. A reader that
+fails without a byte of progress a few times gives way to the next.
+Spec: OCI distribution-spec 1.1, "Pulling blobs"; RFC 9110 for ranges.
+Trust: lengths and contents are checked here; nothing of a blob longer than its descriptor says is passed on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+
+from imagesmith.errors import DigestMismatch, NetworkFault, NotFound, RegistryError
+from imagesmith.oci.model import Descriptor
+from imagesmith.registry.client import Client
+
+__all__ = ["blob_pieces"]
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 5
+
+
+def blob_pieces(readers: Sequence[Client], d: Descriptor, offset: int = 0) -> Iterator[bytes]:
+    """The bytes of a blob from an offset on; digest and size are checked at the end (size alone for a part).
+
+    Raises:
+        NotFound: no reader has it.
+        DigestMismatch: it is not what the descriptor says.
+        NetworkFault: no reader could send it to its end.
+    """
+    stream = _Stream(d, offset)
+    failure: RegistryError | None = None
+    for client in readers:
+        tries = 0
+        while tries < _TRIES:
+            before = stream.at
+            try:
+                yield from stream.read(client)
+                return
+            except NetworkFault as e:
+                failure = e
+                tries = 1 if stream.at > before else tries + 1
+                _log.debug("%s@%s: %s; going on at byte %d", client.name, d.digest, e, stream.at)
+                if tries < _TRIES:
+                    client.transport.pause(tries - 1)
+            except RegistryError as e:
+                # a mirror's word counts less than that of the registry, which is asked last
+                failure = e
+                break
+    raise failure or NotFound(f"blob {d.digest}: nowhere to read it from")
+
+
+class _Stream:
+    """A blob being read: where it is, and the digest so far."""
+
+    def __init__(self, d: Descriptor, offset: int) -> None:
+        self._d, self.at = d, offset
+        self._hash = hashlib.new(d.digest.algorithm) if offset == 0 else None
+
+    def read(self, client: Client) -> Iterator[bytes]:
+        """The rest of it from one reader."""
+        d = self._d
+        with client.get_blob(d.digest, self.at) as (start, data):
+            skip = self.at - start
+            for part in data:
+                piece = part
+                if skip:
+                    skip, piece = max(0, skip - len(piece)), piece[skip:]
+                    if not piece:
+                        continue
+                self.at += len(piece)
+                if self.at > d.size:
+                    raise DigestMismatch(f"{client.name}@{d.digest}: longer than its {d.size} bytes")
+                if self._hash is not None:
+                    self._hash.update(piece)
+                yield piece
+        if self.at < d.size:
+            raise NetworkFault(f"{client.name}@{d.digest}: ended after {self.at} of {d.size} bytes")
+        if self._hash is not None and self._hash.hexdigest() != d.digest.hex:
+            found = f"{d.digest.algorithm}:{self._hash.hexdigest()}"
+            raise DigestMismatch(f"{client.name}@{d.digest}: the content has digest {found}")

@@ -1,0 +1,83 @@
+"""What single registries do otherwise than the specification says: each oddity in one place, with its reason.
+
+Why: a rule is keyed on what a registry answers wherever that can be seen, on its host only where it cannot.
+Hosted services change; every rule here degrades to the specification's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = [
+    "chunk_limit",
+    "is_dummy_scope",
+    "is_immutable_tag",
+    "least_chunk",
+    "mount_refused",
+    "patch_accepted",
+    "same_scheme",
+    "usable_tags",
+    "wants_chunks",
+]
+
+#: The least size of a piece: ECR refuses smaller ones but the last (LayerPartTooSmall).
+LEAST_CHUNK_BYTES = 5 << 20
+
+
+def is_dummy_scope(scope: str) -> bool:
+    """GHCR's challenge on /v2/ names a repository that does not exist; a token for it is of no use."""
+    return scope == "repository:user/image:pull"
+
+
+def patch_accepted(status: int) -> bool:
+    """202 by the specification; ECR answers 201, some proxies 204."""
+    return status in (201, 202, 204)
+
+
+def mount_refused(status: int) -> bool:
+    """Answers to a mount after which a plain upload is right.
+
+    Harbor says 401 or 404 where the source's project does not exist, Quay 400 or 405 to any mount, and others
+    401 or 403 where the token has no right to the source.
+    """
+    return status in (400, 401, 403, 404, 405)
+
+
+def wants_chunks(status: int) -> bool:
+    """413 to a whole upload: ACR above some 20 MB, Cloudflare and other proxies above 100 MB."""
+    return status == 413
+
+
+def chunk_limit(said: str) -> int:
+    """The largest piece that a refusal allows, in bytes; 0 where it does not say.
+
+    GHCR takes PATCH bodies of 4 MiB at most, and answers 416 with `the maximum permissible limit of 4.00MiB`.
+    """
+    return 4 << 20 if "maximum permissible limit of 4.00MiB" in said else 0
+
+
+def least_chunk(headers: Mapping[str, str]) -> int:
+    """OCI-Chunk-Min-Length, or what every registry takes."""
+    text = headers.get("OCI-Chunk-Min-Length", "")
+    told = int(text) if text.isdigit() and len(text) < 12 else 0
+    return max(told, LEAST_CHUNK_BYTES)
+
+
+def usable_tags(items: object) -> list[str]:
+    """The tags of a listing: GHCR sends null for none, Nexus has null among them, Artifactory digests."""
+    if not isinstance(items, list):
+        return []
+    return [t for t in items if isinstance(t, str) and t and ":" not in t]
+
+
+def is_immutable_tag(said: str) -> bool:
+    """ECR, Harbor and GAR refuse to move an immutable tag; trying again is of no use."""
+    return "immutable" in said.lower()
+
+
+def same_scheme(location: str, base: str) -> str:
+    """A registry behind a proxy that ends TLS may call itself http, not told better: https is meant."""
+    host = base.partition("://")[2].partition("/")[0]
+    if base.startswith("https://") and location.startswith(f"http://{host}/"):
+        return "https://" + location.removeprefix("http://")
+    return location

@@ -1,0 +1,227 @@
+"""A repository as a place: images are read from it, through mirrors where there are any, and written to it.
+
+Why: pull, push and copy are one loop (transfer.py) over places; this is the end of it that speaks HTTP.
+Referrers go through the API where the registry has it, else through the tag schema.
+Spec: OCI distribution-spec 1.1, "Listing Referrers", "Referrers Tag Schema".
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from imagesmith.errors import DigestMismatch, InvalidDocument, LimitExceeded, NotFound, RegistryError
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.names import ImageRef
+from imagesmith.registry.client import Client, Fetched
+from imagesmith.registry.download import blob_pieces
+from imagesmith.registry.upload import mount, upload
+
+__all__ = ["Repository", "fallback_tag", "referrer_descriptor"]
+
+#: Configs and other small blobs that are read into memory.
+_MOST_DOCUMENT_BYTES = 4 * MAX_MANIFEST_BYTES
+
+
+def fallback_tag(digest: Digest) -> str:
+    """The tag that lists the referrers of a manifest where there is no API."""
+    return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
+
+
+def referrer_descriptor(raw: bytes, media_type: str) -> Descriptor:
+    """How a manifest with a subject is listed: with its artifact type and all its annotations."""
+    document = parse_document(raw, media_type)
+    kind = document.artifact_type
+    if not kind and isinstance(document, Manifest):
+        kind = document.config.media_type
+    return replace(document.descriptor(), artifact_type=kind, annotations=dict(document.annotations))
+
+
+class Repository:
+    """An image reference in a registry; ImageSource and ImageTarget."""
+
+    in_order = False
+
+    def __init__(
+        self,
+        ref: ImageRef,
+        readers: Sequence[Client],
+        writer: Client,
+        sources: Callable[[Digest], Sequence[str]] = lambda _digest: (),
+        found: Callable[[Digest, str], None] = lambda _digest, _name: None,
+    ) -> None:
+        """Bind a reference to its clients.
+
+        Args:
+            ref: the image.
+            readers: where to read, mirrors first.
+            writer: where to write.
+            sources: repositories of the same registry that hold a blob, to mount it from.
+            found: is told that a repository (`registry/path`) holds a blob.
+        """
+        self.ref, self.writer = ref, writer
+        self._readers, self._sources, self._found = readers, sources, found
+        self._lock = threading.Lock()
+        self._raw: dict[Digest, bytes] = {}
+        self._no_api = False
+
+    @property
+    def name(self) -> str:
+        """The reference."""
+        return str(self.ref)
+
+    # --- source --------------------------------------------------------------------------------
+
+    def root(self) -> Descriptor:
+        """The manifest or index of the tag or digest; see ImageSource."""
+        return self._manifest(self.ref.reference).descriptor()
+
+    def digest(self) -> Descriptor:
+        """The same without its content where the registry tells enough, which Docker Hub does not count."""
+        for client in self._readers:
+            try:
+                found = client.head_manifest(self.ref.reference)
+            except RegistryError:
+                continue
+            if found is not None:
+                return found
+        return self.root()
+
+    def _manifest(self, reference: str) -> Fetched:
+        failure: RegistryError | None = None
+        for client in self._readers:
+            try:
+                found = client.get_manifest(reference)
+            except RegistryError as e:
+                failure = e
+                continue
+            with self._lock:
+                self._raw[found.digest] = found.raw
+            return found
+        assert failure is not None
+        raise failure
+
+    def document(self, d: Descriptor) -> bytes:
+        """A manifest, index or config, verified; see ImageSource."""
+        with self._lock:
+            raw = self._raw.get(d.digest)
+        if raw is None:
+            if d.media_type in mt.MANIFEST_TYPES | mt.INDEX_TYPES:
+                raw = self._manifest(str(d.digest)).raw
+            else:
+                if d.size > _MOST_DOCUMENT_BYTES:
+                    raise LimitExceeded(f"{self.name}: {d.digest}: a document of {d.size} bytes is too large")
+                raw = b"".join(self.pieces(d))
+            with self._lock:
+                self._raw[d.digest] = raw
+        if d.size not in (len(raw), -1):
+            raise DigestMismatch(f"{self.name}: {d.digest}: {len(raw)} bytes, expected {d.size}")
+        return raw
+
+    def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a blob; see ImageSource."""
+        return blob_pieces(self._readers, d, offset)
+
+    def referrers(self, digest: Digest, artifact_type: str = "") -> list[Descriptor]:
+        """What refers to a manifest; see ImageSource."""
+        listed = None if self._no_api else self.writer.referrers(digest, artifact_type)
+        if listed is None:
+            self._no_api = True
+            index = self._fallback(digest)
+            listed = [] if index is None else list(index.manifests)
+        return [d for d in listed if not artifact_type or d.artifact_type == artifact_type]
+
+    def _fallback(self, digest: Digest) -> Index | None:
+        try:
+            found = self.writer.get_manifest(fallback_tag(digest))
+            return Index.parse(found.raw, found.media_type)
+        except (NotFound, InvalidDocument):
+            return None
+
+    # --- target --------------------------------------------------------------------------------
+
+    def has(self, d: Descriptor) -> bool:
+        """True if the repository has the blob."""
+        if self.writer.head_blob(d.digest) is None:
+            return False
+        self._found(d.digest, self.ref.name)
+        return True
+
+    def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
+        """Mount a blob if another repository has it, else send it; see ImageTarget."""
+        session = ""
+        for repository in self._mountable(d.digest, source):
+            answer = mount(self.writer, d.digest, repository)
+            if answer == "":
+                self._found(d.digest, self.ref.name)
+                return "mounted"
+            if answer:
+                session = answer
+                break
+
+        def body(offset: int) -> Iterator[bytes]:
+            sent = offset
+            for piece in source.pieces(d, offset):
+                yield piece
+                sent += len(piece)
+                progress(sent)
+
+        upload(self.writer, d.digest, d.size, body, session)
+        self._found(d.digest, self.ref.name)
+        return "sent"
+
+    def _mountable(self, digest: Digest, source: ImageSource) -> list[str]:
+        """Repositories of this registry to mount from, the source first; each is one request."""
+        names = list(self._sources(digest))
+        if isinstance(source, Repository) and source.ref.registry == self.ref.registry:
+            names.insert(0, source.ref.repository)
+        return [n for n in dict.fromkeys(names) if n != self.ref.repository][:3]
+
+    def put_document(self, d: Descriptor, raw: bytes) -> None:
+        """Store a manifest under its digest; see ImageTarget."""
+        self._put(str(d.digest), d, raw)
+
+    def finish(self, d: Descriptor, raw: bytes) -> None:
+        """Store the last manifest under the tag, or the digest where there is none; see ImageTarget."""
+        if self.ref.digest is not None and self.ref.digest != d.digest:
+            raise DigestMismatch(f"{self.name}: what is to be written has digest {d.digest}")
+        self._put(self.ref.tag or str(d.digest), d, raw)
+
+    def _put(self, reference: str, d: Descriptor, raw: bytes) -> None:
+        reply = self.writer.put_manifest(reference, raw, d.media_type)
+        with self._lock:
+            self._raw[d.digest] = raw
+        if b'"subject"' not in raw:
+            return
+        subject = parse_document(raw, d.media_type).subject
+        # Docker Hub once sent OCI-Subject without having the API: the header is believed with the API only.
+        if subject is not None and not (
+            "oci-subject" in reply.headers and self.has_referrers(subject.digest)
+        ):
+            self._list_in_fallback(subject.digest, referrer_descriptor(raw, d.media_type))
+
+    def has_referrers(self, digest: Digest) -> bool:
+        """True if the registry has the referrers API."""
+        self._no_api = self._no_api or self.writer.referrers(digest) is None
+        return not self._no_api
+
+    def _list_in_fallback(self, subject: Digest, entry: Descriptor) -> None:
+        index = self._fallback(subject)
+        entries = () if index is None else index.manifests
+        if all(e.digest != entry.digest for e in entries):
+            self._put_fallback(subject, (*entries, entry))
+
+    def unlist(self, subject: Digest, digest: Digest) -> None:
+        """Take a deleted referrer out of the fallback tag's list, where that is in use."""
+        index = None if self.has_referrers(subject) else self._fallback(subject)
+        if index is not None and any(e.digest == digest for e in index.manifests):
+            self._put_fallback(subject, tuple(e for e in index.manifests if e.digest != digest))
+
+    def _put_fallback(self, subject: Digest, entries: Sequence[Descriptor]) -> None:
+        index = Index.build(entries, indent=None)
+        self.writer.put_manifest(fallback_tag(subject), index.raw, index.media_type)

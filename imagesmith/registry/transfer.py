@@ -1,0 +1,304 @@
+"""A session with registries: connections, credentials and what is known of blobs, shared by all transfers.
+
+Why: a command or a build moves many images; connections, tokens and knowledge of which repository holds which
+blob are worth keeping between them. What a session learns about blobs goes into the store's memory, so that
+the next push mounts instead of sending.
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from imagesmith.credentials.dockerconfig import Credentials
+from imagesmith.credentials.model import Credential
+from imagesmith.errors import ImagesmithError, NotFound
+from imagesmith.events import EventSink, Progress, StepDone, StepFailedEvent, StepStarted, Warned, nobody
+from imagesmith.interfaces import ImageSource, ImageTarget
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.places.storeplace import StorePlace, write_blob
+from imagesmith.registry.client import Client
+from imagesmith.registry.copier import Choice, choose, copy_image, plan_copy
+from imagesmith.registry.endpoint import Endpoint
+from imagesmith.registry.hosts import Hosts
+from imagesmith.registry.proxies import Proxies
+from imagesmith.registry.repository import Repository
+from imagesmith.registry.transport import Transport
+from imagesmith.store.store import Store
+
+__all__ = ["Resolved", "Session"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What a reference stands for: its descriptor, the platform's manifest, and the documents read for it.
+
+    The documents are the index (if it is one), the manifest and the config, as bytes.
+    """
+
+    descriptor: Descriptor
+    manifest: Manifest
+    documents: tuple[bytes, ...]
+
+
+class Session:
+    """Connections to registries; close it, or use it in a `with`."""
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        insecure: bool = False,
+        events: EventSink = nobody,
+        transfers: int = 4,
+        hosts: Hosts | None = None,
+        credentials: Credentials | None = None,
+        first_step: int = 0,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """Prepare, without a connection.
+
+        Args:
+            store: where pulls go, pushes come from, and knowledge about blobs is kept.
+            insecure: plain HTTP, or any certificate, for every registry.
+            events: is told what happens.
+            transfers: blobs moved at the same time.
+            hosts: where registries are; by default as the machine's files say.
+            credentials: by default those of the user.
+            first_step: numbers of vertices begin after it.
+            timeout_s: how long (seconds) a registry may be silent.
+        """
+        self._store, self._events, self._transfers = store, events, transfers
+        self._hosts = hosts or Hosts(insecure=insecure)
+        self._credentials = credentials or Credentials()
+        self._proxies = Proxies()
+        self._steps = itertools.count(first_step + 1)
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._transports: dict[tuple[object, ...], Transport] = {}
+        self._places: dict[str, Repository] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            for transport in self._transports.values():
+                transport.close()
+            self._transports.clear()
+            self._places.clear()
+
+    # --- places --------------------------------------------------------------------------------
+
+    def transport(self, registry: str) -> Transport:
+        """The connection to a registry itself, for what belongs to no repository."""
+        return self._transport(self._hosts.writer(registry, ""), registry, "")
+
+    def repository(self, ref: ImageRef) -> Repository:
+        """The place of a reference in its registry."""
+        with self._lock:
+            found = self._places.get(str(ref))
+        if found is not None:
+            return found
+        readers = [
+            self._client(e, ref) for e in self._hosts.readers(ref.registry, ref.repository) if _usable(e, ref)
+        ]
+        writer = self._client(self._hosts.writer(ref.registry, ref.repository), ref)
+        place = Repository(ref, readers, writer, self._holders(ref.registry), self._found)
+        with self._lock:
+            return self._places.setdefault(str(ref), place)
+
+    def _client(self, endpoint: Endpoint, ref: ImageRef) -> Client:
+        name = f"{ref.registry}/{ref.repository}"
+        old, new = endpoint.rewrite
+        path = ref.repository
+        if old and name.startswith(old):
+            path = (new + name[len(old) :]).partition("/")[2]
+        return Client(self._transport(endpoint, ref.registry, ref.repository), path, ref.name)
+
+    def _transport(self, endpoint: Endpoint, registry: str, repository: str) -> Transport:
+        # Podman's files may hold a credential for one repository only: it gets a connection of its own.
+        host = registry if not endpoint.mirror else endpoint.host
+        scope = self._credentials.scope(host, repository)
+        key = (*endpoint.key, scope)
+        with self._lock:
+            found = self._transports.get(key)
+            if found is None:
+                found = self._transports[key] = Transport(
+                    endpoint,
+                    lambda: self._find(host, repository),
+                    connections=2 * self._transfers + 4,
+                    timeout_s=self._timeout_s,
+                    proxy=self._proxies.proxy_for,
+                    warn=lambda text: self._events(Warned(rule="", text=text)),
+                )
+            return found
+
+    def _find(self, host: str, repository: str) -> Credential | None:
+        return self._credentials.find(host, repository)
+
+    def _holders(self, registry: str) -> Callable[[Digest], list[str]]:
+        """What the store remembers of who holds a blob in this registry."""
+
+        def holders(digest: Digest) -> list[str]:
+            if self._store is None:
+                return []
+            prefix = f"{registry}/"
+            names = self._store.cache.blob_sources(str(digest))
+            return [n.removeprefix(prefix) for n in names if n.startswith(prefix)]
+
+        return holders
+
+    def _found(self, digest: Digest, name: str) -> None:
+        if self._store is not None:
+            self._store.cache.put_blob_source(str(digest), name)
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def resolve(self, ref: ImageRef, platform: Platform) -> Resolved:
+        """What a reference stands for on a platform, with its config; no layer is read.
+
+        A single manifest is taken whatever its platform is, as BuildKit does.
+
+        Raises:
+            NotFound: no such image, or none for the platform.
+            RegistryError: the registry refused or failed.
+        """
+        place = self.repository(ref)
+        try:
+            root = place.root()
+        except NotFound as e:
+            raise NotFound(f"{ref}: not found", status=e.status, hint=e.hint) from e
+        _, documents = choose(place, root, platform)
+        manifest = Manifest.parse(documents[-1])
+        config = place.document(manifest.config)
+        return Resolved(descriptor=root, manifest=manifest, documents=(*documents, config))
+
+    def fetch_blob(self, ref: ImageRef, d: Descriptor, step: int = 0) -> None:
+        """Bring a blob of an image into the store.
+
+        Raises:
+            NotFound: the registry has not got it.
+            DigestMismatch: it is not what the descriptor says.
+        """
+        store = self._need_store()
+        last = 0.0
+
+        def tell(current: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if step and now - last >= 0.1:
+                last = now
+                self._events(Progress(step=step, id=str(d.digest), current=current, total=d.size))
+
+        write_blob(store.blobs, d, self.repository(ref), tell)
+        self._found(d.digest, ref.name)
+
+    def pull(self, ref: ImageRef, platform: Platform | None = None) -> Descriptor:
+        """Bring an image into the store, without naming it there; returns what the reference stands for.
+
+        Args:
+            ref: the image.
+            platform: of an index; None for all of it. The index itself is kept as it is.
+        """
+        store = self._need_store()
+        choice = Choice(platforms=(platform,) if platform else (), sparse=True)
+        return self.copy(self.repository(ref), StorePlace(store), choice, verb="pull")
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def push(
+        self, ref: ImageRef, d: Descriptor, elsewhere: Mapping[Digest, ImageSource] | None = None
+    ) -> Descriptor:
+        """Send an image of the store to a registry, under the tag of `ref`.
+
+        Args:
+            ref: where to.
+            d: the manifest or index.
+            elsewhere: where blobs are that the store lacks.
+
+        Raises:
+            NotFound: content is missing in the store.
+        """
+        store = self._need_store()
+        source = StorePlace(store, ref, d, elsewhere)
+        _check_complete(store, d)
+        return self.copy(
+            source, self.repository(ref.with_digest(ref.digest) if ref.digest else ref), verb="push"
+        )
+
+    def copy(
+        self,
+        source: ImageSource,
+        target: ImageTarget,
+        choice: Choice | None = None,
+        *,
+        root: Descriptor | None = None,
+        verb: str = "copy",
+    ) -> Descriptor:
+        """Copy an image from a place to a place and return the descriptor that it has there."""
+        shown = {"push": f"push {target.name}", "pull": f"pull {source.name}"}
+        name = shown.get(verb) or f"{verb} {source.name} to {target.name}"
+        with self._step(name) as step:
+            plan = plan_copy(source, choice or Choice(), root)
+            held = source.ref.name if isinstance(source, Repository) else ""
+
+            def finished(d: Descriptor, _how: str) -> None:
+                if held:
+                    self._found(d.digest, held)
+
+            return copy_image(
+                source,
+                target,
+                plan,
+                step=step,
+                events=self._events,
+                transfers=self._transfers,
+                finished=finished,
+            )
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[int]:
+        """A vertex of the screen that lasts as long as the `with`."""
+        step, began = next(self._steps), time.monotonic()
+        self._events(StepStarted(step=step, name=name))
+        try:
+            yield step
+        except ImagesmithError as e:
+            self._events(StepFailedEvent(step=step, name=name, error=e.message))
+            raise
+        self._events(StepDone(step=step, seconds=time.monotonic() - began))
+
+    def _need_store(self) -> Store:
+        if self._store is None:
+            raise ValueError("the session has no store")
+        return self._store
+
+
+def _usable(endpoint: Endpoint, ref: ImageRef) -> bool:
+    return endpoint.use == "all" or (endpoint.use == "digest-only") == (ref.digest is not None)
+
+
+def _check_complete(store: Store, d: Descriptor) -> None:
+    """A pulled index may lack other platforms: say so before anything is sent."""
+    document = parse_document(store.blobs.read(d.digest), d.media_type)
+    if not isinstance(document, Index):
+        return
+    missing = [str(m.platform or m.digest) for m in document.manifests if not store.blobs.has(m.digest)]
+    if missing:
+        raise NotFound(
+            f"the store has not got all of index {d.digest}: {', '.join(missing[:5])} missing",
+            hint="push one platform with --platform, or pull all of it with --all",
+        )

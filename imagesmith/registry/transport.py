@@ -1,0 +1,446 @@
+"""HTTP to one endpoint: retries, redirects, tokens, caps; errors of the network become ours here.
+
+Why: every rule about when to try again, whom to follow and what to send along is in one place. Redirects are
+followed by hand, because a redirect to another host must lose the credentials and its 401 is not ours.
+Spec: OCI distribution-spec 1.1; RFC 9110 for Retry-After and redirects.
+Trust: the other side may answer anything. Bodies are read as raw bytes (no decompression) and capped;
+no redirect leads from https to http.
+Threads: any; httpx's client is shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import ssl
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from imagesmith import __version__
+from imagesmith.credentials.model import Credential
+from imagesmith.errors import LimitExceeded, NetworkFault, RegistryError
+from imagesmith.registry.auth import Authorizer
+from imagesmith.registry.endpoint import Endpoint
+from imagesmith.registry.reply import Reply
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Body", "Transport", "pieces"]
+
+_log = logging.getLogger(__name__)
+
+#: Makes the body of a request, anew for each try.
+Body = Callable[[], Iterable[bytes]]
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS = 10
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_ATTEMPTS = 5
+_CONNECT_ATTEMPTS = 3
+_BASE_WAIT_S, _MOST_WAIT_S = 0.25, 10.0
+#: A registry that asks for a longer pause than this is not waited for.
+_MOST_RETRY_AFTER_S = 120.0
+#: Answers that are read whole are this long at most, unless the caller says more.
+_CAP_BYTES = 1 << 20
+
+
+class Transport:
+    """The connection to an endpoint, made when it is first used; close it at the end."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        find: Callable[[], Credential | None] = lambda: None,
+        *,
+        connections: int = 16,
+        timeout_s: float = 60.0,
+        proxy: Callable[[str], str | None] = lambda _url: None,
+        wait: Callable[[float], object] = time.sleep,
+        warn: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        """Prepare, without a request.
+
+        Args:
+            endpoint: where and how.
+            find: looks up the credential, once.
+            connections: how many may be open at the same time.
+            timeout_s: how long (seconds) silence is borne.
+            proxy: the proxy for a URL, if one is to be used.
+            wait: sleeps between tries.
+            warn: is told what the registry wants its users to read, each text once.
+        """
+        self.endpoint = endpoint
+        self.auth = Authorizer(endpoint.host, find, self._fetch_token)
+        self._connections, self._timeout_s, self._proxy = connections, endpoint.timeout_s or timeout_s, proxy
+        self._wait, self._warn = wait, warn
+        self._warned: set[str] = set()
+        self._lock = threading.RLock()
+        self._clients: dict[tuple[bool, str | None], httpx.Client] = {}
+        self._base = ""
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
+    # --- where ---------------------------------------------------------------------------------
+
+    def base(self) -> str:
+        """The API's root, e.g. `https://host/v2`; finds out the scheme where more than one may be right.
+
+        Raises:
+            NetworkFault: nothing answers.
+        """
+        with self._lock:
+            if not self._base:
+                self._base = self._find_base()
+            return self._base
+
+    def _find_base(self) -> str:
+        home = self.endpoint
+        roots = [f"{scheme}://{home.host}{home.prefix}" for scheme in home.schemes]
+        if len(roots) == 1:
+            return roots[0]
+        failure: RegistryError | None = None
+        for root in roots:
+            try:
+                status = self._probe(f"{root}/")
+            except NetworkFault as e:
+                failure = failure or e
+                continue
+            if not (root.startswith("http:") and status == 400):  # Go's answer to HTTP on a port of HTTPS
+                return root
+        raise failure or NetworkFault(f"{home.host}: answers neither HTTP nor HTTPS as a registry does")
+
+    def _probe(self, url: str) -> int:
+        """The status of a bare GET, sent without any credential."""
+        with contextlib.closing(
+            self._exchange("GET", url, self._headers({}, None), None, foreign=False)
+        ) as r:
+            return int(r.status_code)
+
+    def is_home(self, url: str) -> bool:
+        """True if a URL is of the endpoint's own origin, so that credentials may go there."""
+        return _origin(url) == _origin(self.base())
+
+    def pause(self, attempt: int) -> None:
+        """Wait before another try, longer each time."""
+        self._wait(_pause(attempt))
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        scopes: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        cap: int = _CAP_BYTES,
+        retry: bool = True,
+    ) -> Reply:
+        """Send a request and read the answer whole, whatever its status.
+
+        Args:
+            method: GET, HEAD, PUT, …
+            url: absolute, as `base()` or a Location gave it.
+            scopes: what a token must allow for it.
+            headers: beside those of every request; Content-Length where there is a body.
+            body: makes the body.
+            cap: the longest answer (bytes) that is read.
+            retry: try again after 408, 429, 5xx and broken connections.
+
+        Raises:
+            NetworkFault: no answer, also after the retries.
+            LimitExceeded: the answer is longer than `cap`.
+        """
+        for attempt in range(_ATTEMPTS if retry else 1):
+            last = attempt == (_ATTEMPTS if retry else 1) - 1
+            with self.open(method, url, scopes=scopes, headers=headers, body=body, retry=retry) as r:
+                try:
+                    data = b"".join(_capped(r, cap if r.is_success else _CAP_BYTES, url))
+                except NetworkFault:
+                    if last:
+                        raise
+                    self._wait(_pause(attempt))
+                    continue
+                return Reply(r.status_code, r.headers, data, str(r.url))
+        raise AssertionError("unreachable")
+
+    @contextlib.contextmanager
+    def open(
+        self,
+        method: str,
+        url: str,
+        *,
+        scopes: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        retry: bool = True,
+    ) -> Iterator[httpx.Response]:
+        """Send a request; the answer's body is read by the caller, with `pieces`, inside the `with`."""
+        response = self._persist(method, url, scopes, headers or {}, body, retry)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _persist(
+        self,
+        method: str,
+        url: str,
+        scopes: tuple[str, ...],
+        headers: Mapping[str, str],
+        body: Body | None,
+        retry: bool,
+    ) -> httpx.Response:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response = self._follow(method, url, scopes, headers, body)
+            except NetworkFault as e:
+                if not retry or attempt >= (e.tries if isinstance(e, _Fault) else _ATTEMPTS):
+                    raise
+                pause = _pause(attempt - 1)
+                _log.debug("%s %s: %s; again in %.1f s", method, _shown(url), e, pause)
+            else:
+                status = response.status_code
+                told = _retry_after(response.headers.get("retry-after", ""))
+                if status not in _AGAIN or not retry or attempt >= _ATTEMPTS or told > _MOST_RETRY_AFTER_S:
+                    self._note(response)
+                    return response
+                response.close()
+                pause = max(told, _pause(attempt - 1))
+                _log.debug("%s %s: status %d; again in %.1f s", method, _shown(url), status, pause)
+            self._wait(pause)
+
+    def _follow(
+        self, method: str, url: str, scopes: tuple[str, ...], extra: Mapping[str, str], body: Body | None
+    ) -> httpx.Response:
+        """Send, answer one challenge, and follow redirects."""
+        answered = False
+        for _ in range(_MAX_REDIRECTS + 2):
+            home = self.is_home(url)
+            sent = self.auth.header(scopes) if home else None
+            response = self._exchange(method, url, self._headers(extra, sent), body, foreign=not home)
+            status = response.status_code
+            if status == 401 and home and not answered:
+                answered = True
+                values = response.headers.get_list("www-authenticate")
+                if self.auth.challenged(values, str(response.url), scopes, sent):
+                    _drain(response)
+                    continue
+            if status not in _REDIRECTS or "location" not in response.headers:
+                return response
+            if status < 307 and method not in ("GET", "HEAD"):
+                return response
+            target = urllib.parse.urljoin(str(response.url), response.headers["location"])
+            _drain(response)
+            if url.startswith("https:") and not target.startswith("https:"):
+                raise _Fault(f"{_shown(url)}: redirected from https to {_shown(target)}; refused", tries=1)
+            url = target
+        raise _Fault(f"{_shown(url)}: more than {_MAX_REDIRECTS} redirects", tries=1)
+
+    def _headers(self, extra: Mapping[str, str], authorization: str | None) -> dict[str, str]:
+        headers = {
+            "User-Agent": f"imagesmith/{__version__}",
+            "Accept-Encoding": "identity",  # digests are of the bytes as they are stored
+            "Accept": "*/*",
+            **self.endpoint.headers,
+            **extra,
+        }
+        if authorization:
+            headers["Authorization"] = authorization
+        return headers
+
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, *, foreign: bool
+    ) -> httpx.Response:
+        import httpx
+
+        client = self._client(url, foreign)
+        try:
+            request = client.build_request(
+                method, url, headers=headers, content=None if body is None else body()
+            )
+            return client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as e:
+            raise _network_fault(e, url) from e
+
+    # --- tokens, notes -------------------------------------------------------------------------
+
+    def _fetch_token(self, method: str, url: str, headers: Mapping[str, str], form: bytes | None) -> Reply:
+        """Ask a token server. It gets no header but these, and its redirects are not followed."""
+        content: dict[str, str] = {} if form is None else {"Content-Length": str(len(form))}
+        plain = {
+            "User-Agent": f"imagesmith/{__version__}",
+            "Accept-Encoding": "identity",
+            **headers,
+            **content,
+        }
+        foreign = _origin(url) != _origin(self._base or url)
+        body: Body | None = None if form is None else (lambda: [form])
+        for attempt in range(_CONNECT_ATTEMPTS):
+            try:
+                with contextlib.closing(self._exchange(method, url, plain, body, foreign=foreign)) as r:
+                    if r.status_code not in _AGAIN or attempt == _CONNECT_ATTEMPTS - 1:
+                        return Reply(
+                            r.status_code, r.headers, b"".join(_capped(r, 64 << 10, url)), str(r.url)
+                        )
+            except NetworkFault as e:
+                if attempt >= min(_CONNECT_ATTEMPTS, e.tries if isinstance(e, _Fault) else 1) - 1:
+                    raise
+            self._wait(_pause(attempt))
+        raise AssertionError("unreachable")
+
+    def _note(self, response: httpx.Response) -> None:
+        """Pass on what the registry wants users to read (RFC 7234's `299 - "text"`)."""
+        for value in response.headers.get_list("warning")[:8]:
+            code, _, rest = value[:4096].partition(" ")
+            text = rest.partition(" ")[2].strip().strip('"').replace('\\"', '"')
+            if code == "299" and text and text not in self._warned:
+                self._warned.add(text)
+                self._warn(f"{self.endpoint.host}: {text}")
+
+    # --- clients -------------------------------------------------------------------------------
+
+    def _client(self, url: str, foreign: bool) -> httpx.Client:
+        import httpx
+
+        proxy = self.endpoint.proxy if self.endpoint.proxy is not None and not foreign else self._proxy(url)
+        with self._lock:
+            found = self._clients.get((foreign, proxy))
+            if found is None:
+                https = url.startswith("https:")
+                found = httpx.Client(
+                    verify=self._tls(foreign)
+                    if https or foreign or "https" in self.endpoint.schemes
+                    else False,
+                    trust_env=False,
+                    proxy=proxy,
+                    timeout=httpx.Timeout(self._timeout_s, connect=min(20.0, self._timeout_s), pool=None),
+                    limits=httpx.Limits(
+                        max_connections=self._connections, max_keepalive_connections=self._connections
+                    ),
+                )
+                self._clients[foreign, proxy] = found
+            return found
+
+    def _tls(self, foreign: bool) -> ssl.SSLContext:
+        """Trust for the endpoint, or for another host that it redirects to: no client certificate there."""
+        import httpx
+
+        paths = ssl.get_default_verify_paths()
+        context = ssl.create_default_context() if paths.cafile or paths.capath else httpx.create_ssl_context()
+        if not self.endpoint.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        for file in self.endpoint.ca:
+            try:
+                context.load_verify_locations(cafile=file)
+            except (OSError, ssl.SSLError) as e:
+                raise RegistryError(f"{file}: cannot be used as a certificate authority: {e}") from e
+        certificate, key = self.endpoint.client_cert
+        if certificate and not foreign:
+            try:
+                context.load_cert_chain(certificate, key)
+            except (OSError, ssl.SSLError) as e:
+                raise RegistryError(f"{certificate}, {key}: not a pair of certificate and key: {e}") from e
+        return context
+
+
+def pieces(response: httpx.Response) -> Iterator[bytes]:
+    """The raw bytes of a body as they arrive.
+
+    Raises:
+        NetworkFault: the connection broke, stalled, or ended before its length.
+    """
+    import httpx
+
+    try:
+        yield from response.iter_raw()
+    except (httpx.HTTPError, httpx.StreamError) as e:
+        raise _network_fault(e, str(response.url)) from e
+
+
+class _Fault(NetworkFault):
+    """A NetworkFault that knows how many tries in all are worth it."""
+
+    def __init__(self, message: str, *, tries: int = _ATTEMPTS, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.tries = tries
+
+
+def _network_fault(e: Exception, url: str) -> _Fault:
+    import httpx
+
+    where, text = _shown(url), str(e) or type(e).__name__
+    if isinstance(e, httpx.ConnectError):
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            host = urllib.parse.urlsplit(url).netloc
+            hint = f"put its CA into /etc/containers/certs.d/{host}/ca.crt, or give --insecure"
+            return _Fault(f"{where}: its certificate cannot be verified: {text}", hint=hint, tries=1)
+        return _Fault(f"{where}: cannot connect: {text}", tries=1 if "SSL" in text else _CONNECT_ATTEMPTS)
+    if isinstance(e, httpx.TimeoutException):
+        return _Fault(f"{where}: no answer in time ({type(e).__name__})")
+    if isinstance(e, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return _Fault(f"{where}: not a usable address: {text}", tries=1)
+    return _Fault(f"{where}: the connection broke: {text}")
+
+
+def _shown(url: str) -> str:
+    """A URL without its query (which may hold signatures), for messages."""
+    return url.partition("?")[0][:300]
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    u = urllib.parse.urlsplit(url)
+    try:
+        port = u.port
+    except ValueError:
+        port = -1
+    return u.scheme, u.hostname or "", port or {"https": 443, "http": 80}.get(u.scheme, 0)
+
+
+def _capped(response: httpx.Response, cap: int, url: str) -> Iterator[bytes]:
+    seen = 0
+    for data in pieces(response):
+        seen += len(data)
+        if seen > cap:
+            raise LimitExceeded(f"{_shown(url)}: the answer is longer than {cap} bytes")
+        yield data
+
+
+def _drain(response: httpx.Response) -> None:
+    """Read the rest of a small answer, so that its connection can be used again."""
+    with contextlib.suppress(NetworkFault, LimitExceeded):
+        for _ in _capped(response, 64 << 10, str(response.url)):
+            pass
+    response.close()
+
+
+def _pause(attempt: int) -> float:
+    return random.uniform(0.5, 1.0) * min(_MOST_WAIT_S, _BASE_WAIT_S * 4**attempt)
+
+
+def _retry_after(text: str) -> float:
+    """Seconds that a Retry-After header asks for; 0 where it says nothing usable."""
+    import email.utils
+
+    if text.isdigit() and len(text) < 9:
+        return float(text)
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+        wait: float = when.timestamp() - time.time()
+        return max(0.0, wait)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return 0.0
