@@ -97,7 +97,9 @@ class _Step:
         """End all of the step: its pid namespace dies with its init, a warden sees to it itself."""
         self.killed = True
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGTERM if self.plan["chroot"] else signal.SIGKILL)
+            signal.pidfd_send_signal(
+                self.pidfd, signal.SIGKILL if self.plan["way"] == "namespaces" else signal.SIGTERM
+            )
 
 
 class _Server:
@@ -151,18 +153,19 @@ class _Server:
     def _start(self, plan: dict[str, Any], sock: socket.socket, streams: list[int]) -> None:
         read, write = os.pipe()
         try:
-            if plan["chroot"]:
-                k.prctl(k.PR_SET_DUMPABLE, 0)  # the step has our ids; it shall not read our memory
-                pid = os.fork()
-            else:
+            if plan["way"] == "namespaces":
                 pid = k.clone(_NAMESPACES | (k.CLONE_NEWNET if plan["network"] == "none" else 0))
+            else:
+                if plan["way"] == "chroot":
+                    k.prctl(k.PR_SET_DUMPABLE, 0)  # the step has our ids; it shall not read our memory
+                pid = os.fork()
         except OSError:
             os.close(read)
             raise
         else:
             if pid == 0:
                 os.close(read)
-                (Warden if plan["chroot"] else _Namespaced)(plan, streams, write, self.own).run()
+                (_Namespaced if plan["way"] == "namespaces" else Warden)(plan, streams, write, self.own).run()
         finally:
             os.close(write)
         step = _Step(plan, sock, pid, read)

@@ -82,6 +82,22 @@ class _Chrooted(Process):
         return []
 
 
+class _Plain(Process):
+    """An OCI runtime, which does the rest itself."""
+
+    def enter_root(self) -> list[str]:
+        """See Process."""
+        os.chdir("/")
+        return []
+
+    def made(self) -> list[str]:
+        """See Process."""
+        return []
+
+    def become(self) -> None:
+        """See Process."""
+
+
 class Warden:
     """The parent of one step. Arguments as for Process."""
 
@@ -92,13 +108,16 @@ class Warden:
     def run(self) -> NoReturn:
         """Start the step, wait for it, put everything back, and end with its status."""
         status = 127
-        process = _Chrooted(self.plan, self.streams, self.report, self.parent)
+        process = (_Plain if self.plan["way"] == "plain" else _Chrooted)(
+            self.plan, self.streams, self.report, self.parent
+        )
         try:
             k.prctl(k.PR_SET_CHILD_SUBREAPER, 1)
             wake, woken = os.pipe()
             signal.signal(signal.SIGTERM, lambda *_: os.write(woken, b"x"))
             k.prctl(k.PR_SET_PDEATHSIG, signal.SIGTERM)
-            self._lay()
+            if self.plan["way"] == "chroot":
+                self._lay()
             status = self._watch(process, wake)
         except OSError as e:
             where = f"{e.filename}: " if e.filename else ""

@@ -51,6 +51,11 @@ class Places:
         self.made: list[str] = []
         self._covered: list[str] = []
 
+    def covers(self, target: str) -> bool:
+        """True if a target lies inside one that a place was made for."""
+        path = resolve(self._base, target)
+        return any(path.startswith(c + "/") for c in self._covered)
+
     def make(self, target: str, *, folder: bool, stays: bool = False) -> str:
         """Make what is missing of a target; returns its path from the base, links followed."""
         path = resolve(self._base, target)

@@ -52,7 +52,7 @@ class Process:
             self._attach()
             self._set_limits()
             made = self.enter_root()
-            self._become()
+            self.become()
             self.say({"made": made, "started": True})
             self._exec()
         except _NotStarted as e:
@@ -100,7 +100,7 @@ class Process:
                 now = resource.getrlimit(kind)[1]
                 raise OSError(errno.EPERM, f"the limit {name} cannot be raised beyond {now} here") from e
 
-    def _become(self) -> None:
+    def become(self) -> None:
         """Filter, capabilities and ids, in the order in which each is still allowed."""
         plan = self.plan
         with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from imagesmith.errors import Cancelled, SandboxError
 from imagesmith.interfaces import Mount, Output, Place, RunSpec
@@ -38,6 +38,9 @@ _PROGRAM = (
 _PATIENCE_S = 0.1
 _FLAGS = (("readonly", 1), ("nosuid", 2), ("nodev", 4), ("noexec", 8))
 
+#: How the helper keeps a step apart: by namespaces, behind a chroot, or not at all, for it is a runtime.
+Way = Literal["namespaces", "chroot", "plain"]
+
 
 class NotStarted(SandboxError):
     """The root is there, but the program cannot be executed; the message is the reason, in runc's words."""
@@ -48,8 +51,8 @@ class NotStarted(SandboxError):
 class NativeSandbox:
     """See interfaces.Sandbox."""
 
-    def __init__(self, place: Place, *, chroot: bool = False) -> None:
-        self._place, self._chroot = place, chroot
+    def __init__(self, place: Place, *, way: Way = "namespaces") -> None:
+        self._place, self._way = place, way
         self._lock = threading.Lock()
         self._helper: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -125,15 +128,13 @@ class NativeSandbox:
         plan["capabilities"] = DEFAULT_CAPABILITIES
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
         plan["setgroups"] = self._place.ids != "single"
-        plan["chroot"] = self._chroot
+        plan["way"] = self._way
         return plan
 
     def _seccomp(self) -> bytes:
         if self._filter is None:
-            try:
-                from imagesmith.sandbox.seccomp import docker_filter
-            except ImportError:
-                return b""
+            from imagesmith.sandbox.seccomp import docker_filter
+
             self._filter = docker_filter()
         return self._filter
 

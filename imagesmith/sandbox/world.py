@@ -54,7 +54,7 @@ class World:
         if self.isolation in ("native", "chroot"):
             from imagesmith.sandbox.native import NativeSandbox
 
-            return NativeSandbox(self.place, chroot=self.isolation == "chroot")
+            return NativeSandbox(self.place, way="chroot" if self.isolation == "chroot" else "namespaces")
         if self.isolation == "oci":
             from imagesmith.sandbox.ociruntime import OciSandbox
 

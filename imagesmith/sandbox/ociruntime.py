@@ -1,0 +1,235 @@
+"""Steps in an OCI runtime: runc or crun, whichever really runs something here.
+
+Why: some machines trust a runtime that they have more than namespaces made by hand. The same RunSpec becomes
+a config.json; the bundle lies on a tmpfs of the builder's own mount namespace, so a secret is on no disk and
+all is gone when the builder ends. The runtime is started by the helper (initchild.py) under a warden, which
+kills what is left, for a container whose runtime was killed would live on.
+Spec: OCI runtime-spec 1.0, config.md and config-linux.md.
+Threads: steps may run at the same time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from imagesmith.errors import SandboxError, SandboxUnavailable
+from imagesmith.interfaces import Mount, Output, Place, RunSpec
+from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.etc import etc_files
+from imagesmith.sandbox.initpaths import Places, unmake
+from imagesmith.sandbox.native import DEFAULT_CAPABILITIES, NativeSandbox, NotStarted
+
+__all__ = ["OciSandbox", "find_runtime"]
+
+_NAMES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+)  # fmt: skip
+_MASKED = ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+           "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+           "/sys/devices/virtual/powercap"]  # fmt: skip
+_READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+_ENV = (("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),)
+_GROUP = "imagesmith"
+
+
+def find_runtime() -> str:
+    """The path of a runtime that has just run `true` here.
+
+    Raises:
+        SandboxUnavailable: there is none, or none works; the message has its own words.
+    """
+    said = []
+    for name in ("runc", "crun"):
+        path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin")
+        if path is None:
+            continue
+        problem = _try(path)
+        if not problem:
+            return path
+        said.append(f"{name}: {problem}")
+    reason = "; ".join(said) or "neither runc nor crun is installed"
+    raise SandboxUnavailable(f"--isolation oci does not work here: {reason}", hint="install runc")
+
+
+def _try(runtime: str) -> str:
+    """Run the machine's own `true` in a root of its folders; returns what went wrong."""
+    with tempfile.TemporaryDirectory(prefix="ism-") as bundle:
+        folders = [f for f in ("/bin", "/lib", "/lib64", "/usr", "/nix") if os.path.isdir(f)]
+        mounts = tuple(Mount(kind="bind", source=f, target=f, readonly=True) for f in folders)
+        spec = RunSpec(argv=("/bin/true",), env=_ENV, mounts=mounts)
+        root = Path(bundle, "root")
+        root.mkdir()
+        config = _config(spec, root, Path(bundle), f"{_GROUP}-{os.getpid()}-probe")
+        Path(bundle, "config.json").write_text(json.dumps(config))
+        command = [runtime, "--root", f"{bundle}/state", "run", "--bundle", bundle, f"probe{os.getpid()}"]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=10, stdin=subprocess.DEVNULL)
+        except (OSError, subprocess.TimeoutExpired) as e:
+            return str(e)
+    return "" if done.returncode == 0 else (done.stderr.decode(errors="replace").strip() or "it fails")
+
+
+class OciSandbox:
+    """See interfaces.Sandbox."""
+
+    def __init__(self, place: Place) -> None:
+        """Find a runtime.
+
+        Raises:
+            SandboxUnavailable: see find_runtime.
+        """
+        self._runtime = find_runtime()
+        self._starter = NativeSandbox(place, way="plain")
+        self._numbers = itertools.count(1)
+
+    def close(self) -> None:
+        """End the helper."""
+        self._starter.close()
+
+    def run(self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool]) -> int:
+        """See interfaces.Sandbox."""
+        name = f"{_GROUP}-{os.getpid()}-{next(self._numbers)}"
+        bundle = Path(tempfile.mkdtemp(prefix="ism-"))
+        places = Places(str(root))
+        try:
+            k.mount("tmpfs", str(bundle), "tmpfs", k.MS_NOSUID | k.MS_NODEV, "mode=700")
+            (bundle / "config.json").write_text(json.dumps(_config(spec, root, bundle, name)))
+            _make_places(spec, places)
+            command = self._command(bundle, "run", "--bundle", str(bundle), name)
+            plain = RunSpec(argv=tuple(command), env=_ENV, timeout_s=spec.timeout_s)
+            status = self._starter.run(plain, root, output, cancelled)
+            reason = _reason(bundle / "log") if status else ""
+        except OSError as e:
+            raise SandboxError(f"cannot prepare {self._runtime}: {e.filename}: {e.strerror}") from e
+        finally:
+            subprocess.run(self._command(bundle, "delete", "--force", name), capture_output=True, check=False)
+            unmake(str(root), places.made)
+            k.umount(str(bundle), k.MNT_DETACH)
+            bundle.rmdir()
+        if reason:
+            start, _, told = reason.rpartition("unable to start container process: ")
+            raise NotStarted(told) if start and told.startswith("exec: ") else SandboxError(reason)
+        return status
+
+    def _command(self, bundle: Path, *words: str) -> list[str]:
+        log = ["--log", str(bundle / "log"), "--log-format", "json"]
+        return [self._runtime, "--root", str(bundle / "state"), *log, *words]
+
+
+def _reason(log: Path) -> str:
+    """Why the runtime itself failed, from its log."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record.get("level") == "error":
+            return str(record.get("msg", ""))
+    return ""
+
+
+def _make_places(spec: RunSpec, places: Places) -> None:
+    """Make what is missing in the root for mounts; what lies inside a mount the runtime makes there."""
+    for name in ("/proc", "/sys", "/dev"):
+        places.make(name, folder=True, stays=True)
+    for m in _mounts(spec):
+        if not places.covers(m.target):
+            places.make(m.target, folder=m.kind == "tmpfs" or os.path.isdir(m.source))
+    if spec.cwd != "/" and not places.covers(spec.cwd):
+        places.make(spec.cwd, folder=True, stays=True)
+
+
+def _mounts(spec: RunSpec) -> list[Mount]:
+    return sorted((*etc_files(spec), *spec.mounts), key=lambda m: m.target)
+
+
+# --- config.json -------------------------------------------------------------------------------
+
+
+def _config(spec: RunSpec, root: Path, bundle: Path, name: str) -> dict[str, Any]:
+    every = (1 << len(_NAMES)) - 1
+    mask = every if spec.insecure else DEFAULT_CAPABILITIES
+    names = [f"CAP_{n}" for bit, n in enumerate(_NAMES) if mask >> bit & 1]
+    namespaces = ["mount", "pid", "ipc", "uts", *(["network"] if spec.network == "none" else [])]
+    limits = [
+        {"type": f"RLIMIT_{n.upper()}", "soft": s % 2**64, "hard": h % 2**64} for n, s, h in spec.ulimits
+    ]
+    return {
+        "ociVersion": "1.0.2",
+        "hostname": spec.hostname,
+        "root": {"path": str(root), "readonly": False},
+        "process": {
+            "terminal": spec.tty,
+            "user": {"uid": spec.uid, "gid": spec.gid, "umask": 0o022, "additionalGids": list(spec.groups)},
+            "args": list(spec.argv),
+            "env": [f"{key}={value}" for key, value in spec.env],
+            "cwd": spec.cwd,
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
+            "rlimits": limits,
+            "noNewPrivileges": False,
+        },
+        "mounts": [*_usual(spec), *(_entry(m, n, bundle) for n, m in enumerate(_mounts(spec)))],
+        "linux": {
+            "namespaces": [{"type": kind} for kind in namespaces],
+            "cgroupsPath": f"{spec.cgroup_parent or ''}/{name}",
+            "maskedPaths": [] if spec.insecure else _MASKED,
+            "readonlyPaths": [] if spec.insecure else _READONLY,
+            "resources": _resources(spec),
+        },
+    }
+
+
+def _resources(spec: RunSpec) -> dict[str, Any]:
+    out: dict[str, Any] = {"devices": [{"allow": spec.insecure, "access": "rwm"}]}
+    if spec.memory_bytes:
+        out["memory"] = {"limit": spec.memory_bytes}
+    if spec.cpus:
+        out["cpu"] = {"period": 100_000, "quota": int(spec.cpus * 100_000)}
+    return out
+
+
+def _usual(spec: RunSpec) -> list[dict[str, Any]]:
+    quiet = ["nosuid", "noexec", "nodev"]
+    shm = f"size={spec.shm_size_bytes}"
+    rows = (
+        ("/proc", "proc", "proc", quiet),
+        ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+        ("/dev/shm", "tmpfs", "shm", [*quiet, "mode=1777", shm]),
+        ("/dev/mqueue", "mqueue", "mqueue", quiet),
+        ("/sys", "sysfs", "sysfs", [*quiet, "rw" if spec.insecure else "ro"]),
+    )
+    return [{"destination": d, "type": t, "source": s, "options": o} for d, t, s, o in rows]
+
+
+def _entry(m: Mount, number: int, bundle: Path) -> dict[str, Any]:
+    """One of our mounts; a file's bytes are put into the bundle."""
+    flags = [name for name in ("nosuid", "nodev", "noexec") if getattr(m, name)]
+    flags += ["ro" if m.readonly else "rw"]
+    if m.kind == "tmpfs":
+        size = [f"size={m.size_bytes}"] if m.size_bytes else []
+        options = [*flags, f"mode={m.mode:o}", *size]
+        return {"destination": m.target, "type": "tmpfs", "source": "tmpfs", "options": options}
+    source = m.source
+    if m.kind == "file":
+        path = bundle / f"file{number}"
+        path.write_bytes(m.data)
+        os.chown(path, m.uid, m.gid)
+        path.chmod(m.mode)
+        source = str(path)
+    return {"destination": m.target, "type": "bind", "source": source, "options": ["rbind", *flags]}
