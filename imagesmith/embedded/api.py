@@ -13,9 +13,11 @@ import re
 from imagesmith.embedded.answers import Failure, error, failure_answer, plain
 from imagesmith.embedded.auth import Access, Guard
 from imagesmith.embedded.blobs import Blobs
+from imagesmith.embedded.cache import PullThrough
 from imagesmith.embedded.manifests import Manifests
 from imagesmith.embedded.storage import NAME, Storage
 from imagesmith.embedded.uploads import Uploads
+from imagesmith.embedded.upstream import Upstream
 from imagesmith.embedded.wire import Request, Response
 
 __all__ = ["Api"]
@@ -46,9 +48,12 @@ _VERSION = ("Docker-Distribution-API-Version", "registry/2.0")
 class Api:
     """Answers the requests of a registry."""
 
-    def __init__(self, storage: Storage, uploads: Uploads, guard: Guard) -> None:
+    def __init__(
+        self, storage: Storage, uploads: Uploads, guard: Guard, upstream: Upstream | None = None
+    ) -> None:
         self._guard = guard
         self._blobs, self._manifests = Blobs(storage, uploads), Manifests(storage)
+        self._cache = PullThrough(upstream, storage, uploads, self._manifests) if upstream else None
 
     def answer(self, request: Request) -> Response:
         """The answer to a request; the client's mistakes and the disk's faults are answers too."""
@@ -96,24 +101,44 @@ class Api:
         elif method == "DELETE":
             actions = ("delete",)
         grant = self._guard.check(request, (Access("repository", name, actions),))
+        if self._cache:
+            return self._cached(self._cache, request, kind, name, rest)
         if kind == "begin":
             source = request.param("from")
             return self._blobs.begin(request, name, may_mount=source is None or grant.may_pull(source))
         if kind == "session":
             return self._blobs.session(request, name, rest)
+        if method == "PUT":
+            return self._manifests.put(request, name, rest)
+        if method == "DELETE":
+            return self._blobs.delete(name, rest) if kind == "blob" else self._manifests.delete(name, rest)
+        return self._read(request, kind, name, rest)
+
+    def _read(self, request: Request, kind: str, name: str, rest: str) -> Response:
+        """Answer from the folder."""
         if kind == "tags":
             return self._manifests.tags(request, name)
         if kind == "referrers":
             return self._manifests.referrers(request, name, rest)
         if kind == "blob":
-            return (
-                self._blobs.delete(name, rest) if method == "DELETE" else self._blobs.get(request, name, rest)
-            )
-        if method == "PUT":
-            return self._manifests.put(request, name, rest)
-        if method == "DELETE":
-            return self._manifests.delete(name, rest)
+            return self._blobs.get(request, name, rest)
         return self._manifests.get(request, name, rest)
+
+    def _cached(self, cache: PullThrough, request: Request, kind: str, name: str, rest: str) -> Response:
+        """Answer as a cache: reads only, from upstream what the folder lacks."""
+        if request.method not in ("GET", "HEAD") or kind in ("begin", "session"):
+            raise Failure(405, "UNSUPPORTED", "this registry is a cache: push to the one behind it")
+        headers = cache.check_namespace(request)
+        response: Response | None = None
+        if kind == "manifest":
+            cache.manifest(name, rest)
+        elif kind == "blob":
+            response = cache.blob(request, name, rest)
+        else:
+            response = cache.listing(request, name)
+        response = response or self._read(request, kind, name, rest)
+        response.headers += headers
+        return response
 
 
 def _not_allowed(methods: tuple[str, ...]) -> Response:

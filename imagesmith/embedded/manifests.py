@@ -15,7 +15,7 @@ from imagesmith.oci.codec import Object, dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.mediatype import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, is_nondistributable
 
-__all__ = ["MANIFEST_BYTES", "Manifests"]
+__all__ = ["MANIFEST_BYTES", "Manifests", "parse_reference"]
 
 MANIFEST_BYTES = 4 << 20
 REFERRERS_BYTES = 3 << 20  # of descriptors on one page: clients read at most 4 MiB
@@ -29,7 +29,7 @@ class Manifests:
 
     def get(self, request: Request, name: str, reference: str) -> Response:
         """A manifest by tag or digest, as it was pushed."""
-        found = self._storage.manifest(name, _reference(reference))
+        found = self._storage.manifest(name, parse_reference(reference))
         opened = found and self._storage.open(found.digest)
         if not found or not opened:
             raise Failure(404, "MANIFEST_UNKNOWN", "manifest unknown", detail=f"{name} {reference}"[:300])
@@ -47,7 +47,7 @@ class Manifests:
 
     def put(self, request: Request, name: str, reference: str) -> Response:
         """Check a manifest, keep it and point tags at it."""
-        target = _reference(reference, pushing=True)
+        target = parse_reference(reference, pushing=True)
         length = request.body.length
         if length is not None and length > MANIFEST_BYTES:
             raise Failure(413, "SIZE_INVALID", f"manifests are at most {MANIFEST_BYTES} bytes")
@@ -55,23 +55,19 @@ class Manifests:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip()
         tags = [value for key, value in request.query if key == "tag"] if isinstance(target, Digest) else []
         for tag in tags:
-            _reference(tag, pushing=True)
+            parse_reference(tag, pushing=True)
         digest = digest_bytes(raw, target.algorithm if isinstance(target, Digest) else "sha256")
         if isinstance(target, Digest) and target != digest:
             raise Failure(400, "DIGEST_INVALID", f"the manifest's digest is {digest}", detail=str(target))
         try:
-            document = parse_object(raw, "manifest")
-            subject = self._check(name, document, media_type)
-            entry = subject and _referrer(document, raw, digest, media_type)
+            subject = self.keep(name, raw, digest, media_type)
         except InvalidDocument as e:
             raise Failure(400, "MANIFEST_INVALID", e.message) from e
-        self._storage.put_manifest(name, digest, raw, media_type)
         headers = [
             ("Location", f"/v2/{name}/manifests/{digest}"),
             ("Docker-Content-Digest", str(digest)),
         ]
-        if subject and entry:
-            self._storage.put_referrer(name, subject, digest, entry)
+        if subject:
             headers.append(("OCI-Subject", str(subject)))
         for tag in tags if isinstance(target, Digest) else [target]:
             self._storage.put_tag(name, tag, digest)
@@ -79,40 +75,39 @@ class Manifests:
             headers.append(("OCI-Tag", ", ".join(tags)))
         return plain(201, *headers)
 
-    def _check(self, name: str, document: Object, media_type: str) -> Digest | None:
-        """Refuse a manifest that is none or that lacks its parts; return its subject."""
-        if media_type not in MANIFEST_TYPES | INDEX_TYPES:
-            raise InvalidDocument(f"media type {media_type[:100]!r} is not supported")
-        inner = document.text("mediaType")
-        if inner and inner != media_type:
-            raise InvalidDocument(f"mediaType is {inner[:100]!r}, the Content-Type {media_type!r}")
-        if document.integer("schemaVersion") != 2:
-            raise InvalidDocument("schemaVersion must be 2")
-        if media_type in INDEX_TYPES:
-            if "layers" in document.data or "config" in document.data:
-                raise InvalidDocument("an index has manifests, not config and layers")
-            children = [Digest.parse(d.need_text("digest")) for d in document.objects("manifests")]
-            missing = [str(d) for d in children if self._storage.manifest(name, d) is None]
-        else:
-            if "manifests" in document.data:
-                raise InvalidDocument("a manifest has config and layers, not manifests")
-            parts = [document.need_obj("config"), *document.objects("layers")]
-            missing = [text for part in parts if (text := self._missing(name, part))]
+    def keep(
+        self, name: str, raw: bytes, digest: Digest, media_type: str, *, whole: bool = True
+    ) -> Digest | None:
+        """Check a manifest and keep it; returns its subject.
+
+        Args:
+            whole: its parts must be there.
+
+        Raises:
+            InvalidDocument: it is no manifest of this type.
+            Failure: 400, parts are missing.
+        """
+        document = parse_object(raw, "manifest")
+        wanted = _parts(document, media_type)
+        missing = [str(d) for d in wanted if whole and not self._has(name, d, media_type)]
         if missing:
             raise Failure(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", detail=missing)
-        subject = document.obj("subject")
-        return Digest.parse(subject.need_text("digest")) if subject else None
+        about = document.obj("subject")
+        subject = Digest.parse(about.need_text("digest")) if about else None
+        entry = _referrer(document, raw, digest, media_type)
+        self._storage.put_manifest(name, digest, raw, media_type)
+        if subject:
+            self._storage.put_referrer(name, subject, digest, entry)
+        return subject
 
-    def _missing(self, name: str, part: Object) -> str:
-        """The digest of a part that the repository should have and does not; else empty."""
-        digest = Digest.parse(part.need_text("digest"))
-        if self._storage.has_blob(name, digest) or is_nondistributable(part.text("mediaType")):
-            return ""
-        return "" if part.texts("urls") else str(digest)
+    def _has(self, name: str, digest: Digest, media_type: str) -> bool:
+        if media_type in INDEX_TYPES:
+            return self._storage.manifest(name, digest) is not None
+        return self._storage.has_blob(name, digest)
 
     def delete(self, name: str, reference: str) -> Response:
         """Forget a tag, or a manifest with all its tags."""
-        target = _reference(reference)
+        target = parse_reference(reference)
         done = (
             self._storage.delete_manifest(name, target)
             if isinstance(target, Digest)
@@ -168,8 +163,12 @@ class Manifests:
         return response
 
 
-def _reference(text: str, *, pushing: bool = False) -> str | Digest:
-    """A tag or a digest of a path."""
+def parse_reference(text: str, *, pushing: bool = False) -> str | Digest:
+    """A tag or a digest of a path.
+
+    Raises:
+        Failure: 404 where no such tag can be, 400 where one is to be made.
+    """
     if ":" in text:
         return parse_digest(text)
     if not TAG.fullmatch(text):
@@ -190,3 +189,30 @@ def _referrer(document: Object, raw: bytes, digest: Digest, media_type: str) -> 
     if kind:
         entry["artifactType"] = kind
     return dumps(entry)
+
+
+def _parts(document: Object, media_type: str) -> list[Digest]:
+    """What a manifest is made of and the registry must hold.
+
+    Raises:
+        InvalidDocument: it is no manifest of this type.
+    """
+    if media_type not in MANIFEST_TYPES | INDEX_TYPES:
+        raise InvalidDocument(f"media type {media_type[:100]!r} is not supported")
+    inner = document.text("mediaType")
+    if inner and inner != media_type:
+        raise InvalidDocument(f"mediaType is {inner[:100]!r}, the Content-Type {media_type!r}")
+    if document.integer("schemaVersion") != 2:
+        raise InvalidDocument("schemaVersion must be 2")
+    if media_type in INDEX_TYPES:
+        if "layers" in document.data or "config" in document.data:
+            raise InvalidDocument("an index has manifests, not config and layers")
+        return [Digest.parse(d.need_text("digest")) for d in document.objects("manifests")]
+    if "manifests" in document.data:
+        raise InvalidDocument("a manifest has config and layers, not manifests")
+    out = []
+    for part in (document.need_obj("config"), *document.objects("layers")):
+        digest = Digest.parse(part.need_text("digest"))
+        if not is_nondistributable(part.text("mediaType")) and not part.texts("urls"):
+            out.append(digest)
+    return out

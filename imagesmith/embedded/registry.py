@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Self
 
 from imagesmith.embedded.api import Api
-from imagesmith.embedded.auth import Guard
+from imagesmith.embedded.auth import BasicGuard, BearerGuard, Guard
+from imagesmith.embedded.passwords import Passwords
 from imagesmith.embedded.server import Server
 from imagesmith.embedded.storage import Storage
 from imagesmith.embedded.uploads import Uploads
+from imagesmith.embedded.upstream import Upstream
 from imagesmith.errors import UsageError
 
 __all__ = ["Registry", "serve"]
@@ -30,6 +32,12 @@ class Registry:
         root: the folder; it is made where it is missing.
         host: the address to listen on.
         port: 0 takes a free one.
+        tls: the files of a certificate and its key; without them it is plain HTTP.
+        htpasswd: the file of the users who may come in; without it everybody may.
+        bearer: ask for tokens, which are issued at `/token`, in place of Basic.
+        anonymous: reading needs no user.
+        token_s: how long a token is good for, in seconds.
+        upstream: serve as a cache of this registry.
 
     Raises:
         RegistryError: the address cannot be listened on.
@@ -44,13 +52,26 @@ class Registry:
         port: int = 0,
         *,
         tls: tuple[Path, Path] | None = None,
+        htpasswd: Path | None = None,
+        bearer: bool = False,
+        anonymous: bool = False,
+        token_s: int = 300,
+        upstream: Upstream | None = None,
         idle_s: float = 120.0,
         stall_s: float = 60.0,
     ) -> None:
         context = _tls(*tls) if tls else None
+        passwords = Passwords(htpasswd) if htpasswd else None
+        scheme = "https" if tls else "http"
+        guard = Guard()
+        if bearer:
+            guard = BearerGuard(passwords, anonymous=anonymous, token_s=token_s, scheme=scheme)
+        elif passwords:
+            guard = BasicGuard(passwords, anonymous=anonymous)
+        self._guard = guard
         self.storage = Storage(root)
         self.uploads = Uploads(self.storage)
-        api = Api(self.storage, self.uploads, Guard())
+        api = Api(self.storage, self.uploads, guard, upstream)
         try:
             self._server = Server(
                 host, port, api.answer, api.refuse, tls=context, idle_s=idle_s, stall_s=stall_s
@@ -60,7 +81,7 @@ class Registry:
             raise
         name = f"[{host}]" if ":" in host else host
         self.host = f"{name}:{self._server.port}"
-        self.url = f"{'https' if tls else 'http'}://{self.host}"
+        self.url = f"{scheme}://{self.host}"
 
     def start(self) -> None:
         """Serve from now on."""
@@ -71,6 +92,11 @@ class Registry:
         self._server.stop(grace_s)
         self.uploads.close()
         self.storage.close()
+
+    def forget_tokens(self) -> None:
+        """Make every token that was issued invalid, as if its time were over."""
+        if isinstance(self._guard, BearerGuard):
+            self._guard.signer.forget()
 
     def __enter__(self) -> Self:
         self.start()

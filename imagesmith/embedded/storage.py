@@ -134,6 +134,14 @@ class Storage:
         """Whether any repository has the blob."""
         return any(self.has_blob(name, digest) for name in self.repositories())
 
+    def blobs(self, name: str) -> Iterator[Digest]:
+        """The blobs of a repository."""
+        yield from _digests(self.root / "repositories" / name / "_blobs")
+
+    def contents(self) -> Iterator[Digest]:
+        """Everything whose bytes are here."""
+        yield from _digests(self.root / "blobs")
+
     # manifests and tags
 
     def manifest(self, name: str, reference: str | Digest) -> StoredManifest | None:
@@ -194,8 +202,9 @@ class Storage:
 
     def manifests(self, name: str) -> Iterator[StoredManifest]:
         """All manifests of a repository."""
-        for path in sorted((self.root / "repositories" / name / "_manifests").glob("*/*")):
-            yield StoredManifest(Digest(path.parent.name, path.name), path.read_text())
+        for digest in _digests(self.root / "repositories" / name / "_manifests"):
+            if found := self.manifest(name, digest):
+                yield found
 
     def repositories(self) -> list[str]:
         """The names of all repositories, sorted."""
@@ -231,3 +240,9 @@ class Storage:
 
 def _flat(digest: Digest) -> str:
     return f"{digest.algorithm}-{digest.hex}"
+
+
+def _digests(folder: Path) -> Iterator[Digest]:
+    """The digests that a folder's `<algorithm>/<hex>` files stand for."""
+    for path in sorted(folder.glob("*/*")):
+        yield Digest(path.parent.name, path.name)

@@ -49,9 +49,10 @@ class Upload:
         """
         view = memoryview(bytearray(CHUNK if request.body.length is None else _buffer(request.body.length)))
         while got := request.body.readinto(view):
-            self._append(view[:got])
+            self.append(view[:got])
 
-    def _append(self, piece: memoryview) -> None:
+    def append(self, piece: memoryview) -> None:
+        """Write bytes at the end and hash them."""
         while piece:
             written = os.pwrite(self._fd, piece, self.size)
             self._hash.update(piece[:written])

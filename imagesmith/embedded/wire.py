@@ -21,6 +21,8 @@ from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import parse_qsl, unquote
 
+from imagesmith.errors import ImagesmithError
+
 __all__ = ["Body", "Connection", "FileBody", "Gone", "Refusal", "Request", "Response"]
 
 HEAD_BYTES = 64 << 10
@@ -292,8 +294,11 @@ class Connection:
             return
         self.send_all(head)
         if not isinstance(body, FileBody):
-            for piece in body:
-                self.send_all(piece)
+            try:
+                for piece in body:
+                    self.send_all(piece)
+            except ImagesmithError as e:  # too late for another answer: the client sees a body cut short
+                raise Gone(e.message) from e
             return
         try:
             if self._plain and body.count:
