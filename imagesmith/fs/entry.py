@@ -106,9 +106,23 @@ _KIND_OF = {
 
 def replace(entry: Entry, **changes: object) -> Entry:
     """A copy of an entry with some fields changed."""
-    new = Entry.__new__(Entry)
-    for name in Entry.__slots__:
-        setattr(new, name, changes[name] if name in changes else getattr(entry, name))
+    e = entry
+    new = Entry(
+        e.path,
+        e.kind,
+        e.mode,
+        e.uid,
+        e.gid,
+        e.size,
+        e.mtime_ns,
+        e.link,
+        e.rdev,
+        e.capability,
+        e.digest,
+        e.content,
+    )
+    for name, value in changes.items():
+        setattr(new, name, value)
     return new
 
 

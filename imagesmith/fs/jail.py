@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import struct
 from collections.abc import Callable
 from functools import cache
@@ -21,7 +22,7 @@ from types import TracebackType
 
 from imagesmith.errors import UnsafeArchive
 
-__all__ = ["Jail"]
+__all__ = ["Jail", "remove_tree"]
 
 _OPENAT2 = 437
 _IN_ROOT, _NO_MAGICLINKS = 0x10, 0x02
@@ -111,20 +112,72 @@ class Jail:
             self._forget()
 
 
+def remove_tree(path: Path) -> None:
+    """Delete a folder with all below it, also through directories that their owner closed.
+
+    Raises:
+        OSError: it belongs to somebody else, or something is mounted in it.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(path.parent, _DIRECTORY)
+        try:
+            _remove(fd, path.name)
+        finally:
+            os.close(fd)
+
+
 def _remove(fd: int, name: str) -> None:
+    """Delete what a name in a folder stands for; however deep it is, two descriptors are enough."""
+    if _unlink(fd, name):
+        return
+    here = _enter(fd, name)
+    todo = [(name, os.listdir(here))]
+    try:
+        while todo:
+            if todo[-1][1]:
+                child = todo[-1][1].pop()
+                if not _unlink(here, child):
+                    below = _enter(here, child)
+                    os.close(here)
+                    here = below
+                    todo.append((child, os.listdir(here)))
+                continue
+            done, _ = todo.pop()
+            if not todo:
+                break
+            above = os.open("..", _DIRECTORY, dir_fd=here)
+            os.close(here)
+            here = above
+            os.rmdir(done, dir_fd=here)
+    finally:
+        os.close(here)
+    os.rmdir(name, dir_fd=fd)
+
+
+def _unlink(fd: int, name: str) -> bool:
+    """Delete anything but a directory; False for a directory."""
     try:
         os.unlink(name, dir_fd=fd)
-        return
-    except (IsADirectoryError, PermissionError) as e:
-        if isinstance(e, PermissionError) and e.errno not in (errno.EPERM, errno.EISDIR):
-            raise
-    below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+    except IsADirectoryError:
+        return False
+    except PermissionError:  # a directory to some file systems, or in a folder that is closed
+        if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+            return False
+        os.fchmod(fd, 0o700)
+        os.unlink(name, dir_fd=fd)
+    return True
+
+
+def _enter(fd: int, name: str) -> int:
+    """Open a directory to empty it."""
     try:
-        for child in os.listdir(below):
-            _remove(below, child)
-    finally:
-        os.close(below)
-    os.rmdir(name, dir_fd=fd)
+        below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=fd)
+        below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+    if os.fstat(below).st_mode & 0o300 != 0o300:
+        os.fchmod(below, 0o700)
+    return below
 
 
 @cache

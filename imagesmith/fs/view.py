@@ -14,9 +14,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from imagesmith.fs.entry import Entry, replace
-from imagesmith.fs.tree import resolve
+from imagesmith.fs.tree import Tree, resolve
 
-__all__ = ["EMPTY_VIEW", "LayerIndex", "View", "parent_of"]
+__all__ = ["EMPTY_VIEW", "LayerIndex", "View", "flat", "parent_of"]
 
 _ROOT = Entry("", "d", 0o755)
 
@@ -84,13 +84,16 @@ class LayerIndex:
 class View:
     """A stack of layers, bottom first. Every view has a root directory."""
 
-    __slots__ = ("layers",)
+    __slots__ = ("_folders", "layers")
 
     def __init__(self, layers: Sequence[LayerIndex] = ()) -> None:
         self.layers = tuple(layers)
+        self._folders: dict[str, bool] = {"": True}
 
     def get(self, path: str) -> Entry | None:
         """The entry at a path, links not followed; a further name of a file is a file whose `link` is set."""
+        if not self._is_folder(parent_of(path)):
+            return None
         for n in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[n]
             e = layer.entries.get(path)
@@ -104,6 +107,14 @@ class View:
             if self._is_implied(path):
                 return Entry(path, "d", 0o755)
         return _ROOT if not path else None
+
+    def _is_folder(self, path: str) -> bool:
+        """True if there is a directory; asked for every path's parent, so it is remembered."""
+        known = self._folders.get(path)
+        if known is None:
+            e = self.get(path)
+            known = self._folders[path] = e is not None and e.kind == "d"
+        return known
 
     def _through(self, e: Entry, n: int) -> Entry | None:
         """The file that a hard link names; its first name may be in a lower layer."""
@@ -162,3 +173,15 @@ class View:
 
 
 EMPTY_VIEW = View()
+
+
+def flat(view: Tree) -> Iterator[Entry]:
+    """All entries of a view in order, further names of one file as hard links to its first."""
+    first: dict[int, str] = {}
+    for e in view.walk():
+        if e.kind == "f" and e.content is not None:
+            name = first.setdefault(id(e.content), e.path)
+            if name != e.path:
+                yield replace(e, kind="h", link=name, size=0, content=None)
+                continue
+        yield e

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from imagesmith.errors import SandboxUnavailable
 from imagesmith.interfaces import Place, Snapshotter
+from imagesmith.snapshot.copying import CopyingSnapshotter
 from imagesmith.snapshot.overlay import OverlaySnapshotter, overlay_works
 from imagesmith.store.store import Store
 
-__all__ = ["make_snapshotter"]
+__all__ = ["make_snapshotter", "why_not_overlay"]
+
+
+def why_not_overlay(place: Place, store: Store) -> str:
+    """Why overlayfs is not used in this place with this store; '' if it is."""
+    store.work.mkdir(parents=True, exist_ok=True)
+    return overlay_works(place, store.work)
 
 
 def make_snapshotter(place: Place, store: Store) -> Snapshotter:
     """The snapshotter for a process that may do what `place` says.
 
     Raises:
-        SandboxUnavailable: none works on the store's file system.
+        OSError: the store cannot be written.
     """
-    store.work.mkdir(parents=True, exist_ok=True)
-    reason = overlay_works(place, store.work)
-    if reason:
-        raise SandboxUnavailable(f"RUN has no way to make a root file system: {reason}")
-    return OverlaySnapshotter(place, store)
+    return (
+        CopyingSnapshotter(place, store)
+        if why_not_overlay(place, store)
+        else OverlaySnapshotter(place, store)
+    )

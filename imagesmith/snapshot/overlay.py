@@ -10,9 +10,7 @@ Threads: may be shared; each workspace belongs to one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -20,86 +18,29 @@ from pathlib import Path
 
 from imagesmith.errors import SandboxError
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.jail import Jail
+from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.tree import Tree
+from imagesmith.fs.view import flat
 from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
-from imagesmith.sandbox.kernel import MNT_DETACH, mount, umount
+from imagesmith.sandbox.kernel import MNT_DETACH, umount
+from imagesmith.snapshot.mountapi import MAX_LOWERS, mount_overlay
+from imagesmith.snapshot.ownership import Owners, table_of
+from imagesmith.snapshot.trees import Trees, on_disk, opaque_xattr, up_to
 from imagesmith.snapshot.upper import scan_upper
+from imagesmith.snapshot.work import WorkFolder, keep_tree
 from imagesmith.store.store import Store
 
-__all__ = [
-    "OverlaySnapshotter",
-    "OverlayWorkspace",
-    "force_remove",
-    "keep_tree",
-    "opaque_xattr",
-    "overlay_works",
-]
+__all__ = ["OverlaySnapshotter", "OverlayWorkspace", "overlay_works"]
 
-_ROOT_OPTIONS = "redirect_dir=off,metacopy=off,index=off,volatile"
-_USER_OPTIONS = "userxattr,index=off,volatile"
-#: mount(2) takes one page of options.
-_PAGE = 4000
+#: Whatever the kernel's defaults are: an upper that holds all it shows, and links that are not followed up.
+_ROOT_OPTIONS = ("redirect_dir=off", "metacopy=off", "index=off", "volatile")
+_USER_OPTIONS = ("userxattr", "index=off", "volatile")
 
 
-def _options(place: Place) -> str:
+def _options(place: Place) -> tuple[str, ...]:
     return _ROOT_OPTIONS if place.ids == "root" else _USER_OPTIONS
-
-
-def opaque_xattr(place: Place) -> str:
-    """The xattr by which overlayfs marks an opaque directory."""
-    return "trusted.overlay.opaque" if place.ids == "root" else "user.overlay.opaque"
-
-
-class _WorkFolder:
-    """A folder of one process below `work/`, locked as long as the process lives."""
-
-    def __init__(self, work: Path) -> None:
-        work.mkdir(parents=True, exist_ok=True)
-        _sweep(work)
-        self.path = Path(tempfile.mkdtemp(prefix="snap-", dir=work))
-        self._lock = (self.path / "lock").open("wb")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-
-    def close(self) -> None:
-        force_remove(self.path)
-        self._lock.close()
-
-
-def _sweep(work: Path) -> None:
-    """Delete the folders of processes that were killed."""
-    for path in work.glob("snap-*"):
-        with contextlib.suppress(OSError), (path / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            force_remove(path)
-
-
-def force_remove(path: Path) -> None:
-    """Delete a tree, also through directories that their owner closed."""
-
-    def unlock(_function: object, failed: str, _info: object) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(failed), 0o700)
-            if os.path.isdir(failed) and not os.path.islink(failed):
-                os.chmod(failed, 0o700)
-                shutil.rmtree(failed, ignore_errors=True)
-            else:
-                os.unlink(failed)
-
-    shutil.rmtree(path, onerror=unlock)
-
-
-def keep_tree(made: Path, tree: Path) -> None:
-    """Put a complete tree where its layer's is looked for; one that is there already stays."""
-    tree.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        made.rename(tree)
-    except OSError:  # another process was quicker
-        if not tree.is_dir():
-            raise
-        force_remove(made)
 
 
 class OverlaySnapshotter:
@@ -107,9 +48,10 @@ class OverlaySnapshotter:
 
     def __init__(self, place: Place, store: Store) -> None:
         self.place, self.store = place, store
-        self._work: _WorkFolder | None = None
+        self.trees = Trees(place)
+        self._work: WorkFolder | None = None
         self._lock = threading.Lock()
-        self._making: dict[Digest, threading.Lock] = {}
+        self._collapsed: dict[tuple[Digest, ...], Path] = {}
 
     def close(self) -> None:
         """Delete the process's work folder."""
@@ -117,89 +59,97 @@ class OverlaySnapshotter:
             if self._work is not None:
                 self._work.close()
                 self._work = None
+            self._collapsed.clear()
 
-    def folder(self) -> Path:
+    def work(self) -> WorkFolder:
         """The work folder, made when it is first needed."""
         with self._lock:
             if self._work is None:
-                self._work = _WorkFolder(self.store.work)
-            return self._work.path
+                self._work = WorkFolder(self.store.work)
+            return self._work
 
     def prepare(self, layers: Sequence[LayerTree], view: Tree) -> OverlayWorkspace:
         """See interfaces.Snapshotter.
 
         Raises:
-            SandboxError: the kernel does not mount it.
+            SandboxError: the kernel does not mount it, or the disk is full.
         """
-        del view
-        base = Path(tempfile.mkdtemp(dir=self.folder()))
-        lowers = [self._tree(layer) for layer in layers]
-        if not lowers:
-            (base / "empty").mkdir()
-            lowers = [base / "empty"]
-        for name in ("root", "upper", "work"):
-            (base / name).mkdir()
         try:
-            self._mount(base, lowers)
+            work = self.work()
+            lowers = self._lowers(layers, view, work)
+            base = work.new()
+            for name in ("root", "upper", "work"):
+                (base / name).mkdir()
+            if not lowers:
+                lowers = [base / "empty"]
+                lowers[0].mkdir()
+            self._as_root(base / "upper", view)
+            mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", _options(self.place))
         except OSError as e:
-            raise SandboxError(f"cannot mount an overlay of {len(lowers)} layers: {e.strerror}") from e
-        return OverlayWorkspace(base, self)
+            where = f" ({e.filename})" if e.filename else ""
+            raise SandboxError(
+                f"cannot make a root file system of {len(layers)} layers: {e.strerror}{where}"
+            ) from e
+        return OverlayWorkspace(base, self, view)
 
-    def _mount(self, base: Path, lowers: Sequence[Path]) -> None:
-        """Mount with short names of the lowers, so that hundreds fit into mount(2)'s one page."""
-        links = base / "l"
-        links.mkdir()
-        names = []
-        for n, lower in enumerate(reversed(lowers)):
-            (links / f"{n:x}").symlink_to(lower)
-            names.append(f"{links}/{n:x}")
-        stack = ":".join(names)
-        data = f"lowerdir={stack},upperdir={base}/upper,workdir={base}/work,{_options(self.place)}"
-        if len(data) > _PAGE:
-            raise OSError(0, f"more than {_PAGE} bytes of options", str(base))
-        mount("overlay", str(base / "root"), "overlay", 0, data)
+    def _as_root(self, upper: Path, view: Tree) -> None:
+        """The upper directory is the step's `/`."""
+        e = view.get("") or Entry("", "d", 0o755)
+        os.chmod(upper, e.mode)
+        if self.place.ids in ("root", "subid") and (e.uid, e.gid) != (os.geteuid(), os.getegid()):
+            os.chown(upper, e.uid, e.gid)
 
-    def _tree(self, layer: LayerTree) -> Path:
-        """The extracted tree of a layer; made now if it is not there."""
-        if layer.tree.is_dir():
-            return layer.tree
+    def _lowers(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> list[Path]:
+        """The trees of the layers, bottom first; of more than the kernel stacks the lowest are one tree."""
+        many = max(0, len(layers) - MAX_LOWERS)
+        lowers = [self._collapse(layers[: many + 1], up_to(view, many + 1), work)] if many else []
+        first = many + 1 if many else 0
+        for n, layer in enumerate(layers[first:], first + 1):
+            lowers.append(self.trees.make(layer, up_to(view, n), work))
+        return lowers
+
+    def _collapse(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> Path:
+        key = tuple(layer.diff_id for layer in layers)
         with self._lock:
-            lock = self._making.setdefault(layer.diff_id, threading.Lock())
-        with lock:
-            if not layer.tree.is_dir():
-                made = Path(tempfile.mkdtemp(dir=self.folder())) / "tree"
-                made.mkdir()
-                extract_entries(layer.entries(), made, form="overlay", opaque=opaque_xattr(self.place))
-                keep_tree(made, layer.tree)
-        return layer.tree
+            if key not in self._collapsed:
+                made = work.new() / "tree"
+                made.mkdir(0o755)
+                extract_entries(flat(view), made, **on_disk(self.place))
+                self._collapsed[key] = made
+            return self._collapsed[key]
 
 
 class OverlayWorkspace:
     """A mounted overlay that a step changes; see interfaces.Workspace."""
 
-    def __init__(self, base: Path, snapshotter: OverlaySnapshotter) -> None:
-        self._base, self._snapshotter = base, snapshotter
+    def __init__(self, base: Path, snapshotter: OverlaySnapshotter, view: Tree) -> None:
+        self._base, self._snapshotter, self._view = base, snapshotter, view
         self.root = base / "root"
         self._jail: Jail | None = None
         self._done = False
 
     def changes(self) -> tuple[list[Entry], set[str]]:
         """What the upper directory holds."""
+        place = self._snapshotter.place
         self._jail = Jail(self._base / "upper")
-        return scan_upper(self._jail, opaque_xattr(self._snapshotter.place))
+        owners = None
+        if place.ids != "root":
+            owners = Owners(table_of(self.root), self._view, real=place.ids == "subid").apply
+        return scan_upper(self._jail, opaque_xattr(place), owners)
 
     def commit(self, diff_id: Digest) -> None:
         """The upper directory becomes the layer's tree."""
         self._end()
         layer = self._snapshotter.store.layers.layer(diff_id, None)
-        keep_tree(self._base / "upper", layer.tree)
-        force_remove(self._base)
+        keep_tree(self._base / "upper", self._snapshotter.trees.path(layer))
+        remove_tree(self._base)
 
     def discard(self) -> None:
         """Unmount and delete."""
         if not self._done:
             self._end()
-            force_remove(self._base)
+            with contextlib.suppress(OSError):  # what is left goes with the work folder
+                remove_tree(self._base)
 
     def _end(self) -> None:
         self._done = True
@@ -221,15 +171,16 @@ def overlay_works(place: Place, folder: Path) -> str:
     try:
         for name in ("lower", "lower/d", "lower/d/x", "upper", "work", "root"):
             (base / name).mkdir()
-        data = f"lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work,{_options(place)}"
-        mount("overlay", str(base / "root"), "overlay", 0, data)
+        mount_overlay([base / "lower"], base / "upper", base / "work", base / "root", _options(place))
         try:
-            shutil.rmtree(base / "root" / "d")
-            (base / "root" / "d").mkdir()
+            (base / "root/d/x").rmdir()
+            (base / "root/d").rmdir()
+            (base / "root/d").mkdir()
         finally:
             umount(str(base / "root"), MNT_DETACH)
     except OSError as e:
-        return f"overlayfs cannot be mounted on {folder}: {e.strerror}"
+        return f"overlayfs cannot be used on {folder} ({(e.strerror or '').lower()})"
     finally:
-        force_remove(base)
+        with contextlib.suppress(OSError):
+            remove_tree(base)
     return ""

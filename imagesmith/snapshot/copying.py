@@ -1,0 +1,278 @@
+"""Snapshots as plain folders, where nothing can be mounted: layers extracted into one, changes by scanning.
+
+Why: in an ordinary container chroot is all there is. What a step changed is told by comparing a scan before
+it with one after it; layer/diff.py then decides as it does for an upper directory. The folder that a step
+leaves is the one that the next step begins with, and the scan after a step is the scan before the next.
+What counts as touched: inode number, mode, size, times, owner, device, number of links; ctime moves with
+every change and cannot be set back. Names are compared, too, for a renamed directory moves no time below it.
+A directory that was deleted and made again is told by its inode and its time of birth.
+One thing differs from overlayfs: a write to one of several names of a file of a lower layer changes all.
+Threads: may be shared; each workspace belongs to one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.errors import SandboxError
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.tree import Tree
+from imagesmith.fs.view import flat, parent_of
+from imagesmith.interfaces import LayerTree, Place
+from imagesmith.layer.extract import extract_entries
+from imagesmith.oci.digest import Digest
+from imagesmith.snapshot.births import born_ns, keeps_ctime
+from imagesmith.snapshot.ownership import Owners, table_of
+from imagesmith.snapshot.trees import on_disk
+from imagesmith.snapshot.upper import FileContent, read_capability
+from imagesmith.snapshot.work import WorkFolder
+from imagesmith.store.store import Store
+
+__all__ = ["CopyingSnapshotter", "CopyingWorkspace"]
+
+#: What tells that a path was not touched, 84 bytes of it: a scan holds one for every path.
+_MARK = struct.Struct("=QIQqqIIQI")
+#: CLOCK_REALTIME_COARSE, the one that file systems read; Python has no name for it.
+_COARSE_CLOCK = 5
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A root directory that nobody uses, the layers in it, and its scan."""
+
+    base: Path
+    chain: tuple[Digest, ...]
+    marks: dict[str, bytes]
+
+
+class CopyingSnapshotter:
+    """Makes workspaces for one process."""
+
+    def __init__(self, place: Place, store: Store) -> None:
+        self.place, self.store = place, store
+        self._work: WorkFolder | None = None
+        self._lock = threading.Lock()
+        self._idle: list[_Folder] = []
+
+    def close(self) -> None:
+        """Delete the process's work folder."""
+        with self._lock:
+            self._idle.clear()
+            if self._work is not None:
+                self._work.close()
+                self._work = None
+
+    def prepare(self, layers: Sequence[LayerTree], view: Tree) -> CopyingWorkspace:
+        """See interfaces.Snapshotter.
+
+        Raises:
+            SandboxError: the layers cannot be extracted.
+        """
+        chain = tuple(layer.diff_id for layer in layers)
+        folder = self._take(chain)
+        try:
+            if folder is None:
+                folder = self._extract(chain, view)
+            elif folder.chain != chain:
+                self._add(folder, layers[len(folder.chain) :], chain, view)
+            _wait_for_next_tick(folder.marks)
+        except OSError as e:
+            raise SandboxError(
+                f"cannot copy {len(layers)} layers into a root file system: {e.strerror} ({e.filename})"
+            ) from e
+        return CopyingWorkspace(folder, self, view)
+
+    def keep(self, folder: _Folder) -> None:
+        """Take back what a step is done with, for the step that builds on it."""
+        with self._lock:
+            self._idle.append(folder)
+
+    def _take(self, chain: tuple[Digest, ...]) -> _Folder | None:
+        """The idle folder that has most of these layers, and no others."""
+        with self._lock:
+            fitting = [f for f in self._idle if f.chain and chain[: len(f.chain)] == f.chain]
+            best = max(fitting, key=lambda f: len(f.chain), default=None)
+            if best is not None:
+                self._idle.remove(best)
+            return best
+
+    def _extract(self, chain: tuple[Digest, ...], view: Tree) -> _Folder:
+        with self._lock:
+            if self._work is None:
+                self._work = WorkFolder(self.store.work)
+            base = self._work.new()
+        root = base / "root"
+        root.mkdir()
+        extract_entries(flat(view), root, **on_disk(self.place))
+        e = view.get("") or Entry("", "d", 0o755)
+        os.chmod(root, e.mode)
+        if self.place.ids in ("root", "subid") and (e.uid, e.gid) != (os.geteuid(), os.getegid()):
+            os.chown(root, e.uid, e.gid)
+        return _Folder(base, chain, _scan(root))
+
+    def _add(
+        self, folder: _Folder, layers: Sequence[LayerTree], chain: tuple[Digest, ...], view: Tree
+    ) -> None:
+        """Put further layers over what a folder has."""
+        root = folder.base / "root"
+        for layer in layers:
+            extract_entries(layer.entries(), root, below=view.get, **on_disk(self.place))
+        folder.chain, folder.marks = chain, _scan(root)
+
+
+def _mark(st: os.stat_result) -> bytes:
+    links = 0 if stat.S_ISDIR(st.st_mode) else st.st_nlink
+    return _MARK.pack(
+        st.st_ino, st.st_mode, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_uid, st.st_gid, st.st_rdev,
+        links,
+    )  # fmt: skip
+
+
+def _scan(root: Path) -> dict[str, bytes]:
+    """The mark of every path below a root."""
+    marks: dict[str, bytes] = {}
+    with Jail(root) as jail:
+        todo = [""]
+        while todo:
+            folder = todo.pop()
+            fd = jail.folder(folder)
+            prefix = f"{folder}/" if folder else ""
+            for name in os.listdir(fd):
+                st = os.lstat(name, dir_fd=fd)
+                marks[prefix + name] = _mark(st)
+                if stat.S_ISDIR(st.st_mode):
+                    todo.append(prefix + name)
+    return marks
+
+
+def _wait_for_next_tick(marks: dict[str, bytes]) -> None:
+    """Wait until a change gets another ctime than the newest one in the scan: at most some milliseconds."""
+    newest = max((_MARK.unpack(m)[4] for m in marks.values()), default=0)
+    until = time.monotonic() + 0.1
+    while time.clock_gettime_ns(_COARSE_CLOCK) <= newest and time.monotonic() < until:
+        time.sleep(0.001)
+
+
+class CopyingWorkspace:
+    """A folder that a step changes; see interfaces.Workspace."""
+
+    def __init__(self, folder: _Folder, snapshotter: CopyingSnapshotter, view: Tree) -> None:
+        self._folder, self._snapshotter, self._view = folder, snapshotter, view
+        self.root = folder.base / "root"
+        self._began_ns = time.clock_gettime_ns(_COARSE_CLOCK)
+        self._after: dict[str, bytes] = {}
+        self._jail: Jail | None = None
+        self._done = False
+
+    def changes(self) -> tuple[list[Entry], set[str]]:
+        """What an overlay's upper directory would hold: all that the step touched, and what is gone."""
+        before, after = self._folder.marks, _scan(self.root)
+        self._after, self._jail = after, Jail(self.root)
+        touched = [p for p, mark in after.items() if before.get(p) != mark]
+        if not keeps_ctime(self._jail.fd):
+            touched = self._by_content(after, set(touched))
+        entries, opaques = self._entries(touched)
+        entries += [
+            Entry(path, "w")
+            for path in before
+            if path not in after and (not parent_of(path) or _is_dir(after.get(parent_of(path))))
+        ]
+        return entries, opaques
+
+    def _entries(self, touched: list[str]) -> tuple[list[Entry], set[str]]:
+        """The entries of touched paths, and the directories among them that are new in place of others."""
+        assert self._jail is not None
+        jail, before = self._jail, self._folder.marks
+        owners = self._owners()
+        entries: list[Entry] = []
+        opaques: set[str] = set()
+        inodes: dict[int, str] = {}
+        for path in touched:
+            parent, _, name = path.rpartition("/")
+            fd = jail.folder(parent)
+            st = os.lstat(name, dir_fd=fd)
+            e = Entry.from_stat(path, st, os.readlink(name, dir_fd=fd) if stat.S_ISLNK(st.st_mode) else "")
+            if e is None:
+                continue
+            if st.st_nlink > 1 and e.kind != "d":
+                first = inodes.setdefault(st.st_ino, path)
+                if first != path:
+                    entries.append(Entry(path, "h", e.mode, e.uid, e.gid, 0, e.mtime_ns, first))
+                    continue
+            if owners is not None:
+                owners.apply(fd, name, e)
+            if e.kind == "f":
+                e.capability = read_capability(fd, name)
+                e.content = FileContent(jail, path)
+            elif e.kind == "d" and path in before and self._is_new(before[path], st, fd, name):
+                opaques.add(path)
+            entries.append(e)
+        return entries, opaques
+
+    def _is_new(self, before: bytes, st: os.stat_result, fd: int, name: str) -> bool:
+        """True if a directory is not the one that was there before the step."""
+        return _MARK.unpack(before)[0] != st.st_ino or born_ns(fd, name) >= self._began_ns
+
+    def _owners(self) -> Owners | None:
+        ids = self._snapshotter.place.ids
+        return None if ids == "root" else Owners(table_of(self.root), self._view, real=ids == "subid")
+
+    def _by_content(self, after: dict[str, bytes], touched: set[str]) -> list[str]:
+        """The touched paths on a file system whose times prove nothing: all files with other bytes, too."""
+        assert self._jail is not None
+        out = []
+        for path, mark in after.items():
+            if path not in touched and stat.S_ISREG(_MARK.unpack(mark)[1]):
+                old = self._view.get(path)
+                with FileContent(self._jail, path).open() as now:
+                    if old is not None and old.content is not None and old.kind == "f":
+                        with old.content.open() as then:
+                            if _equal(then, now, old.size):
+                                continue
+            elif path not in touched:
+                continue
+            out.append(path)
+        return out
+
+    def commit(self, diff_id: Digest) -> None:
+        """The folder and its scan wait for the step that builds on this one."""
+        self._done = True
+        if self._jail is not None:
+            self._jail.close()
+        with contextlib.suppress(FileNotFoundError):
+            table_of(self.root).unlink()
+        self._snapshotter.keep(_Folder(self._folder.base, (*self._folder.chain, diff_id), self._after))
+
+    def discard(self) -> None:
+        """Delete the folder."""
+        if not self._done:
+            self._done = True
+            if self._jail is not None:
+                self._jail.close()
+            with contextlib.suppress(OSError):  # what is left goes with the work folder
+                remove_tree(self._folder.base)
+
+
+def _is_dir(mark: bytes | None) -> bool:
+    return mark is not None and stat.S_ISDIR(_MARK.unpack(mark)[1])
+
+
+def _equal(a: BinaryIO, b: BinaryIO, size: int) -> bool:
+    """True if the second stream is exactly the first `size` bytes of the first."""
+    left = size
+    while left:
+        data = a.read(min(left, 1 << 20))
+        if not data or b.read(len(data)) != data:
+            return False
+        left -= len(data)
+    return not b.read(1)

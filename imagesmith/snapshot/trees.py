@@ -1,0 +1,88 @@
+"""Extracted layers: each is made once, by the first step that needs it, and stays for later builds.
+
+    layers/<diff_id>/tree           owners on the disk are the image's (the machine's root)
+    layers/<diff_id>/tree-subid     they are those of a user namespace with ids lent to the user
+    layers/<diff_id>/tree-single    they are kept beside the files (ownership.py)
+
+Why several: one store may be used by a user with and without subordinate ids, and by root.
+Threads: may be shared; a tree is made by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypedDict
+
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.tree import Tree
+from imagesmith.fs.view import View
+from imagesmith.interfaces import LayerTree, Place
+from imagesmith.layer.extract import extract_entries
+from imagesmith.oci.digest import Digest
+from imagesmith.snapshot.ownership import keep_beside, keep_devices
+from imagesmith.snapshot.work import WorkFolder, keep_tree
+
+__all__ = ["Trees", "on_disk", "opaque_xattr", "up_to"]
+
+_NAMES = {"root": "tree", "subid": "tree-subid", "single": "tree-single", "own": "tree-single"}
+
+
+class _OnDisk(TypedDict):
+    owners: bool
+    keep: Callable[[int, str, Entry], None] | None
+
+
+def on_disk(place: Place) -> _OnDisk:
+    """How extract_entries gives files their owners and makes devices in a place."""
+    if place.ids == "root":
+        return {"owners": True, "keep": None}
+    if place.ids == "subid":
+        return {"owners": True, "keep": keep_devices}
+    return {"owners": False, "keep": keep_beside}
+
+
+def opaque_xattr(place: Place) -> str:
+    """The xattr by which overlayfs marks an opaque directory."""
+    return "trusted.overlay.opaque" if place.ids == "root" else "user.overlay.opaque"
+
+
+class Trees:
+    """The trees of the layers for one place, in the form of overlayfs."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+        self._making: dict[Digest, threading.Lock] = {}
+
+    def path(self, layer: LayerTree) -> Path:
+        """Where a layer's tree is, or is to be put by rename."""
+        return layer.tree.with_name(_NAMES[self._place.ids])
+
+    def make(self, layer: LayerTree, below: Tree, work: WorkFolder) -> Path:
+        """A layer's tree; extracted now if it is not there. `below` shows the layers up to this one.
+
+        Raises:
+            UnsafeArchive: the layer cannot be extracted.
+            OSError: the machine refuses.
+        """
+        tree = self.path(layer)
+        with self._lock:
+            lock = self._making.setdefault(layer.diff_id, threading.Lock())
+        with lock:
+            if not tree.is_dir():
+                made = work.new() / "tree"
+                made.mkdir(0o755)
+                extract_entries(
+                    layer.entries(), made, form="overlay", opaque=opaque_xattr(self._place),
+                    below=below.get, **on_disk(self._place),
+                )  # fmt: skip
+                keep_tree(made, tree)
+                made.parent.rmdir()
+        return tree
+
+
+def up_to(view: Tree, count: int) -> Tree:
+    """What the lowest `count` layers of a view show."""
+    return View(view.layers[:count]) if isinstance(view, View) else view
