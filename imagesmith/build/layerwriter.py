@@ -1,4 +1,4 @@
-"""Write a layer: entries to a tar, its diff_id, its compressed blob in the store and its index, in one pass."""
+"""Write a layer: a tar of entries, its diff_id, its blob in the store and its index, all in one pass."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class LayerWriter:
         """The compression and its level, for the cache key."""
         return str(self._codec)
 
-    def write(self, entries: Sequence[Entry], cancel: Cancel) -> tuple[Digest, Descriptor]:
-        """Write the entries, already in order, as a layer.
+    def write(
+        self, entries: Sequence[Entry], cancel: Cancel, *, digests: bool = False
+    ) -> tuple[Digest, Descriptor]:
+        """Write the entries, already in order, as a layer; with `digests` fill in those of the files.
 
         The index keeps the times as they are, also under a clamp: a later step sees what this one made.
         """
@@ -41,7 +43,10 @@ class LayerWriter:
                     cancel.check()
                     stream.write(data)
 
-                write_layer(entries, sink, clamp_s=self.clamp_s, on_offset=lambda e, n: rows.append((e, n)))
+                write_layer(
+                    entries, sink, clamp_s=self.clamp_s, digests=digests,
+                    on_offset=lambda e, n: rows.append((e, n)),
+                )  # fmt: skip
                 result = stream.finish()
             except BaseException:
                 stream.abort()

@@ -17,7 +17,7 @@ from functools import cached_property
 
 from imagesmith.build.cachekey import base_of, key_of, parts_of
 from imagesmith.build.layerwriter import LayerWriter
-from imagesmith.build.plan import ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step
+from imagesmith.build.plan import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
@@ -131,7 +131,9 @@ class Solver:
         try:
             return Result((*parent.layers, self._layer(step, parent)))
         except ImagesmithError as e:
-            raise e.located("", step.span.first, step.span.last, "") if step.span.first else e
+            if step.span.first:
+                e.located("", step.span.first, step.span.last, "")
+            raise
 
     def _image(self, image: ResolvedImage) -> Result:
         stored = self.layers_of(image)
@@ -146,25 +148,31 @@ class Solver:
             return self._count
 
     def _layer(self, step: Step, parent: Result) -> BuiltLayer:
+        """The layer of a step, from the cache or made.
+
+        A COPY that no earlier build has anything of cannot hit: it is executed at once, its files are hashed
+        while they are written, and the key is made of what was learnt.
+        """
         number = self._number()
-        parts = parts_of(step.op, parent.diff_ids, self.sources.digests(step, self))
-        parts["clamp"] = self.writer.clamp_s
-        parts["codec"] = self.writer.codec_name
-        key = key_of(parts)
-        cached = None if step.no_cache else self._cached(key, step.name)
-        if cached is not None:
-            self.events(StepCached(step=number, name=step.name))
-            return cached
+        base = base_of(parts_of(step.op, parent.diff_ids, ()))
+        fresh = isinstance(step.op, CopyOp) and not self.store.cache.knows_base(base)
+        parts = None if fresh else self._parts(step, parent)
+        if parts is not None and not step.no_cache:
+            cached = self._cached(key_of(parts), step.name)
+            if cached is not None:
+                self.events(StepCached(step=number, name=step.name))
+                return cached
         self.events(StepStarted(step=number, name=step.name))
         began = time.monotonic()
         try:
-            layer = self._execute(step, parent, number)
+            layer = self._execute(step, parent, number, digests=fresh)
+            parts = parts or self._parts(step, parent)
         except ImagesmithError as e:
             self.events(StepFailedEvent(step=number, name=step.name, error=e.message))
             raise
         record = StepRecord(
-            key=key,
-            base=base_of(parts),
+            key=key_of(parts),
+            base=base,
             parts=parts,
             diff_id=str(layer.diff_id),
             layer=layer.descriptor.to_json(),
@@ -173,6 +181,12 @@ class Solver:
         self.store.cache.put_steps([record])
         self.events(StepDone(step=number, seconds=time.monotonic() - began))
         return layer
+
+    def _parts(self, step: Step, parent: Result) -> dict[str, object]:
+        parts = parts_of(step.op, parent.diff_ids, self.sources.digests(step, self))
+        parts["clamp"] = self.writer.clamp_s
+        parts["codec"] = self.writer.codec_name
+        return parts
 
     def _cached(self, key: str, name: str) -> BuiltLayer | None:
         record = self.store.cache.step(key)
@@ -185,7 +199,7 @@ class Solver:
         stored = self.store.layers.layer(diff_id, descriptor.digest)
         return BuiltLayer(diff_id, descriptor, stored, record.created_ns, name)
 
-    def _execute(self, step: Step, parent: Result, number: int) -> BuiltLayer:
+    def _execute(self, step: Step, parent: Result, number: int, *, digests: bool) -> BuiltLayer:
         op, now = step.op, time.time_ns()
         if isinstance(op, RunOp):
             return self._run(op, parent, number, step.name)
@@ -195,7 +209,11 @@ class Solver:
         assert not isinstance(op, ImageOp)
         copier = Copier(parent.view, now, self.sources, self)
         draft, below = copier.make_dir(op) if isinstance(op, MakeDirOp) else copier.copy(op)
-        return self._write(layer_entries(draft.upper_entries(), draft.opaques, below), now, step.name)
+        entries = layer_entries(draft.upper_entries(), draft.opaques, below)
+        layer = self._write(entries, now, step.name, digests=digests)
+        if digests:
+            self.sources.learn(entries)
+        return layer
 
     def _run(self, op: RunOp, parent: Result, number: int, name: str) -> BuiltLayer:
         def output(stream: int, data: bytes) -> None:
@@ -209,7 +227,9 @@ class Solver:
             workspace.commit(layer.diff_id)
         return layer
 
-    def _write(self, entries: Sequence[Entry], created_ns: int, name: str) -> BuiltLayer:
-        diff_id, descriptor = self.writer.write(entries, self.cancel)
+    def _write(
+        self, entries: Sequence[Entry], created_ns: int, name: str, *, digests: bool = False
+    ) -> BuiltLayer:
+        diff_id, descriptor = self.writer.write(entries, self.cancel, digests=digests)
         stored = self.store.layers.layer(diff_id, descriptor.digest)
         return BuiltLayer(diff_id, descriptor, stored, created_ns, name)

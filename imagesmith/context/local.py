@@ -205,6 +205,7 @@ class FileDigests:
     def __init__(self, cache: CacheDB, now_ns: int) -> None:
         self._cache, self._now_ns = cache, now_ns
         self._fresh: list[tuple[FileStamp, str]] = []
+        self._learnt: dict[FileStamp, str] = {}
         self._lock = threading.Lock()
 
     def __call__(self, e: Entry) -> str:
@@ -213,14 +214,24 @@ class FileDigests:
             return e.digest
         stamp = e.content.stamp if isinstance(e.content, LocalContent) else None
         if stamp is not None:
-            e.digest = self._cache.file_digest(stamp)
+            e.digest = self._learnt.get(stamp) or self._cache.file_digest(stamp)
             if e.digest:
                 return e.digest
         e.digest = _hash(e)
-        if stamp is not None and max(stamp.mtime_ns, stamp.ctime_ns) < self._now_ns - _YOUNG_NS:
-            with self._lock:
-                self._fresh.append((stamp, e.digest))
+        if stamp is not None:
+            self._remember(stamp, e.digest)
         return e.digest
+
+    def learn(self, e: Entry) -> None:
+        """Take the digest of an entry whose bytes were read anyway, so that they are not read again."""
+        if isinstance(e.content, LocalContent) and e.digest and e.content.stamp not in self._learnt:
+            self._learnt[e.content.stamp] = e.digest
+            self._remember(e.content.stamp, e.digest)
+
+    def _remember(self, stamp: FileStamp, digest: str) -> None:
+        if max(stamp.mtime_ns, stamp.ctime_ns) < self._now_ns - _YOUNG_NS:
+            with self._lock:
+                self._fresh.append((stamp, digest))
 
     def flush(self) -> None:
         """Remember what was hashed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.build.plan import (
@@ -24,6 +24,7 @@ from imagesmith.build.plan import (
     Step,
 )
 from imagesmith.context.http import Download, file_name_of
+from imagesmith.context.local import FileDigests
 from imagesmith.context.sources import content_digest, select
 from imagesmith.errors import MissingSource
 from imagesmith.fs.entry import Entry
@@ -64,7 +65,7 @@ class Sources:
         self,
         fetch_url: Callable[[Fetched], Download],
         fetch_git: Callable[[GitFiles], tuple[str, Tree]],
-        file_digest: Callable[[Entry], str],
+        file_digest: FileDigests,
         now_ns: int,
     ) -> None:
         self._fetch_url, self._fetch_git, self._file_digest = fetch_url, fetch_git, file_digest
@@ -118,6 +119,11 @@ class Sources:
         return found
 
     # --- digests -------------------------------------------------------------------------------
+
+    def learn(self, entries: Iterable[Entry]) -> None:
+        """Take over the digests of files that were read while a layer was written."""
+        for e in entries:
+            self._file_digest.learn(e)
 
     def digests(self, step: Step, solver: Solver) -> list[str]:
         """The digest of each input of a step, in order; for the cache key.
