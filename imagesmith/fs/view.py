@@ -11,7 +11,7 @@ Threads: an index is complete when it is shared; views are read only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.tree import Tree, resolve
@@ -33,16 +33,19 @@ class LayerIndex:
     that is in the same layer.
     """
 
-    __slots__ = ("_children", "entries", "opaques", "whiteouts")
+    __slots__ = ("_children", "_deleted", "entries", "opaques", "whiteouts")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries: dict[str, Entry] = {}
         self.whiteouts: set[str] = set()
         self.opaques: set[str] = set()
         self._children: dict[str, list[str]] | None = None
+        self._deleted: dict[str, set[str]] = {}
         for e in entries:
             if e.kind == "w":
                 self.whiteouts.add(e.path)
+                folder, _, name = e.path.rpartition("/")
+                self._deleted.setdefault(folder, set()).add(name)
             elif e.kind == "o":
                 self.opaques.add(e.path)
             elif e.kind == "h" and (first := self.entries.get(e.link)) is not None:
@@ -65,6 +68,10 @@ class LayerIndex:
                     p = folder
             self._children = {folder: list(names) for folder, names in found.items()}
         return self._children.get(path, [])
+
+    def deleted(self, path: str) -> Set[str]:
+        """The names that this layer takes from a directory."""
+        return self._deleted.get(path, frozenset())
 
     def hides_below(self, path: str) -> bool:
         """True if the layer hides what lower layers have at `path`, other than by an entry of that path."""
@@ -131,16 +138,9 @@ class View:
         """The names in a directory, sorted by bytes; empty for anything else."""
         names: set[str] = set()
         hidden: set[str] = set()
-        prefix = f"{path}/" if path else ""
         for layer in reversed(self.layers):
-            for name in layer.children(path):
-                if name not in hidden:
-                    names.add(name)
-            hidden |= {
-                w[len(prefix) :]
-                for w in layer.whiteouts
-                if w.startswith(prefix) and "/" not in w[len(prefix) :]
-            } - names
+            names.update(name for name in layer.children(path) if name not in hidden)
+            hidden |= layer.deleted(path) - names
             e = layer.entries.get(path)
             if path in layer.opaques or (e is not None and e.kind != "d") or layer.hides_below(path):
                 break

@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS tags (
     ref TEXT NOT NULL, platform TEXT NOT NULL, digest TEXT NOT NULL, at_s INTEGER NOT NULL,
     PRIMARY KEY (ref, platform)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sources (blob TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (blob, repository))
-    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (
+    blob TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (blob, repository)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fetches (url TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
@@ -102,24 +102,27 @@ class CacheDB:
                 db.execute("ROLLBACK")
             raise StoreError(f"cannot write the cache database {self._path}: {e}") from e
 
+    def _read(self, question: str, values: Sequence[object] = ()) -> list[Sequence[object]]:
+        """The rows of an answer; none where the file is damaged, for it is memo and no more."""
+        try:
+            return self._connection().execute(question, values).fetchall()
+        except sqlite3.DatabaseError as e:
+            if isinstance(e, sqlite3.OperationalError):  # locked for long, or a full disk
+                raise StoreError(f"cannot read the cache database {self._path}: {e}") from e
+            return []
+
     def step(self, key: str) -> StepRecord | None:
         """The record of a step's key."""
-        row = self._connection().execute("SELECT * FROM steps WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _record(row)
+        return next(map(_record, self._read("SELECT * FROM steps WHERE key = ?", (key,))), None)
 
     def steps_like(self, base: str) -> list[StepRecord]:
         """The records of the same instruction at the same place, newest first; for explaining a miss."""
-        rows = self._connection().execute(
-            "SELECT * FROM steps WHERE base = ? ORDER BY created_ns DESC LIMIT 20", (base,)
-        )
-        return [_record(r) for r in rows]
+        question = "SELECT * FROM steps WHERE base = ? ORDER BY created_ns DESC LIMIT 20"
+        return [_record(r) for r in self._read(question, (base,))]
 
     def knows_base(self, base: str) -> bool:
         """True if any record has this base: a hit is possible at all."""
-        return (
-            self._connection().execute("SELECT 1 FROM steps WHERE base = ? LIMIT 1", (base,)).fetchone()
-            is not None
-        )
+        return bool(self._read("SELECT 1 FROM steps WHERE base = ? LIMIT 1", (base,)))
 
     def put_steps(self, records: Iterable[StepRecord]) -> None:
         """Remember steps, over older records of their keys."""
@@ -135,7 +138,7 @@ class CacheDB:
 
     def all_steps(self) -> list[StepRecord]:
         """Every record."""
-        return [_record(r) for r in self._connection().execute("SELECT * FROM steps")]
+        return [_record(r) for r in self._read("SELECT * FROM steps")]
 
     def drop_steps(self, keys: Sequence[str] | None = None) -> None:
         """Forget steps; all of them without `keys`."""
@@ -147,15 +150,12 @@ class CacheDB:
 
     def file_digest(self, stamp: FileStamp) -> str:
         """The digest of an unchanged file, or ''."""
-        row = (
-            self._connection()
-            .execute(
-                "SELECT sha256 FROM files WHERE dev = ? AND ino = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?",
-                (stamp.dev, stamp.ino, stamp.size, stamp.mtime_ns, stamp.ctime_ns),
-            )
-            .fetchone()
+        question = (
+            "SELECT sha256 FROM files"
+            " WHERE dev = ? AND ino = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?"
         )
-        return "" if row is None else str(row[0])
+        values = (stamp.dev, stamp.ino, stamp.size, stamp.mtime_ns, stamp.ctime_ns)
+        return next((str(row[0]) for row in self._read(question, values)), "")
 
     def put_file_digests(self, digests: Iterable[tuple[FileStamp, str]]) -> None:
         """Remember digests of files."""
@@ -167,12 +167,8 @@ class CacheDB:
 
     def tag(self, ref: str, platform: str) -> tuple[str, int] | None:
         """The digest that a tag had, and when that was (seconds)."""
-        row = (
-            self._connection()
-            .execute("SELECT digest, at_s FROM tags WHERE ref = ? AND platform = ?", (ref, platform))
-            .fetchone()
-        )
-        return None if row is None else (str(row[0]), int(row[1]))
+        rows = self._read("SELECT digest, at_s FROM tags WHERE ref = ? AND platform = ?", (ref, platform))
+        return next(((str(digest), int(str(at_s))) for digest, at_s in rows), None)
 
     def put_tag(self, ref: str, platform: str, digest: str) -> None:
         """Remember what a tag was resolved to, now."""
@@ -183,8 +179,7 @@ class CacheDB:
 
     def blob_sources(self, blob: str) -> list[str]:
         """Repositories (`registry/path`) that are known to hold a blob, for mounts."""
-        rows = self._connection().execute("SELECT repository FROM sources WHERE blob = ?", (blob,))
-        return [str(r[0]) for r in rows]
+        return [str(r[0]) for r in self._read("SELECT repository FROM sources WHERE blob = ?", (blob,))]
 
     def put_blob_source(self, blob: str, repository: str) -> None:
         """Remember that a repository holds a blob."""
@@ -193,8 +188,8 @@ class CacheDB:
 
     def fetch(self, url: str) -> dict[str, object] | None:
         """What was remembered of an earlier download."""
-        row = self._connection().execute("SELECT record FROM fetches WHERE url = ?", (url,)).fetchone()
-        return None if row is None else dict(json.loads(row[0]))
+        rows = self._read("SELECT record FROM fetches WHERE url = ?", (url,))
+        return next((dict(json.loads(str(row[0]))) for row in rows), None)
 
     def put_fetch(self, url: str, record: Mapping[str, object]) -> None:
         """Remember a download."""

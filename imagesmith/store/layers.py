@@ -6,8 +6,10 @@
 
 Why: views need only the index, so COPY over a large base reads a few hundred kilobytes. All of it can be
 made again from the blob, and each part gets its name by rename when it is complete.
-Trust: an index is our own file, but it is checked like any input; the tar is verified against the diff_id
-while it is written.
+Trust: an index is our own file, but it is checked like any input, and made again from the blob where it is
+damaged; the tar is verified against the diff_id while it is written. Trees hold what steps left: files in
+them are opened through fs/jail.py.
+Threads: may be shared; each layer has a lock.
 """
 
 from __future__ import annotations
@@ -18,15 +20,16 @@ import hashlib
 import io
 import json
 import os
-import shutil
+import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, NotFound, StoreError
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.view import LayerIndex
 from imagesmith.layer.tarread import decompressed, read_layer
 from imagesmith.oci.digest import Digest
@@ -34,7 +37,9 @@ from imagesmith.store.blobs import BlobStore
 
 __all__ = ["LayerContent", "LayerStore", "StoredLayer"]
 
-_FORMAT = "imagesmith-index-1"
+#: The names of a layer's trees (snapshot/trees.py).
+TREES = ("tree", "tree-subid", "tree-single")
+_HEAD, _END = b'"imagesmith-index-2"\n', b'"end"\n'
 
 
 class LayerContent:
@@ -63,24 +68,38 @@ class StoredLayer:
 
     @property
     def tree(self) -> Path:
-        """Where the extracted tree is, or is to be put by rename."""
+        """Where the extracted tree is, or is to be put by rename; other places have others beside it."""
         return self.folder / "tree"
 
     def index(self) -> LayerIndex:
-        """The entries by path; read from the blob the first time."""
+        """The entries by path; read from the blob the first time.
+
+        Raises:
+            NotFound: neither the index nor the blob is in the store.
+            StoreError: the index is damaged, and the blob is not there to make another.
+        """
         with self._lock:
             if self._index is None:
-                path = self.folder / "index"
-                if not path.exists():
-                    self._unpack_tar(keep=False)
-                self._index = LayerIndex(self._read_index(path))
+                self._index = LayerIndex(self._entries())
             return self._index
 
-    def entries(self) -> Iterable[Entry]:
-        """The entries in the order of the tar, whiteouts included."""
+    def entries(self) -> Iterator[Entry]:
+        """The entries in the order of the tar, whiteouts included; see `index` for what it raises."""
+        with self._lock:
+            return self._entries()
+
+    def _entries(self) -> Iterator[Entry]:
+        """The rows of the index, made from the blob where there is none that is whole."""
         path = self.folder / "index"
         if not path.exists():
-            self.index()
+            self._unpack(keep=False)
+        elif not _is_whole(path):
+            if self.blob is None:
+                raise StoreError(
+                    f"the layer index {path} is damaged", hint="remove its folder and build again"
+                )
+            path.unlink(missing_ok=True)
+            self._unpack(keep=False)
         return self._read_index(path)
 
     def open_tar(self) -> BinaryIO:
@@ -88,14 +107,15 @@ class StoredLayer:
         return self._tar().open("rb")
 
     def open_content(self, content: LayerContent) -> BinaryIO:
-        """The bytes of a file: from the tar if it is there, else from the tree, else by making the tar."""
-        tar = self.folder / "tar"
-        if not tar.exists() and self.tree.is_dir():
-            with contextlib.suppress(OSError):
-                fd = os.open(self.tree / content.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                if os.fstat(fd).st_size == content.size:
-                    return os.fdopen(fd, "rb")
-                os.close(fd)
+        """The bytes of a file: from the tar if it is there, else from a tree, else by making the tar."""
+        if not (self.folder / "tar").exists():
+            for name in TREES:
+                with contextlib.suppress(OSError), Jail(self.folder / name) as jail:
+                    fd = jail.open(content.path, os.O_RDONLY | os.O_NONBLOCK)
+                    st = os.fstat(fd)
+                    if stat.S_ISREG(st.st_mode) and st.st_size == content.size:
+                        return os.fdopen(fd, "rb", buffering=0)
+                    os.close(fd)
         f = self._tar().open("rb", buffering=0)
         f.seek(content.offset)
         return f
@@ -104,70 +124,113 @@ class StoredLayer:
         path = self.folder / "tar"
         with self._lock:
             if not path.exists():
-                self._unpack_tar(keep=True)
+                self._unpack(keep=True)
         return path
 
-    def _unpack_tar(self, *, keep: bool) -> None:
+    def _unpack(self, *, keep: bool) -> None:
         """Read the blob once: check the diff_id, write the index if it is missing, keep the tar if asked."""
         if self.blob is None:
             raise NotFound(f"the blob of layer {self.diff_id} is not in the store")
         if self.fetch is not None and not self.store.blobs.has(self.blob):
             self.fetch()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (
-            self.store.blobs.open(self.blob) as raw,
-            tempfile.NamedTemporaryFile(dir=self.store.blobs.ingest, delete=False) as out,
-        ):
-            try:
-                tee = _Tee(decompressed(raw), out if keep else None)
-                entries = [(e, offset) for e, offset in read_layer(tee)]
-                tee.drain()
-                if tee.digest() != self.diff_id:
-                    raise DigestMismatch(
-                        f"layer {self.blob}: its diff_id is {tee.digest()}, not {self.diff_id}"
-                    )
-                if not (self.folder / "index").exists():
-                    self.write_index(entries)
-                if keep:
-                    os.replace(out.name, self.folder / "tar")
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(out.name)
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(self.store.blobs.open(self.blob))
+            tar = stack.enter_context(_Temporary(self.store.blobs.ingest)) if keep else None
+            index = None
+            if not (self.folder / "index").exists():
+                index = stack.enter_context(_Temporary(self.store.blobs.ingest))
+                index.file.write(_HEAD)
+            tee = _Tee(decompressed(raw), tar.file if tar is not None else None)
+            for e, offset in read_layer(tee):
+                if index is not None:
+                    index.file.write(_row(e, offset))
+            tee.drain()
+            if tee.digest() != self.diff_id:
+                raise DigestMismatch(f"layer {self.blob}: its diff_id is {tee.digest()}, not {self.diff_id}")
+            if index is not None:
+                index.file.write(_END)
+                index.keep(self.folder / "index")
+            if tar is not None:
+                tar.keep(self.folder / "tar")
 
     def write_index(self, entries: Iterable[tuple[Entry, int]]) -> None:
         """Keep the entries, each with the offset of its bytes in the uncompressed tar."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=self.store.blobs.ingest, delete=False, encoding="ascii"
-        ) as out:
-            out.write(f'"{_FORMAT}"\n')
-            for e, offset in entries:
-                row: list[object] = [e.path, e.kind, e.mode, e.uid, e.gid, e.size, e.mtime_ns, offset, e.link]
-                if e.kind in "cb" or e.capability or e.digest:
-                    row += [*e.rdev, base64.b64encode(e.capability or b"").decode(), e.digest]
-                out.write(json.dumps(row, separators=(",", ":")) + "\n")
-        os.replace(out.name, self.folder / "index")
+        with _Temporary(self.store.blobs.ingest) as out:
+            out.file.write(_HEAD)
+            out.file.writelines(_row(e, offset) for e, offset in entries)
+            out.file.write(_END)
+            out.keep(self.folder / "index")
 
-    def _read_index(self, path: Path) -> list[Entry]:
+    def _read_index(self, path: Path) -> Iterator[Entry]:
+        """The entries of an index file, some hundreds at a time: of a large layer no more is in memory."""
         try:
-            lines = path.read_text(encoding="ascii").splitlines()
-            if not lines or json.loads(lines[0]) != _FORMAT:
-                raise ValueError("another format")
-            out = []
-            for row in json.loads("[" + ",".join(lines[1:]) + "]"):
-                name, kind, mode, uid, gid, size, mtime_ns, offset, link, *more = row
-                e = Entry(name, kind, mode, uid, gid, size, mtime_ns, link)
-                if kind == "f":
-                    e.content = LayerContent(self, name, offset, size)
-                if more:
-                    e.rdev, e.digest = (more[0], more[1]), more[3]
-                    e.capability = base64.b64decode(more[2]) or None
-                out.append(e)
-        except (ValueError, TypeError, OSError) as e:
+            with path.open("rb") as f:
+                if f.readline() != _HEAD:
+                    raise ValueError("another format")
+                while lines := f.readlines(1 << 16):
+                    if lines[-1] == _END:
+                        lines.pop()
+                    for row in json.loads(b"[" + b",".join(lines) + b"]"):
+                        yield self._entry(*row)
+        except (ValueError, TypeError, IndexError, OSError) as e:
             raise StoreError(
-                f"the layer index {path} is damaged ({e}); remove its folder and build again"
+                f"the layer index {path} is damaged ({e})", hint="remove its folder and build again"
             ) from e
-        return out
+
+    def _entry(
+        self, path: str, kind: str, mode: int, uid: int, gid: int, size: int, mtime_ns: int, offset: int,
+        link: str, major: int = 0, minor: int = 0, capability: str = "", digest: str = "",
+    ) -> Entry:  # fmt: skip
+        """The entry of a row."""
+        e = Entry(path, kind, mode, uid, gid, size, mtime_ns, link, (major, minor), digest=digest)
+        if kind == "f":
+            e.content = LayerContent(self, path, offset, size)
+        if capability:
+            e.capability = base64.b64decode(capability)
+        return e
+
+
+def _row(e: Entry, offset: int) -> bytes:
+    """A line of the index."""
+    row: list[object] = [e.path, e.kind, e.mode, e.uid, e.gid, e.size, e.mtime_ns, offset, e.link]
+    if e.kind in "cb" or e.capability or e.digest:
+        row += [*e.rdev, base64.b64encode(e.capability or b"").decode(), e.digest]
+    return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _is_whole(path: Path) -> bool:
+    """True if an index has its first and its last line: one that a power cut tore has not."""
+    with path.open("rb") as f:
+        if f.readline() != _HEAD:
+            return False
+        f.seek(-len(_END), os.SEEK_END)
+        return f.read() == _END
+
+
+class _Temporary:
+    """A file that is written under another name; without `keep` it goes away."""
+
+    def __init__(self, folder: Path) -> None:
+        fd, name = tempfile.mkstemp(dir=folder)
+        self.file = os.fdopen(fd, "wb", buffering=1 << 18)
+        self._path: Path | None = Path(name)
+
+    def keep(self, path: Path) -> None:
+        """Give it its name."""
+        assert self._path is not None
+        self.file.close()
+        self._path.replace(path)
+        self._path = None
+
+    def __enter__(self) -> _Temporary:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
 class _Tee(io.RawIOBase):
@@ -230,15 +293,11 @@ class LayerStore:
         gone = folder.with_name(f"{folder.name}.gone-{os.getpid()}")
         with contextlib.suppress(FileNotFoundError):
             folder.rename(gone)
-            shutil.rmtree(gone, onerror=_force)
+            remove_tree(gone)
 
-
-def _force(function: object, path: str, _info: object) -> None:
-    """Let rmtree into directories that their owner closed."""
-    os.chmod(os.path.dirname(path), 0o700)
-    if os.path.isdir(path) and not os.path.islink(path):
-        os.chmod(path, 0o700)
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    def sweep(self) -> None:
+        """Finish removals that were cut short; for whoever holds the store alone."""
+        if self.root.is_dir():
+            for path in self.root.glob("*.gone-*"):
+                with contextlib.suppress(OSError):
+                    remove_tree(path)

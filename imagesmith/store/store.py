@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from functools import cached_property
 from pathlib import Path
 
 from imagesmith.errors import InvalidDocument, InvalidReference, LockTimeout, NotFound, StoreError
+from imagesmith.fs.jail import remove_tree
 from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
@@ -76,10 +76,17 @@ class Store:
             )
         self.blobs = BlobStore(root)
         self.layers = LayerStore(self.blobs)
-        self._lock_file = (root / "lock").open("ab")
-        self._hold(fcntl.LOCK_SH, 60.0)
-        if not (root / "oci-layout").exists():
-            (root / "oci-layout").write_bytes(_LAYOUT)
+        try:
+            self._lock_file = (root / "lock").open("ab")
+        except OSError as e:
+            raise StoreError(f"cannot use the store at {root}: {e.strerror}") from e
+        try:
+            self._hold(fcntl.LOCK_SH, 60.0)
+            if not (root / "oci-layout").exists():
+                self._replace("oci-layout", _LAYOUT)
+        except BaseException:
+            self._lock_file.close()
+            raise
 
     @cached_property
     def cache(self) -> CacheDB:
@@ -182,11 +189,23 @@ class Store:
 
     def _write_names(self, names: list[Descriptor]) -> None:
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [d.to_json() for d in names]}
-        with tempfile.NamedTemporaryFile(dir=self.blobs.ingest, delete=False) as f:
-            f.write(dumps(document))
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(f.name, self.root / "index.json")
+        self._replace("index.json", dumps(document))
+
+    def _replace(self, name: str, data: bytes) -> None:
+        """Write a file of the store's root, whole or not at all.
+
+        Raises:
+            StoreError: the disk is full, or may not be written.
+        """
+        try:
+            with tempfile.NamedTemporaryFile(dir=self.blobs.ingest, delete=False) as f:
+                f.write(data)
+                f.flush()
+                os.fchmod(f.fileno(), 0o644)
+                os.fsync(f.fileno())
+            os.replace(f.name, self.root / name)
+        except OSError as e:
+            raise StoreError(f"cannot write {self.root / name}: {e.strerror}") from e
 
     # --- documents -----------------------------------------------------------------------------
 
@@ -245,9 +264,11 @@ class Store:
                 freed += _tree_bytes(self.layers.folder(diff_id))
                 self.layers.remove(diff_id)
                 layers += 1
+        self.layers.sweep()
         for folder in (self.work, self.cache_mounts) if everything else (self.work,):
             freed += _tree_bytes(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # files of ids that this process may not touch stay
+                remove_tree(folder)
         return Pruned(blobs, layers, len(dead), freed)
 
     def _mark(self, descriptor: Descriptor, live: set[Digest], live_layers: set[Digest]) -> None:
