@@ -126,6 +126,8 @@ class _Server:
                     self._listen(step)
                 elif what == "socket":
                     self.selector.unregister(step.sock)
+                    with contextlib.suppress(ConnectionError):
+                        step.sock.recv(1)  # left unread, it would make our answer a reset
                     step.kill()
                 elif step in self.steps:
                     self._finish(step)

@@ -46,29 +46,29 @@ class Places:
     """Makes places for mounts below `base`, and remembers them."""
 
     def __init__(self, base: str = "") -> None:
-        self._base = base
+        self.base = base
         #: What was made and has to go again, as paths from the base, in order.
         self.made: list[str] = []
         self._covered: list[str] = []
 
     def covers(self, target: str) -> bool:
         """True if a target lies inside one that a place was made for."""
-        path = resolve(self._base, target)
+        path = resolve(self.base, target)
         return any(path.startswith(c + "/") for c in self._covered)
 
     def make(self, target: str, *, folder: bool, stays: bool = False) -> str:
         """Make what is missing of a target; returns its path from the base, links followed."""
-        path = resolve(self._base, target)
+        path = resolve(self.base, target)
         if path == "/":
             raise OSError(errno.EINVAL, "nothing can be mounted on the root", target)
         missing: list[str] = []
         at = path
-        while at != "/" and not os.path.lexists(self._base + at):
+        while at != "/" and not os.path.lexists(self.base + at):
             missing.append(at)
             at = os.path.dirname(at)
         covered = any(at == c or at.startswith(c + "/") for c in self._covered)
         for at in reversed(missing):
-            here, above = self._base + at, self._base + os.path.dirname(at)
+            here, above = self.base + at, self.base + os.path.dirname(at)
             before = os.stat(above)
             if folder or at != path:
                 os.mkdir(here, 0o755)

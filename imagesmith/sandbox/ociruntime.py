@@ -10,6 +10,7 @@ Threads: steps may run at the same time.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -21,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from imagesmith.errors import SandboxError, SandboxUnavailable
-from imagesmith.interfaces import Mount, Output, Place, RunSpec
+from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.etc import etc_files
 from imagesmith.sandbox.initpaths import Places, unmake
 from imagesmith.sandbox.native import DEFAULT_CAPABILITIES, NativeSandbox, NotStarted
 
-__all__ = ["OciSandbox", "find_runtime"]
+__all__ = ["OciSandbox", "find_runtime", "sweep_groups"]
 
 _NAMES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
@@ -43,7 +44,7 @@ _ENV = (("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 _GROUP = "imagesmith"
 
 
-def find_runtime() -> str:
+def find_runtime(ids: Ids) -> str:
     """The path of a runtime that has just run `true` here.
 
     Raises:
@@ -54,7 +55,7 @@ def find_runtime() -> str:
         path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin")
         if path is None:
             continue
-        problem = _try(path)
+        problem = _try(path, ids)
         if not problem:
             return path
         said.append(f"{name}: {problem}")
@@ -62,7 +63,7 @@ def find_runtime() -> str:
     raise SandboxUnavailable(f"--isolation oci does not work here: {reason}", hint="install runc")
 
 
-def _try(runtime: str) -> str:
+def _try(runtime: str, ids: Ids) -> str:
     """Run the machine's own `true` in a root of its folders; returns what went wrong."""
     with tempfile.TemporaryDirectory(prefix="ism-") as bundle:
         folders = [f for f in ("/bin", "/lib", "/lib64", "/usr", "/nix") if os.path.isdir(f)]
@@ -70,7 +71,7 @@ def _try(runtime: str) -> str:
         spec = RunSpec(argv=("/bin/true",), env=_ENV, mounts=mounts)
         root = Path(bundle, "root")
         root.mkdir()
-        config = _config(spec, root, Path(bundle), f"{_GROUP}-{os.getpid()}-probe")
+        config = _config(spec, root, Path(bundle), f"{_GROUP}-{os.getpid()}-probe", ids)
         Path(bundle, "config.json").write_text(json.dumps(config))
         command = [runtime, "--root", f"{bundle}/state", "run", "--bundle", bundle, f"probe{os.getpid()}"]
         try:
@@ -78,6 +79,16 @@ def _try(runtime: str) -> str:
         except (OSError, subprocess.TimeoutExpired) as e:
             return str(e)
     return "" if done.returncode == 0 else (done.stderr.decode(errors="replace").strip() or "it fails")
+
+
+def sweep_groups() -> None:
+    """Remove the empty cgroups that the runtimes of killed builders have left."""
+    for pattern in (f"{_GROUP}-*", f"*/{_GROUP}-*"):
+        for folder in Path("/sys/fs/cgroup").glob(pattern):
+            pid = folder.name.split("-")[1]
+            if not os.path.exists(f"/proc/{pid}"):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 class OciSandbox:
@@ -89,8 +100,9 @@ class OciSandbox:
         Raises:
             SandboxUnavailable: see find_runtime.
         """
-        self._runtime = find_runtime()
+        self._runtime, self._ids = find_runtime(place.ids), place.ids
         self._starter = NativeSandbox(place, way="plain")
+        sweep_groups()
         self._numbers = itertools.count(1)
 
     def close(self) -> None:
@@ -104,7 +116,7 @@ class OciSandbox:
         places = Places(str(root))
         try:
             k.mount("tmpfs", str(bundle), "tmpfs", k.MS_NOSUID | k.MS_NODEV, "mode=700")
-            (bundle / "config.json").write_text(json.dumps(_config(spec, root, bundle, name)))
+            (bundle / "config.json").write_text(json.dumps(_config(spec, root, bundle, name, self._ids)))
             _make_places(spec, places)
             command = self._command(bundle, "run", "--bundle", str(bundle), name)
             plain = RunSpec(argv=tuple(command), env=_ENV, timeout_s=spec.timeout_s)
@@ -149,7 +161,10 @@ def _make_places(spec: RunSpec, places: Places) -> None:
         places.make(name, folder=True, stays=True)
     for m in _mounts(spec):
         if not places.covers(m.target):
-            places.make(m.target, folder=m.kind == "tmpfs" or os.path.isdir(m.source))
+            known = len(places.made)
+            at = places.make(m.target, folder=m.kind == "tmpfs" or os.path.isdir(m.source))
+            if m.kind == "tmpfs" and len(places.made) > known:  # the runtime gives a tmpfs its place's mode
+                os.chmod(places.base + at, m.mode)
     if spec.cwd != "/" and not places.covers(spec.cwd):
         places.make(spec.cwd, folder=True, stays=True)
 
@@ -161,7 +176,7 @@ def _mounts(spec: RunSpec) -> list[Mount]:
 # --- config.json -------------------------------------------------------------------------------
 
 
-def _config(spec: RunSpec, root: Path, bundle: Path, name: str) -> dict[str, Any]:
+def _config(spec: RunSpec, root: Path, bundle: Path, name: str, ids: Ids) -> dict[str, Any]:
     every = (1 << len(_NAMES)) - 1
     mask = every if spec.insecure else DEFAULT_CAPABILITIES
     names = [f"CAP_{n}" for bit, n in enumerate(_NAMES) if mask >> bit & 1]
@@ -183,10 +198,10 @@ def _config(spec: RunSpec, root: Path, bundle: Path, name: str) -> dict[str, Any
             "rlimits": limits,
             "noNewPrivileges": False,
         },
-        "mounts": [*_usual(spec), *(_entry(m, n, bundle) for n, m in enumerate(_mounts(spec)))],
+        "mounts": [*_usual(spec, ids), *(_entry(m, n, bundle) for n, m in enumerate(_mounts(spec)))],
         "linux": {
             "namespaces": [{"type": kind} for kind in namespaces],
-            "cgroupsPath": f"{spec.cgroup_parent or ''}/{name}",
+            **({"cgroupsPath": f"{spec.cgroup_parent or ''}/{name}"} if ids == "root" else {}),
             "maskedPaths": [] if spec.insecure else _MASKED,
             "readonlyPaths": [] if spec.insecure else _READONLY,
             "resources": _resources(spec),
@@ -203,16 +218,17 @@ def _resources(spec: RunSpec) -> dict[str, Any]:
     return out
 
 
-def _usual(spec: RunSpec) -> list[dict[str, Any]]:
+def _usual(spec: RunSpec, ids: Ids) -> list[dict[str, Any]]:
     quiet = ["nosuid", "noexec", "nodev"]
     shm = f"size={spec.shm_size_bytes}"
+    system = ("sysfs", "sysfs") if ids == "root" else ("bind", "/sys")  # sysfs is for the network's owner
     rows = (
         ("/proc", "proc", "proc", quiet),
         ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
         ("/dev/shm", "tmpfs", "shm", [*quiet, "mode=1777", shm]),
         ("/dev/mqueue", "mqueue", "mqueue", quiet),
-        ("/sys", "sysfs", "sysfs", [*quiet, "rw" if spec.insecure else "ro"]),
+        ("/sys", *system, [*quiet, "rw" if spec.insecure else "ro", *(["rbind"] if ids != "root" else [])]),
     )
     return [{"destination": d, "type": t, "source": s, "options": o} for d, t, s, o in rows]
 

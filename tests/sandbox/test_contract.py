@@ -1,0 +1,317 @@
+"""What every sandbox promises; see imagesmith.interfaces.Sandbox."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sandbox.conftest import Bench, Driver, make_bench
+
+
+def bind(source: Path, target: str, **more: Any) -> dict[str, Any]:
+    """A bind mount."""
+    return {"kind": "bind", "source": str(source), "target": target, **more}
+
+
+def file(target: str, data: bytes, **more: Any) -> dict[str, Any]:
+    """A file of given bytes."""
+    return {"kind": "file", "target": target, "data": data, "mode": 0o400, **more}
+
+
+def need_mounts(bench: Bench) -> None:
+    if bench.kind == "chroot":
+        pytest.skip("a chroot cannot hold it; the documentation says so")
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def test_status_and_both_streams_come_back(bench: Bench) -> None:
+    done = bench.sh("echo one; echo two >&2; exit 7")
+    assert (done.status, done.out, done.err, done.error) == (7, "one\n", "two\n", "")
+
+
+def test_arguments_and_environment_are_exactly_what_was_given(bench: Bench) -> None:
+    done = bench.run(
+        "sh", "-c", 'echo "$0|$1|$#"; exec env', "a b", "", env={"PATH": "/bin", "X": "1 2", "HOME": "é"}
+    )
+    first, *rest = done.out.splitlines()
+    assert first == "a b||1"
+    assert {line for line in rest if line.split("=")[0] not in ("PWD", "SHLVL", "_", "OLDPWD")} == {
+        "PATH=/bin", "X=1 2", "HOME=é"
+    }  # fmt: skip
+
+
+def test_program_that_is_nowhere_in_path_is_named(bench: Bench) -> None:
+    done = bench.run("no-such-tool", "x")
+    assert (done.status, done.code) == (None, "not-started")
+    assert done.error == 'exec: "no-such-tool": executable file not found in $PATH'
+
+
+def test_file_without_x_bit_is_refused(bench: Bench) -> None:
+    (bench.root / "tool").write_text("#!/bin/sh\n")
+    done = bench.run("/tool")
+    assert (done.code, done.error) == ("not-started", 'exec: "/tool": permission denied')
+
+
+def test_standard_input_is_at_its_end_and_nothing_else_is_open(bench: Bench) -> None:
+    done = bench.sh(
+        "cat; read x || echo end; for n in 3 4 5 6 7 8 9; do (: <&$n) 2>/dev/null && echo $n; done; :"
+    )
+    assert (done.status, done.out) == (0, "end\n")
+
+
+def test_signals_are_not_ignored_and_umask_is_022(bench: Bench) -> None:
+    done = bench.sh("umask; sh -c 'kill -TERM $$'; echo $?; sh -c 'kill -PIPE $$'; echo $?")
+    assert done.out == "0022\n143\n141\n"
+
+
+def test_working_folder_is_made_and_stays(bench: Bench) -> None:
+    done = bench.sh("pwd; stat -c '%a %u:%g' /w/x", cwd="/w/x")
+    assert done.out == "/w/x\n755 0:0\n"
+    assert (bench.root / "w" / "x").is_dir()
+
+
+def test_user_and_groups_are_the_step_s(bench: Bench) -> None:
+    if bench.ids == "single":
+        pytest.skip("one id only")
+    done = bench.sh("id -u; id -g; id -G; touch /bin/x", uid=7, gid=8, groups=[8, 9])
+    assert done.out == "7\n8\n8 9\n"
+    assert "Permission denied" in done.err
+
+
+def test_host_name_is_the_step_s(bench: Bench) -> None:
+    need_mounts(bench)
+    assert bench.sh("hostname", hostname="here").out == "here\n"
+
+
+def test_limits_are_set(bench: Bench) -> None:
+    assert bench.sh("ulimit -Sn; ulimit -Hn", ulimits=[("nofile", 100, 200)]).out == "100\n200\n"
+
+
+# --- what is left ------------------------------------------------------------------------------
+
+
+def test_hosts_and_name_servers_are_seen_and_leave_nothing(bench: Bench) -> None:
+    done = bench.sh("cat /etc/hosts; test -s /etc/resolv.conf && echo yes", hosts=[("far", "10.0.0.1")])
+    assert "127.0.0.1\tlocalhost buildkitsandbox\n" in done.out
+    assert "10.0.0.1\tfar\nyes\n" in done.out
+    assert bench.files() == ["dev", "proc", "sys", "tmp"]
+
+
+def test_hosts_file_of_the_image_is_as_it_was(bench: Bench) -> None:
+    (bench.root / "etc").mkdir()
+    (bench.root / "etc" / "hosts").write_text("mine\n")
+    os.utime(bench.root / "etc", ns=(5_000_000_000, 6_000_000_000))
+    assert "mine" not in bench.sh("cat /etc/hosts").out
+    assert (bench.root / "etc" / "hosts").read_text() == "mine\n"
+    assert (bench.root / "etc").stat().st_mtime_ns == 6_000_000_000
+    assert os.listdir(bench.root / "etc") == ["hosts"]
+
+
+def test_dangling_link_of_resolv_conf_is_followed_inside_and_leaves_nothing(bench: Bench) -> None:
+    (bench.root / "etc").mkdir()
+    (bench.root / "etc" / "resolv.conf").symlink_to("../run/systemd/stub.conf")
+    assert bench.sh("cat /etc/resolv.conf").status == 0
+    assert not (bench.root / "run").exists()
+    assert (bench.root / "etc" / "resolv.conf").is_symlink()
+
+
+def test_folder_made_for_a_mount_stays_if_the_step_used_it(bench: Bench) -> None:
+    done = bench.sh("touch /run/mine", mounts=[file("/run/secrets/s", b"x")])
+    assert done.error == ""
+    assert [f for f in bench.files() if f.startswith("run")] == ["run", "run/mine"]
+
+
+def test_place_of_a_mount_is_not_taken_away_through_a_planted_link(bench: Bench, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "secrets").mkdir(parents=True)
+    bench.sh(
+        f"mkdir /keep; mv /run /keep/run && ln -s {outside} /run; :", mounts=[file("/run/secrets/s", b"x")]
+    )
+    assert (outside / "secrets").is_dir()
+
+
+# --- mounts ------------------------------------------------------------------------------------
+
+
+def test_bind_shows_a_folder_and_hides_what_is_there(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "f").write_text("hello")
+    (bench.root / "d").mkdir()
+    (bench.root / "d" / "own").write_text("own")
+    done = bench.sh("ls /d; cat /d/f; echo new > /d/g", mounts=[bind(tmp_path / "src", "/d")])
+    assert done.out == "f\nhello"
+    assert os.listdir(bench.root / "d") == ["own"]
+    assert (tmp_path / "src" / "g").read_text() == "new\n"
+
+
+def test_read_only_bind_refuses_writes(bench: Bench, tmp_path: Path) -> None:
+    need_mounts(bench)
+    (tmp_path / "src").mkdir()
+    done = bench.sh("touch /d/g", mounts=[bind(tmp_path / "src", "/d", readonly=True)])
+    assert done.status == 1
+    assert "Read-only file system" in done.err
+
+
+def test_file_of_bytes_has_its_mode_and_is_nowhere_else(bench: Bench, tmp_path: Path) -> None:
+    done = bench.sh("cat /s; stat -c ' %a %u %s' /s", mounts=[file("/s", b"classified", mode=0o440)])
+    assert done.out == "classified 440 0 10\n"
+    assert "classified" not in done.error
+    assert not (bench.root / "s").exists()
+    found = subprocess.run(
+        ["grep", "-rl", "classified", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert found.stdout == ""
+
+
+def test_tmpfs_is_empty_and_forgotten(bench: Bench) -> None:
+    (bench.root / "t").mkdir()
+    (bench.root / "t" / "own").write_text("own")
+    mounts = [{"kind": "tmpfs", "target": "/t"}, {"kind": "tmpfs", "target": "/u"}]
+    done = bench.sh("ls -A /t; touch /t/x; stat -c %a /u", mounts=mounts)
+    assert done.out == "1777\n"
+    assert os.listdir(bench.root / "t") == ["own"]
+    assert not (bench.root / "u").exists()
+
+
+def test_mounts_lie_inside_each_other(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "f").write_text("x")
+    mounts = [{"kind": "tmpfs", "target": "/t"}, bind(tmp_path / "src", "/t/in/a"), file("/t/in/b", b"b")]
+    done = bench.sh("find /t | sort", mounts=mounts)
+    assert done.out.split() == ["/t", "/t/in", "/t/in/a", "/t/in/a/f", "/t/in/b"]
+    assert not (bench.root / "t").exists()
+    assert os.listdir(tmp_path / "src") == ["f"]
+
+
+def test_link_in_a_target_leads_nowhere_outside(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "f").write_text("x")
+    (bench.root / "up").symlink_to("../" * 12 + "real")
+    (bench.root / "abs").symlink_to("/real")
+    mounts = [bind(tmp_path / "src", "/abs/m"), file("/up/n", b"n")]
+    assert bench.sh("ls /real /real/m", mounts=mounts).out.split() == ["/real:", "m", "n", "/real/m:", "f"]
+    assert not Path("/real").exists()
+    assert not (bench.root / "real").exists()
+
+
+# --- nothing gets out, nothing is left ---------------------------------------------------------
+
+
+def test_what_a_step_leaves_running_is_gone_when_it_ends(bench: Bench) -> None:
+    began = time.monotonic()
+    done = bench.sh(
+        "(sleep 31.7 &); setsid sh -c 'setsid sleep 31.7 >/dev/null 2>&1 </dev/null &' ; echo end"
+    )
+    assert (done.status, done.out) == (0, "end\n")
+    assert time.monotonic() - began < 10
+    assert running("31.7") == []
+
+
+def test_cancelled_step_ends_with_all_its_processes(bench: Bench) -> None:
+    done = bench.sh("trap '' TERM; sleep 32.7 & sleep 32.7", cancel_after_s=0.0)
+    assert (done.status, done.code) == (None, "cancelled")
+    assert running("32.7") == []
+
+
+def test_step_has_a_time_limit(bench: Bench) -> None:
+    done = bench.sh("sleep 33.7", timeout_s=0.2)
+    assert (done.code, done.error) == ("sandbox", "the step took longer than 0.2 s and was stopped")
+    assert running("33.7") == []
+
+
+def test_next_step_works_after_one_that_was_stopped(bench: Bench) -> None:
+    bench.sh("sleep 34.7", cancel_after_s=0.0)
+    assert bench.sh("echo on").out == "on\n"
+
+
+def test_capabilities_are_docker_s_fourteen(bench: Bench) -> None:
+    need_mounts(bench)
+    done = bench.sh("grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status")
+    masks = dict(line.split(":\t") for line in done.out.splitlines())
+    full, none = "00000000a80425fb", "0" * 16
+    assert masks == {"CapInh": none, "CapPrm": full, "CapEff": full, "CapBnd": full, "CapAmb": none}
+
+
+def test_root_cannot_be_left_by_a_second_chroot(bench: Bench) -> None:
+    (bench.root / "w").mkdir()
+    ups = "../" * 20
+    done = bench.sh(f"chroot /w /bin/sh -c : 2>/dev/null; cd {ups}; ls -d work home usr 2>/dev/null; pwd")
+    assert done.out == "/\n"
+    if bench.kind == "chroot":
+        assert "Operation not permitted" in bench.sh("chroot / /bin/sh -c :").err
+
+
+def test_disk_of_the_machine_does_not_open(bench: Bench) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    made = "mknod /disk b 254 0 2>/dev/null || mknod /tmp/disk b 254 0 2>/dev/null; "
+    done = bench.sh(
+        made + "cat /disk /tmp/disk 2>/dev/null | wc -c; mknod /dev/d b 254 0 && cat /dev/d | wc -c"
+    )
+    assert set(done.out.split()) <= {"0"}
+
+
+def test_usual_devices_work(bench: Bench) -> None:
+    done = bench.sh("echo x > /dev/null && head -c 4 /dev/zero | wc -c; ls /dev/full /dev/urandom")
+    if bench.kind == "chroot" and done.status:
+        pytest.skip("device nodes cannot be made here")
+    assert done.out == "4\n/dev/full\n/dev/urandom\n"
+
+
+def test_kernel_s_settings_cannot_be_written(bench: Bench) -> None:
+    need_mounts(bench)
+    done = bench.sh(
+        "(echo x > /proc/sys/kernel/hostname) 2>&1; (echo x > /sys/kernel/x) 2>&1; cat /proc/keys"
+    )
+    assert done.out.count("Read-only") + done.out.count("ermission denied") == 2
+    assert done.out.count("\n") == 2
+
+
+def test_network_none_has_the_loopback_only(bench: Bench) -> None:
+    need_mounts(bench)
+    done = bench.sh("grep -c : /proc/net/dev; grep -o lo: /proc/net/dev", network="none")
+    assert done.out == "1\nlo:\n"
+
+
+@pytest.mark.parametrize("kind", ["native", "chroot", "oci"])
+def test_nothing_outlives_a_builder_that_was_killed(
+    kind: str, drivers: dict[str, Driver], base: Path, tmp_path: Path
+) -> None:
+    make_bench(kind, drivers, base, tmp_path / "root")
+    driver = Driver(kind)
+    text = "echo up; (setsid sleep 35.7 >/dev/null 2>&1 &); sleep 35.7"
+    driver.send(tmp_path / "root", {"argv": ["/bin/sh", "-c", text], "env": [["PATH", "/bin"]], "tell": True})
+    assert driver.read() == {"seen": True}
+    driver.process.send_signal(signal.SIGKILL)
+    driver.process.wait()
+    deadline = time.monotonic() + 10
+    while running("35.7") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert running("35.7") == []
+
+
+def running(word: str) -> list[int]:
+    """The processes that have a word among their arguments."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def test_mode_of_the_root_is_kept(bench: Bench) -> None:
+    before = stat.S_IMODE(bench.root.stat().st_mode)
+    bench.sh(":")
+    assert stat.S_IMODE(bench.root.stat().st_mode) == before
