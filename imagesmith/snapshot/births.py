@@ -5,9 +5,10 @@ Spec: statx(2), statfs(2); Python has neither's answer.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
+from functools import cache
+from typing import Any
 
 __all__ = ["born_ns", "keeps_ctime"]
 
@@ -18,13 +19,21 @@ _TRUSTED = frozenset(
 )
 
 
+@cache
+def _libc() -> Any:  # noqa: ANN401 - a ctypes library
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def born_ns(fd: int, name: str) -> int:
     """The time at which a name's file was made, in nanoseconds since 1970; 0 where it is not known."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "statx"):
-        return 0
+    import ctypes
+
     buffer = ctypes.create_string_buffer(256)
-    if libc.statx(fd, os.fsencode(name), _NOFOLLOW, _BTIME, buffer) != 0:
+    if not hasattr(_libc(), "statx") or _libc().statx(
+        fd, os.fsencode(name), _NOFOLLOW, _BTIME, buffer
+    ):  # fmt: skip
         return 0
     mask = struct.unpack_from("=I", buffer)[0]
     seconds, nanoseconds = struct.unpack_from("=qI", buffer, 80)
@@ -33,7 +42,9 @@ def born_ns(fd: int, name: str) -> int:
 
 def keeps_ctime(fd: int) -> bool:
     """True if every change of a file on this file system moves its ctime."""
+    import ctypes
+
     buffer = ctypes.create_string_buffer(256)
-    if ctypes.CDLL(None, use_errno=True).fstatfs(fd, buffer) != 0:
+    if _libc().fstatfs(fd, buffer) != 0:
         return False
     return int(struct.unpack_from("@L", buffer)[0]) & 0xFFFFFFFF in _TRUSTED

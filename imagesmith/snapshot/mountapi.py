@@ -7,12 +7,12 @@ Spec: fsopen(2), fsconfig(2), fsmount(2), move_mount(2); their numbers are the s
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from imagesmith.sandbox.kernel import mount
 
@@ -27,11 +27,15 @@ _PAGE = 4000
 
 
 @cache
-def _libc() -> ctypes.CDLL:
+def _libc() -> Any:  # noqa: ANN401 - a ctypes library
+    import ctypes
+
     return ctypes.CDLL(None, use_errno=True)
 
 
 def _call(what: str, number: int, *args: int | bytes | None) -> int:
+    import ctypes
+
     full = [ctypes.c_long(a) if isinstance(a, int) else ctypes.c_char_p(a) for a in args]
     result = int(_libc().syscall(ctypes.c_long(number), *full))
     if result < 0:
