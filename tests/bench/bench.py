@@ -100,12 +100,13 @@ class Imagesmith:
     name = "imagesmith"
 
     def __init__(self, program: list[str]) -> None:
-        self.program, self.env = program, dict(os.environ)
+        self.program, self.env = program, {}
 
     def prepare(self, folder: Path, address: str) -> list[str]:
         """The command's beginning; nothing runs beforehand."""
         del address
         self.env = {**os.environ, "IMAGESMITH_ROOT": str(folder / "store")}
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
         return [*self.program, "build", "--progress", "plain", "--push", "-t"]
 
     def finish(self) -> None:
