@@ -8,6 +8,7 @@ Threads: steps may run at the same time; each has its own socket, the control so
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import selectors
@@ -24,6 +25,7 @@ from typing import Any, Literal
 
 from imagesmith.errors import Cancelled, SandboxError
 from imagesmith.interfaces import Mount, Output, Place, RunSpec
+from imagesmith.sandbox.cgroups import make_group
 from imagesmith.sandbox.etc import etc_files
 
 __all__ = ["DEFAULT_CAPABILITIES", "NativeSandbox", "NotStarted"]
@@ -57,6 +59,7 @@ class NativeSandbox:
         self._helper: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._filter: bytes | None = None
+        self._numbers = itertools.count(1)
 
     # --- the helper ----------------------------------------------------------------------------
 
@@ -96,7 +99,18 @@ class NativeSandbox:
     def run(self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool]) -> int:
         """See interfaces.Sandbox."""
         self.start()
-        request = json.dumps(self._plan(spec, root)).encode()
+        group = make_group(spec, next(self._numbers))
+        if group is None:
+            return self._run(spec, root, output, cancelled, [])
+        try:
+            return self._run(spec, root, output, cancelled, group.doors)
+        finally:
+            group.remove()
+
+    def _run(
+        self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool], doors: list[str]
+    ) -> int:
+        request = json.dumps(self._plan(spec, root, doors)).encode()
         ours, theirs = socket.socketpair()
         pipes = [os.pipe(), os.pipe()]
         try:
@@ -120,7 +134,7 @@ class NativeSandbox:
             raise (NotStarted if answer["started"] else SandboxError)(answer["error"])
         return int(answer["status"])
 
-    def _plan(self, spec: RunSpec, root: Path) -> dict[str, Any]:
+    def _plan(self, spec: RunSpec, root: Path, doors: list[str]) -> dict[str, Any]:
         """The request, as the helper reads it."""
         plan = asdict(spec)
         plan["root"] = _text(os.path.realpath(root))
@@ -129,6 +143,7 @@ class NativeSandbox:
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
         plan["setgroups"] = self._place.ids != "single"
         plan["way"] = self._way
+        plan["doors"] = doors
         return plan
 
     def _seccomp(self) -> bytes:

@@ -10,7 +10,6 @@ Threads: steps may run at the same time.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -24,11 +23,12 @@ from typing import Any
 from imagesmith.errors import SandboxError, SandboxUnavailable
 from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
 from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.cgroups import PREFIX, sweep_groups
 from imagesmith.sandbox.etc import etc_files
 from imagesmith.sandbox.initpaths import Places, unmake
 from imagesmith.sandbox.native import DEFAULT_CAPABILITIES, NativeSandbox, NotStarted
 
-__all__ = ["OciSandbox", "find_runtime", "sweep_groups"]
+__all__ = ["OciSandbox", "find_runtime"]
 
 _NAMES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
@@ -41,7 +41,6 @@ _MASKED = ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/lat
            "/sys/devices/virtual/powercap"]  # fmt: skip
 _READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 _ENV = (("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),)
-_GROUP = "imagesmith"
 
 
 def find_runtime(ids: Ids) -> str:
@@ -71,7 +70,7 @@ def _try(runtime: str, ids: Ids) -> str:
         spec = RunSpec(argv=("/bin/true",), env=_ENV, mounts=mounts)
         root = Path(bundle, "root")
         root.mkdir()
-        config = _config(spec, root, Path(bundle), f"{_GROUP}-{os.getpid()}-probe", ids)
+        config = _config(spec, root, Path(bundle), f"{PREFIX}-{os.getpid()}-probe", ids)
         Path(bundle, "config.json").write_text(json.dumps(config))
         command = [runtime, "--root", f"{bundle}/state", "run", "--bundle", bundle, f"probe{os.getpid()}"]
         try:
@@ -79,16 +78,6 @@ def _try(runtime: str, ids: Ids) -> str:
         except (OSError, subprocess.TimeoutExpired) as e:
             return str(e)
     return "" if done.returncode == 0 else (done.stderr.decode(errors="replace").strip() or "it fails")
-
-
-def sweep_groups() -> None:
-    """Remove the empty cgroups that the runtimes of killed builders have left."""
-    for pattern in (f"{_GROUP}-*", f"*/{_GROUP}-*"):
-        for folder in Path("/sys/fs/cgroup").glob(pattern):
-            pid = folder.name.split("-")[1]
-            if not os.path.exists(f"/proc/{pid}"):
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
 
 
 class OciSandbox:
@@ -111,7 +100,7 @@ class OciSandbox:
 
     def run(self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool]) -> int:
         """See interfaces.Sandbox."""
-        name = f"{_GROUP}-{os.getpid()}-{next(self._numbers)}"
+        name = f"{PREFIX}-{os.getpid()}-{next(self._numbers)}"
         bundle = Path(tempfile.mkdtemp(prefix="ism-"))
         places = Places(str(root))
         try:

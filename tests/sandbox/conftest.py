@@ -18,8 +18,8 @@ import pytest
 from tests.support import PROJECT, lacking, need_program
 
 KINDS = ("native", "chroot", "oci")
-APPLETS = ("sh", "cat", "chroot", "env", "find", "grep", "head", "hostname", "id", "ln", "ls", "mkdir", "mknod",
-           "mv", "pwd", "rm", "setsid", "sleep", "sort", "stat", "touch", "wc")  # fmt: skip
+APPLETS = ("sh", "cat", "chroot", "env", "find", "grep", "head", "hostname", "id", "ln", "ls", "mkdir",
+           "mknod", "mv", "pwd", "rm", "setsid", "sleep", "sort", "stat", "touch", "wc")  # fmt: skip
 
 
 @dataclass(frozen=True)

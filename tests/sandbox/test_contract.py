@@ -315,3 +315,17 @@ def test_mode_of_the_root_is_kept(bench: Bench) -> None:
     before = stat.S_IMODE(bench.root.stat().st_mode)
     bench.sh(":")
     assert stat.S_IMODE(bench.root.stat().st_mode) == before
+
+
+def test_cgroup_limits_hold_and_the_group_goes(bench: Bench) -> None:
+    if bench.ids != "root" or bench.kind == "oci":
+        pytest.skip("cgroups cannot be written by this user, or are the runtime's")
+    done = bench.sh(
+        "read x < /proc/self/cgroup; grep -c imagesmith- /proc/self/cgroup",
+        memory_bytes=64 << 20, cpus=0.5, cgroup_parent="imagesmith-tests",
+    )  # fmt: skip
+    if bench.kind == "native":
+        assert done.error == ""
+        assert int(done.out) >= 1
+    left = [p for p in Path("/sys/fs/cgroup").rglob("imagesmith-tests/*") if p.is_dir()]
+    assert left == []
