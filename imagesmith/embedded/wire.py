@@ -264,6 +264,9 @@ class Connection:
             end = self._buffer.find(b"\r\n\r\n")
             if end >= 0:
                 break
+            if self._buffer and not 0x21 <= self._buffer[0] <= 0x7E:
+                # A TLS greeting: who tries https first must be told at once, or waits for its time-out.
+                raise Refusal(400, "not an HTTP request")
             if len(self._buffer) > HEAD_BYTES:
                 raise Refusal(431, f"the headers are larger than {HEAD_BYTES} bytes")
             now = time.monotonic()
