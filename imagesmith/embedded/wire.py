@@ -28,7 +28,7 @@ __all__ = ["Body", "Connection", "FileBody", "Gone", "Refusal", "Request", "Resp
 HEAD_BYTES = 64 << 10
 HEAD_FIELDS = 200
 TARGET_BYTES = 16 << 10
-LINGER_BYTES = 64 << 20
+LINGER_BYTES, LINGER_S = 1 << 30, 10.0
 CHUNK = 1 << 20
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -213,8 +213,8 @@ class Connection:
         finally:
             if isinstance(body, FileBody):
                 body.file.close()
-        if not keep and request and not request.body.ended:
-            self._linger(request.body)
+        if not keep and not (request and request.body.ended):
+            self._linger()
         return keep
 
     def receive_into(self, view: memoryview) -> int:
@@ -262,13 +262,13 @@ class Connection:
             while self._buffer.startswith(b"\r\n"):  # RFC 9112 2.2: empty lines before a request
                 del self._buffer[:2]
             end = self._buffer.find(b"\r\n\r\n")
+            if max(end, len(self._buffer) if end < 0 else 0) > HEAD_BYTES:
+                raise Refusal(431, f"the headers are larger than {HEAD_BYTES} bytes")
             if end >= 0:
                 break
             if self._buffer and not 0x21 <= self._buffer[0] <= 0x7E:
                 # A TLS greeting: who tries https first must be told at once, or waits for its time-out.
                 raise Refusal(400, "not an HTTP request")
-            if len(self._buffer) > HEAD_BYTES:
-                raise Refusal(431, f"the headers are larger than {HEAD_BYTES} bytes")
             now = time.monotonic()
             if self._buffer and not deadline:
                 deadline = now + self._stall_s
@@ -319,13 +319,19 @@ class Connection:
         except OSError as e:
             raise Gone(str(e)) from e
 
-    def _linger(self, body: Body) -> None:
+    def _linger(self) -> None:
         """Read on a while after a refusal: a reset would take the answer from the client's hands."""
-        with contextlib.suppress(OSError, Gone, Refusal):
+        deadline, left = time.monotonic() + LINGER_S, LINGER_BYTES
+        view = memoryview(bytearray(256 << 10))
+        with contextlib.suppress(OSError):
             if self._plain:
                 self.sock.shutdown(socket.SHUT_WR)
-            self.sock.settimeout(2)
-            body.discard(LINGER_BYTES)
+            while left > 0 and (wait := deadline - time.monotonic()) > 0:
+                self.sock.settimeout(wait)
+                got = self.sock.recv_into(view)
+                if not got:
+                    return
+                left -= got
 
 
 def _request_line(line: str) -> tuple[str, str, str]:
