@@ -8,14 +8,23 @@ Threads: any.
 
 from __future__ import annotations
 
+import re
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from imagesmith.errors import DigestMismatch, InvalidDocument, LimitExceeded, NotFound, RegistryError
+from imagesmith.errors import (
+    DigestMismatch,
+    InvalidDocument,
+    LimitExceeded,
+    NotFound,
+    RegistryError,
+    Unsupported,
+)
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.digest import Digest
+from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
 from imagesmith.registry.client import Client, Fetched
@@ -26,6 +35,7 @@ __all__ = ["Repository", "fallback_tag", "referrer_descriptor"]
 
 #: Configs and other small blobs that are read into memory.
 _MOST_DOCUMENT_BYTES = 4 * MAX_MANIFEST_BYTES
+_FALLBACK = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64}")
 
 
 def fallback_tag(digest: Digest) -> str:
@@ -204,6 +214,43 @@ class Repository:
             "oci-subject" in reply.headers and self.has_referrers(subject.digest)
         ):
             self._list_in_fallback(subject.digest, referrer_descriptor(raw, d.media_type))
+
+    def tags(self) -> list[str]:
+        """All tags, sorted; the referrers' fallback tags are no images and left out."""
+        return [t for t in self.writer.tags() if not _FALLBACK.fullmatch(t)]
+
+    def delete(self) -> None:
+        """Delete the tag alone, or the manifest of the digest with all its tags.
+
+        Registries of Docker's old kind cannot delete a tag: there the tag is moved to a manifest of nothing,
+        which is deleted by its digest, so that other tags of the image stay.
+
+        Raises:
+            NotFound: there is none.
+            Unsupported: the registry does not delete.
+        """
+        if self.ref.digest is None:
+            try:
+                self.writer.delete_manifest(self.ref.reference)
+            except Unsupported:
+                self._manifest(self.ref.reference)  # or NotFound
+                self.writer.delete_manifest(str(self._move_to_nothing()))
+            return
+        raw = self._manifest(self.ref.reference).raw
+        self.writer.delete_manifest(self.ref.reference)
+        subject = parse_document(raw).subject if b'"subject"' in raw else None
+        if subject is not None:
+            self.unlist(subject.digest, self.ref.digest)
+
+    def _move_to_nothing(self) -> Digest:
+        """Let the tag stand for a manifest that no other tag can stand for."""
+        empty = b"{}"
+        config = Descriptor(media_type=mt.OCI_CONFIG, digest=digest_bytes(empty), size=len(empty))
+        if self.writer.head_blob(config.digest) is None:
+            upload(self.writer, config.digest, len(empty), lambda offset: [empty[offset:]])
+        manifest = Manifest.build(config, [], annotations={"imagesmith.deleted": uuid.uuid4().hex})
+        self.writer.put_manifest(self.ref.reference, manifest.raw, manifest.media_type)
+        return manifest.digest
 
     def has_referrers(self, digest: Digest) -> bool:
         """True if the registry has the referrers API."""

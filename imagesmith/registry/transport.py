@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-import ssl
 import threading
 import time
 import urllib.parse
@@ -24,7 +23,17 @@ from imagesmith import __version__
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import LimitExceeded, NetworkFault, RegistryError
 from imagesmith.registry.auth import Authorizer
+from imagesmith.registry.clients import Clients
 from imagesmith.registry.endpoint import Endpoint
+from imagesmith.registry.faults import (
+    ATTEMPTS,
+    CONNECT_ATTEMPTS,
+    Fault,
+    network_fault,
+    origin_of,
+    retry_after_s,
+    shown,
+)
 from imagesmith.registry.reply import Reply
 
 if TYPE_CHECKING:
@@ -40,8 +49,6 @@ Body = Callable[[], Iterable[bytes]]
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 10
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-_ATTEMPTS = 5
-_CONNECT_ATTEMPTS = 3
 _BASE_WAIT_S, _MOST_WAIT_S = 0.25, 10.0
 #: A registry that asks for a longer pause than this is not waited for.
 _MOST_RETRY_AFTER_S = 120.0
@@ -76,19 +83,15 @@ class Transport:
         """
         self.endpoint = endpoint
         self.auth = Authorizer(endpoint.host, find, self._fetch_token)
-        self._connections, self._timeout_s, self._proxy = connections, endpoint.timeout_s or timeout_s, proxy
+        self._clients = Clients(endpoint, connections, endpoint.timeout_s or timeout_s, proxy)
         self._wait, self._warn = wait, warn
         self._warned: set[str] = set()
         self._lock = threading.RLock()
-        self._clients: dict[tuple[bool, str | None], httpx.Client] = {}
         self._base = ""
 
     def close(self) -> None:
         """Close the connections."""
-        with self._lock:
-            for client in self._clients.values():
-                client.close()
-            self._clients.clear()
+        self._clients.close()
 
     # --- where ---------------------------------------------------------------------------------
 
@@ -128,7 +131,7 @@ class Transport:
 
     def is_home(self, url: str) -> bool:
         """True if a URL is of the endpoint's own origin, so that credentials may go there."""
-        return _origin(url) == _origin(self.base())
+        return origin_of(url) == origin_of(self.base())
 
     def pause(self, attempt: int) -> None:
         """Wait before another try, longer each time."""
@@ -162,8 +165,8 @@ class Transport:
             NetworkFault: no answer, also after the retries.
             LimitExceeded: the answer is longer than `cap`.
         """
-        for attempt in range(_ATTEMPTS if retry else 1):
-            last = attempt == (_ATTEMPTS if retry else 1) - 1
+        for attempt in range(ATTEMPTS if retry else 1):
+            last = attempt == (ATTEMPTS if retry else 1) - 1
             with self.open(method, url, scopes=scopes, headers=headers, body=body, retry=retry) as r:
                 try:
                     data = b"".join(_capped(r, cap if r.is_success else _CAP_BYTES, url))
@@ -208,19 +211,19 @@ class Transport:
             try:
                 response = self._follow(method, url, scopes, headers, body)
             except NetworkFault as e:
-                if not retry or attempt >= (e.tries if isinstance(e, _Fault) else _ATTEMPTS):
+                if not retry or attempt >= (e.tries if isinstance(e, Fault) else ATTEMPTS):
                     raise
                 pause = _pause(attempt - 1)
-                _log.debug("%s %s: %s; again in %.1f s", method, _shown(url), e, pause)
+                _log.debug("%s %s: %s; again in %.1f s", method, shown(url), e, pause)
             else:
                 status = response.status_code
-                told = _retry_after(response.headers.get("retry-after", ""))
-                if status not in _AGAIN or not retry or attempt >= _ATTEMPTS or told > _MOST_RETRY_AFTER_S:
+                told = retry_after_s(response.headers.get("retry-after", ""))
+                if status not in _AGAIN or not retry or attempt >= ATTEMPTS or told > _MOST_RETRY_AFTER_S:
                     self._note(response)
                     return response
                 response.close()
                 pause = max(told, _pause(attempt - 1))
-                _log.debug("%s %s: status %d; again in %.1f s", method, _shown(url), status, pause)
+                _log.debug("%s %s: status %d; again in %.1f s", method, shown(url), status, pause)
             self._wait(pause)
 
     def _follow(
@@ -246,9 +249,9 @@ class Transport:
             target = urllib.parse.urljoin(str(response.url), response.headers["location"])
             _drain(response)
             if url.startswith("https:") and not target.startswith("https:"):
-                raise _Fault(f"{_shown(url)}: redirected from https to {_shown(target)}; refused", tries=1)
+                raise Fault(f"{shown(url)}: redirected from https to {shown(target)}; refused", tries=1)
             url = target
-        raise _Fault(f"{_shown(url)}: more than {_MAX_REDIRECTS} redirects", tries=1)
+        raise Fault(f"{shown(url)}: more than {_MAX_REDIRECTS} redirects", tries=1)
 
     def _headers(self, extra: Mapping[str, str], authorization: str | None) -> dict[str, str]:
         headers = {
@@ -267,14 +270,14 @@ class Transport:
     ) -> httpx.Response:
         import httpx
 
-        client = self._client(url, foreign)
+        client = self._clients.client(url, foreign=foreign)
         try:
             request = client.build_request(
                 method, url, headers=headers, content=None if body is None else body()
             )
             return client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as e:
-            raise _network_fault(e, url) from e
+            raise network_fault(e, url) from e
 
     # --- tokens, notes -------------------------------------------------------------------------
 
@@ -287,17 +290,17 @@ class Transport:
             **headers,
             **content,
         }
-        foreign = _origin(url) != _origin(self._base or url)
+        foreign = origin_of(url) != origin_of(self._base or url)
         body: Body | None = None if form is None else (lambda: [form])
-        for attempt in range(_CONNECT_ATTEMPTS):
+        for attempt in range(CONNECT_ATTEMPTS):
             try:
                 with contextlib.closing(self._exchange(method, url, plain, body, foreign=foreign)) as r:
-                    if r.status_code not in _AGAIN or attempt == _CONNECT_ATTEMPTS - 1:
+                    if r.status_code not in _AGAIN or attempt == CONNECT_ATTEMPTS - 1:
                         return Reply(
                             r.status_code, r.headers, b"".join(_capped(r, 64 << 10, url)), str(r.url)
                         )
             except NetworkFault as e:
-                if attempt >= min(_CONNECT_ATTEMPTS, e.tries if isinstance(e, _Fault) else 1) - 1:
+                if attempt >= min(CONNECT_ATTEMPTS, e.tries if isinstance(e, Fault) else 1) - 1:
                     raise
             self._wait(_pause(attempt))
         raise AssertionError("unreachable")
@@ -311,52 +314,6 @@ class Transport:
                 self._warned.add(text)
                 self._warn(f"{self.endpoint.host}: {text}")
 
-    # --- clients -------------------------------------------------------------------------------
-
-    def _client(self, url: str, foreign: bool) -> httpx.Client:
-        import httpx
-
-        proxy = self.endpoint.proxy if self.endpoint.proxy is not None and not foreign else self._proxy(url)
-        with self._lock:
-            found = self._clients.get((foreign, proxy))
-            if found is None:
-                https = url.startswith("https:")
-                found = httpx.Client(
-                    verify=self._tls(foreign)
-                    if https or foreign or "https" in self.endpoint.schemes
-                    else False,
-                    trust_env=False,
-                    proxy=proxy,
-                    timeout=httpx.Timeout(self._timeout_s, connect=min(20.0, self._timeout_s), pool=None),
-                    limits=httpx.Limits(
-                        max_connections=self._connections, max_keepalive_connections=self._connections
-                    ),
-                )
-                self._clients[foreign, proxy] = found
-            return found
-
-    def _tls(self, foreign: bool) -> ssl.SSLContext:
-        """Trust for the endpoint, or for another host that it redirects to: no client certificate there."""
-        import httpx
-
-        paths = ssl.get_default_verify_paths()
-        context = ssl.create_default_context() if paths.cafile or paths.capath else httpx.create_ssl_context()
-        if not self.endpoint.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        for file in self.endpoint.ca:
-            try:
-                context.load_verify_locations(cafile=file)
-            except (OSError, ssl.SSLError) as e:
-                raise RegistryError(f"{file}: cannot be used as a certificate authority: {e}") from e
-        certificate, key = self.endpoint.client_cert
-        if certificate and not foreign:
-            try:
-                context.load_cert_chain(certificate, key)
-            except (OSError, ssl.SSLError) as e:
-                raise RegistryError(f"{certificate}, {key}: not a pair of certificate and key: {e}") from e
-        return context
-
 
 def pieces(response: httpx.Response) -> Iterator[bytes]:
     """The raw bytes of a body as they arrive.
@@ -369,46 +326,7 @@ def pieces(response: httpx.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_raw()
     except (httpx.HTTPError, httpx.StreamError) as e:
-        raise _network_fault(e, str(response.url)) from e
-
-
-class _Fault(NetworkFault):
-    """A NetworkFault that knows how many tries in all are worth it."""
-
-    def __init__(self, message: str, *, tries: int = _ATTEMPTS, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.tries = tries
-
-
-def _network_fault(e: Exception, url: str) -> _Fault:
-    import httpx
-
-    where, text = _shown(url), str(e) or type(e).__name__
-    if isinstance(e, httpx.ConnectError):
-        if "CERTIFICATE_VERIFY_FAILED" in text:
-            host = urllib.parse.urlsplit(url).netloc
-            hint = f"put its CA into /etc/containers/certs.d/{host}/ca.crt, or give --insecure"
-            return _Fault(f"{where}: its certificate cannot be verified: {text}", hint=hint, tries=1)
-        return _Fault(f"{where}: cannot connect: {text}", tries=1 if "SSL" in text else _CONNECT_ATTEMPTS)
-    if isinstance(e, httpx.TimeoutException):
-        return _Fault(f"{where}: no answer in time ({type(e).__name__})")
-    if isinstance(e, httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return _Fault(f"{where}: not a usable address: {text}", tries=1)
-    return _Fault(f"{where}: the connection broke: {text}")
-
-
-def _shown(url: str) -> str:
-    """A URL without its query (which may hold signatures), for messages."""
-    return url.partition("?")[0][:300]
-
-
-def _origin(url: str) -> tuple[str, str, int]:
-    u = urllib.parse.urlsplit(url)
-    try:
-        port = u.port
-    except ValueError:
-        port = -1
-    return u.scheme, u.hostname or "", port or {"https": 443, "http": 80}.get(u.scheme, 0)
+        raise network_fault(e, str(response.url)) from e
 
 
 def _capped(response: httpx.Response, cap: int, url: str) -> Iterator[bytes]:
@@ -416,7 +334,7 @@ def _capped(response: httpx.Response, cap: int, url: str) -> Iterator[bytes]:
     for data in pieces(response):
         seen += len(data)
         if seen > cap:
-            raise LimitExceeded(f"{_shown(url)}: the answer is longer than {cap} bytes")
+            raise LimitExceeded(f"{shown(url)}: the answer is longer than {cap} bytes")
         yield data
 
 
@@ -429,18 +347,4 @@ def _drain(response: httpx.Response) -> None:
 
 
 def _pause(attempt: int) -> float:
-    return random.uniform(0.5, 1.0) * min(_MOST_WAIT_S, _BASE_WAIT_S * 4**attempt)
-
-
-def _retry_after(text: str) -> float:
-    """Seconds that a Retry-After header asks for; 0 where it says nothing usable."""
-    import email.utils
-
-    if text.isdigit() and len(text) < 9:
-        return float(text)
-    try:
-        when = email.utils.parsedate_to_datetime(text)
-        wait: float = when.timestamp() - time.time()
-        return max(0.0, wait)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return 0.0
+    return random.uniform(0.5, 1.0) * min(_MOST_WAIT_S, _BASE_WAIT_S * float(4**attempt))

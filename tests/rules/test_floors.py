@@ -66,6 +66,7 @@ SIBLINGS = {
     ("imagesmith.context", "imagesmith.fs"): "a context is a tree, opened through the jail",
     ("imagesmith.context", "imagesmith.layer"): "contexts come as tar archives too",
     ("imagesmith.registry", "imagesmith.credentials"): "authentication asks for credentials",
+    ("imagesmith.places", "imagesmith.registry.transfer"): "a name may mean a repository, which sessions open",
     ("imagesmith.registry.transfer", "imagesmith.places"): "the store is a place that sessions copy from and to",
     ("imagesmith.snapshot", "imagesmith.sandbox"): "both make system calls that Python has no name for",
     ("imagesmith.build", "imagesmith.steps"): "the solver runs steps",

@@ -1,0 +1,149 @@
+"""What the registry verbs share: their flags, a session with its screen, and how results are printed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from imagesmith.cli.progress import make_front
+from imagesmith.oci.model import Descriptor
+from imagesmith.oci.names import Platform, host_platform
+from imagesmith.settings import Settings
+from imagesmith.store.store import Store
+
+if TYPE_CHECKING:
+    from imagesmith.interfaces import ImageSource
+    from imagesmith.registry.transfer import Session
+
+__all__ = [
+    "add_platform",
+    "add_session_flags",
+    "add_transfer_flags",
+    "human",
+    "opened",
+    "platform_of",
+    "print_descriptor",
+    "print_json",
+    "source_at",
+    "table",
+]
+
+
+def add_session_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every verb that may speak to a registry."""
+    parser.add_argument("--root", default="", metavar="DIR", help="the store")
+    parser.add_argument("--insecure", action="store_true", help="plain HTTP, or any certificate")
+    parser.add_argument(
+        "--cert-dir", default="", metavar="DIR", help="more certificates: *.crt, *.cert, *.key"
+    )
+    parser.add_argument(
+        "--authfile", default="", metavar="FILE", help="credentials, instead of the usual files"
+    )
+
+
+def add_transfer_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of verbs that move blobs."""
+    add_session_flags(parser)
+    parser.add_argument("--progress", default="auto", choices=("auto", "plain", "tty", "rawjson", "quiet"))
+    parser.add_argument("-q", "--quiet", action="store_true", help="print the digest only")
+    parser.add_argument(
+        "--json", action="store_true", help="progress as JSON lines on standard error, the result as JSON"
+    )
+
+
+def add_platform(parser: argparse.ArgumentParser, help_: str = "platform within an index") -> None:
+    """The --platform flag."""
+    parser.add_argument("--platform", default="", metavar="OS/ARCH", help=help_)
+
+
+def platform_of(args: argparse.Namespace) -> Platform:
+    """The platform that was asked for, or this machine's."""
+    return Platform.parse(args.platform) if args.platform else host_platform()
+
+
+@contextlib.contextmanager
+def opened(args: argparse.Namespace) -> Iterator[tuple[Session, Store]]:
+    """A session with the store and a screen, as the flags say."""
+    import os
+
+    from imagesmith.credentials.dockerconfig import Credentials
+    from imagesmith.registry.hosts import Hosts
+    from imagesmith.registry.transfer import Session
+
+    settings = Settings.load(args.root)
+    quiet = getattr(args, "quiet", True)
+    mode = (
+        "rawjson"
+        if getattr(args, "json", False) and hasattr(args, "progress")
+        else getattr(args, "progress", "")
+    )
+    front = make_front("quiet" if quiet else mode or "quiet")
+    environ = dict(os.environ)
+    if args.authfile:
+        environ["REGISTRY_AUTH_FILE"] = args.authfile
+        environ.pop("DOCKER_AUTH_CONFIG", None)
+    try:
+        with (
+            Store(settings.root) as store,
+            Session(
+                store,
+                events=front,
+                transfers=settings.transfers,
+                hosts=Hosts(environ, insecure=args.insecure, cert_dir=args.cert_dir),
+                credentials=Credentials(environ),
+            ) as session,
+        ):
+            yield session, store
+    finally:
+        front.close()
+
+
+@contextlib.contextmanager
+def source_at(text: str, session: Session, store: Store) -> Iterator[ImageSource]:
+    """The image that a word names; a bare reference is the store's if the store has it, else a registry's."""
+    from imagesmith.places.parse import PlaceName, open_source
+
+    name = PlaceName.parse(text)
+    if name.kind == "registry" and not text.startswith("docker://"):
+        assert name.image is not None
+        if store.find(name.image) is not None:
+            name = PlaceName(kind="store", image=name.image)
+    with open_source(name, session, store) as source:
+        yield source
+
+
+def print_descriptor(args: argparse.Namespace, d: Descriptor, name: str = "") -> None:
+    """The result of a transfer: its digest, or with --json its descriptor."""
+    if getattr(args, "json", False):
+        print_json({**({"name": name} if name else {}), **d.to_json()})
+    else:
+        sys.stdout.write(f"{d.digest}\n")
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    """A JSON document for people and programs."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def human(count: int) -> str:
+    """A number of bytes for people."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def table(head: list[str], rows: list[list[str]]) -> None:
+    """Columns under a heading."""
+    widths = [max(len(row[n]) for row in [head, *rows]) for n in range(len(head))]
+    for row in [head, *rows]:
+        sys.stdout.write(
+            "   ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() + "\n"
+        )

@@ -1,0 +1,297 @@
+"""The verbs that look at what a place holds: inspect, digest, tags, catalog, validate; and that change it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagesmith.cli.common import add_platform, add_session_flags, opened, platform_of, print_json, source_at
+from imagesmith.errors import UsageError
+from imagesmith.oci.mediatype import is_image_config
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.names import ImageRef
+
+if TYPE_CHECKING:
+    from imagesmith.interfaces import ImageSource
+
+__all__ = ["configure"]
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def configure(name: str, parser: argparse.ArgumentParser) -> Handler:
+    """Declare a verb's flags and return its handler."""
+    return _VERBS[name](parser)
+
+
+def _ref(text: str) -> ImageRef:
+    return ImageRef.parse(text.removeprefix("docker://"))
+
+
+# --- inspect -------------------------------------------------------------------------------------
+
+
+def _inspect(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument("ref", help="a name in the store, or else in its registry; or another place")
+    add_platform(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--raw", action="store_true", help="the manifest or index as it is stored")
+    form.add_argument("--config", action="store_true", help="the image config as it is stored")
+    form.add_argument("--manifest", action="store_true", help="the platform's manifest as it is stored")
+    form.add_argument(
+        "-f", "--format", default="", metavar="TEMPLATE", help="a Go template, e.g. '{{.Digest}}'"
+    )
+    add_session_flags(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        with opened(args) as (session, store), source_at(args.ref, session, store) as source:
+            found = source.root()
+            raw = source.document(found)
+            if args.raw:
+                sys.stdout.buffer.write(raw)
+                return 0
+            manifest_raw = _manifest_of(source, found, args)
+            manifest = Manifest.parse(manifest_raw)
+            if args.manifest:
+                sys.stdout.buffer.write(manifest_raw)
+                return 0
+            config = source.document(manifest.config)
+            if args.config:
+                sys.stdout.buffer.write(config)
+                return 0
+            report = _report(args.ref, found, raw, manifest, config)
+        if args.format:
+            from imagesmith.cli.template import render
+
+            sys.stdout.write(render(args.format, report) + "\n")
+        else:
+            print_json(report)
+        return 0
+
+    return run
+
+
+def _manifest_of(source: ImageSource, root: Descriptor, args: argparse.Namespace) -> bytes:
+    from imagesmith.registry.copier import choose
+
+    return choose(source, root, platform_of(args))[1][-1]
+
+
+def _report(
+    text: str, found: Descriptor, raw: bytes, manifest: Manifest, config_raw: bytes
+) -> dict[str, Any]:
+    document = parse_document(raw, found.media_type)
+    config: dict[str, Any] = json.loads(config_raw) if is_image_config(manifest.config.media_type) else {}
+    name, tag = text, None
+    if not text.startswith(("oci:", "oci-archive:", "docker-archive:")):
+        ref = ImageRef.parse(text.removeprefix("docker://").removeprefix("store:"))
+        name, tag = ref.name, ref.tag
+    diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
+    runtime = config.get("config") or {}
+    out: dict[str, Any] = {
+        "Name": name,
+        "Tag": tag,
+        "Digest": str(found.digest),
+        "MediaType": found.media_type,
+        "ImageID": str(manifest.config.digest),
+        "Created": config.get("created"),
+        "Os": config.get("os"),
+        "Architecture": config.get("architecture"),
+        "Variant": config.get("variant"),
+        "Author": config.get("author"),
+        "Config": runtime,
+        "Env": runtime.get("Env") or [],
+        "Labels": runtime.get("Labels") or {},
+        "Annotations": dict(manifest.annotations),
+        "Size": manifest.config.size + sum(d.size for d in manifest.layers),
+        "Layers": [
+            {"Digest": str(d.digest), "Size": d.size, "MediaType": d.media_type}
+            | ({"DiffID": diff_ids[n]} if n < len(diff_ids) else {})
+            | ({"Annotations": dict(d.annotations)} if d.annotations else {})
+            for n, d in enumerate(manifest.layers)
+        ],
+        "History": [h.get("created_by", "") for h in config.get("history") or []],
+    }
+    if manifest.artifact_type:
+        out["ArtifactType"] = manifest.artifact_type
+    if manifest.subject:
+        out["Subject"] = manifest.subject.to_json()
+    if isinstance(document, Index):
+        out["Manifests"] = [d.to_json() for d in document.manifests]
+    return {k: v for k, v in out.items() if v is not None or k == "Tag"}
+
+
+def _digest(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument("ref", help="an image in a registry, or another place")
+    add_platform(parser, "the manifest for this platform, within an index")
+    add_session_flags(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.places.parse import PlaceName, open_source
+        from imagesmith.registry.copier import choose
+        from imagesmith.registry.repository import Repository
+
+        with (
+            opened(args) as (session, store),
+            open_source(PlaceName.parse(args.ref), session, store) as source,
+        ):
+            if args.platform:
+                found = choose(source, source.root(), platform_of(args))[0]
+            else:
+                found = source.digest() if isinstance(source, Repository) else source.root()
+        sys.stdout.write(f"{found.digest}\n")
+        return 0
+
+    return run
+
+
+# --- listings ------------------------------------------------------------------------------------
+
+
+def _tags(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument("repository", help="host[:port]/path, or oci:DIR")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    add_session_flags(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.places.layoutplace import LayoutFolder
+
+        with opened(args) as (session, _):
+            if args.repository.startswith("oci:"):
+                name = args.repository
+                tags = LayoutFolder(Path(name.removeprefix("oci:"))).names()
+            else:
+                ref = _ref(args.repository)
+                name, tags = ref.name, session.repository(ref).tags()
+        _list(args, {"Repository": name, "Tags": tags}, tags)
+        return 0
+
+    return run
+
+
+def _catalog(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument("registry", help="host[:port]")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    add_session_flags(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.registry.client import catalog
+
+        host = args.registry.removeprefix("https://").removeprefix("http://").rstrip("/")
+        ImageRef.parse(f"{host}/a")  # a name that is no host is refused here
+        with opened(args) as (session, _):
+            names = catalog(session.transport(host))
+        _list(args, {"Registry": host, "Repositories": names}, names)
+        return 0
+
+    return run
+
+
+def _list(args: argparse.Namespace, document: dict[str, Any], lines: list[str]) -> None:
+    if args.json:
+        print_json(document)
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+
+def _delete(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument("ref", nargs="+", help="a tag alone, or REF@DIGEST with all its tags; or oci:DIR:REF")
+    add_session_flags(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.places.layoutplace import LayoutFolder
+        from imagesmith.places.parse import PlaceName
+
+        with opened(args) as (session, store):
+            for text in args.ref:
+                place = PlaceName.parse(text)
+                if place.kind == "oci":
+                    LayoutFolder(Path(place.path), place.ref).unname()
+                elif place.kind == "store":
+                    assert place.image is not None
+                    store.unname(place.image)
+                elif place.image is not None:
+                    session.repository(place.image).delete()
+                else:
+                    raise UsageError(f"{text}: an archive cannot be changed")
+                sys.stdout.write(f"deleted {place}\n")
+        return 0
+
+    return run
+
+
+def _blob(parser: argparse.ArgumentParser) -> Handler:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="get|put|head|delete")
+    for verb, help_ in (("get", "write a blob to standard output"), ("head", "print a blob's size"),
+                        ("put", "upload a file, print its digest"), ("delete", "delete a blob")):  # fmt: skip
+        sub = verbs.add_parser(verb, help=help_)
+        sub.add_argument("repository", help="host[:port]/path, or with get and head REPOSITORY@DIGEST")
+        if verb == "put":
+            sub.add_argument("file", nargs="?", default="-", help="`-` for standard input")
+        else:
+            sub.add_argument("digest", nargs="?", default="", help="sha256:…")
+        add_session_flags(sub)
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.cli import blobs
+
+        return blobs.run(args)
+
+    return run
+
+
+def _manifest(parser: argparse.ArgumentParser) -> Handler:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="get|put|delete")
+    get = verbs.add_parser("get", help="write a manifest or index to standard output, as it is stored")
+    get.add_argument("ref", help="an image, in any place")
+    add_platform(get, "the manifest for this platform, within an index")
+    put = verbs.add_parser("put", help="store a manifest under a reference, print its digest")
+    put.add_argument("ref", help="an image in a registry")
+    put.add_argument("file", nargs="?", default="-", help="the JSON; `-` for standard input")
+    put.add_argument("--media-type", default="", metavar="TYPE", help="where the document does not say it")
+    delete = verbs.add_parser("delete", help="delete a manifest by tag or digest")
+    delete.add_argument("ref", help="an image in a registry")
+    for sub in (get, put, delete):
+        add_session_flags(sub)
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.cli import blobs
+
+        return blobs.run_manifest(args)
+
+    return run
+
+
+def _validate(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument("ref", help="an image, in any place")
+    parser.add_argument("--fast", action="store_true", help="documents only: layers are not read")
+    add_session_flags(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.places.validate import validate
+
+        with opened(args) as (session, store), source_at(args.ref, session, store) as source:
+            summary = validate(source, layers=not args.fast)
+        sys.stdout.write(f"valid: {summary}\n")
+        return 0
+
+    return run
+
+
+_VERBS: dict[str, Callable[[argparse.ArgumentParser], Handler]] = {
+    "inspect": _inspect,
+    "digest": _digest,
+    "tags": _tags,
+    "catalog": _catalog,
+    "delete": _delete,
+    "blob": _blob,
+    "manifest": _manifest,
+    "validate": _validate,
+}

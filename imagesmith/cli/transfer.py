@@ -1,0 +1,303 @@
+"""The verbs that move images: push, pull, copy, save, load, mirror."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagesmith.cli.common import add_platform, add_transfer_flags, opened, platform_of, print_descriptor
+from imagesmith.errors import ImagesmithError, InvalidReference, NotFound, UsageError
+from imagesmith.oci.model import Descriptor
+from imagesmith.oci.names import ImageRef, Platform, host_platform
+
+if TYPE_CHECKING:
+    from imagesmith.places.parse import PlaceName
+    from imagesmith.registry.transfer import Session
+    from imagesmith.store.store import Store
+
+__all__ = ["configure"]
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def configure(name: str, parser: argparse.ArgumentParser) -> Handler:
+    """Declare a verb's flags and return its handler."""
+    add_transfer_flags(parser)
+    return _VERBS[name](parser)
+
+
+def _push(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument("ref", help="a name in the store")
+    parser.add_argument("to", nargs="?", help="another name, or place, to push it to")
+    add_platform(parser, "of an index, push this platform's image alone")
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.places.parse import PlaceName
+
+        source = PlaceName.parse(args.ref, "store")
+        target = PlaceName.parse(args.to or args.ref.removeprefix("store:"))
+        with opened(args) as (session, store):
+            found = _copy(session, store, source, target, _platforms([args.platform]), verb="push")
+        print_descriptor(args, found, str(target))
+        return 0
+
+    return run
+
+
+def _pull(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument("ref", help="an image reference")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--platform", default="", metavar="OS/ARCH", help="platform to pull (default: this machine's)"
+    )
+    which.add_argument("-a", "--all", action="store_true", help="all platforms")
+
+    def run(args: argparse.Namespace) -> int:
+        ref = ImageRef.parse(args.ref.removeprefix("docker://"))
+        with opened(args) as (session, store):
+            descriptor = session.pull(ref, None if args.all else platform_of(args))
+            store.name(ref, descriptor)
+        print_descriptor(args, descriptor, str(ref))
+        return 0
+
+    return run
+
+
+def _copy_verb(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument(
+        "source", help="an image: REF, store:REF, oci:DIR[:REF], oci-archive:FILE, docker-archive:FILE"
+    )
+    parser.add_argument("target", help="where to, in the same forms")
+    _choice_flags(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.places.parse import PlaceName
+
+        source, target = PlaceName.parse(args.source), PlaceName.parse(args.target)
+        platforms = _platforms(args.platform)
+        if target.kind == "docker-archive" and not platforms and not args.all:
+            platforms = (host_platform(),)  # it can hold one only
+        with opened(args) as (session, store):
+            found = _copy(
+                session, store, source, target, platforms, referrers=args.referrers, family=args.format
+            )
+        print_descriptor(args, found, str(target))
+        return 0
+
+    return run
+
+
+def _choice_flags(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "-a", "--all", action="store_true", help="all platforms (the default where the target allows)"
+    )
+    which.add_argument(
+        "--platform", action="append", default=[], metavar="OS/ARCH", help="this one alone; may be repeated"
+    )
+    parser.add_argument("--referrers", action="store_true", help="signatures, attestations and the like, too")
+    parser.add_argument(
+        "-f", "--format", default="", choices=("oci", "docker"), help="rewrite manifests to these media types"
+    )
+
+
+def _platforms(texts: list[str]) -> tuple[Platform, ...]:
+    return tuple(Platform.parse(t) for text in texts for t in text.split(",") if t)
+
+
+def _copy(
+    session: Session,
+    store: Store,
+    source: PlaceName,
+    target: PlaceName,
+    platforms: tuple[Platform, ...] = (),
+    *,
+    referrers: bool = False,
+    family: str = "",
+    verb: str = "copy",
+) -> Descriptor:
+    from imagesmith.places.parse import open_source, open_target
+    from imagesmith.registry.copier import Choice
+
+    choice = Choice(platforms=platforms, referrers=referrers, family=family)  # type: ignore[arg-type]  # argparse checked it
+    with open_source(source, session, store) as a, open_target(target, session, store) as b:
+        return session.copy(a, b, choice, verb=verb)
+
+
+def _save(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument("ref", nargs="+", help="images: names in the store, or any place")
+    parser.add_argument(
+        "-o", "--output", default="-", metavar="FILE", help="the archive (default: standard output)"
+    )
+    parser.add_argument(
+        "--format", default="docker", choices=("docker", "oci"), help="docker: for `docker load`"
+    )
+    add_platform(parser, "of an index (default: this machine's for docker, all for oci)")
+
+    def run(args: argparse.Namespace) -> int:
+        from imagesmith.places.archive import archive_target
+        from imagesmith.places.parse import PlaceName, open_source
+        from imagesmith.registry.copier import Choice
+
+        docker = args.format == "docker"
+        platforms = (platform_of(args),) if docker or args.platform else ()
+        names = [PlaceName.parse(text, "store") for text in args.ref]
+        with opened(args) as (session, store), archive_target(args.output, docker=docker) as target:
+            for name in names:
+                target.label = str(name.image) if name.image is not None else name.ref
+                with open_source(name, session, store) as source:
+                    found = session.copy(source, target, Choice(platforms=platforms))
+                if args.output != "-":
+                    print_descriptor(args, found, str(name))
+        return 0
+
+    return run
+
+
+def _load(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument(
+        "-i", "--input", default="-", metavar="FILE", help="the archive (default: standard input)"
+    )
+
+    def run(args: argparse.Namespace) -> int:
+        import contextlib
+
+        from imagesmith.places.files import TarFiles
+        from imagesmith.places.layoutplace import is_layout
+
+        with (
+            opened(args) as (session, store),
+            contextlib.closing(TarFiles(args.input, store.blobs.ingest)) as files,
+        ):
+            loaded = list((_load_layout if is_layout(files) else _load_docker)(files, session, store))
+        for name, d in loaded:
+            if args.json:
+                print_descriptor(args, d, name)
+            else:
+                sys.stdout.write(f"loaded {name or d.digest}\n" if not args.quiet else f"{d.digest}\n")
+        return 0
+
+    return run
+
+
+def _load_layout(files: object, session: Session, store: Store) -> Iterator[tuple[str, Descriptor]]:
+    from imagesmith.places.files import TarFiles
+    from imagesmith.places.layoutplace import NAME, REF, LayoutSource
+    from imagesmith.places.storeplace import StorePlace
+
+    assert isinstance(files, TarFiles)
+    source = LayoutSource(files)
+    for entry in source.entries():
+        label = entry.annotations.get(NAME) or entry.annotations.get(REF, "")
+        ref = _reference(label)
+        yield (
+            (ref.familiar if ref else ""),
+            session.copy(source, StorePlace(store, ref), root=entry, verb="load"),
+        )
+
+
+def _load_docker(files: object, session: Session, store: Store) -> Iterator[tuple[str, Descriptor]]:
+    from imagesmith.places.archive import docker_image, docker_names
+    from imagesmith.places.files import TarFiles
+
+    del session
+    assert isinstance(files, TarFiles)
+    for n, names in enumerate(docker_names(files)):
+        d = docker_image(files, f"@{n}", store)
+        for text in names or ("",):
+            ref = _reference(text)
+            if ref is not None:
+                store.name(ref, d)
+            yield (ref.familiar if ref else ""), d
+
+
+def _reference(label: str) -> ImageRef | None:
+    """The name of an image of an archive; None where it has none that can stand in the store."""
+    try:
+        return ImageRef.parse(label) if label else None
+    except InvalidReference:
+        return None
+
+
+# --- mirror --------------------------------------------------------------------------------------
+
+
+def _mirror(parser: argparse.ArgumentParser) -> Handler:
+    parser.add_argument(
+        "list", help="a file with a line for each image: SOURCE [TARGET]; `-` for standard input"
+    )
+    parser.add_argument(
+        "--to",
+        default="",
+        metavar="PREFIX",
+        help="host[:port][/path] for lines without a target; paths are kept",
+    )
+    _choice_flags(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        jobs = list(_jobs(args.list, args.to))
+        failed = 0
+        with opened(args) as (session, store):
+            for source, target in jobs:
+                try:
+                    found = _copy(
+                        session, store, source, target, _platforms(args.platform),
+                        referrers=args.referrers, family=args.format,
+                    )  # fmt: skip
+                except ImagesmithError as e:
+                    from imagesmith.cli.errors import show_error
+
+                    failed += 1
+                    show_error(e, sys.stderr)
+                    continue
+                if args.json:
+                    print_descriptor(args, found, str(target))
+                else:
+                    sys.stdout.write(f"{found.digest} {target}\n")
+        if failed:
+            raise UsageError(f"{failed} of {len(jobs)} images were not mirrored")
+        return 0
+
+    return run
+
+
+def _jobs(file: str, prefix: str) -> Iterator[tuple[PlaceName, PlaceName]]:
+    """The lines of a list; `#` begins a comment. All are read before anything is copied."""
+    from imagesmith.places.parse import PlaceName
+
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise NotFound(f"{file}: {e}") from e
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            source = PlaceName.parse(words[0])
+            if len(words) == 1 and prefix and source.image is not None:
+                yield source, PlaceName.parse(_below(prefix, source.image))
+            elif len(words) == 2:
+                yield source, PlaceName.parse(words[1])
+            else:
+                raise UsageError("expected SOURCE TARGET, or SOURCE alone with --to")
+        except UsageError as e:
+            raise UsageError(f"{file}:{number}: {e.message}", hint=e.hint) from e
+
+
+def _below(prefix: str, image: ImageRef) -> str:
+    tag = f":{image.tag}" if image.tag else f":{image.digest.hex[:32]}" if image.digest else ""
+    return f"{prefix.rstrip('/')}/{image.repository}{tag}"
+
+
+_VERBS: dict[str, Callable[[argparse.ArgumentParser], Handler]] = {
+    "push": _push,
+    "pull": _pull,
+    "copy": _copy_verb,
+    "save": _save,
+    "load": _load,
+    "mirror": _mirror,
+}

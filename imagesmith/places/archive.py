@@ -1,0 +1,309 @@
+"""Archives as places: written as an OCI layout in a tar, with a manifest.json beside it for `docker load`.
+
+Why: one file that skopeo, podman, docker and we read alike. What docker saved in its own form is brought into
+the store first, its layers compressed, since registries and manifests want them so.
+Spec: OCI image-spec 1.1, image-layout.md; Docker's image archive format.
+Trust: archives come from anywhere: see files.py; layers are checked against the config's diff_ids.
+Threads: a target belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.errors import ContextError, DigestMismatch, InvalidDocument, NotFound, UsageError
+from imagesmith.fs.entry import Entry
+from imagesmith.interfaces import ImageSource
+from imagesmith.layer.codecs import Codec
+from imagesmith.layer.decompress import decompressed, sniff
+from imagesmith.layer.stream import LayerStream
+from imagesmith.layer.tarwrite import header
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.codec import Object, dumps
+from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.model import Descriptor, Manifest, parse_document
+from imagesmith.oci.names import ImageRef
+from imagesmith.places.files import Files
+from imagesmith.places.layoutplace import LAYOUT, NAME, REF
+from imagesmith.store.store import Store
+
+__all__ = ["ArchiveTarget", "archive_target", "docker_image", "docker_names"]
+
+_MOST_JSON_BYTES = 16 << 20
+
+
+class ArchiveTarget:
+    """A tar being written: blobs by their digests, then its tables. ImageTarget; `close` ends it."""
+
+    in_order = True
+
+    def __init__(self, out: BinaryIO, name: str, *, docker: bool) -> None:
+        """Begin a tar on a stream; with `docker`, one that `docker load` reads."""
+        self.name, self.label = name, ""
+        self._out, self._docker = out, docker
+        self._written: set[Digest] = set()
+        self._entries: list[Descriptor] = []
+        self._raw: dict[Digest, bytes] = {}
+        out.write(header(Entry("blobs", "d", 0o755)))
+        out.write(header(Entry("blobs/sha256", "d", 0o755)))
+
+    def has(self, d: Descriptor) -> bool:
+        """True if the blob is in the tar already; see ImageTarget."""
+        return d.digest in self._written
+
+    def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
+        """Append a blob; see ImageTarget."""
+        path = f"blobs/{d.digest.algorithm}/{d.digest.hex}"
+        self._out.write(header(Entry(path, "f", 0o444, size=d.size)))
+        seen = 0
+        for piece in source.pieces(d):
+            self._out.write(piece)
+            seen += len(piece)
+            progress(seen)
+        if seen != d.size:
+            raise DigestMismatch(f"blob {d.digest}: {seen} bytes, expected {d.size}")
+        self._out.write(bytes(-d.size % 512))
+        self._written.add(d.digest)
+        return "sent"
+
+    def put_document(self, d: Descriptor, raw: bytes) -> None:
+        """Append a manifest; see ImageTarget."""
+        self._raw[d.digest] = raw
+        if d.digest not in self._written:
+            self._member(f"blobs/{d.digest.algorithm}/{d.digest.hex}", 0o444, raw)
+            self._written.add(d.digest)
+
+    def finish(self, d: Descriptor, raw: bytes) -> None:
+        """List an image under `label`; see ImageTarget."""
+        self.put_document(d, raw)
+        if self._docker and not isinstance(parse_document(raw, d.media_type), Manifest):
+            raise UsageError(
+                "a docker archive holds one platform of an image", hint="choose one with --platform"
+            )
+        annotations = dict(d.annotations)
+        if self.label:
+            ref = _reference(self.label)
+            annotations[REF] = (ref.tag or "latest") if ref else self.label
+            if ref:
+                annotations[NAME] = str(ref)
+        self._entries.append(replace(d, annotations=annotations))
+
+    def close(self) -> None:
+        """Write the tables and the tar's end."""
+        index = {
+            "schemaVersion": 2,
+            "mediaType": mt.OCI_INDEX,
+            "manifests": [d.to_json() for d in self._entries],
+        }
+        self._member("index.json", 0o644, dumps(index))
+        if self._docker:
+            self._member("manifest.json", 0o644, dumps(self._docker_table()))
+        self._member("oci-layout", 0o444, LAYOUT)
+        self._out.write(bytes(1024))
+
+    def _docker_table(self) -> list[dict[str, object]]:
+        rows: dict[Digest, dict[str, object]] = {}
+        for d in self._entries:
+            manifest = Manifest.parse(self._raw[d.digest])
+            row = rows.setdefault(
+                d.digest,
+                {
+                    "Config": f"blobs/sha256/{manifest.config.digest.hex}",
+                    "RepoTags": None,
+                    "Layers": [f"blobs/{x.digest.algorithm}/{x.digest.hex}" for x in manifest.layers],
+                },
+            )
+            name = d.annotations.get(NAME)
+            if name:
+                tags = row["RepoTags"]
+                row["RepoTags"] = [*(tags if isinstance(tags, list) else []), ImageRef.parse(name).familiar]
+        return list(rows.values())
+
+    def _member(self, name: str, mode: int, data: bytes) -> None:
+        self._out.write(header(Entry(name, "f", mode, size=len(data))))
+        self._out.write(data + bytes(-len(data) % 512))
+
+
+def _reference(label: str) -> ImageRef | None:
+    """A label as an image reference; a bare word is no reference but a name of its own."""
+    if "/" not in label and ":" not in label:
+        return None
+    with contextlib.suppress(UsageError):
+        return ImageRef.parse(label)
+    return None
+
+
+@contextlib.contextmanager
+def archive_target(file: str, *, docker: bool) -> Iterator[ArchiveTarget]:
+    """An archive that appears under its name when it is complete; `-` is standard output.
+
+    Raises:
+        ContextError: the file cannot be written.
+    """
+    if file == "-":
+        if sys.stdout.isatty():
+            raise UsageError(
+                "refusing to write a tar to the terminal", hint="give a file, or pipe the output"
+            )
+        target = ArchiveTarget(sys.stdout.buffer, "standard output", docker=docker)
+        yield target
+        target.close()
+        sys.stdout.buffer.flush()
+        return
+    path = Path(file).absolute()
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
+            try:
+                target = ArchiveTarget(out, file, docker=docker)  # type: ignore[arg-type]  # its wrapper is a BinaryIO
+                yield target
+                target.close()
+                mask = os.umask(0o022)
+                os.umask(mask)
+                os.fchmod(out.fileno(), 0o666 & ~mask)
+                out.flush()
+                os.replace(out.name, path)
+            finally:
+                Path(out.name).unlink(missing_ok=True)
+    except OSError as e:
+        raise ContextError(f"cannot write {file}: {e.strerror}") from e
+
+
+# --- what docker saved ---------------------------------------------------------------------------
+
+
+def _docker_rows(files: Files) -> list[Object]:
+    try:
+        rows = json.loads(files.read("manifest.json", _MOST_JSON_BYTES))
+    except (ValueError, RecursionError) as e:
+        raise InvalidDocument(f"{files.name}: manifest.json is not valid JSON") from e
+    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+        raise InvalidDocument(f"{files.name}: manifest.json must be a list of images")
+    return [Object(r, f"{files.name}: manifest.json[{n}]") for n, r in enumerate(rows)]
+
+
+def docker_names(files: Files) -> list[tuple[str, ...]]:
+    """The names of each image of a docker archive."""
+    return [row.texts("RepoTags") or () for row in _docker_rows(files)]
+
+
+def docker_image(files: Files, ref: str, store: Store) -> Descriptor:
+    """Bring an image of a docker archive into the store, its layers compressed; return its manifest.
+
+    Args:
+        files: the archive.
+        ref: its name there, `@N` for the Nth image, or empty for the only one.
+        store: takes blobs and manifest; nothing is named.
+
+    Raises:
+        NotFound: no such image.
+        DigestMismatch: a layer is not what the config says.
+    """
+    row = _docker_row(files, ref)
+    raw = files.read(row.need_text("Config"), _MOST_JSON_BYTES)
+    config = ImageConfig.parse(raw)
+    names = row.texts("Layers") or ()
+    if len(names) != len(config.diff_ids):
+        raise InvalidDocument(f"{row.path}: {len(names)} layers but {len(config.diff_ids)} diff_ids")
+    layers = [_layer(files, n, diff_id, store) for n, diff_id in zip(names, config.diff_ids, strict=True)]
+    manifest = Manifest.build(
+        Descriptor(media_type=mt.OCI_CONFIG, digest=digest_bytes(raw), size=len(raw)), layers
+    )
+    store.blobs.put(raw)
+    store.blobs.put(manifest.raw)
+    return manifest.descriptor(config.platform)
+
+
+def _docker_row(files: Files, ref: str) -> Object:
+    rows = _docker_rows(files)
+    if ref.startswith("@") and ref[1:].isdigit():
+        if int(ref[1:]) < len(rows):
+            return rows[int(ref[1:])]
+    elif ref:
+        wanted = str(ImageRef.parse(ref))
+        for row in rows:
+            if any(str(ImageRef.parse(t)) == wanted for t in row.texts("RepoTags") or ()):
+                return row
+    elif len(rows) == 1:
+        return rows[0]
+    have = ", ".join(t for row in rows for t in row.texts("RepoTags") or ()) or f"{len(rows)} without names"
+    what = f"no image {ref}" if ref else f"{len(rows)} images; name one"
+    raise NotFound(f"{files.name}: {what}", hint=f"it has {have}")
+
+
+def _layer(files: Files, name: str, diff_id: Digest, store: Store) -> Descriptor:
+    source = _Stream(files.pieces(name))
+    head = source.peek(6)
+    kind = sniff(head)
+    if kind in ("gzip", "zstd"):
+        media_type = mt.OCI_LAYER_GZIP if kind == "gzip" else mt.OCI_LAYER_ZSTD
+        return _stored(files, name, diff_id, store, media_type)
+    plain = decompressed(source, kind)
+    with store.blobs.writer() as blob:
+        stream = LayerStream(Codec.parse("gzip", ""), blob)
+        try:
+            while data := plain.read(1 << 20):
+                stream.write(data)
+            result = stream.finish()
+        except BaseException:
+            stream.abort()
+            raise
+        if result.diff_id != diff_id:
+            raise DigestMismatch(f"{files.name}: {name}: its diff_id is {result.diff_id}, not {diff_id}")
+        blob.commit(result.digest, result.size)
+    return Descriptor(media_type=result.media_type, digest=result.digest, size=result.size)
+
+
+def _stored(files: Files, name: str, diff_id: Digest, store: Store, media_type: str) -> Descriptor:
+    """A layer that is compressed already: checked, and kept as it is."""
+    seen = hashlib.sha256()
+    plain = decompressed(_Stream(files.pieces(name)))
+    while data := plain.read(1 << 20):
+        seen.update(data)
+    if seen.hexdigest() != diff_id.hex:
+        raise DigestMismatch(f"{files.name}: {name}: its diff_id is sha256:{seen.hexdigest()}, not {diff_id}")
+    with store.blobs.writer() as blob:
+        for piece in files.pieces(name):
+            blob.write(piece)
+        digest, size = blob.commit()
+    return Descriptor(media_type=media_type, digest=digest, size=size)
+
+
+class _Stream(io.RawIOBase):
+    """Pieces as a file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces, self._left = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def peek(self, size: int) -> bytes:
+        while len(self._left) < size and (data := next(self._pieces, b"")):
+            self._left += data
+        return self._left[:size]
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        if not self._left:
+            self._left = next(self._pieces, b"")
+        out, self._left = self._left[:size], self._left[size:]
+        return out
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]  # any writable buffer
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)

@@ -1,0 +1,186 @@
+"""The files of a layout by name, in a folder or in a tar: what a layout is read through.
+
+Trust: archives come from anywhere. Names are compared, never opened on disk; links count only inside; numbers
+and sizes are bounded.
+Threads: any; a tar is read at positions, without a shared offset.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound, UsageError
+from imagesmith.layer.decompress import decompressed, sniff
+
+__all__ = ["Files", "FolderFiles", "TarFiles"]
+
+_CHUNK = 1 << 17
+_MOST_MEMBERS = 200_000
+_LINKS = 8
+
+
+class Files(Protocol):
+    """Files by name."""
+
+    name: str
+
+    def size(self, name: str) -> int:
+        """The file's size in bytes; -1 if there is none."""
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A small file whole.
+
+        Raises:
+            NotFound: there is none.
+            LimitExceeded: it is longer than `limit`.
+        """
+
+    def pieces(self, name: str, offset: int = 0) -> Iterator[bytes]:
+        """A file's bytes from an offset on."""
+
+
+class FolderFiles:
+    """A folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, str(folder)
+
+    def size(self, name: str) -> int:
+        """See Files."""
+        try:
+            return (self.folder / name).stat().st_size
+        except OSError:
+            return -1
+
+    def read(self, name: str, limit: int) -> bytes:
+        """See Files."""
+        return _whole(self, name, limit)
+
+    def pieces(self, name: str, offset: int = 0) -> Iterator[bytes]:
+        """See Files."""
+        try:
+            f = (self.folder / name).open("rb")
+        except OSError as e:
+            raise NotFound(f"{self.folder}: {name}: {e.strerror}") from e
+        with f:
+            f.seek(offset)
+            while data := f.read(_CHUNK):
+                yield data
+
+
+class TarFiles:
+    """A tar, plain or compressed; `-` is standard input. Close it: a compressed one is spread out on disk."""
+
+    def __init__(self, file: str, scratch: Path) -> None:
+        """Read the tar's table.
+
+        Args:
+            file: its path, or `-`.
+            scratch: a folder for a temporary copy where it cannot be read at positions.
+
+        Raises:
+            NotFound: there is no such file.
+            InvalidDocument: it is no tar.
+        """
+        self.name = "standard input" if file == "-" else file
+        self._file = self._seekable(file, scratch)
+        self._members: dict[str, tuple[int, int]] = {}
+        self._links: dict[str, str] = {}
+        try:
+            self._read_table()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _seekable(self, file: str, scratch: Path) -> BinaryIO:
+        if file == "-":
+            if sys.stdin.isatty():
+                raise UsageError(
+                    "refusing to read an archive from the terminal", hint="give a file, or pipe it in"
+                )
+            raw: BinaryIO = sys.stdin.buffer
+        else:
+            try:
+                raw = Path(file).open("rb")
+            except OSError as e:
+                raise NotFound(f"{file}: {e.strerror}") from e
+            if os.path.isfile(file) and not sniff(raw.read(6)):
+                raw.seek(0)
+                return raw
+            if os.path.isfile(file):
+                raw.seek(0)
+        scratch.mkdir(parents=True, exist_ok=True)
+        spread: BinaryIO = tempfile.TemporaryFile(dir=scratch)
+        with raw:
+            shutil.copyfileobj(decompressed(raw), spread, 1 << 20)
+        spread.flush()
+        return spread
+
+    def _read_table(self) -> None:
+        self._file.seek(0)
+        try:
+            with tarfile.open(fileobj=self._file, mode="r:") as tar:
+                for n, member in enumerate(tar):
+                    if n > _MOST_MEMBERS:
+                        raise LimitExceeded(f"{self.name}: more than {_MOST_MEMBERS} members")
+                    name = posixpath.normpath(member.name).lstrip("/")
+                    if member.isreg() and not member.sparse:
+                        self._members[name] = (member.offset_data, member.size)
+                    elif member.issym():
+                        self._links[name] = posixpath.normpath(
+                            posixpath.join(posixpath.dirname(name), member.linkname)
+                        )
+                    elif member.islnk():
+                        self._links[name] = posixpath.normpath(member.linkname)
+        except (tarfile.TarError, EOFError, ValueError) as e:
+            raise InvalidDocument(f"{self.name}: not a readable tar: {e}") from e
+
+    def _place(self, name: str) -> tuple[int, int] | None:
+        for _ in range(_LINKS):
+            if name in self._members:
+                return self._members[name]
+            if name not in self._links:
+                return None
+            name = self._links[name]
+        return None
+
+    def size(self, name: str) -> int:
+        """See Files."""
+        place = self._place(name)
+        return -1 if place is None else place[1]
+
+    def read(self, name: str, limit: int) -> bytes:
+        """See Files."""
+        return _whole(self, name, limit)
+
+    def pieces(self, name: str, offset: int = 0) -> Iterator[bytes]:
+        """See Files."""
+        place = self._place(name)
+        if place is None:
+            raise NotFound(f"{self.name}: no {name} in the archive")
+        at, left = place[0] + offset, place[1] - offset
+        while left > 0:
+            data = os.pread(self._file.fileno(), min(left, _CHUNK), at)
+            if not data:
+                raise InvalidDocument(f"{self.name}: ends within {name}")
+            yield data
+            at, left = at + len(data), left - len(data)
+
+
+def _whole(files: Files, name: str, limit: int) -> bytes:
+    size = files.size(name)
+    if size > limit:
+        raise LimitExceeded(f"{files.name}: {name}: {size} bytes, more than {limit}")
+    return b"".join(files.pieces(name))

@@ -1,0 +1,252 @@
+"""OCI layouts as places: `oci:DIR[:REF]` to read and write, `oci-archive:FILE[:REF]` to read.
+
+Spec: OCI image-spec 1.1, image-layout.md.
+Trust: blobs are verified while they are read, documents parsed strictly.
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from imagesmith.errors import (
+    ContextError,
+    DigestMismatch,
+    InvalidDocument,
+    InvalidReference,
+    NotFound,
+    StoreError,
+)
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci.codec import dumps, parse_object
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.mediatype import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX
+from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, parse_document
+from imagesmith.oci.names import ImageRef
+from imagesmith.places.files import Files, FolderFiles
+from imagesmith.places.storeplace import write_blob
+from imagesmith.store.blobs import BlobStore
+
+__all__ = ["LAYOUT", "NAME", "REF", "LayoutFolder", "LayoutSource", "is_layout"]
+
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+REF = "org.opencontainers.image.ref.name"
+NAME = "io.containerd.image.name"
+
+
+def is_layout(files: Files) -> bool:
+    """True if there is an OCI layout."""
+    return files.size("oci-layout") >= 0 and files.size("index.json") >= 0
+
+
+class LayoutSource:
+    """An image of a layout; ImageSource."""
+
+    def __init__(self, files: Files, ref: str = "") -> None:
+        """Bind an image.
+
+        Args:
+            files: the layout.
+            ref: its name there, a digest with `@` before it, or empty for the only one.
+
+        Raises:
+            NotFound: there is no layout.
+            InvalidDocument: it is of an unknown version.
+        """
+        self._files, self._ref = files, ref
+        raw = files.read("oci-layout", 1 << 16) if files.size("oci-layout") >= 0 else b""
+        if not raw:
+            raise NotFound(f"{files.name} is not an OCI layout: no oci-layout file")
+        version = parse_object(raw, f"{files.name}: oci-layout").text("imageLayoutVersion")
+        if version != "1.0.0":
+            raise InvalidDocument(f"{files.name}: layout version {version[:20]!r} is not 1.0.0")
+
+    @property
+    def name(self) -> str:
+        """Where it is."""
+        return f"{self._files.name}:{self._ref}" if self._ref else self._files.name
+
+    def entries(self) -> list[Descriptor]:
+        """The descriptors of index.json."""
+        raw = self._files.read("index.json", MAX_MANIFEST_BYTES)
+        return [
+            Descriptor.from_json(o)
+            for o in parse_object(raw, f"{self._files.name}: index.json").objects("manifests")
+        ]
+
+    def names(self) -> list[str]:
+        """The names of the images there."""
+        return sorted({n for d in self.entries() if (n := d.annotations.get(NAME) or d.annotations.get(REF))})
+
+    def root(self) -> Descriptor:
+        """The entry of the name; see ImageSource."""
+        entries = self.entries()
+        if self._ref.startswith("@"):
+            return self._by_digest(Digest.parse(self._ref[1:]), entries)
+        if not self._ref:
+            found = {d.digest: d for d in entries if d.annotations.get("kind", "") == ""}
+            images = [d for d in found.values() if not self._is_referrer(d)]
+            if len(images) == 1:
+                return images[0]
+            raise NotFound(
+                f"{self._files.name}: {len(images)} images in the layout; name one",
+                hint=f"it has {', '.join(self.names()[:8]) or 'none with a name'}",
+            )
+        wanted = {self._ref}
+        with contextlib.suppress(InvalidReference):
+            wanted.add(str(ImageRef.parse(self._ref)))
+        for d in entries:
+            if wanted & {d.annotations.get(REF, ""), d.annotations.get(NAME, "")}:
+                return d
+        raise NotFound(
+            f"{self._files.name}: no image named {self._ref} in the layout",
+            hint=f"it has {', '.join(self.names()[:8]) or 'none with a name'}",
+        )
+
+    def _by_digest(self, digest: Digest, entries: Sequence[Descriptor]) -> Descriptor:
+        found = next((d for d in entries if d.digest == digest), None)
+        if found is not None:
+            return found
+        size = self._files.size(_path(digest))
+        if size < 0:
+            raise NotFound(f"{self._files.name}: no {digest} in the layout")
+        raw = self._files.read(_path(digest), MAX_MANIFEST_BYTES)
+        return parse_document(raw).descriptor()
+
+    def _is_referrer(self, d: Descriptor) -> bool:
+        if d.annotations.get(REF) or d.annotations.get(NAME) or self._files.size(_path(d.digest)) < 0:
+            return False
+        return b'"subject"' in self.document(d) and parse_document(self.document(d)).subject is not None
+
+    def document(self, d: Descriptor) -> bytes:
+        """A document, verified; see ImageSource."""
+        raw = self._files.read(_path(d.digest), 4 * MAX_MANIFEST_BYTES)
+        if digest_bytes(raw, d.digest.algorithm) != d.digest:
+            raise DigestMismatch(f"{self._files.name}: blob {d.digest} is damaged")
+        return raw
+
+    def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a blob; see ImageSource."""
+        size = self._files.size(_path(d.digest))
+        if size != d.size:
+            if size < 0:
+                raise NotFound(f"{self._files.name}: no blob {d.digest} in the layout")
+            raise DigestMismatch(f"{self._files.name}: blob {d.digest}: {size} bytes, expected {d.size}")
+        seen = hashlib.new(d.digest.algorithm)
+        for piece in self._files.pieces(_path(d.digest), offset):
+            if offset == 0:
+                seen.update(piece)
+            yield piece
+        if offset == 0 and seen.hexdigest() != d.digest.hex:
+            raise DigestMismatch(f"{self._files.name}: blob {d.digest} is damaged")
+
+    def referrers(self, digest: Digest) -> list[Descriptor]:
+        """The entries of index.json with this subject; see ImageSource."""
+        found = []
+        for d in self.entries():
+            if d.media_type not in MANIFEST_TYPES | INDEX_TYPES or self._files.size(_path(d.digest)) < 0:
+                continue
+            document = parse_document(self.document(d), d.media_type)
+            if document.subject is not None and document.subject.digest == digest:
+                found.append(replace(document.descriptor(), annotations=dict(document.annotations)))
+        return found
+
+
+def _path(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+class LayoutFolder(LayoutSource):
+    """A layout folder, read and written; ImageSource and ImageTarget."""
+
+    in_order = False
+
+    def __init__(self, folder: Path, ref: str = "", *, create: bool = False) -> None:
+        """Open a folder, or make a layout of it with `create`."""
+        if create:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._blobs = BlobStore(folder)
+                if not (folder / "oci-layout").exists():
+                    (folder / "oci-layout").write_bytes(LAYOUT)
+                if not (folder / "index.json").exists():
+                    _replace(folder / "index.json", _index([]))
+            except (OSError, StoreError) as e:
+                raise ContextError(f"cannot write an OCI layout to {folder}: {e}") from e
+        super().__init__(FolderFiles(folder), ref)
+        self.folder = folder
+        self._loose: list[Descriptor] = []
+
+    def has(self, d: Descriptor) -> bool:
+        """True if the blob is there; see ImageTarget."""
+        return self._files.size(_path(d.digest)) == d.size
+
+    def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
+        """Take a blob; see ImageTarget."""
+        write_blob(self._blobs, d, source, progress)
+        return "sent"
+
+    def put_document(self, d: Descriptor, raw: bytes) -> None:
+        """Take a manifest; one with a subject is listed, so that it is found. See ImageTarget."""
+        with self._blobs.writer(d.digest.algorithm) as out:
+            out.write(raw)
+            out.commit(d.digest, len(raw))
+        if b'"subject"' in raw and parse_document(raw, d.media_type).subject is not None:
+            self._loose.append(d)
+
+    def finish(self, d: Descriptor, raw: bytes) -> None:
+        """Take the last manifest and name it; see ImageTarget."""
+        self.put_document(d, raw)
+        loose, self._loose = [x for x in self._loose if x.digest != d.digest], []
+        entry = replace(d, annotations={**d.annotations, **({REF: self._ref} if self._ref else {})})
+        self.change(lambda entries: _with(_with_all(entries, loose), entry))
+        with contextlib.suppress(OSError):
+            (self.folder / "ingest").rmdir()
+
+    def unname(self) -> None:
+        """Take the image's entry out of index.json.
+
+        Raises:
+            NotFound: there is none.
+        """
+        gone = self.root()
+        self.change(lambda entries: [e for e in entries if e != gone])
+
+    def change(self, change: Callable[[list[Descriptor]], list[Descriptor]]) -> None:
+        """Write index.json anew, alone among processes."""
+        with (self.folder / "index.json").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _replace(self.folder / "index.json", _index(change(self.entries())))
+
+
+def _index(entries: Sequence[Descriptor]) -> bytes:
+    return dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [d.to_json() for d in entries]})
+
+
+def _with_all(entries: list[Descriptor], more: Sequence[Descriptor]) -> list[Descriptor]:
+    have = {d.digest for d in entries}
+    return entries + [d for d in more if d.digest not in have]
+
+
+def _with(entries: list[Descriptor], entry: Descriptor) -> list[Descriptor]:
+    """The entries with one more, which takes the name from whatever had it."""
+    name = entry.annotations.get(REF)
+    kept = [
+        e
+        for e in entries
+        if not (e.digest == entry.digest and e.annotations.get(REF) in (None, name))
+        and (name is None or e.annotations.get(REF) != name)
+    ]
+    return [*kept, entry]
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(data)
+    part.replace(path)

@@ -1,0 +1,137 @@
+"""Checking an image to its last byte: digests, sizes, platforms, diff_ids.
+
+Why: a registry or a layout may have lost or damaged what its manifests name, and not know it.
+Spec: OCI image-spec 1.1: manifest.md, image-index.md, config.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+
+from imagesmith.errors import DigestMismatch, InvalidDocument, NotFound
+from imagesmith.interfaces import ImageSource
+from imagesmith.layer.decompress import decompressed
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+
+__all__ = ["validate"]
+
+
+def validate(source: ImageSource, *, layers: bool = True) -> str:
+    """Read an image and return a line on what was there.
+
+    Args:
+        source: the image.
+        layers: read the layers, too, and compare them with the config's diff_ids.
+
+    Raises:
+        DigestMismatch: content is not what its descriptor or its config says.
+        NotFound: something is missing.
+        InvalidDocument: a document breaks its specification.
+    """
+    check = _Check(source, layers)
+    check.visit(source.root(), 0)
+    if not check.manifests:
+        raise InvalidDocument(f"{source.name}: an index without manifests")
+    read = f"{len(check.blobs)} blobs, {check.bytes} bytes" if layers else "layers not read"
+    return f"{len(check.manifests)} manifests, {read}"
+
+
+class _Check:
+    def __init__(self, source: ImageSource, layers: bool) -> None:
+        self._source, self._layers = source, layers
+        self.manifests: set[Digest] = set()
+        self.blobs: set[Digest] = set()
+        self.bytes = 0
+
+    def visit(self, d: Descriptor, depth: int) -> None:
+        if depth > 5:
+            raise InvalidDocument(f"{self._source.name}: indexes nested too deeply")
+        if d.digest in self.manifests:
+            return
+        raw = self._source.document(d)
+        if len(raw) != d.size:
+            raise DigestMismatch(f"{d.digest}: {len(raw)} bytes, its descriptor says {d.size}")
+        document = parse_document(raw, d.media_type)
+        if isinstance(document, Index):
+            for child in document.manifests:
+                self.visit(child, depth + 1)
+        else:
+            self.manifests.add(d.digest)
+            self._manifest(document, d)
+
+    def _manifest(self, manifest: Manifest, d: Descriptor) -> None:
+        raw = self._source.document(manifest.config)
+        if len(raw) != manifest.config.size:
+            raise DigestMismatch(
+                f"config {manifest.config.digest}: {len(raw)} bytes, not {manifest.config.size}"
+            )
+        diff_ids: tuple[Digest, ...] = ()
+        if mt.is_image_config(manifest.config.media_type):
+            config = ImageConfig.parse(raw)
+            diff_ids = config.diff_ids
+            if len(diff_ids) != len(manifest.layers):
+                raise InvalidDocument(
+                    f"{d.digest}: {len(manifest.layers)} layers but {len(diff_ids)} diff_ids"
+                )
+            full = sum(not h.empty_layer for h in config.history)
+            if config.history and full != len(diff_ids):
+                raise InvalidDocument(f"{d.digest}: history has {full} layers, the config {len(diff_ids)}")
+            have = config.platform
+            if d.platform is not None and (d.platform.os, d.platform.architecture) != (
+                have.os,
+                have.architecture,
+            ):
+                raise InvalidDocument(f"{d.digest}: listed as {d.platform}, but its config says {have}")
+        if self._layers:
+            for n, layer in enumerate(manifest.layers):
+                if not (layer.urls and mt.is_nondistributable(layer.media_type)):
+                    self._layer(layer, diff_ids[n] if diff_ids and mt.is_layer(layer.media_type) else None)
+
+    def _layer(self, d: Descriptor, diff_id: Digest | None) -> None:
+        if d.digest in self.blobs:
+            return
+        self.blobs.add(d.digest)
+        self.bytes += d.size
+        source = _Pieces(self._source.pieces(d))
+        if diff_id is not None:
+            seen = hashlib.new(diff_id.algorithm)
+            plain = decompressed(source)
+            while data := plain.read(1 << 20):
+                seen.update(data)
+            if seen.hexdigest() != diff_id.hex:
+                raise DigestMismatch(f"layer {d.digest}: its diff_id is not {diff_id}, which the config says")
+        while source.read(1 << 20):
+            pass  # to the verified end
+        if source.seen != d.size:
+            raise NotFound(f"layer {d.digest}: {source.seen} bytes, expected {d.size}")
+
+
+class _Pieces(io.RawIOBase):
+    """Pieces as a file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces, self._left, self.seen = pieces, b"", 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        if not self._left:
+            self._left = next(self._pieces, b"")
+            self.seen += len(self._left)
+        out, self._left = self._left[:size], self._left[size:]
+        return out
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]  # any writable buffer
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
