@@ -75,7 +75,7 @@ class PullThrough:
             answer = self._ask(name, path)
             raw, status = answer.read(MANIFEST_BYTES), answer.status
             if status == 200:
-                self._keep(name, target, raw, answer.header("Content-Type").partition(";")[0].strip())
+                self._keep(name, target, raw, answer)
             elif status != 404:
                 raise NetworkFault(f"{self._upstream.host} answers {status} for {name}")
             elif known and isinstance(target, str):
@@ -85,10 +85,12 @@ class PullThrough:
                 raise Failure(502, "UNAVAILABLE", e.message) from e
             _LOG.warning("%s; serving what is here", e.message)
 
-    def _keep(self, name: str, target: str | Digest, raw: bytes, media_type: str) -> None:
+    def _keep(self, name: str, target: str | Digest, raw: bytes, answer: Answer) -> None:
+        media_type = answer.header("Content-Type").partition(";")[0].strip()
         digest = digest_bytes(raw, target.algorithm if isinstance(target, Digest) else "sha256")
-        if isinstance(target, Digest) and digest != target:
-            raise NetworkFault(f"{self._upstream.host} answers for {target} with {digest}")
+        told = str(target) if isinstance(target, Digest) else answer.header("Docker-Content-Digest")
+        if told.startswith(f"{digest.algorithm}:") and told != str(digest):
+            raise NetworkFault(f"{self._upstream.host} answers for {told} with {digest}")
         try:
             self._manifests.keep(name, raw, digest, media_type, whole=False)
         except InvalidDocument as e:
