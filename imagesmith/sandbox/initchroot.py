@@ -70,6 +70,13 @@ class _Chrooted(Process):
 
     def enter_root(self) -> list[str]:
         """See Process."""
+        if self.plan["network"] == "none":
+            try:
+                k.unshare(k.CLONE_NEWNET)
+            except OSError as e:
+                raise OSError(
+                    e.errno, "a step without network needs a network namespace, refused here"
+                ) from e
         os.chroot(self.plan["root"])
         os.chdir("/")
         cwd = resolve("", self.plan["cwd"])

@@ -43,10 +43,15 @@ class Seed:
 
 
 class CacheMounts:
-    """Hands out the cache folders of a store."""
+    """Hands out the cache folders of a store to one step, each once however often the step names it.
 
-    def __init__(self, store: Store, cancel: Cancel) -> None:
-        self._root, self._cancel = store.cache_mounts, cancel
+    `exclusive`: a shared cache is locked too, for where nothing can be mounted it is moved into the step's
+    root.
+    """
+
+    def __init__(self, store: Store, cancel: Cancel, *, exclusive: bool = False) -> None:
+        self._root, self._cancel, self._exclusive = store.cache_mounts, cancel, exclusive
+        self._held: dict[str, Path] = {}
 
     def take(self, m: parsed.Mount, namespace: str, seed: Seed | None, stack: ExitStack) -> Path:
         """The folder for a mount, made if it is new, and held until `stack` is undone.
@@ -60,7 +65,11 @@ class CacheMounts:
         first = [mode, uid, gid] if whole else []
         parts = [f"{namespace}/{m.id}", "" if seed is None else seed.identity, first]
         key = digest_bytes(dumps(parts)).hex[:32]
-        folder = self._hold(key, m.sharing, stack)
+        folder = self._held.get(key)
+        if folder is None:
+            folder = self._held[key] = self._hold(key, m.sharing, stack)
+        elif self._exclusive:
+            raise SandboxError(f"the cache {m.id} cannot be at two places, for nothing can be mounted here")
         data = folder / "data"
         with contextlib.ExitStack() as making:
             lock = making.enter_context((folder / "making").open("ab"))
@@ -71,13 +80,13 @@ class CacheMounts:
 
     def _hold(self, key: str, sharing: str, stack: ExitStack) -> Path:
         """Lock the key's folder as the sharing asks."""
-        n = 0
+        n, shared = 0, sharing == "shared" and not self._exclusive
         while True:
             folder = self._root / (f"{key}-{n}" if n else key)
             folder.mkdir(parents=True, exist_ok=True)
             lock = (folder / "lock").open("ab")
             try:
-                fcntl.flock(lock, (fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError:
                 lock.close()
                 if sharing == "private":

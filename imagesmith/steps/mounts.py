@@ -24,7 +24,7 @@ from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile import mounts as parsed
 from imagesmith.errors import DockerfileError, MissingSource, UsageError
 from imagesmith.fs.tree import Tree
-from imagesmith.interfaces import Mount, Snapshotter
+from imagesmith.interfaces import Mount, Place, Snapshotter
 from imagesmith.steps.agent import AgentSocket
 from imagesmith.steps.cachemounts import CacheMounts, Seed
 from imagesmith.steps.scratch import copy_out, scratch_folder
@@ -50,9 +50,11 @@ class Mounts:
         cancel: Cancel,
         stack: ExitStack,
         cwd: str,
+        place: Place,
     ) -> None:
         self._store, self._request, self._snapshots, self._solver = store, request, snapshots, solver
-        self._cancel, self._stack, self._cwd = cancel, stack, cwd
+        self._stack, self._cwd = stack, cwd
+        self._caches = CacheMounts(store, cancel, exclusive=not place.mounts)
         #: Variables that secrets and agents add.
         self.env: dict[str, str] = {}
         self._agents = 0
@@ -119,9 +121,8 @@ class Mounts:
         elif m.origin is not None:
             digest = self._solver.sources.digest_of(m.origin)
             seed = Seed(digest, lambda: self._files(m))
-        caches = CacheMounts(self._store, self._cancel)
         namespace = self._request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
-        source = caches.take(m.mount, namespace, seed, self._stack)
+        source = self._caches.take(m.mount, namespace, seed, self._stack)
         return Mount(
             kind="bind", source=str(source), target=self._target(m.mount.target), readonly=m.mount.readonly
         )

@@ -18,9 +18,11 @@ from imagesmith.build.request import BuildRequest
 from imagesmith.build.state import DEFAULT_PATH
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import SandboxError, StepFailed
+from imagesmith.events import Warned
 from imagesmith.fs.owner import process_user
 from imagesmith.fs.view import View
 from imagesmith.interfaces import Output, RunSpec, Sandbox, Snapshotter, Workspace
+from imagesmith.oci.names import host_platform
 from imagesmith.sandbox.world import World
 from imagesmith.steps.mounts import Mounts
 from imagesmith.store.layers import StoredLayer
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Runner"]
 
+#: What a chroot does not hold; the documentation has the whole list.
+_WEAK = (
+    "RUN is kept apart by a chroot only: steps see the machine's processes, network and host name, /proc is "
+    "empty, read-only mounts can be written"
+)
 #: How much (bytes) of a failed step's last output the error keeps.
 _TAIL = 4096
 
@@ -62,9 +69,11 @@ class Runner:
             SandboxUnavailable: this machine has no way to run anything.
             SandboxError: the sandbox, or a mount, could not be made.
         """
-        sandbox, snapshots = self._ready()
+        sandbox, snapshots = self._ready(solver)
         with contextlib.ExitStack() as stack:
-            mounts = Mounts(self._store, self._request, snapshots, solver, self._cancel, stack, op.cwd)
+            mounts = Mounts(
+                self._store, self._request, snapshots, solver, self._cancel, stack, op.cwd, self._world.place
+            )
             spec = self._spec(op, view, mounts)
             workspace = snapshots.prepare(layers, view)
             stack.callback(workspace.discard)
@@ -82,10 +91,12 @@ class Runner:
                     part.close()
             self._sandbox = self._snapshots = None
 
-    def _ready(self) -> tuple[Sandbox, Snapshotter]:
+    def _ready(self, solver: Solver) -> tuple[Sandbox, Snapshotter]:
         with self._lock:
             if self._sandbox is None:
                 self._sandbox = self._world.sandbox()
+                if self._world.isolation == "chroot":
+                    solver.events(Warned(rule="", text=_WEAK))
             if self._snapshots is None:
                 from imagesmith.snapshot.choose import make_snapshotter
 
@@ -131,7 +142,17 @@ class Runner:
         try:
             return sandbox.run(spec, workspace.root, output, lambda: self._cancel.is_set)
         except NotStarted as e:
-            raise StepFailed(_failed(op, e.message), status=127) from e
+            raise StepFailed(_failed(op, e.message), status=127, hint=_foreign(op)) from e
+
+
+def _foreign(op: RunOp) -> str:
+    """What to do where a program of another machine's kind could not be executed."""
+    if op.platform is None or op.platform.architecture == host_platform().architecture:
+        return ""
+    return (
+        f"a program of {op.platform} runs here with an emulator that is registered in binfmt_misc only: "
+        "install qemu-user-static (with binfmt-support)"
+    )
 
 
 def _failed(op: RunOp, reason: str) -> str:
