@@ -25,6 +25,7 @@ from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.sandbox.kernel import MNT_DETACH, umount
+from imagesmith.snapshot.images import Images, images_work
 from imagesmith.snapshot.mountapi import MAX_LOWERS, mount_overlay
 from imagesmith.snapshot.ownership import Owners, table_of
 from imagesmith.snapshot.trees import Trees, on_disk, opaque_xattr, up_to
@@ -52,10 +53,14 @@ class OverlaySnapshotter:
         self._work: WorkFolder | None = None
         self._lock = threading.Lock()
         self._collapsed: dict[tuple[Digest, ...], Path] = {}
+        self._images: Images | None = None
 
     def close(self) -> None:
         """Delete the process's work folder."""
         with self._lock:
+            if self._images is not None:
+                self._images.close()
+                self._images = None
             if self._work is not None:
                 self._work.close()
                 self._work = None
@@ -66,6 +71,8 @@ class OverlaySnapshotter:
         with self._lock:
             if self._work is None:
                 self._work = WorkFolder(self.store.work)
+                if not images_work(self.place, self._work, _options(self.place)):
+                    self._images = Images()
             return self._work
 
     def prepare(self, layers: Sequence[LayerTree], view: Tree) -> OverlayWorkspace:
@@ -105,8 +112,16 @@ class OverlaySnapshotter:
         lowers = [self._collapse(layers[: many + 1], up_to(view, many + 1), work)] if many else []
         first = many + 1 if many else 0
         for n, layer in enumerate(layers[first:], first + 1):
-            lowers.append(self.trees.make(layer, up_to(view, n), work))
+            lowers.append(self._lower(layer, up_to(view, n), work))
         return lowers
+
+    def _lower(self, layer: LayerTree, below: Tree, work: WorkFolder) -> Path:
+        """A layer as a directory: its tree if there is one, else mounted from a file, else extracted."""
+        if self._images is not None and not self.trees.path(layer).is_dir():
+            mounted = self._images.mounted(self.store.layers.layer(layer.diff_id, None), work)
+            if mounted is not None:
+                return mounted
+        return self.trees.make(layer, below, work)
 
     def _collapse(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> Path:
         key = tuple(layer.diff_id for layer in layers)

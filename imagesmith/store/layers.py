@@ -2,6 +2,7 @@
 
     layers/<diff_id hex>/index   the entries, as JSON lines: who owns what, and where in the tar its bytes are
     layers/<diff_id hex>/tar     the uncompressed tar; made when bytes of a file are first wanted
+    layers/<diff_id hex>/erofs   the same tar with what the kernel needs to mount it (layer/erofs.py)
     layers/<diff_id hex>/tree    the entries as a directory that overlayfs stacks (snapshot/overlay.py)
 
 Why: views need only the index, so COPY over a large base reads a few hundred kilobytes. All of it can be
@@ -25,12 +26,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from imagesmith.errors import DigestMismatch, NotFound, StoreError
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.view import LayerIndex
+from imagesmith.layer.erofs import TAR_AT, NotRepresentable, write_erofs
 from imagesmith.layer.tarread import decompressed, read_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.store.blobs import BlobStore
@@ -92,42 +94,67 @@ class StoredLayer:
         """The rows of the index, made from the blob where there is none that is whole."""
         path = self.folder / "index"
         if not path.exists():
-            self._unpack(keep=False)
+            self._unpack()
         elif not _is_whole(path):
             if self.blob is None:
                 raise StoreError(
                     f"the layer index {path} is damaged", hint="remove its folder and build again"
                 )
             path.unlink(missing_ok=True)
-            self._unpack(keep=False)
+            self._unpack()
         return self._read_index(path)
 
     def open_tar(self) -> BinaryIO:
         """The uncompressed tar, from its first byte."""
-        return self._tar().open("rb")
+        self._tar()
+        return (self.folder / "tar").open("rb")
 
     def open_content(self, content: LayerContent) -> BinaryIO:
-        """The bytes of a file: from the tar if it is there, else from a tree, else by making the tar."""
-        if not (self.folder / "tar").exists():
-            for name in TREES:
-                with contextlib.suppress(OSError), Jail(self.folder / name) as jail:
-                    fd = jail.open(content.path, os.O_RDONLY | os.O_NONBLOCK)
-                    st = os.fstat(fd)
-                    if stat.S_ISREG(st.st_mode) and st.st_size == content.size:
-                        return os.fdopen(fd, "rb", buffering=0)
-                    os.close(fd)
-        f = self._tar().open("rb", buffering=0)
-        f.seek(content.offset)
+        """The bytes of a file: from the tar if it is there in one form or the other, else from a tree."""
+        f = self._open_at(content.offset) or self._open_in_tree(content)
+        if f is None:
+            self._tar()
+            f = self._open_at(content.offset)
+        if f is None:
+            raise NotFound(f"the tar of layer {self.diff_id} was deleted while it was read")
         return f
 
-    def _tar(self) -> Path:
-        path = self.folder / "tar"
+    def _open_at(self, offset: int) -> BinaryIO | None:
+        for name, begin in (("tar", 0), ("erofs", TAR_AT)):
+            with contextlib.suppress(FileNotFoundError):
+                f = (self.folder / name).open("rb", buffering=0)
+                f.seek(begin + offset)
+                return f
+        return None
+
+    def _open_in_tree(self, content: LayerContent) -> BinaryIO | None:
+        for name in TREES:
+            with contextlib.suppress(OSError), Jail(self.folder / name) as jail:
+                fd = jail.open(content.path, os.O_RDONLY | os.O_NONBLOCK)
+                st = os.fstat(fd)
+                if stat.S_ISREG(st.st_mode) and st.st_size == content.size:
+                    return os.fdopen(fd, "rb", buffering=0)
+                os.close(fd)
+        return None
+
+    def erofs(self) -> Path | None:
+        """A file that the kernel mounts as the layer's tree (layer/erofs.py); None if it has none."""
+        path = self.folder / "erofs"
+        index = self.index()
         with self._lock:
-            if not path.exists():
-                self._unpack(keep=True)
+            try:
+                if not path.exists():
+                    self._unpack("erofs", index)
+            except NotRepresentable:
+                return None
         return path
 
-    def _unpack(self, *, keep: bool) -> None:
+    def _tar(self) -> None:
+        with self._lock:
+            if not (self.folder / "tar").exists():
+                self._unpack("tar")
+
+    def _unpack(self, keep: Literal["", "tar", "erofs"] = "", known: LayerIndex | None = None) -> None:
         """Read the blob once: check the diff_id, write the index if it is missing, keep the tar if asked."""
         if self.blob is None:
             raise NotFound(f"the blob of layer {self.diff_id} is not in the store")
@@ -137,12 +164,14 @@ class StoredLayer:
         with contextlib.ExitStack() as stack:
             raw = stack.enter_context(self.store.blobs.open(self.blob))
             tar = stack.enter_context(_Temporary(self.store.blobs.ingest)) if keep else None
+            if tar is not None and keep == "erofs":
+                tar.file.write(bytes(TAR_AT))
             index = None
             if not (self.folder / "index").exists():
                 index = stack.enter_context(_Temporary(self.store.blobs.ingest))
                 index.file.write(_HEAD)
             tee = _Tee(decompressed(raw), tar.file if tar is not None else None)
-            for e, offset in read_layer(tee):
+            for e, offset in () if known is not None and index is None else read_layer(tee):
                 if index is not None:
                     index.file.write(_row(e, offset))
             tee.drain()
@@ -152,7 +181,9 @@ class StoredLayer:
                 index.file.write(_END)
                 index.keep(self.folder / "index")
             if tar is not None:
-                tar.keep(self.folder / "tar")
+                if known is not None:
+                    write_erofs(known, tar.file, tee.size)
+                tar.keep(self.folder / keep)
 
     def write_index(self, entries: Iterable[tuple[Entry, int]]) -> None:
         """Keep the entries, each with the offset of its bytes in the uncompressed tar."""
@@ -239,6 +270,7 @@ class _Tee(io.RawIOBase):
     def __init__(self, source: BinaryIO, copy: BinaryIO | None) -> None:
         super().__init__()
         self._source, self._copy, self._hash = source, copy, hashlib.sha256()
+        self.size = 0
 
     def readable(self) -> bool:
         return True
@@ -246,6 +278,7 @@ class _Tee(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         data = self._source.read(size)
         self._hash.update(data)
+        self.size += len(data)
         if self._copy is not None:
             self._copy.write(data)
         return data
