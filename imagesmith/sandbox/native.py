@@ -11,22 +11,21 @@ import base64
 import itertools
 import json
 import os
-import selectors
 import socket
 import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from imagesmith.errors import Cancelled, SandboxError
+from imagesmith.errors import SandboxError
 from imagesmith.interfaces import Mount, Output, Place, RunSpec
 from imagesmith.sandbox.cgroups import make_group
 from imagesmith.sandbox.etc import etc_files
+from imagesmith.sandbox.streams import Streams, follow
 
 __all__ = ["DEFAULT_CAPABILITIES", "NativeSandbox", "NotStarted"]
 
@@ -36,8 +35,6 @@ DEFAULT_CAPABILITIES = 0xA80425FB
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from imagesmith.sandbox.initchild import main; main()"
 )
-#: How often (seconds) a running step looks whether it has been cancelled.
-_PATIENCE_S = 0.1
 _FLAGS = (("readonly", 1), ("nosuid", 2), ("nodev", 4), ("noexec", 8))
 
 #: How the helper keeps a step apart: by namespaces, behind a chroot, or not at all, for it is a runtime.
@@ -112,27 +109,23 @@ class NativeSandbox:
     ) -> int:
         request = json.dumps(self._plan(spec, root, doors)).encode()
         ours, theirs = socket.socketpair()
-        pipes = [os.pipe(), os.pipe()]
+        streams = Streams(spec)
         try:
             try:
                 with self._lock:
                     assert self._control is not None
-                    socket.send_fds(self._control, [b"x"], [theirs.fileno(), *(w for _, w in pipes)])
+                    socket.send_fds(self._control, [b"x"], [theirs.fileno(), *streams.theirs])
             finally:
                 theirs.close()
-                for _, write in pipes:
-                    os.close(write)
+                streams.sent()
             ours.sendall(struct.pack("<I", len(request)) + request)
-            answer = self._follow(ours, [r for r, _ in pipes], spec, output, cancelled)
+            answer = follow(ours, streams, spec, output, cancelled)
         except (BrokenPipeError, ConnectionResetError) as e:
             raise SandboxError("the helper that starts steps has ended") from e
         finally:
             ours.close()
-            for read, _ in pipes:
-                os.close(read)
-        if answer["error"]:
-            raise (NotStarted if answer["started"] else SandboxError)(answer["error"])
-        return int(answer["status"])
+            streams.close()
+        return _status(answer)
 
     def _plan(self, spec: RunSpec, root: Path, doors: list[str]) -> dict[str, Any]:
         """The request, as the helper reads it."""
@@ -153,45 +146,19 @@ class NativeSandbox:
             self._filter = docker_filter()
         return self._filter
 
-    def _follow(
-        self,
-        sock: socket.socket,
-        reads: list[int],
-        spec: RunSpec,
-        output: Output,
-        cancelled: Callable[[], bool],
-    ) -> dict[str, Any]:
-        """Hand the output on until the helper answers; the step is dead then."""
-        selector = selectors.DefaultSelector()
-        for n, fd in enumerate(reads, 1):
-            selector.register(fd, selectors.EVENT_READ, n)
-        selector.register(sock, selectors.EVENT_READ, 0)
-        deadline = time.monotonic() + spec.timeout_s if spec.timeout_s else float("inf")
-        reason: SandboxError | Cancelled | None = None
-        answer = b""
-        with selector:
-            while selector.get_map():
-                for key, _ in selector.select(_PATIENCE_S):
-                    data = os.read(key.fd, 1 << 16)
-                    if not data:
-                        selector.unregister(key.fd)
-                    elif key.data and reason is None:
-                        output(key.data, data)
-                    elif not key.data:
-                        answer += data
-                if reason is None and cancelled():
-                    reason = Cancelled("stopped")
-                elif reason is None and time.monotonic() > deadline:
-                    reason = SandboxError(f"the step took longer than {spec.timeout_s:g} s and was stopped")
-                else:
-                    continue
-                sock.sendall(b"k")
-        if reason is not None:
-            raise reason
-        if not answer:
-            raise SandboxError("the helper that starts steps has ended")
-        found: dict[str, Any] = json.loads(answer)
-        return found
+
+def _status(answer: bytes) -> int:
+    """The status in the helper's answer.
+
+    Raises:
+        SandboxError: the answer is an error, or there is none.
+    """
+    if not answer:
+        raise SandboxError("the helper that starts steps has ended")
+    found = json.loads(answer)
+    if found["error"]:
+        raise (NotStarted if found["started"] else SandboxError)(found["error"])
+    return int(found["status"])
 
 
 def _text(path: str) -> str:

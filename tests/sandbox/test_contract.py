@@ -25,6 +25,12 @@ def file(target: str, data: bytes, **more: Any) -> dict[str, Any]:
     return {"kind": "file", "target": target, "data": data, "mode": 0o400, **more}
 
 
+@pytest.fixture
+def nap() -> str:
+    """Half a minute as an argument of sleep that no other process on the machine has."""
+    return f"31.{int.from_bytes(os.urandom(5), 'big')}"
+
+
 def need_mounts(bench: Bench) -> None:
     if bench.kind == "chroot":
         pytest.skip("a chroot cannot hold it; the documentation says so")
@@ -206,30 +212,30 @@ def test_link_in_a_target_leads_nowhere_outside(bench: Bench, tmp_path: Path) ->
 # --- nothing gets out, nothing is left ---------------------------------------------------------
 
 
-def test_what_a_step_leaves_running_is_gone_when_it_ends(bench: Bench) -> None:
+def test_what_a_step_leaves_running_is_gone_when_it_ends(bench: Bench, nap: str) -> None:
     began = time.monotonic()
     done = bench.sh(
         "(sleep 31.7 &); setsid sh -c 'setsid sleep 31.7 >/dev/null 2>&1 </dev/null &' ; echo end"
     )
     assert (done.status, done.out) == (0, "end\n")
     assert time.monotonic() - began < 10
-    assert running("31.7") == []
+    assert running(nap) == []
 
 
-def test_cancelled_step_ends_with_all_its_processes(bench: Bench) -> None:
-    done = bench.sh("trap '' TERM; sleep 32.7 & sleep 32.7", cancel_after_s=0.0)
+def test_cancelled_step_ends_with_all_its_processes(bench: Bench, nap: str) -> None:
+    done = bench.sh(f"trap '' TERM; sleep {nap} & sleep {nap}", cancel_after_s=0.0)
     assert (done.status, done.code) == (None, "cancelled")
-    assert running("32.7") == []
+    assert running(nap) == []
 
 
-def test_step_has_a_time_limit(bench: Bench) -> None:
-    done = bench.sh("sleep 33.7", timeout_s=0.2)
+def test_step_has_a_time_limit(bench: Bench, nap: str) -> None:
+    done = bench.sh(f"sleep {nap}", timeout_s=0.2)
     assert (done.code, done.error) == ("sandbox", "the step took longer than 0.2 s and was stopped")
-    assert running("33.7") == []
+    assert running(nap) == []
 
 
 def test_next_step_works_after_one_that_was_stopped(bench: Bench) -> None:
-    bench.sh("sleep 34.7", cancel_after_s=0.0)
+    bench.sh("sleep 30", cancel_after_s=0.0)
     assert bench.sh("echo on").out == "on\n"
 
 
@@ -284,19 +290,19 @@ def test_network_none_has_the_loopback_only(bench: Bench) -> None:
 
 @pytest.mark.parametrize("kind", ["native", "chroot", "oci"])
 def test_nothing_outlives_a_builder_that_was_killed(
-    kind: str, drivers: dict[str, Driver], base: Path, tmp_path: Path
+    kind: str, drivers: dict[str, Driver], base: Path, tmp_path: Path, nap: str
 ) -> None:
     make_bench(kind, drivers, base, tmp_path / "root")
     driver = Driver(kind)
-    text = "echo up; (setsid sleep 35.7 >/dev/null 2>&1 &); sleep 35.7"
+    text = f"echo up; (setsid sleep {nap} >/dev/null 2>&1 &); sleep {nap}"
     driver.send(tmp_path / "root", {"argv": ["/bin/sh", "-c", text], "env": [["PATH", "/bin"]], "tell": True})
     assert driver.read() == {"seen": True}
     driver.process.send_signal(signal.SIGKILL)
     driver.process.wait()
     deadline = time.monotonic() + 10
-    while running("35.7") and time.monotonic() < deadline:
+    while running(nap) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert running("35.7") == []
+    assert running(nap) == []
 
 
 def running(word: str) -> list[int]:
