@@ -41,6 +41,8 @@ def blob_pieces(readers: Sequence[Client], d: Descriptor, offset: int = 0) -> It
                 yield from stream.read(client)
                 return
             except NetworkFault as e:
+                if stream.is_whole():  # it broke after the last byte: asking for more would be a 416
+                    return
                 failure = e
                 tries = 1 if stream.at > before else tries + 1
                 _log.debug("%s@%s: %s; going on at byte %d", client.name, d.digest, e, stream.at)
@@ -79,6 +81,16 @@ class _Stream:
                 yield piece
         if self.at < d.size:
             raise NetworkFault(f"{client.name}@{d.digest}: ended after {self.at} of {d.size} bytes")
-        if self._hash is not None and self._hash.hexdigest() != d.digest.hex:
-            found = f"{d.digest.algorithm}:{self._hash.hexdigest()}"
-            raise DigestMismatch(f"{client.name}@{d.digest}: the content has digest {found}")
+        self._check(client.name)
+
+    def is_whole(self) -> bool:
+        """Whether all bytes came; their digest is checked then."""
+        if self.at < self._d.size or not self.at:
+            return False
+        self._check("blob")
+        return True
+
+    def _check(self, where: str) -> None:
+        if self._hash is not None and self._hash.hexdigest() != self._d.digest.hex:
+            found = f"{self._d.digest.algorithm}:{self._hash.hexdigest()}"
+            raise DigestMismatch(f"{where}@{self._d.digest}: the content has digest {found}")
