@@ -14,17 +14,18 @@ from dataclasses import dataclass
 
 from imagesmith.build.commit import Image, commit
 from imagesmith.build.contexts import Contexts
+from imagesmith.build.forms import Form, Reforming, common_form, form_of, is_image
 from imagesmith.build.images import Images
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.lints import BuildLints
-from imagesmith.build.planner import Plan, Planner
+from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest, Output
 from imagesmith.build.solver import Result, Solver
 from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile.lint import LintConfig, Linter
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.parse import parse
-from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.errors import ImagesmithError
 from imagesmith.events import EventSink, Warned
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
@@ -60,7 +61,7 @@ class Built:
     @property
     def descriptor(self) -> Descriptor:
         """The manifest's descriptor, with its platform."""
-        return self.image.manifest.descriptor(self.image.config.platform)
+        return self.image.entry
 
     def metadata(self) -> bytes:
         """The document of --metadata-file, as buildx writes it."""
@@ -81,7 +82,6 @@ class Export:
     image: Image
     result: Result
     tags: tuple[ImageRef, ...]
-    epoch: int | None
     store: Store
     images: Images
     request: BuildRequest
@@ -142,61 +142,38 @@ def _build(
     plan = planner.plan()
     linter.finish()
     outputs = request.outputs or ((Output(type="image"),) if request.tags else (Output(type="cacheonly"),))
-    codec, clamp_s = _layer_options(outputs, plan)
+    forms = [form_of(o, request, plan.epoch, plan.state.platform) for o in outputs]
+    first = common_form([f for o, f in zip(outputs, forms, strict=True) if is_image(o)])
     cancel = Cancel()
-    writer = LayerWriter(store, codec, settings.workers, clamp_s)
-    sources = Sources(contexts.fetch_url, contexts.fetch_git, contexts.file_digest, _now_ns(plan))
+
+    def writer_of(codec: Codec, clamp_s: int | None) -> LayerWriter:
+        return LayerWriter(store, codec, settings.workers, clamp_s)
+
+    sources = Sources(contexts.fetch_url, contexts.fetch_git, contexts.file_digest, time.time_ns())
     runner = Runner(world, store, request, cancel)
-    solver = Solver(store, writer, sources, runner, images.layers, events, cancel)
+    solver = Solver(
+        store, writer_of(first.codec, first.clamp_s), sources, runner, images.layers, events, cancel
+    )
     try:
         result = solver.result(plan.state.tip)
     finally:
         runner.close()
-    image = commit(
-        plan.state,
-        result.layers,
-        store,
-        labels=request.labels,
-        epoch=plan.epoch,
-        oci_types=all(o.flag("oci-mediatypes", True) for o in outputs),
-        annotations=_annotations(outputs, request),
-    )
-    for output in outputs:
-        tags = (
-            tuple(ImageRef.parse(n) for n in output.options.get("name", "").split(",") if n) or request.tags
-        )
-        load(EXPORTERS[output.type])(
-            output,
-            Export(
-                image=image, result=result, tags=tags, epoch=plan.epoch, store=store, images=images,
-                request=request, events=events,
-            ),
+    reforming = Reforming(store, writer_of, cancel)
+    made: dict[Form, Image] = {}
+    for output, form in zip(outputs, forms, strict=True):
+        if form not in made:
+            layers = reforming.layers(result.layers, form) if is_image(output) else result.layers
+            made[form] = commit(plan.state, layers, store, labels=request.labels, form=form)
+        export = Export(
+            image=made[form], result=result, tags=_names(output, request), store=store, images=images,
+            request=request, events=events,
         )  # fmt: skip
-    return Built(image=image, tags=request.tags)
+        load(EXPORTERS[output.type])(output, export)
+    return Built(image=made[forms[0]], tags=_names(outputs[0], request))
 
 
-def _now_ns(plan: Plan) -> int:
-    del plan
-    return time.time_ns()
-
-
-def _annotations(outputs: tuple[Output, ...], request: BuildRequest) -> dict[str, str]:
-    found = dict(request.annotations)
-    for output in outputs:
-        for key, value in output.options.items():
-            if key.startswith("annotation."):
-                found[key.removeprefix("annotation.")] = value
-    return found
-
-
-def _layer_options(outputs: tuple[Output, ...], plan: Plan) -> tuple[Codec, int | None]:
-    """How new layers are compressed, and the epoch that their times are clamped to."""
-    wanted = {(o.options.get("compression", "gzip"), o.options.get("compression-level", "")) for o in outputs}
-    if len(wanted) > 1:
-        raise UsageError("outputs of one build must agree on compression")
-    kind, level = wanted.pop()
-    clamps = {o.flag("rewrite-timestamp") for o in outputs}
-    if len(clamps) > 1:
-        raise UsageError("outputs of one build must agree on rewrite-timestamp")
-    clamp = plan.epoch if clamps.pop() else None
-    return Codec.parse(kind, level), clamp
+def _names(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:
+    """The names of an output's image: those of --tag, else its own."""
+    own = [n for n in output.options.get("name", "").split(",") if n]
+    default_tag = not output.flag("push-by-digest")
+    return request.tags or tuple(ImageRef.parse(n, default_tag=default_tag) for n in own)

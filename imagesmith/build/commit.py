@@ -12,10 +12,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from imagesmith.build.forms import Form
 from imagesmith.build.solver import BuiltLayer
 from imagesmith.build.state import COMMENT, StageState
 from imagesmith.build.times import format_ns, parse_ns
-from imagesmith.errors import UsageError
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.config import History, ImageConfig
 from imagesmith.oci.digest import digest_bytes
@@ -34,11 +34,18 @@ class Image:
     manifest: Manifest
     config: ImageConfig
     layers: tuple[BuiltLayer, ...]
+    form: Form
+    annotations: Mapping[str, str]
 
     @property
     def descriptor(self) -> Descriptor:
         """The manifest's descriptor."""
         return self.manifest.descriptor()
+
+    @property
+    def entry(self) -> Descriptor:
+        """The manifest's descriptor as an index holds it: with its platform, and annotations of its own."""
+        return replace(self.manifest.descriptor(self.config.platform), annotations=self.annotations)
 
 
 def commit(
@@ -47,24 +54,18 @@ def commit(
     store: Store,
     *,
     labels: Mapping[str, str],
-    epoch: int | None,
-    oci_types: bool = True,
-    annotations: Mapping[str, str] | None = None,
+    form: Form,
 ) -> Image:
     """Write the config and the manifest of a stage into the store.
 
     Args:
         state: the target's state.
-        layers: its layers, the base's first.
+        layers: its layers in that form, the base's first.
         store: where the documents go.
         labels: labels of the command line, over the file's.
-        epoch: SOURCE_DATE_EPOCH in seconds, or None.
-        oci_types: OCI's media types, else Docker's.
-        annotations: of the manifest.
+        form: the epoch, the media types and the annotations that are wanted.
     """
-    if annotations and not oci_types:
-        raise UsageError('cannot export annotations with "oci-mediatypes=false"')
-    history = _history(state, layers, epoch)
+    history = _history(state, layers, form.epoch)
     created = next((h.created for h in reversed(history) if h.created), "")
     config = ImageConfig(
         platform=state.platform,
@@ -75,16 +76,18 @@ def commit(
         history=history,
     )
     raw = config.to_bytes()
-    family = mt.to_oci if oci_types else mt.to_docker
+    family = mt.to_oci if form.oci_types else mt.to_docker
     manifest = Manifest.build(
         Descriptor(media_type=family(mt.OCI_CONFIG), digest=digest_bytes(raw), size=len(raw)),
-        [_layer(layer.descriptor, oci_types) for layer in layers],
+        [_layer(layer.descriptor, form.oci_types) for layer in layers],
         media_type=family(mt.OCI_MANIFEST),
-        annotations=annotations,
+        annotations=dict(form.manifest),
     )
     store.blobs.put(raw)
     store.blobs.put(manifest.raw)
-    return Image(manifest=manifest, config=config, layers=tuple(layers))
+    return Image(
+        manifest=manifest, config=config, layers=tuple(layers), form=form, annotations=dict(form.descriptor)
+    )
 
 
 def _layer(d: Descriptor, oci_types: bool) -> Descriptor:

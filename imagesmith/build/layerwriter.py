@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from imagesmith.concurrency import Cancel
+from imagesmith.errors import DigestMismatch, NotFound
 from imagesmith.fs.entry import Entry
 from imagesmith.layer.codecs import Codec
-from imagesmith.layer.stream import LayerStream
+from imagesmith.layer.decompress import decompressed
+from imagesmith.layer.stream import LayerResult, LayerStream
 from imagesmith.layer.tarwrite import write_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
+from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 
 __all__ = ["LayerWriter"]
@@ -35,6 +38,42 @@ class LayerWriter:
         The index keeps the times as they are, also under a clamp: a later step sees what this one made.
         """
         rows: list[tuple[Entry, int]] = []
+
+        def tar(sink: Callable[[bytes], None]) -> None:
+            write_layer(
+                entries, sink, clamp_s=self.clamp_s, digests=digests,
+                on_offset=lambda e, n: rows.append((e, n)),
+            )  # fmt: skip
+
+        result = self._stream(tar, cancel)
+        self._store.layers.layer(result.diff_id, result.digest).write_index(rows)
+        return result.diff_id, self._descriptor(result)
+
+    def recompress(self, layer: StoredLayer, cancel: Cancel) -> tuple[Digest, Descriptor]:
+        """Write the tar of a stored layer, fetched if it must be, as it is.
+
+        Raises:
+            DigestMismatch: the blob is not what its diff_id says.
+        """
+        if layer.blob is None:
+            raise NotFound(f"the blob of layer {layer.diff_id} is not in the store")
+        if layer.fetch is not None and not self._store.blobs.has(layer.blob):
+            layer.fetch()
+
+        def tar(sink: Callable[[bytes], None]) -> None:
+            assert layer.blob is not None
+            with self._store.blobs.open(layer.blob) as raw:
+                plain = decompressed(raw)
+                while data := plain.read(1 << 20):
+                    sink(data)
+
+        result = self._stream(tar, cancel)
+        if result.diff_id != layer.diff_id:
+            raise DigestMismatch(f"layer {layer.blob}: its diff_id is {result.diff_id}, not {layer.diff_id}")
+        return result.diff_id, self._descriptor(result)
+
+    def _stream(self, tar: Callable[[Callable[[bytes], None]], None], cancel: Cancel) -> LayerResult:
+        """Compress what `tar` writes, into a blob of the store."""
         with self._store.blobs.writer() as blob:
             stream = LayerStream(self._codec, blob, workers=self._workers)
             try:
@@ -43,17 +82,16 @@ class LayerWriter:
                     cancel.check()
                     stream.write(data)
 
-                write_layer(
-                    entries, sink, clamp_s=self.clamp_s, digests=digests,
-                    on_offset=lambda e, n: rows.append((e, n)),
-                )  # fmt: skip
+                tar(sink)
                 result = stream.finish()
             except BaseException:
                 stream.abort()
                 raise
             blob.commit(result.digest, result.size)
-        self._store.layers.layer(result.diff_id, result.digest).write_index(rows)
+        return result
+
+    def _descriptor(self, result: LayerResult) -> Descriptor:
         annotations = {} if self.clamp_s is None else {"buildkit/rewritten-timestamp": str(self.clamp_s)}
-        return result.diff_id, Descriptor(
+        return Descriptor(
             media_type=result.media_type, digest=result.digest, size=result.size, annotations=annotations
         )

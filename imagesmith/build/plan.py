@@ -179,7 +179,7 @@ class Step:
     op: Op
     parent: Step | None
     name: str
-    span: Span = Span(0, 0)
+    span: Span = field(default_factory=lambda: Span(0, 0))
     stage: str = ""
     no_cache: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)

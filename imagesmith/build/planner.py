@@ -248,11 +248,13 @@ class Planner:
         planned = self.graph.source(name, number=number)
         if planned is not None:
             if planned.index >= stage.index:
-                where = "" if number else "mount"
+                if number:
+                    raise DockerfileError(
+                        f'cannot copy from stage "{name}", it needs to be defined before current stage '
+                        f'"{stage.name}"'
+                    )
                 raise DockerfileError(
-                    f'cannot copy from stage "{name}", it needs to be defined before current stage "{stage.name}"'
-                    if not where
-                    else f'cannot mount from stage "{name}", stage needs to be defined before current command'
+                    f'cannot mount from stage "{name}", stage needs to be defined before current command'
                 )
             return self.state_of(planned).tip, True
         if name == "scratch":

@@ -13,7 +13,20 @@ if TYPE_CHECKING:
     from imagesmith.context.named import NamedContext
     from imagesmith.oci.names import ImageRef, Platform
 
-__all__ = ["BuildRequest", "Output", "SecretSource"]
+__all__ = ["Annotation", "BuildRequest", "Output", "SecretSource"]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An annotation; `kind` is manifest, manifest-descriptor, index or index-descriptor.
+
+    Without a platform it is for all.
+    """
+
+    kind: str
+    key: str
+    value: str
+    platform: Platform | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +59,6 @@ class BuildRequest:
     context         folder, URL, git address or `-`
     dockerfile      path of the Dockerfile, `-` for standard input, None for the context's own
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
-    epoch           SOURCE_DATE_EPOCH in seconds, from the environment or --build-arg
     """
 
     context: str = "."
@@ -54,7 +66,7 @@ class BuildRequest:
     target: str = ""
     build_args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: tuple[Annotation, ...] = ()
     tags: tuple[ImageRef, ...] = ()
     platform: Platform | None = None
     outputs: tuple[Output, ...] = ()

@@ -39,13 +39,18 @@ __all__ = ["BuiltLayer", "Result", "Solver"]
 
 @dataclass(frozen=True, slots=True)
 class BuiltLayer:
-    """A layer of a result; `created_ns` is None for a base image's, `name` is that of the step."""
+    """A layer of a result; `created_ns` is None for a base image's, `name` is that of the step.
+
+    codec and clamp_s tell how a new layer was written (see build/forms.py).
+    """
 
     diff_id: Digest
     descriptor: Descriptor
     stored: StoredLayer
     created_ns: int | None = None
     name: str = ""
+    codec: str = ""
+    clamp_s: int | None = None
 
 
 class Result:
@@ -158,7 +163,7 @@ class Solver:
         fresh = isinstance(step.op, CopyOp) and not self.store.cache.knows_base(base)
         parts = None if fresh else self._parts(step, parent)
         if parts is not None and not step.no_cache:
-            cached = self._cached(key_of(parts), step.name)
+            cached = self._cached(parts, base, step.name)
             if cached is not None:
                 self.events(StepCached(step=number, name=step.name))
                 return cached
@@ -188,8 +193,16 @@ class Solver:
         parts["codec"] = self.writer.codec_name
         return parts
 
-    def _cached(self, key: str, name: str) -> BuiltLayer | None:
-        record = self.store.cache.step(key)
+    def _cached(self, parts: dict[str, object], base: str, name: str) -> BuiltLayer | None:
+        """The layer that an earlier build made of the same parts, be it compressed in another way."""
+        record = self.store.cache.step(key_of(parts))
+        if record is None:
+            wanted = dict(parts)
+            del wanted["codec"]
+            for other in self.store.cache.steps_like(base):
+                if {k: v for k, v in other.parts.items() if k != "codec"} == wanted:
+                    record = other
+                    break
         if record is None:
             return None
         descriptor = Descriptor.from_json(Object(dict(record.layer), "cache record"))
@@ -197,7 +210,8 @@ class Solver:
             return None
         diff_id = Digest.parse(record.diff_id)
         stored = self.store.layers.layer(diff_id, descriptor.digest)
-        return BuiltLayer(diff_id, descriptor, stored, record.created_ns, name)
+        codec = str(record.parts.get("codec", ""))
+        return BuiltLayer(diff_id, descriptor, stored, record.created_ns, name, codec, self.writer.clamp_s)
 
     def _execute(self, step: Step, parent: Result, number: int, *, digests: bool) -> BuiltLayer:
         op, now = step.op, time.time_ns()
@@ -232,4 +246,5 @@ class Solver:
     ) -> BuiltLayer:
         diff_id, descriptor = self.writer.write(entries, self.cancel, digests=digests)
         stored = self.store.layers.layer(diff_id, descriptor.digest)
-        return BuiltLayer(diff_id, descriptor, stored, created_ns, name)
+        writer = self.writer
+        return BuiltLayer(diff_id, descriptor, stored, created_ns, name, writer.codec_name, writer.clamp_s)

@@ -12,6 +12,7 @@ from imagesmith.build.request import BuildRequest, Output
 from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.progress import Front, make_front
 from imagesmith.cli.values import (
+    parse_annotation,
     parse_build_args,
     parse_hosts,
     parse_labels,
@@ -71,7 +72,7 @@ def _build(
         Path(args.iidfile).write_text(str(built.image_id))
     if args.metadata_file:
         Path(args.metadata_file).write_bytes(built.metadata())
-    if args.quiet:
+    if args.quiet and not any(o.dest == "-" for o in request.outputs):
         sys.stdout.write(f"{built.image_id}\n")
     else:
         front.say(*(f"named {ref.familiar}" for ref in request.tags), str(built.digest))
@@ -92,7 +93,8 @@ def _request(args: argparse.Namespace) -> BuildRequest:
         raise UsageError(f"--allow {min(unknown)}: not known; network.host and security.insecure are")
     if args.load:
         raise UsageError(
-            "--load needs a Docker daemon; write an archive with -o type=docker,dest=FILE and load that"
+            "--load needs a Docker daemon",
+            hint="write an archive with -o type=docker,dest=FILE and load that",
         )
     tags = tuple(ImageRef.parse(t) for t in args.tag)
     return BuildRequest(
@@ -101,7 +103,7 @@ def _request(args: argparse.Namespace) -> BuildRequest:
         target=args.target,
         build_args=parse_build_args(args.build_arg, os.environ),
         labels=parse_labels(args.label),
-        annotations=parse_labels(args.annotation),
+        annotations=tuple(a for text in args.annotation for a in parse_annotation(text)),
         tags=tags,
         platform=_platform(args.platform or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")),
         outputs=_outputs(args, tags),
@@ -132,6 +134,8 @@ def _outputs(args: argparse.Namespace, tags: tuple[ImageRef, ...]) -> tuple[Outp
     outputs = [parse_output(o) for o in args.output]
     if args.iidfile and any(o.type in ("local", "tar") for o in outputs):
         raise UsageError("local and tar exporters are incompatible with image ID file")
+    if sum(o.dest == "-" for o in outputs) > 1:
+        raise UsageError("only one output can go to standard output")
     if args.push:
         others = [o for o in outputs if o.type not in ("image", "registry")]
         if others:

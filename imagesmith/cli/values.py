@@ -6,18 +6,22 @@ Trust: words of a command line; every mistake is a UsageError that quotes the wo
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 
-from imagesmith.build.request import Output, SecretSource
+from imagesmith.build.request import Annotation, Output, SecretSource
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.errors import UsageError
+from imagesmith.oci.names import Platform
 from imagesmith.plugins import EXPORTERS
 
 __all__ = [
     "boolean",
     "fields",
+    "parse_annotation",
     "parse_build_args",
     "parse_hosts",
     "parse_labels",
@@ -35,20 +39,34 @@ _COMMON = {
     "name",
     "compression",
     "compression-level",
+    "force-compression",
     "oci-mediatypes",
     "rewrite-timestamp",
-    "force-compression",
+    "source-date-epoch",
 }
+_PUSHED = {*_COMMON, "name-canonical", "push-by-digest", "registry.insecure", "store"}
 _OPTIONS: dict[str, set[str]] = {
     "oci": {*_COMMON, "tar"},
-    "docker": _COMMON,
-    "image": {*_COMMON, "push", "registry.insecure"},
-    "registry": {*_COMMON, "registry.insecure"},
+    "docker": {*_COMMON, "tar"},
+    "image": {*_PUSHED, "push"},
+    "registry": _PUSHED,
     "local": {"mode"},
     "tar": set(),
     "cacheonly": set(),
 }
-_BOOLEANS = {"tar", "push", "oci-mediatypes", "rewrite-timestamp", "force-compression", "registry.insecure"}
+_BOOLEANS = {
+    "force-compression",
+    "name-canonical",
+    "oci-mediatypes",
+    "push",
+    "push-by-digest",
+    "registry.insecure",
+    "rewrite-timestamp",
+    "store",
+    "tar",
+}
+_ANNOTATION_TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
+_ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 
 
 def boolean(name: str, value: str) -> bool:
@@ -75,9 +93,9 @@ def fields(text: str, what: str) -> list[tuple[str, str | None]]:
 def parse_output(text: str) -> Output:
     """One -o: `type=T[,dest=P][,k=v…]`, a folder, or `-` for a tar on standard output."""
     if text == "-":
-        return Output(type="tar", dest="-")
+        return _placed(Output(type="tar", dest="-"))
     if "=" not in text:
-        return Output(type="local", dest=text)
+        return _placed(Output(type="local", dest=text))
     kind, dest, options = "", "", {}
     for key, value in fields(text, "output"):
         if value is None:
@@ -93,14 +111,40 @@ def parse_output(text: str) -> Output:
     if kind not in EXPORTERS:
         raise UsageError(f'exporter "{kind}" could not be found{suggest(kind, list(EXPORTERS))}')
     _check_options(kind, options)
-    if kind in ("local", "tar", "oci", "docker") and not dest:
-        raise UsageError(f"dest is required for {kind} output")
-    return Output(type=kind, dest=dest, options=options)
+    output = Output(type=kind, dest=dest, options=options)
+    return _placed(output)
+
+
+def _placed(output: Output) -> Output:
+    """The output with its destination checked, in buildx's words; a tar without one goes to stdout."""
+    kind, dest = output.type, output.dest
+    if kind not in ("local", "tar", "oci", "docker"):
+        if dest:
+            raise UsageError(f"output {kind} has no dest")
+        return output
+    if kind == "local" or not output.flag("tar", True):
+        if not dest:
+            raise UsageError(f"dest is required for {kind} exporter")
+        if dest == "-":
+            raise UsageError(f"dest cannot be stdout for {kind} exporter")
+        if os.path.exists(dest) and not os.path.isdir(dest):
+            raise UsageError(f"destination directory {dest} is a file")
+        return output
+    if kind == "docker" and not dest:
+        raise UsageError(
+            "the docker exporter without dest loads into a daemon, and there is none here",
+            hint="write an archive with dest=FILE and `docker load` that",
+        )
+    if dest in ("", "-") and sys.stdout.isatty():
+        raise UsageError(f"dest file is required for {kind} exporter. refusing to write to console")
+    if os.path.isdir(dest):
+        raise UsageError(f"destination file {dest} is a directory")
+    return dataclasses.replace(output, dest=dest or "-")
 
 
 def _check_options(kind: str, options: Mapping[str, str]) -> None:
     for key, value in options.items():
-        if key.startswith("annotation.") and kind in ("oci", "docker", "image", "registry"):
+        if key.startswith("annotation") and kind in ("oci", "docker", "image", "registry"):
             continue
         if key not in _OPTIONS[kind]:
             raise UsageError(f"output {kind} has no option {key}{suggest(key, sorted(_OPTIONS[kind]))}")
@@ -108,6 +152,27 @@ def _check_options(kind: str, options: Mapping[str, str]) -> None:
             boolean(key, value)
     if kind == "local" and options.get("mode", "copy") not in ("copy", "delete"):
         raise UsageError(f"output local: mode {options['mode']} is neither copy nor delete")
+
+
+def parse_annotation(text: str) -> list[Annotation]:
+    """--annotation: `[TYPE[[PLATFORM]],…:]KEY=VALUE`; without a type it is the manifest's."""
+    words, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f'invalid annotation "{text}", expected key=value')
+    types, colon, key = words.partition(":")
+    if not colon:
+        return [Annotation("manifest", words, value)]
+    out = []
+    for word in types.split(","):
+        match = _ANNOTATION_TYPE.fullmatch(word)
+        if match is None:
+            raise UsageError(
+                f'invalid annotation type "{word}", expected type and optional platform in square brackets'
+            )
+        if match[1] not in _ANNOTATED:
+            raise UsageError(f'unknown annotation type "{match[1]}"{suggest(match[1], list(_ANNOTATED))}')
+        out.append(Annotation(match[1], key, value, Platform.parse(match[2]) if match[2] else None))
+    return out
 
 
 def parse_build_args(words: Iterable[str], env: Mapping[str, str]) -> dict[str, str]:

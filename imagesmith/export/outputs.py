@@ -28,10 +28,6 @@ __all__ = ["cacheonly", "docker", "image", "local", "oci", "tar"]
 def _file(dest: str) -> Iterator[BinaryIO]:
     """A file that appears under its name when it is complete; `-` is standard output."""
     if dest == "-":
-        if sys.stdout.isatty():
-            raise UsageError(
-                "refusing to write a tar to the terminal", hint="give dest=FILE, or pipe the output"
-            )
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
@@ -39,8 +35,6 @@ def _file(dest: str) -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
-            if path.is_dir():
-                raise UsageError(f"destination {dest} is a directory")
             with path.open("wb") as out:  # a pipe or a device
                 yield out
             return
@@ -63,7 +57,7 @@ def _umask() -> int:
 
 
 def _created(export: Export) -> str:
-    epoch = export.epoch
+    epoch = export.image.form.epoch
     if epoch is not None:
         return format_ns(epoch * 1_000_000_000)
     return export.image.config.created or format_ns(0)
@@ -71,8 +65,7 @@ def _created(export: Export) -> str:
 
 def _complete(export: Export) -> None:
     """Fetch the base layers that nothing has needed so far."""
-    base = export.result.layers
-    for layer in base:
+    for layer in export.image.layers:
         if not export.store.blobs.has(layer.descriptor.digest) and layer.stored.fetch is not None:
             layer.stored.fetch()
 
@@ -80,7 +73,7 @@ def _complete(export: Export) -> None:
 def oci(output: Output, export: Export) -> None:
     """An OCI layout: a tar, or with tar=false a folder."""
     _complete(export)
-    root = export.image.manifest.descriptor(export.image.config.platform)
+    root = export.image.entry
     if output.flag("tar", True):
         with _file(output.dest) as out:
             layout.write_layout_tar(out, root, export.store.blobs, export.tags, _created(export))
@@ -89,24 +82,26 @@ def oci(output: Output, export: Export) -> None:
 
 
 def docker(output: Output, export: Export) -> None:
-    """An archive for `docker load`."""
+    """An archive for `docker load`; with tar=false a layout folder."""
+    if not output.flag("tar", True):
+        oci(output, export)
+        return
     _complete(export)
-    root = export.image.manifest.descriptor(export.image.config.platform)
     with _file(output.dest) as out:
-        layout.write_docker_archive(out, root, export.store.blobs, export.tags, _created(export))
+        layout.write_docker_archive(
+            out, export.image.entry, export.store.blobs, export.tags, _created(export)
+        )
 
 
 def tar(output: Output, export: Export) -> None:
     """The root file system as a tar."""
     with _file(output.dest) as out:
-        rootfs.write_tar(export.result.view, out, export.epoch)
+        rootfs.write_tar(export.result.view, out, export.image.form.epoch)
 
 
 def local(output: Output, export: Export) -> None:
     """The root file system in a folder."""
     folder = Path(output.dest)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"destination {output.dest} is not a directory")
     if output.options.get("mode") == "delete" and folder.is_dir():
         for child in folder.iterdir():
             if child.is_dir() and not child.is_symlink():
@@ -114,17 +109,31 @@ def local(output: Output, export: Export) -> None:
             else:
                 child.unlink()
     rootfs.write_folder(
-        export.result.view, folder, export.epoch, lambda text: export.events(Message(text=f"local: {text}"))
+        export.result.view,
+        folder,
+        export.image.form.epoch,
+        lambda text: export.events(Message(text=f"local: {text}")),
     )
 
 
 def image(output: Output, export: Export) -> None:
-    """A name in the store; with push (or type=registry) in the registry of each name, too."""
+    """A name in the store; with push (or type=registry) in the registry of each name, too.
+
+    With push-by-digest the image gets no tag: several builds may later be put together in one index.
+    """
+    by_digest = output.flag("push-by-digest")
+    descriptor = export.image.descriptor
     for ref in export.tags:
-        export.store.name(ref, export.image.descriptor)
-    if output.type == "registry" or output.flag("push"):
-        for ref in export.tags:
-            export.images.push(ref, export)
+        if by_digest and ref.tag is not None:
+            raise UsageError(f"can't push tagged ref {ref} by digest", hint="give the name without a tag")
+        canonical = ref.with_tag(None).with_digest(descriptor.digest)
+        if output.flag("store", True):
+            if not by_digest:
+                export.store.name(ref, descriptor)
+            if output.flag("name-canonical"):
+                export.store.name(canonical, descriptor)
+        if output.type == "registry" or output.flag("push"):
+            export.images.push(canonical if by_digest else ref, export)
 
 
 def cacheonly(output: Output, export: Export) -> None:
