@@ -22,6 +22,7 @@ import selectors
 import signal
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 from imagesmith.sandbox import kernel as k
@@ -81,6 +82,7 @@ def _receive(sock: socket.socket) -> dict[str, Any]:
     for m in plan["mounts"]:
         m["data"] = base64.b64decode(m["data"])
     plan["filter"] = base64.b64decode(plan["filter"])
+    plan["faked"] = base64.b64decode(plan["faked"])
     return plan
 
 
@@ -92,6 +94,7 @@ class _Step:
         self.pidfd = os.pidfd_open(pid)
         self.said = b""
         self.killed = False
+        self.supervisor: _Supervisor | None = None
 
     def kill(self) -> None:
         """End all of the step: its pid namespace dies with its init, a warden sees to it itself."""
@@ -100,6 +103,37 @@ class _Step:
             signal.pidfd_send_signal(
                 self.pidfd, signal.SIGKILL if self.plan["way"] == "namespaces" else signal.SIGTERM
             )
+
+
+class _Supervisor:
+    """The process that answers a step's calls in the kernel's stead (faked.py), in a namespace of one id."""
+
+    def __init__(self, root: str, report: int) -> None:
+        from imagesmith.sandbox.faked import serve
+
+        ours, self.theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                k.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)
+                os.dup2(1, 0)
+                os.dup2(os.dup(report), 4)
+                os.dup2(ours.detach(), 3)
+                k.close_from(5)
+                serve(socket.socket(fileno=3), Path(root))
+                os._exit(0)
+            except BaseException as e:  # this process must end here, whatever it was
+                os.write(4, json.dumps({"error": f"cannot answer for the kernel: {e!r}"}).encode() + b"\n")
+            finally:
+                os._exit(1)
+        ours.close()
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def end(self) -> bool:
+        """Wait for its end; True if it ended well."""
+        self.theirs.close()
+        os.close(self.pidfd)
+        return os.waitpid(self.pid, 0)[1] == 0
 
 
 class _Server:
@@ -129,6 +163,8 @@ class _Server:
                     with contextlib.suppress(ConnectionError):
                         step.sock.recv(1)  # left unread, it would make our answer a reset
                     step.kill()
+                elif what == "supervisor":
+                    self._end_supervisor(step)
                 elif step in self.steps:
                     self._finish(step)
 
@@ -154,7 +190,11 @@ class _Server:
 
     def _start(self, plan: dict[str, Any], sock: socket.socket, streams: list[int]) -> None:
         read, write = os.pipe()
+        supervisor = None
         try:
+            if plan["faked"]:
+                supervisor = _Supervisor(plan["root"], write)
+                plan["listener"] = supervisor.theirs.fileno()
             if plan["way"] == "namespaces":
                 pid = k.clone(_NAMESPACES | (k.CLONE_NEWNET if plan["network"] == "none" else 0))
             else:
@@ -163,6 +203,8 @@ class _Server:
                 pid = os.fork()
         except OSError:
             os.close(read)
+            if supervisor is not None:
+                supervisor.end()
             raise
         else:
             if pid == 0:
@@ -175,6 +217,10 @@ class _Server:
         self.selector.register(read, selectors.EVENT_READ, (step, "report"))
         self.selector.register(sock, selectors.EVENT_READ, (step, "socket"))
         self.selector.register(step.pidfd, selectors.EVENT_READ, (step, "end"))
+        if supervisor is not None:
+            supervisor.theirs.close()
+            step.supervisor = supervisor
+            self.selector.register(supervisor.pidfd, selectors.EVENT_READ, (step, "supervisor"))
 
     def _listen(self, step: _Step) -> None:
         data = os.read(step.report, 1 << 16) if step.report >= 0 else b""
@@ -186,6 +232,7 @@ class _Server:
 
     def _finish(self, step: _Step) -> None:
         status = os.waitpid(step.pid, 0)[1]
+        self._end_supervisor(step)
         self._reap()
         while step.report >= 0:
             self._listen(step)
@@ -206,9 +253,20 @@ class _Server:
             answer["error"] = answer["error"] or f"cannot take away {e.filename}: {e.strerror}"
         self._answer(step.sock, answer)
 
+    def _end_supervisor(self, step: _Step) -> None:
+        """Without its supervisor a step goes wrong: it is ended too."""
+        supervisor, step.supervisor = step.supervisor, None
+        if supervisor is None:
+            return
+        self.selector.unregister(supervisor.pidfd)
+        if not supervisor.end():
+            step.kill()
+            step.said += b'{"error": "what answers for the kernel has ended early", "started": false}\n'
+
     def _reap(self) -> None:
         """Kill and wait for what a warden that was killed itself has left to us."""
         known = {step.pid for step in self.steps}
+        known |= {step.supervisor.pid for step in self.steps if step.supervisor is not None}
         while strays := [pid for pid in children() if pid not in known]:
             for pid in strays:
                 with contextlib.suppress(ProcessLookupError, ChildProcessError):

@@ -1,0 +1,259 @@
+"""A user namespace of one id, made to look like one of all ids: the filter and its supervisor.
+
+Why: the kernel refuses a process there nearly all that package managers do with owners, ids and devices. A
+seccomp filter hands these calls to a supervisor, which records what was wanted and answers as root's kernel
+would; layers then have the owners of a build by root. Nothing has to be installed or set up for the user, and
+static programs are served as well.
+
+    the step's process   install_filter(faked_filter(), LISTENER_FLAGS) -> listener
+                         send the listener over a socket (SCM_RIGHTS), wait for one byte, go on
+    the supervisor       forked before the step: serve(socket, root); it receives the listener, sends the
+                         byte, answers calls until the last process under the filter is gone (POLLHUP)
+                         or, if none ever comes, the socket ends
+
+The listener must be sent before anything else is called that the filter hands over, for nobody answers yet.
+If the supervisor dies, each of its calls fails with ENOSYS; who started it sees that and ends the step.
+
+What this cannot hold, in order of how often it matters (also WEAKER, which `doctor` and builds show):
+
+    permissions    a process that is not root may still read and write everything in its root
+    who makes      files of other users' processes get their owner when they are opened, made or linked by
+                   name; sockets, which no layer keeps, do not; 32-bit programs see all owners as root's
+    devices        are empty files in the step, and become devices in the layer
+    credentials    passed over sockets, and in /proc, are those of root
+
+Cost: 8 to 30 us for each call of that kind; nothing for the others.
+Imports the standard library and its neighbours only: it runs beside the step, forked by the helper.
+Spec: seccomp_unotify(2), seccomp(2).
+Trust: calls and their arguments are the step's, hostile; see faked_task.py. The supervisor has no rights that
+the step's own root does not have.
+Threads: one; a process of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from imagesmith.sandbox import seccomp
+from imagesmith.sandbox.faked_files import Args, FileCalls, Opened
+from imagesmith.sandbox.faked_ids import IdTable, change
+from imagesmith.sandbox.faked_task import Tasks
+from imagesmith.sandbox.seccomp import ALLOW, ARCHES, NOTIFY
+from imagesmith.sandbox.syscalls import Machine, numbers
+from imagesmith.snapshot.ownership import Owners, table_of
+
+__all__ = ["LISTENER_FLAGS", "WEAKER", "Supervisor", "faked_filter", "serve"]
+
+#: A listener; and once a call is being answered, only death interrupts it, or it would be made twice.
+LISTENER_FLAGS = 8 | 32
+
+#: What a user namespace of one id cannot hold.
+WEAKER = (
+    "a process that is not root is not kept from files of others",
+    "devices are empty files while the step runs",
+)
+
+_RECEIVE, _SEND, _ADD_FD, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40182103, 0x40082104
+_CONTINUE, _ADD_AND_SEND, _SYNC_WAKE_UP = 1, 2, 1
+_PR_SET_KEEPCAPS = 8
+_O_CREATES = os.O_CREAT | 0o20000000
+_BLANK = bytes(80)
+
+_FILES = ("fchownat", "mkdirat", "symlinkat", "mknodat", "mkdir", "symlink", "mknod", "creat", "openat2",
+          "statx", "execve", "execveat", "chroot")  # fmt: skip
+_STATS = ("stat", "lstat", "fstat", "newfstatat")
+_CHOWNS = ("chown", "lchown", "fchown")
+_SETS = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid")
+_GETS = {"getuid": (0, 0), "geteuid": (0, 1), "getgid": (1, 0), "getegid": (1, 1)}
+_OTHERS = ("getresuid", "getresgid", "setgroups", "getgroups")
+#: What has 16 bits for an id on i386, unless its name ends in 32.
+_SHORT = {*_CHOWNS, *_SETS, *_GETS, *_OTHERS}
+_UNCONDITIONAL = (*_FILES, *_STATS, *_CHOWNS, *_SETS, *_GETS, *_OTHERS)
+
+
+def faked_filter(machine: str = "") -> bytes:
+    """The filter for a machine, by uname's name; empty bytes if it is not known."""
+    found = seccomp.machines(machine)
+    if not found or found[0] == "i386":
+        return b""
+    return seccomp.assemble(((m, _section(m)) for m in found), ALLOW)
+
+
+def _section(machine: Machine) -> seccomp.Code:
+    known = numbers(machine)
+    code: seccomp.Code = []
+    for name, argument in (("open", 1), ("openat", 2)):
+        if name in known:
+            code += seccomp.equal(
+                known[name], _when_not(0, seccomp.load(16 + 8 * argument) + seccomp.masked(_O_CREATES))
+            )
+    keep = seccomp.equal(_PR_SET_KEEPCAPS, seccomp.result(NOTIFY)) + seccomp.result(ALLOW)
+    code += seccomp.equal(known["prctl"], seccomp.load(16) + keep)
+    return code + seccomp.switch(dict.fromkeys(_handed_over(machine).values(), NOTIFY), ALLOW)
+
+
+def _when_not(value: int, loaded: seccomp.Code) -> seccomp.Code:
+    """Hand the call over, unless what was loaded is a value."""
+    return loaded + seccomp.equal(value, seccomp.result(ALLOW)) + seccomp.result(NOTIFY)
+
+
+def _handed_over(machine: Machine) -> dict[str, int]:
+    """The calls that are handed over whatever their arguments are."""
+    known = numbers(machine)
+    found = {}
+    for name in _UNCONDITIONAL:
+        if machine == "i386" and name in _STATS:
+            continue
+        real = f"{name}32" if machine == "i386" and name in _SHORT else name
+        if real in known:
+            found[name] = known[real]
+    return found
+
+
+def serve(sock: socket.socket, root: Path) -> None:
+    """Be the supervisor of one step, whose root directory that is."""
+    _, fds, _, _ = socket.recv_fds(sock, 1, 1)
+    if not fds:
+        return
+    supervisor = Supervisor(fds[0], root)
+    sock.sendall(b"x")
+    sock.close()
+    supervisor.run()
+
+
+class Supervisor:
+    """Answers the calls of one step."""
+
+    def __init__(self, listener: int, root: Path) -> None:
+        os.umask(0)
+        self._listener = listener
+        self._tasks, self._ids = Tasks(), IdTable()
+        table = table_of(root)
+        self._files = FileCalls(self._tasks, self._ids, Owners(table), links=table.exists())
+        self._handlers: dict[tuple[int, int], Callable[[int, Args], int | Opened | None]] = {}
+        for machine in seccomp.machines():
+            known = numbers(machine)
+            names = _handed_over(machine)
+            names |= {name: known[name] for name in ("open", "openat", "prctl") if name in known}
+            for name, number in names.items():
+                self._handlers[ARCHES[machine], number] = self._handler(name)
+
+    def run(self) -> None:
+        """Until no process is left under the filter."""
+        try:
+            fcntl.ioctl(self._listener, _SET_FLAGS, _SYNC_WAKE_UP)
+        except OSError:
+            pass  # before Linux 6.6
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        while True:
+            events = poll.poll()[0][1]
+            if events & select.POLLIN:
+                self._answer()
+            elif events:
+                return
+
+    def _answer(self) -> None:
+        call = bytearray(_BLANK)
+        try:
+            fcntl.ioctl(self._listener, _RECEIVE, call)
+        except OSError as e:
+            if e.errno in (errno.ENOENT, errno.EINTR):  # the caller has been killed
+                return
+            raise
+        number, tid, _, nr, arch, _, *args = struct.unpack("=QIIiIQ6Q", call)
+        value = error = flags = 0
+        try:
+            found = self._handlers[arch, nr](tid, tuple(args))
+            if isinstance(found, Opened):
+                self._hand(number, found)
+                return
+            if found is None:
+                flags = _CONTINUE
+            else:
+                value = found
+        except OSError as e:
+            error = -(e.errno or errno.EIO)
+        self._send(_SEND, struct.pack("=QqiI", number, value, error, flags))
+
+    def _hand(self, number: int, opened: Opened) -> None:
+        """Answer with a descriptor."""
+        try:
+            flags = os.O_CLOEXEC if opened.cloexec else 0
+            try:
+                self._send(_ADD_FD, struct.pack("=QIIII", number, _ADD_AND_SEND, opened.fd, 0, flags))
+            except OSError as e:  # the caller has too many already
+                self._send(_SEND, struct.pack("=QqiI", number, 0, -(e.errno or errno.EMFILE), 0))
+        finally:
+            os.close(opened.fd)
+
+    def _send(self, request: int, data: bytes) -> None:
+        try:
+            fcntl.ioctl(self._listener, request, data)
+        except FileNotFoundError:
+            pass  # the caller has been killed
+
+    # --- ids -----------------------------------------------------------------------------------
+
+    def _handler(self, name: str) -> Callable[[int, Args], int | Opened | None]:
+        if name in _SETS:
+            return lambda tid, a: self._set(tid, name, a)
+        if name in _GETS:
+            kind, place = _GETS[name]
+            return lambda tid, _: self._get(tid, kind, place)
+        if name in ("getresuid", "getresgid"):
+            return lambda tid, a: self._get_three(tid, name, a)
+        own = {"setgroups": self._set_groups, "getgroups": self._get_groups, "prctl": self._keep}
+        found: Callable[[int, Args], int | Opened | None] = own.get(name) or getattr(self._files, name)
+        return found
+
+    def _set(self, tid: int, name: str, a: Args) -> int:
+        ids = self._ids.get(tid)
+        new = change(ids, name, tuple(value & 0xFFFFFFFF for value in a[:3]))
+        if new != ids:
+            self._ids.set(tid, new)
+        if "fs" in name:
+            return (ids.uids if name == "setfsuid" else ids.gids)[3]
+        return 0
+
+    def _get(self, tid: int, kind: int, place: int) -> int:
+        ids = self._ids.get(tid)
+        return (ids.gids if kind else ids.uids)[place]
+
+    def _get_three(self, tid: int, name: str, a: Args) -> int:
+        ids = self._ids.get(tid)
+        for address, value in zip(a, (ids.gids if name == "getresgid" else ids.uids)[:3], strict=False):
+            self._tasks.write(tid, address, struct.pack("=I", value))
+        return 0
+
+    def _set_groups(self, tid: int, a: Args) -> int:
+        ids, size = self._ids.get(tid), a[0] & 0xFFFFFFFF
+        if not ids.privileged:
+            raise PermissionError(errno.EPERM, "not allowed")
+        if size > 65536:
+            raise OSError(errno.EINVAL, "too many groups")
+        groups = struct.unpack(f"={size}I", self._tasks.read(tid, a[1], 4 * size)) if size else ()
+        self._ids.set(tid, replace(ids, groups=tuple(sorted(groups))))
+        return 0
+
+    def _get_groups(self, tid: int, a: Args) -> int:
+        groups, size = self._ids.get(tid).groups, a[0] & 0xFFFFFFFF
+        if size and size < len(groups):
+            raise OSError(errno.EINVAL, "too few places")
+        if size and groups:
+            self._tasks.write(tid, a[1], struct.pack(f"={len(groups)}I", *groups))
+        return len(groups)
+
+    def _keep(self, tid: int, a: Args) -> None:
+        ids = self._ids.get(tid)
+        new = replace(ids, keeps=bool(a[1]) and ids.privileged)
+        if new != ids:
+            self._ids.set(tid, new)

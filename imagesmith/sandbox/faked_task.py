@@ -1,0 +1,218 @@
+"""A stopped thread of the step, as its supervisor sees it: memory, paths and descriptors.
+
+Why paths are opened here and not left to the kernel's second look: a path is bytes in the step's memory, and
+another thread may change them meanwhile; what the supervisor acts on is what it has opened.
+Imports the standard library only: the supervisor uses it.
+Spec: proc(5), openat2(2).
+Trust: what is read is the step's, hostile. Absolute paths and links are followed below its root; a descriptor
+from here is a bare reference (O_PATH), so opening waits for nobody.
+Threads: one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+
+from imagesmith.sandbox.initpaths import resolve
+
+__all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "AT_NOFOLLOW", "Tasks", "signed"]
+
+AT_FDCWD, AT_NOFOLLOW, AT_EMPTY_PATH = -100, 0x100, 0x1000
+_OPENAT2, _IN_ROOT = 437, 0x10
+_LOOK = os.O_PATH | os.O_CLOEXEC
+_PAGE, _PATH_MAX = 4096, 4096
+_MEMORIES = 16
+
+
+def signed(value: int) -> int:
+    """A register's low half as an int."""
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
+
+
+class Tasks:
+    """The threads of one step, by their number here."""
+
+    def __init__(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._syscall = libc.syscall
+        self._how = {
+            flags: ctypes.create_string_buffer(struct.pack("=QQQ", flags, 0, _IN_ROOT))
+            for flags in (_LOOK, _LOOK | os.O_NOFOLLOW)
+        }
+        self._memory: dict[int, int] = {}
+        self._root = -1
+        #: Some process may have another root than the step's.
+        self.many_roots = False
+
+    # --- memory --------------------------------------------------------------------------------
+
+    def read(self, tid: int, address: int, size: int) -> bytes:
+        """Bytes of its memory.
+
+        Raises:
+            OSError: EFAULT where there is none.
+        """
+        for fresh in (False, True):
+            fd = self._memory_of(tid, fresh=fresh)
+            try:
+                data = os.pread(fd, size, address)
+            except (OSError, OverflowError):
+                raise OSError(errno.EFAULT, "bad address") from None
+            if len(data) == size:
+                return data
+            if data:
+                break
+        raise OSError(errno.EFAULT, "bad address")
+
+    def write(self, tid: int, address: int, data: bytes) -> None:
+        """Change its memory.
+
+        Raises:
+            OSError: EFAULT where there is none.
+        """
+        for fresh in (False, True):
+            try:
+                if os.pwrite(self._memory_of(tid, fresh=fresh), data, address) == len(data):
+                    return
+            except (OSError, OverflowError):
+                break
+        raise OSError(errno.EFAULT, "bad address")
+
+    def path(self, tid: int, address: int) -> bytes:
+        """A string of its memory that names a file.
+
+        Raises:
+            OSError: EFAULT or ENAMETOOLONG.
+        """
+        data = b""
+        while len(data) < _PATH_MAX:
+            size = _PAGE - (address + len(data)) % _PAGE
+            data += self.read(tid, address + len(data), size)
+            end = data.find(b"\0")
+            if end >= 0:
+                return data[:end]
+        raise OSError(errno.ENAMETOOLONG, "path too long")
+
+    def forget(self, tid: int) -> None:
+        """Its memory will be another one."""
+        fd = self._memory.pop(tid, -1)
+        if fd >= 0:
+            os.close(fd)
+
+    def _memory_of(self, tid: int, *, fresh: bool) -> int:
+        if fresh:  # the process that was seen first has ended, or executed something
+            self.forget(tid)
+        fd = self._memory.get(tid, -1)
+        if fd < 0:
+            if len(self._memory) >= _MEMORIES:
+                self.forget(next(iter(self._memory)))
+            fd = self._memory[tid] = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        return fd
+
+    # --- files ---------------------------------------------------------------------------------
+
+    def link(self, tid: int, dirfd: int) -> bytes:
+        """The name of its working folder, or of one of its descriptors, in our /proc."""
+        return b"/proc/%d/cwd" % tid if dirfd == AT_FDCWD else b"/proc/%d/fd/%d" % (tid, dirfd)
+
+    def open_fd(self, tid: int, dirfd: int) -> int:
+        """What one of its descriptors, or its working folder, refers to.
+
+        Raises:
+            OSError: EBADF.
+        """
+        try:
+            return os.open(self.link(tid, dirfd), _LOOK)
+        except FileNotFoundError:
+            raise OSError(errno.EBADF, "bad file descriptor") from None
+
+    def open(self, tid: int, dirfd: int, path: bytes, *, follow: bool) -> int:
+        """What one of its paths names.
+
+        Raises:
+            OSError: as the kernel would answer.
+        """
+        if not path:
+            raise FileNotFoundError(errno.ENOENT, "empty path")
+        if not path.startswith(b"/"):
+            here = self.link(tid, dirfd)
+            if b"/" not in path and path != b"..":
+                fd = self._open_name(here, path)
+                if not follow or not stat.S_ISLNK(os.fstat(fd).st_mode):
+                    return fd
+                os.close(fd)
+            path = self._name_of(here) + b"/" + path
+        root = self._root_of(tid)
+        try:
+            return self._open_below(root, path, follow=follow)
+        except OSError as e:
+            if not follow or e.errno not in (errno.ENOENT, errno.EXDEV):
+                raise
+            return self._open_own(tid, path, e)
+        finally:
+            if root != self._root:
+                os.close(root)
+
+    def _open_name(self, here: bytes, name: bytes) -> int:
+        try:
+            return os.open(here + b"/" + name, _LOOK | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            if not os.path.lexists(here):
+                raise OSError(errno.EBADF, "bad file descriptor") from None
+            raise
+
+    def _name_of(self, here: bytes) -> bytes:
+        try:
+            name = os.readlink(here)
+        except FileNotFoundError:
+            raise OSError(errno.EBADF, "bad file descriptor") from None
+        if not name.startswith(b"/") or name.endswith(b" (deleted)"):
+            raise FileNotFoundError(errno.ENOENT, "the folder is gone")
+        return name
+
+    def _open_below(self, root: int, path: bytes, *, follow: bool) -> int:
+        how = self._how[_LOOK if follow else _LOOK | os.O_NOFOLLOW]
+        for _ in range(20):
+            fd = self._syscall(ctypes.c_long(_OPENAT2), root, path, how, ctypes.c_long(24))
+            if fd >= 0:
+                return int(fd)
+            number = ctypes.get_errno()
+            if number != errno.EAGAIN:  # something was renamed meanwhile
+                break
+        raise OSError(number, os.strerror(number))
+
+    def _open_own(self, tid: int, path: bytes, failure: OSError) -> int:
+        """What leads to /proc/self, which is another for us: /dev/stdout, say."""
+        real = resolve(f"/proc/{tid}/root", os.fsdecode(path))
+        for start in ("/proc/self/", "/proc/thread-self/"):
+            if real.startswith(start):
+                return os.open(f"/proc/{tid}/{real[len(start) :]}", _LOOK)
+        raise failure
+
+    def _root_of(self, tid: int) -> int:
+        if self._root < 0:
+            self._root = os.open(f"/proc/{tid}/root", _LOOK)
+        if not self.many_roots:
+            return self._root
+        root = os.open(f"/proc/{tid}/root", _LOOK)
+        if os.path.sameopenfile(root, self._root):
+            os.close(root)
+            return self._root
+        return root
+
+    def raw_stat(self, fd: int, number: int, size: int, *rest: int) -> bytearray:
+        """The kernel's own struct of a file: `fd` and an empty path, the buffer last or before `rest`."""
+        buffer = ctypes.create_string_buffer(size)
+        long = ctypes.c_long
+        if rest:  # statx
+            done = self._syscall(long(number), fd, b"", long(AT_EMPTY_PATH), long(rest[0]), buffer)
+        else:
+            done = self._syscall(long(number), fd, b"", buffer, long(AT_EMPTY_PATH))
+        if done < 0:
+            raise OSError(ctypes.get_errno(), "stat")
+        return bytearray(buffer.raw)
