@@ -201,6 +201,9 @@ class ImageSource(Protocol):
     def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a blob from an offset on; verified at the end where the offset is 0."""
 
+    def origin(self, digest: Digest) -> ImageSource:
+        """The place that holds a blob: itself, or one behind it."""
+
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """The manifests there that name this one as their subject."""
 

@@ -21,11 +21,11 @@ from imagesmith.errors import ContextError, UsageError
 from imagesmith.events import Message
 from imagesmith.export import layout, rootfs
 
-__all__ = ["cacheonly", "docker", "image", "local", "oci", "tar"]
+__all__ = ["cacheonly", "docker", "image", "local", "oci", "output_file", "tar"]
 
 
 @contextlib.contextmanager
-def _file(dest: str) -> Iterator[BinaryIO]:
+def output_file(dest: str) -> Iterator[BinaryIO]:
     """A file that appears under its name when it is complete; `-` is standard output."""
     if dest == "-":
         yield sys.stdout.buffer
@@ -75,7 +75,7 @@ def oci(output: Output, export: Export) -> None:
     _complete(export)
     root = export.image.entry
     if output.flag("tar", True):
-        with _file(output.dest) as out:
+        with output_file(output.dest) as out:
             layout.write_layout_tar(out, root, export.store.blobs, export.tags, _created(export))
     else:
         layout.write_layout_dir(Path(output.dest), root, export.store.blobs, export.tags, _created(export))
@@ -87,7 +87,7 @@ def docker(output: Output, export: Export) -> None:
         oci(output, export)
         return
     _complete(export)
-    with _file(output.dest) as out:
+    with output_file(output.dest) as out:
         layout.write_docker_archive(
             out, export.image.entry, export.store.blobs, export.tags, _created(export)
         )
@@ -95,7 +95,7 @@ def docker(output: Output, export: Export) -> None:
 
 def tar(output: Output, export: Export) -> None:
     """The root file system as a tar."""
-    with _file(output.dest) as out:
+    with output_file(output.dest) as out:
         rootfs.write_tar(export.result.view, out, export.image.form.epoch)
 
 

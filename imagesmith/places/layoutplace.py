@@ -146,6 +146,11 @@ class LayoutSource:
         if offset == 0 and seen.hexdigest() != d.digest.hex:
             raise DigestMismatch(f"{self._files.name}: blob {d.digest} is damaged")
 
+    def origin(self, digest: Digest) -> LayoutSource:
+        """See ImageSource."""
+        del digest
+        return self
+
     def referrers(self, digest: Digest) -> list[Descriptor]:
         """The entries of index.json with this subject; see ImageSource."""
         found = []

@@ -90,9 +90,9 @@ class StorePlace:
             return self._elsewhere[d.digest].pieces(d, offset)
         return file_pieces(self._store.blobs, d.digest, offset)
 
-    def origin(self, digest: Digest) -> ImageSource | None:
-        """Where a blob comes from if the store lacks it."""
-        return None if self._store.blobs.has(digest) else self._elsewhere.get(digest)
+    def origin(self, digest: Digest) -> ImageSource:
+        """Where a blob comes from if the store lacks it; see ImageSource."""
+        return self if self._store.blobs.has(digest) else self._elsewhere.get(digest, self)
 
     def referrers(self, digest: Digest) -> list[Descriptor]:
         """The manifests in the store that have this one as subject; see ImageSource."""

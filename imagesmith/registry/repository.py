@@ -137,6 +137,11 @@ class Repository:
         """The bytes of a blob; see ImageSource."""
         return blob_pieces(self._readers, d, offset)
 
+    def origin(self, digest: Digest) -> Repository:
+        """See ImageSource."""
+        del digest
+        return self
+
     def referrers(self, digest: Digest, artifact_type: str = "") -> list[Descriptor]:
         """What refers to a manifest; see ImageSource."""
         listed = None if self._no_api else self.writer.referrers(digest, artifact_type)
@@ -188,8 +193,9 @@ class Repository:
     def _mountable(self, digest: Digest, source: ImageSource) -> list[str]:
         """Repositories of this registry to mount from, the source first; each is one request."""
         names = list(self._sources(digest))
-        if isinstance(source, Repository) and source.ref.registry == self.ref.registry:
-            names.insert(0, source.ref.repository)
+        origin = source.origin(digest)
+        if isinstance(origin, Repository) and origin.ref.registry == self.ref.registry:
+            names.insert(0, origin.ref.repository)
         return [n for n in dict.fromkeys(names) if n != self.ref.repository][:3]
 
     def put_document(self, d: Descriptor, raw: bytes) -> None:

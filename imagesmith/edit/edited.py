@@ -1,0 +1,176 @@
+"""An image that does not exist yet: new documents in memory, new layers in the store, the rest where it was.
+
+Why: editing a config or a manifest moves no layer; the result is copied like any image, and what the
+target has already is not sent.
+Threads: any, once it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from imagesmith.errors import NotFound
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.mediatype import is_image_config
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.places.storeplace import file_pieces
+from imagesmith.registry.convert import converted
+from imagesmith.store.blobs import BlobStore
+
+__all__ = ["Change", "Edited", "edit_image", "layers_of"]
+
+#: Takes a manifest and its config's bytes, returns the new ones.
+Change = Callable[[Manifest, bytes], tuple[Manifest, bytes]]
+
+
+class Edited:
+    """An image of parts; ImageSource."""
+
+    def __init__(self, name: str, blobs: BlobStore) -> None:
+        """Begin with nothing; `blobs` is where new layers are."""
+        self.name = name
+        self._blobs = blobs
+        self._documents: dict[Digest, bytes] = {}
+        self._places: dict[Digest, ImageSource] = {}
+        self._base: ImageSource | None = None
+        self._root: Descriptor | None = None
+
+    def add(self, raw: bytes) -> Digest:
+        """Add a document or another small blob."""
+        digest = digest_bytes(raw)
+        self._documents[digest] = raw
+        return digest
+
+    def rest(self, base: ImageSource) -> None:
+        """Say where everything is that is not new."""
+        self._base = base
+
+    def found_at(self, digest: Digest, place: ImageSource) -> None:
+        """Say where a single blob or manifest is."""
+        self._places.setdefault(digest, place)
+
+    def set_root(self, d: Descriptor) -> None:
+        """Say what the image is."""
+        self._root = d
+
+    def root(self) -> Descriptor:
+        """See ImageSource."""
+        assert self._root is not None
+        return self._root
+
+    def origin(self, digest: Digest) -> ImageSource:
+        """The place behind that holds a blob; itself for what is new."""
+        place = self._places.get(digest, self._base)
+        if digest in self._documents or self._blobs.has(digest) or place is None:
+            return self
+        return place.origin(digest)
+
+    def _place(self, digest: Digest) -> ImageSource:
+        place = self._places.get(digest, self._base)
+        if place is None:
+            raise NotFound(f"{self.name}: nothing says where {digest} is")
+        return place
+
+    def document(self, d: Descriptor) -> bytes:
+        """See ImageSource."""
+        raw = self._documents.get(d.digest)
+        return self._place(d.digest).document(d) if raw is None else raw
+
+    def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """See ImageSource."""
+        raw = self._documents.get(d.digest)
+        if raw is not None:
+            return iter([raw[offset:]])
+        if self._blobs.has(d.digest):
+            return file_pieces(self._blobs, d.digest, offset)
+        return self._place(d.digest).pieces(d, offset)
+
+    def referrers(self, digest: Digest) -> list[Descriptor]:
+        """See ImageSource; what referred to the old image says nothing of the new one."""
+        del digest
+        return []
+
+
+def edit_image(
+    source: ImageSource,
+    root: Descriptor,
+    blobs: BlobStore,
+    change: Change,
+    *,
+    index_annotations: Mapping[str, str] | None = None,
+) -> Edited:
+    """Change every image manifest below a descriptor; attestations of changed images are left out.
+
+    Args:
+        source: the image.
+        root: its manifest or index.
+        blobs: where new layers are.
+        change: makes the new manifest and config; called for each platform.
+        index_annotations: set on the index, if it is one.
+    """
+    out = Edited(source.name, blobs)
+    out.rest(source)
+    out.set_root(_edited(source, root, out, change, index_annotations or {}, 0))
+    return out
+
+
+def _edited(
+    source: ImageSource,
+    d: Descriptor,
+    out: Edited,
+    change: Change,
+    annotations: Mapping[str, str],
+    depth: int,
+) -> Descriptor:
+    raw = source.document(d)
+    document = parse_document(raw, d.media_type)
+    if isinstance(document, Manifest):
+        if not is_image_config(document.config.media_type):
+            return d
+        manifest, config = change(document, source.document(document.config))
+        out.add(config)
+        out.add(manifest.raw)
+        return replace(manifest.descriptor(), platform=d.platform, annotations=d.annotations)
+    if depth > 4:
+        raise NotFound(f"{source.name}: indexes nested too deeply")
+    children = {
+        m.digest: _edited(source, m, out, change, {}, depth + 1)
+        for m in document.manifests
+        if not m.is_attestation
+    }
+    changed = {str(old) for old, new in children.items() if new.digest != old}
+    kept = [m for m in document.manifests if m.annotations.get("vnd.docker.reference.digest") not in changed]
+    index = _annotated(document, kept, annotations)
+    index = converted(index, "", children)  # type: ignore[assignment]  # of an index comes an index
+    out.add(index.raw)
+    return replace(index.descriptor(), annotations=d.annotations)
+
+
+def _annotated(index: Index, kept: list[Descriptor], annotations: Mapping[str, str]) -> Index:
+    if tuple(kept) == index.manifests and not annotations:
+        return index
+    merged = {k: v for k, v in {**index.annotations, **annotations}.items() if v}
+    return Index.build(
+        kept,
+        media_type=index.media_type,
+        subject=index.subject,
+        artifact_type=index.artifact_type,
+        annotations=merged,
+    )
+
+
+def layers_of(source: ImageSource, manifest: Manifest) -> list[tuple[Digest, Descriptor]]:
+    """The layers of an image with their diff_ids, bottom first.
+
+    Raises:
+        NotFound: it is no image, or its config does not fit.
+    """
+    if not is_image_config(manifest.config.media_type):
+        raise NotFound(f"{source.name}: an artifact of type {manifest.config.media_type}, not an image")
+    config = ImageConfig.parse(source.document(manifest.config))
+    if len(config.diff_ids) != len(manifest.layers):
+        raise NotFound(f"{source.name}: {len(manifest.layers)} layers but {len(config.diff_ids)} diff_ids")
+    return list(zip(config.diff_ids, manifest.layers, strict=True))
