@@ -11,9 +11,11 @@ Threads: a connection belongs to one thread.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -166,6 +168,10 @@ class Connection:
         self.sock, self._idle_s, self._stall_s = sock, idle_s, stall_s
         self._buffer = bytearray()
         self._plain = not isinstance(sock, ssl.SSLSocket)
+        if self._plain:
+            limit = struct.pack("@ll", int(stall_s), int(stall_s % 1 * 1_000_000))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def read_request(self) -> Request | None:
         """The next request; None where the client has no more.
@@ -225,7 +231,9 @@ class Connection:
             del self._buffer[:got]
             return got
         try:
-            return self.sock.recv_into(view)
+            return (
+                self.sock.recv_into(view, 0, socket.MSG_WAITALL) if self._plain else self.sock.recv_into(view)
+            )
         except OSError as e:
             raise Gone(str(e)) from e
 
@@ -286,7 +294,8 @@ class Connection:
             if not data:
                 return None
             self._buffer += data
-        self.sock.settimeout(self._stall_s)
+        # The kernel keeps the time of a plain socket: then one call moves a whole buffer, or a whole file.
+        self.sock.settimeout(None if self._plain else self._stall_s)
         head = bytes(self._buffer[:end])
         del self._buffer[: end + 4]
         return head
@@ -304,12 +313,13 @@ class Connection:
                 raise Gone(e.message) from e
             return
         try:
-            if self._plain and body.count:
-                if self.sock.sendfile(body.file, body.offset, body.count) != body.count:
+            offset, left = body.offset, body.count
+            while self._plain and left:
+                sent = os.sendfile(self.sock.fileno(), body.file.fileno(), offset, left)
+                if not sent:
                     raise Gone("the file is shorter than it was")
-                return
-            body.file.seek(body.offset)
-            left = body.count
+                offset, left = offset + sent, left - sent
+            body.file.seek(offset)
             while left:
                 piece = body.file.read(min(left, 256 << 10))
                 if not piece:

@@ -109,7 +109,7 @@ def test_client_that_comes_back_takes_the_session_from_its_dead_connection(regis
     location = Client(registry.host).begin("a")
     dead = Raw(registry).send(f"PATCH {location} HTTP/1.1", "Host: x", "Content-Length: 9", body=b"1234")
     client = Client(registry.host)
-    while not any(u.size for u in registry.uploads._table.values()):
+    while not any(u.feeder for u in registry.uploads._table.values()):
         pass
     assert client("GET", location).headers["range"] == "0-3"
     assert client("PUT", f"{location}?digest={digest_of(b'123456789')}", b"56789").status == 201
