@@ -10,8 +10,9 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-__all__ = ["Lent", "lent_ids"]
+__all__ = ["Lent", "enter_with_all", "lent_ids"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Lent:
                 self.programs, (self.uid, self.gid), (self.uids, self.gids), strict=True
             )
         ]
-        children = [_later(ready, go, command) for command in commands]
+        children = [_later(ready, go, partial(_execute, command)) for command in commands]
         unshare()
         os.close(ready)
         os.close(go)
@@ -45,20 +46,47 @@ class Lent:
         return f"{os.path.basename(failed[0])} failed" if failed else ""
 
 
-def _later(ready: int, go: int, command: list[str]) -> int:
-    """A child that executes a command once the pipe's other end is closed."""
+def enter_with_all(unshare: Callable[[], None]) -> str:
+    """Enter a user namespace that has every id of the one before, which root may do; returns what failed."""
+    pid = os.getpid()
+    ready, go = os.pipe()
+    child = _later(ready, go, lambda: _map_all(pid))
+    unshare()
+    os.close(ready)
+    os.close(go)
+    return "the ids of root cannot be mapped" if os.waitpid(child, 0)[1] else ""
+
+
+def _map_all(pid: int) -> None:
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/self/{name}", encoding="ascii") as f:
+            rows = [line.split() for line in f]
+        with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as f:
+            f.write("".join(f"{first} {first} {count}\n" for first, _, count in rows))
+
+
+def _execute(command: list[str]) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.execv(command[0], command)  # noqa: S606 - newuidmap or newgidmap
+
+
+def _later(ready: int, go: int, action: Callable[[], None]) -> int:
+    """A child that does something once the pipe's other end is closed, and ends with 0 if that went well."""
     pid = os.fork()
     if pid:
         return pid
+    status = 127
     try:
         os.close(go)
         os.read(ready, 1)
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
-        os.execv(command[0], command)  # noqa: S606 - newuidmap or newgidmap
+        action()
+        status = 0
+    except OSError:
+        pass
     finally:
-        os._exit(127)
+        os._exit(status)
 
 
 def lent_ids(uid: int, gid: int) -> Lent | str:

@@ -4,7 +4,8 @@ The ladder, best first; each rung is decided by doing it, for a file in /proc ca
 security module then refuses:
 
     root        a mount namespace of its own, so that no mount outlives the process, even after SIGKILL
-    subid       a user namespace with the ids that the system lends to the user (newuidmap, newgidmap)
+    subid       a user namespace with the ids that the system lends to the user (newuidmap, newgidmap), or with
+                all that root has
     single      a user namespace with one id
     chroot      root without the right to mount, as in an ordinary container
     none        no RUN; all else works
@@ -24,9 +25,11 @@ from typing import Literal
 from imagesmith.errors import SandboxUnavailable
 from imagesmith.interfaces import Place, Sandbox
 from imagesmith.sandbox import kernel as k
-from imagesmith.sandbox.subids import lent_ids
+from imagesmith.sandbox.subids import enter_with_all, lent_ids
 
 __all__ = ["World", "enter"]
+
+_LEND = "install uidmap, and as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}"
 
 Isolation = Literal["native", "chroot", "oci", "none"]
 
@@ -59,7 +62,8 @@ class World:
             from imagesmith.sandbox.ociruntime import OciSandbox
 
             return OciSandbox(self.place)
-        raise SandboxUnavailable(f"RUN cannot be executed here: {self.refused[-1][1]}", hint=self.hint)
+        reasons = "; ".join(reason for _, reason in self.refused)
+        raise SandboxUnavailable(f"RUN cannot be executed here: {reasons}", hint=self.hint)
 
 
 def enter(isolation: str = "auto") -> World:
@@ -73,7 +77,8 @@ def enter(isolation: str = "auto") -> World:
     if isolation != "chroot":
         place = (_own_mounts(refused) if root else None) or _own_users(refused)
         if place is not None:
-            return World(place, "oci" if isolation == "oci" else "native", tuple(refused))
+            hint = _LEND.format(os.environ.get("USER", "USER")) if place.ids == "single" else ""
+            return World(place, "oci" if isolation == "oci" else "native", tuple(refused), hint)
     if isolation in ("auto", "chroot") and _chroot_works(refused):
         k.prctl(k.PR_SET_DUMPABLE, 0)  # a step has our ids; it shall not read our memory
         return World(Place(ids="root", mounts=False), "chroot", tuple(refused), _hint())
@@ -113,12 +118,13 @@ def _own_users(refused: list[tuple[str, str]]) -> Place | None:
         refused.append(("subid", f"user namespaces are refused ({failed})"))
         return None
     uid, gid = os.geteuid(), os.getegid()
-    lent = lent_ids(uid, gid)
-    if isinstance(lent, str):
+    lent = "" if uid == 0 else lent_ids(uid, gid)
+    if isinstance(lent, str) and uid:
         refused.append(("subid", lent))
         _enter_single()
         return Place(ids="single", mounts=True)
-    problem = lent.enter(lambda: k.unshare(k.CLONE_NEWUSER))
+    enter_all = enter_with_all if isinstance(lent, str) else lent.enter
+    problem = enter_all(lambda: k.unshare(k.CLONE_NEWUSER))
     if problem:
         refused.append(("subid", problem))
         _map_single(uid, gid)

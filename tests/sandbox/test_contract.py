@@ -215,7 +215,7 @@ def test_link_in_a_target_leads_nowhere_outside(bench: Bench, tmp_path: Path) ->
 def test_what_a_step_leaves_running_is_gone_when_it_ends(bench: Bench, nap: str) -> None:
     began = time.monotonic()
     done = bench.sh(
-        "(sleep 31.7 &); setsid sh -c 'setsid sleep 31.7 >/dev/null 2>&1 </dev/null &' ; echo end"
+        f"(sleep {nap} &); setsid sh -c 'setsid sleep {nap} >/dev/null 2>&1 </dev/null &' ; echo end"
     )
     assert (done.status, done.out) == (0, "end\n")
     assert time.monotonic() - began < 10
