@@ -33,7 +33,7 @@ class LayerIndex:
     that is in the same layer.
     """
 
-    __slots__ = ("_children", "_deleted", "entries", "opaques", "whiteouts")
+    __slots__ = ("_alone", "_children", "_deleted", "entries", "opaques", "whiteouts")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries: dict[str, Entry] = {}
@@ -41,6 +41,7 @@ class LayerIndex:
         self.opaques: set[str] = set()
         self._children: dict[str, list[str]] | None = None
         self._deleted: dict[str, set[str]] = {}
+        self._alone: bool | None = None
         for e in entries:
             if e.kind == "w":
                 self.whiteouts.add(e.path)
@@ -68,6 +69,20 @@ class LayerIndex:
                     p = folder
             self._children = {folder: list(names) for folder, names in found.items()}
         return self._children.get(path, [])
+
+    @property
+    def stands_alone(self) -> bool:
+        """True if the layer lists every parent and has the files that its hard links name.
+
+        Of other layers the files depend on what is below them.
+        """
+        if self._alone is None:
+            known = self.entries
+            folders = {parent_of(path) for paths in (known, self.whiteouts, self.opaques) for path in paths}
+            folders |= self.opaques
+            links = (e for e in known.values() if e.kind == "h")
+            self._alone = folders <= {*known, ""} and all(e.content is not None for e in links)
+        return self._alone
 
     def deleted(self, path: str) -> Set[str]:
         """The names that this layer takes from a directory."""

@@ -26,6 +26,8 @@ _KINDS = {b"0": "f", b"\0": "f", b"7": "f", b"1": "h", b"2": "l", b"3": "c", b"4
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _MAX_EXTENDED = 1 << 20
 _XATTR = "SCHILY.xattr.security.capability"
+#: The last id is the kernel's word for "none"; times beyond these do not fit into any clock.
+_MAX_ID, _MAX_S = 0xFFFFFFFE, 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,12 @@ def _number(field: bytes, what: str) -> int:
         return int(text, 8)
     except ValueError:
         raise UnsafeArchive(f"tar: {what} {text[:20]!r} is not a number") from None
+
+
+def _within(value: int, low: int, high: int, what: str) -> int:
+    if not low <= value <= high:
+        raise UnsafeArchive(f"tar: {what} {value} is out of range")
+    return value
 
 
 def _checksum_ok(head: bytes) -> bool:
@@ -210,16 +218,20 @@ def _entry(head: bytes, kind: bytes, size: int, pax: dict[str, bytes]) -> Entry:
     if letter == "h" and size and "size" not in pax:
         size = 0
     target = pax.get("linkpath", link.split(b"\0", 1)[0])
+    if b"\0" in target:
+        raise UnsafeArchive(f"tar: the target of {raw[:100]!r} holds a NUL")
+    seconds = 0 if "mtime" in pax else _number(mtime, "mtime")
+    device = (_number(major, "major"), _number(minor, "minor")) if letter in "cb" else (0, 0)
     return Entry(
         os.fsdecode(raw),
         letter,
         _number(mode, "mode") & 0o7777,
-        _pax_int(pax, "uid", _number(uid, "uid")),
-        _pax_int(pax, "gid", _number(gid, "gid")),
+        _within(_pax_int(pax, "uid", _number(uid, "uid")), 0, _MAX_ID, "uid"),
+        _within(_pax_int(pax, "gid", _number(gid, "gid")), 0, _MAX_ID, "gid"),
         size if letter == "f" else 0,
-        _pax_time(pax["mtime"]) if "mtime" in pax else _number(mtime, "mtime") * 1_000_000_000,
+        _pax_time(pax["mtime"]) if "mtime" in pax else _within(seconds, -_MAX_S, _MAX_S, "mtime") * 10**9,
         os.fsdecode(target) if letter in "lh" else "",
-        (_number(major, "major"), _number(minor, "minor")) if letter in "cb" else (0, 0),
+        (_within(device[0], 0, 0xFFF, "major"), _within(device[1], 0, 0xFFFFF, "minor")),
         pax.get(_XATTR),
     )
 

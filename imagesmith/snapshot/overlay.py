@@ -13,7 +13,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from imagesmith.errors import SandboxError
@@ -52,7 +52,7 @@ class OverlaySnapshotter:
         self.trees = Trees(place)
         self._work: WorkFolder | None = None
         self._lock = threading.Lock()
-        self._collapsed: dict[tuple[Digest, ...], Path] = {}
+        self._here: dict[tuple[str, Sequence[Digest]], Path] = {}
         self._images: Images | None = None
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class OverlaySnapshotter:
             if self._work is not None:
                 self._work.close()
                 self._work = None
-            self._collapsed.clear()
+            self._here.clear()
 
     def work(self) -> WorkFolder:
         """The work folder, made when it is first needed."""
@@ -108,30 +108,45 @@ class OverlaySnapshotter:
 
     def _lowers(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> list[Path]:
         """The trees of the layers, bottom first; of more than the kernel stacks the lowest are one tree."""
-        many = max(0, len(layers) - MAX_LOWERS)
-        lowers = [self._collapse(layers[: many + 1], up_to(view, many + 1), work)] if many else []
-        first = many + 1 if many else 0
-        for n, layer in enumerate(layers[first:], first + 1):
-            lowers.append(self._lower(layer, up_to(view, n), work))
-        return lowers
+        first = max(0, len(layers) - MAX_LOWERS)
+        lowers = []
+        if first:
+            below = up_to(view, first)
+            lowers.append(self._make_here("all", layers[:first], lambda: flat(below), below, work))
+        tops = range(first + 1, len(layers) + 1)
+        return [*lowers, *(self._lower(layers[:n], up_to(view, n), work) for n in tops)]
 
-    def _lower(self, layer: LayerTree, below: Tree, work: WorkFolder) -> Path:
-        """A layer as a directory: its tree if there is one, else mounted from a file, else extracted."""
-        if self._images is not None and not self.trees.path(layer).is_dir():
-            mounted = self._images.mounted(self.store.layers.layer(layer.diff_id, None), work)
-            if mounted is not None:
-                return mounted
-        return self.trees.make(layer, below, work)
+    def _lower(self, layers: Sequence[LayerTree], below: Tree, work: WorkFolder) -> Path:
+        """The last of some layers as a directory: a tree that is there, a mounted file, or a new tree."""
+        layer = layers[-1]
+        if self.trees.path(layer).is_dir():
+            return self.trees.path(layer)
+        stored = self.store.layers.layer(layer.diff_id, None)
+        if not stored.index().stands_alone:
+            return self._make_here("last", layers, layer.entries, below, work)
+        mounted = self._images.mounted(stored, work) if self._images is not None else None
+        return mounted or self.trees.make(layer, below, work)
 
-    def _collapse(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> Path:
-        key = tuple(layer.diff_id for layer in layers)
+    def _make_here(
+        self,
+        what: str,
+        layers: Sequence[LayerTree],
+        entries: Callable[[], Iterable[Entry]],
+        below: Tree,
+        work: WorkFolder,
+    ) -> Path:
+        """A tree that is right over these layers only, kept as long as the process."""
+        key = what, tuple(layer.diff_id for layer in layers)
         with self._lock:
-            if key not in self._collapsed:
+            if key not in self._here:
                 made = work.new() / "tree"
                 made.mkdir(0o755)
-                extract_entries(flat(view), made, **on_disk(self.place))
-                self._collapsed[key] = made
-            return self._collapsed[key]
+                extract_entries(
+                    entries(), made, form="overlay", opaque=opaque_xattr(self.place), below=below.get,
+                    **on_disk(self.place),
+                )  # fmt: skip
+                self._here[key] = made
+            return self._here[key]
 
 
 class OverlayWorkspace:
