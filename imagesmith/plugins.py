@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "EXPORTERS", "load"]
 #: command -> (module:configure-and-run pair's prefix, one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("imagesmith.cli.build", "build an image from a Dockerfile"),
+    "reproduce": ("imagesmith.cli.reproduce", "build an image again and tell what differs"),
     "push": ("imagesmith.cli.transfer", "push an image to its registry"),
     "pull": ("imagesmith.cli.transfer", "pull an image into the store"),
     "copy": ("imagesmith.cli.transfer", "copy an image between registries, layouts, archives and the store"),

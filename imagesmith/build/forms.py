@@ -32,7 +32,7 @@ __all__ = ["Form", "Reforming", "common_form", "form_of", "is_image"]
 _ANNOTATION = re.compile(
     r"annotation(?:-(manifest|manifest-descriptor|index|index-descriptor))?(?:\[([^\]]*)\])?\.(.+)"
 )
-_ROOTS = ("local", "tar", "cacheonly")
+_ROOTS = ("local", "tar")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.settings import Settings
 
-__all__ = ["configure"]
+__all__ = ["configure", "request_of"]
 
 _ENTITLEMENTS = {"network.host", "security.insecure"}
 
@@ -40,7 +40,7 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
 def _run(args: argparse.Namespace) -> int:
     from imagesmith.sandbox import world
 
-    request = _request(args)
+    request = request_of(args)
     call = "check" if args.check else args.call or "build"
     here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
     front = make_front("quiet" if args.quiet else args.progress)
@@ -79,7 +79,12 @@ def _build(
     return 0
 
 
-def _request(args: argparse.Namespace) -> BuildRequest:
+def request_of(args: argparse.Namespace) -> BuildRequest:
+    """The build that the flags ask for.
+
+    Raises:
+        UsageError: a flag that cannot be honoured.
+    """
     from imagesmith.context.named import parse_named
 
     if not args.context:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-__all__ = ["add_build_flags"]
+__all__ = ["add_build_flags", "add_rebuild_flags"]
 
 
 def add_build_flags(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +17,23 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
         help="folder, URL, git address, or - for a tar or Dockerfile on stdin",
     )
     _source_flags(parser)
+    _check_flags(parser)
     _result_flags(parser)
     _run_flags(parser)
     _cache_flags(parser)
     _screen_flags(parser)
+
+
+def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare those that decide what an image holds, for a build whose result is only looked at."""
+    _source_flags(parser)
+    _many(parser.add_argument_group("what comes out"), "--label", metavar="K=V", text="label of the image")
+    _run_flags(parser)
+    _cache_flags(parser)
+    _screen_flags(parser)
+    parser.set_defaults(
+        tag=[], push=False, output=[], load=False, annotation=[], iidfile="", metadata_file="", insecure=False
+    )
 
 
 def _many(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
@@ -48,6 +61,10 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
     _many(g, "--build-context", metavar="NAME=PLACE", text="another context, or a stage's stand-in")
     _text(g, "--platform", metavar="OS/ARCH", text="platform to build for")
     _switch(g, "--pull", text="resolve base images anew")
+
+
+def _check_flags(parser: argparse.ArgumentParser) -> None:
+    g = parser.add_argument_group("what is only looked at")
     _text(
         g,
         "--call",

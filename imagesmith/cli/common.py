@@ -33,9 +33,10 @@ __all__ = [
 ]
 
 
-def add_session_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of every verb that may speak to a registry."""
-    parser.add_argument("--root", default="", metavar="DIR", help="the store")
+def add_session_flags(parser: argparse.ArgumentParser, *, root: bool = True) -> None:
+    """The flags of every verb that may speak to a registry; --root where nothing else declares it."""
+    if root:
+        parser.add_argument("--root", default="", metavar="DIR", help="the store")
     parser.add_argument("--insecure", action="store_true", help="plain HTTP, or any certificate")
     parser.add_argument(
         "--cert-dir", default="", metavar="DIR", help="more certificates: *.crt, *.cert, *.key"
