@@ -94,7 +94,13 @@ def opened(args: argparse.Namespace) -> Iterator[tuple[Session, Store]]:
                 store,
                 events=front,
                 transfers=settings.transfers,
-                hosts=Hosts(environ, insecure=args.insecure, cert_dir=args.cert_dir),
+                hosts=Hosts(
+                    environ,
+                    insecure=args.insecure,
+                    cert_dir=args.cert_dir,
+                    registries_conf=args.registries_conf,
+                    hosts_dir=args.hosts_dir,
+                ),
                 credentials=Credentials(environ),
             ) as session,
         ):

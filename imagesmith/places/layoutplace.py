@@ -31,6 +31,7 @@ from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, parse_document
 from imagesmith.oci.names import ImageRef
 from imagesmith.places.files import Files, FolderFiles
 from imagesmith.places.storeplace import write_blob
+from imagesmith.registry.repository import referrer_descriptor
 from imagesmith.store.blobs import BlobStore
 
 __all__ = ["LAYOUT", "NAME", "REF", "LayoutFolder", "LayoutSource", "is_layout"]
@@ -157,9 +158,10 @@ class LayoutSource:
         for d in self.entries():
             if d.media_type not in MANIFEST_TYPES | INDEX_TYPES or self._files.size(_path(d.digest)) < 0:
                 continue
-            document = parse_document(self.document(d), d.media_type)
-            if document.subject is not None and document.subject.digest == digest:
-                found.append(replace(document.descriptor(), annotations=dict(document.annotations)))
+            raw = self.document(d)
+            subject = parse_document(raw, d.media_type).subject
+            if subject is not None and subject.digest == digest:
+                found.append(referrer_descriptor(raw, d.media_type))
         return found
 
 

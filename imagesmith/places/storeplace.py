@@ -15,6 +15,7 @@ from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, parse_document
 from imagesmith.oci.names import ImageRef
+from imagesmith.registry.repository import referrer_descriptor
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.store import Store
 
@@ -96,13 +97,14 @@ class StorePlace:
 
     def referrers(self, digest: Digest) -> list[Descriptor]:
         """The manifests in the store that have this one as subject; see ImageSource."""
-        found = []
+        found: dict[Digest, Descriptor] = {}
         for d in self._store.named():
             if d.media_type in mt.MANIFEST_TYPES | mt.INDEX_TYPES and self._store.blobs.has(d.digest):
-                document = parse_document(self._store.blobs.read(d.digest), d.media_type)
-                if document.subject is not None and document.subject.digest == digest:
-                    found.append(document.descriptor())
-        return found
+                raw = self._store.blobs.read(d.digest)
+                subject = parse_document(raw, d.media_type).subject
+                if subject is not None and subject.digest == digest:
+                    found[d.digest] = referrer_descriptor(raw, d.media_type)
+        return list(found.values())
 
     # --- target --------------------------------------------------------------------------------
 
@@ -116,10 +118,16 @@ class StorePlace:
         return "sent"
 
     def put_document(self, d: Descriptor, raw: bytes) -> None:
-        """Take a manifest; see ImageTarget."""
+        """Take a manifest; one with a subject gets a name, so that it is kept. See ImageTarget."""
         with self._store.blobs.writer(d.digest.algorithm) as out:
             out.write(raw)
             out.commit(d.digest, len(raw))
+        if (
+            self._ref is not None
+            and b'"subject"' in raw
+            and parse_document(raw, d.media_type).subject is not None
+        ):
+            self._store.name(self._ref.with_tag(None).with_digest(d.digest), d)
 
     def finish(self, d: Descriptor, raw: bytes) -> None:
         """Take the last manifest and give it the name; see ImageTarget."""

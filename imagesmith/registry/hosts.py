@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
-from imagesmith.errors import UsageError
+from imagesmith.errors import Denied, UsageError
 from imagesmith.registry.endpoint import Endpoint, default_endpoint
+from imagesmith.registry.hoststoml import load as load_hosts
+from imagesmith.registry.registriesconf import Location, Registry, match
+from imagesmith.registry.registriesconf import load as load_conf
 
 __all__ = ["Hosts"]
 
@@ -27,20 +31,86 @@ class Hosts:
         *,
         insecure: bool = False,
         cert_dir: str = "",
+        registries_conf: str = "",
+        hosts_dir: str = "",
     ) -> None:
-        """`cert_dir` is a folder of certificates for every registry, beside those of the machine."""
+        """Prepare; the process's environment and home count where none are given.
+
+        Args:
+            environ: the environment.
+            home: the user's home.
+            insecure: plain HTTP, or any certificate, for every registry.
+            cert_dir: a folder of certificates for every registry, beside those of the machine.
+            registries_conf: this registries.conf, instead of the machine's.
+            hosts_dir: a folder of containerd's kind, looked into before the machine's.
+        """
         self._env = dict(os.environ if environ is None else environ)
         self._home = Path.home() if home is None else home
         self._insecure, self._cert_dir = insecure, cert_dir
+        self._registries_conf = registries_conf
+        self._hosts_dirs = [Path(hosts_dir)] if hosts_dir else []
+        self._hosts_dirs += [Path("/etc/containerd/certs.d"), Path("/etc/docker/certs.d")]
+
+    @cached_property
+    def _tables(self) -> list[Registry]:
+        return load_conf(self._env, self._home, self._registries_conf)
 
     def readers(self, registry: str, repository: str) -> Sequence[Endpoint]:
-        """The endpoints to read a repository from, the registry's own last."""
-        return [self.writer(registry, repository)]
+        """The endpoints to read a repository from, mirrors first and the registry's own last.
+
+        Raises:
+            Denied: configuration blocks the registry.
+        """
+        table = self._table(registry, repository)
+        if table is not None:
+            mirrors = [self._mirror(m, table, registry) for m in table.mirrors]
+            return [*mirrors, self._primary(table, registry)]
+        found = self._hosts_toml(registry)
+        return [self._own(registry)] if found is None else found[0]
 
     def writer(self, registry: str, repository: str) -> Endpoint:
-        """The endpoint to write a repository to."""
-        del repository
+        """The endpoint to write a repository to.
+
+        Raises:
+            Denied: configuration blocks the registry.
+        """
+        table = self._table(registry, repository)
+        if table is not None:
+            return self._primary(table, registry)
+        found = self._hosts_toml(registry)
+        return self._own(registry) if found is None else found[1]
+
+    def _own(self, registry: str) -> Endpoint:
         return self._certified(default_endpoint(registry, insecure=self._insecure), registry)
+
+    # --- registries.conf -----------------------------------------------------------------------
+
+    def _table(self, registry: str, repository: str) -> Registry | None:
+        table = match(self._tables, f"{registry}/{repository}".rstrip("/"))
+        if table is not None and table.blocked:
+            raise Denied(f"registry {table.prefix} is blocked in {table.file}")
+        return table
+
+    def _primary(self, table: Registry, registry: str) -> Endpoint:
+        if not table.location:
+            return self._located(Location(registry, table.insecure), ("", ""), registry)
+        return self._located(Location(table.location, table.insecure), _rewrite(table, registry), registry)
+
+    def _mirror(self, mirror: Location, table: Registry, registry: str) -> Endpoint:
+        old = _rewrite(table, registry)[0]
+        endpoint = self._located(mirror, (old, mirror.location), registry)
+        return replace(endpoint, mirror=True, use=mirror.use)
+
+    def _located(self, place: Location, rewrite: tuple[str, str], registry: str) -> Endpoint:
+        host = place.location.partition("/")[0]
+        insecure = self._insecure or place.insecure
+        endpoint = self._certified(default_endpoint(host, insecure=insecure), host)
+        return replace(endpoint, registry=registry, rewrite=rewrite)
+
+    # --- hosts.toml and certificates -----------------------------------------------------------
+
+    def _hosts_toml(self, registry: str) -> tuple[list[Endpoint], Endpoint] | None:
+        return load_hosts(self._hosts_dirs, registry, self._own(registry))
 
     def _certified(self, endpoint: Endpoint, name: str) -> Endpoint:
         """The endpoint with what `certs.d` has for it; where that is something, HTTPS goes first."""
@@ -86,3 +156,8 @@ def _certificates(folder: Path) -> tuple[list[str], tuple[str, str]]:
             )
         pair = pair if pair[0] else (str(folder / f"{stem}.cert"), str(folder / f"{stem}.key"))
     return ca, pair
+
+
+def _rewrite(table: Registry, registry: str) -> tuple[str, str]:
+    """What of `registry/repository` is replaced, and by what."""
+    return (registry if table.prefix.startswith("*.") else table.prefix), table.location

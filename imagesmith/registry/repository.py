@@ -93,7 +93,7 @@ class Repository:
 
     def digest(self) -> Descriptor:
         """The same without its content where the registry tells enough, which Docker Hub does not count."""
-        for client in self._readers:
+        for client in self._for(by_digest=self.ref.digest is not None):
             try:
                 found = client.head_manifest(self.ref.reference)
             except RegistryError:
@@ -104,7 +104,7 @@ class Repository:
 
     def _manifest(self, reference: str) -> Fetched:
         failure: RegistryError | None = None
-        for client in self._readers:
+        for client in self._for(by_digest=":" in reference):
             try:
                 found = client.get_manifest(reference)
             except RegistryError as e:
@@ -115,6 +115,11 @@ class Repository:
             return found
         assert failure is not None
         raise failure
+
+    def _for(self, *, by_digest: bool) -> list[Client]:
+        """The readers that may be asked for a tag, or for a digest."""
+        barred = "tag-only" if by_digest else "digest-only"
+        return [c for c in self._readers if c.transport.endpoint.use != barred]
 
     def document(self, d: Descriptor) -> bytes:
         """A manifest, index or config, verified; see ImageSource."""
@@ -135,7 +140,8 @@ class Repository:
 
     def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a blob; see ImageSource."""
-        return blob_pieces(self._readers, d, offset)
+        readers = self._for(by_digest=True) if self.ref.digest is not None else self._readers
+        return blob_pieces(readers, d, offset)
 
     def origin(self, digest: Digest) -> Repository:
         """See ImageSource."""

@@ -27,7 +27,7 @@ from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.places.storeplace import StorePlace, write_blob
 from imagesmith.registry.client import Client
 from imagesmith.registry.copier import Choice, choose, copy_image, plan_copy
-from imagesmith.registry.endpoint import Endpoint
+from imagesmith.registry.endpoint import Endpoint, default_endpoint
 from imagesmith.registry.hosts import Hosts
 from imagesmith.registry.proxies import Proxies
 from imagesmith.registry.repository import Repository
@@ -112,16 +112,14 @@ class Session:
             found = self._places.get(str(ref))
         if found is not None:
             return found
-        readers = [
-            self._client(e, ref) for e in self._hosts.readers(ref.registry, ref.repository) if _usable(e, ref)
-        ]
+        readers = [self._client(e, ref) for e in self._hosts.readers(ref.registry, ref.repository)]
         writer = self._client(self._hosts.writer(ref.registry, ref.repository), ref)
         place = Repository(ref, readers, writer, self._holders(ref.registry), self._found)
         with self._lock:
             return self._places.setdefault(str(ref), place)
 
     def _client(self, endpoint: Endpoint, ref: ImageRef) -> Client:
-        name = f"{ref.registry}/{ref.repository}"
+        name = ref.name
         old, new = endpoint.rewrite
         path = ref.repository
         if old and name.startswith(old):
@@ -129,8 +127,9 @@ class Session:
         return Client(self._transport(endpoint, ref.registry, ref.repository), path, ref.name)
 
     def _transport(self, endpoint: Endpoint, registry: str, repository: str) -> Transport:
-        # Podman's files may hold a credential for one repository only: it gets a connection of its own.
-        host = registry if not endpoint.mirror else endpoint.host
+        # Credentials are those for the host that is really spoken to. Podman's files may hold one for a single
+        # repository: it gets a connection of its own.
+        host = registry if endpoint.host == default_endpoint(registry).host else endpoint.host
         scope = self._credentials.scope(host, repository)
         key = (*endpoint.key, scope)
         with self._lock:
@@ -285,10 +284,6 @@ class Session:
         if self._store is None:
             raise ValueError("the session has no store")
         return self._store
-
-
-def _usable(endpoint: Endpoint, ref: ImageRef) -> bool:
-    return endpoint.use == "all" or (endpoint.use == "digest-only") == (ref.digest is not None)
 
 
 def _check_complete(store: Store, d: Descriptor) -> None:
