@@ -103,7 +103,7 @@ def step(snapshotter: Any, layers: list[Any], writer: LayerWriter, job: Any, how
     for order in job if isinstance(job, list) else [job]:
         if isinstance(order, str):
             subprocess.run(["/bin/sh", "-ec", order], cwd=workspace.root, check=True)
-        elif snapshotter.place.ids == "root":
+        elif snapshotter.place.ids in ("root", "subid"):
             os.chown(workspace.root / order[0], order[1], order[2], follow_symlinks=False)
         else:
             chown(owners, workspace.root, *order)
