@@ -7,10 +7,11 @@ static programs are served as well.
 
     the step's process   install_filter(faked_filter(), LISTENER_FLAGS) -> listener
                          send the listener over a socket (SCM_RIGHTS), wait for one byte, go on
-    the supervisor       forked before the step: serve(socket, root); it receives the listener, sends the
+    the supervisor       forked before the step, serve(socket, root): receives the listener, sends the
                          byte, answers calls until the last process under the filter is gone (POLLHUP)
                          or, if none ever comes, the socket ends
 
+In a namespace of lent ids only devices are refused: the filter for `real` hands over nothing else.
 The listener must be sent before anything else is called that the filter hands over, for nobody answers yet.
 If the supervisor dies, each of its calls fails with ENOSYS; who started it sees that and ends the step.
 
@@ -37,6 +38,7 @@ import fcntl
 import os
 import select
 import socket
+import stat
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -79,12 +81,28 @@ _SHORT = {*_CHOWNS, *_SETS, *_GETS, *_OTHERS}
 _UNCONDITIONAL = (*_FILES, *_STATS, *_CHOWNS, *_SETS, *_GETS, *_OTHERS)
 
 
-def faked_filter(machine: str = "") -> bytes:
-    """The filter for a machine, by uname's name; empty bytes if it is not known."""
+def faked_filter(machine: str = "", *, real: bool = False) -> bytes:
+    """The filter for a machine, by uname's name; empty bytes if it is not known.
+
+    Args:
+        machine: this one if empty.
+        real: the namespace has all ids; only devices are refused there.
+    """
     found = seccomp.machines(machine)
     if not found or found[0] == "i386":
         return b""
-    return seccomp.assemble(((m, _section(m)) for m in found), ALLOW)
+    return seccomp.assemble(((m, _devices(m) if real else _section(m)) for m in found), ALLOW)
+
+
+def _devices(machine: Machine) -> seccomp.Code:
+    known = numbers(machine)
+    code: seccomp.Code = []
+    for name, argument in (("mknod", 1), ("mknodat", 2)):
+        if name in known:
+            kinds = [seccomp.equal(kind, seccomp.result(NOTIFY)) for kind in (stat.S_IFCHR, stat.S_IFBLK)]
+            test = seccomp.load(16 + 8 * argument) + seccomp.masked(0o170000)
+            code += seccomp.equal(known[name], [*test, *kinds[0], *kinds[1], *seccomp.result(ALLOW)])
+    return code + seccomp.result(ALLOW)
 
 
 def _section(machine: Machine) -> seccomp.Code:
@@ -118,12 +136,12 @@ def _handed_over(machine: Machine) -> dict[str, int]:
     return found
 
 
-def serve(sock: socket.socket, root: Path) -> None:
-    """Be the supervisor of one step, whose root directory that is."""
+def serve(sock: socket.socket, root: Path, *, real: bool = False) -> None:
+    """Be the supervisor of one step, whose root directory that is; `real` as in its filter."""
     _, fds, _, _ = socket.recv_fds(sock, 1, 1)
     if not fds:
         return
-    supervisor = Supervisor(fds[0], root)
+    supervisor = Supervisor(fds[0], root, real=real)
     sock.sendall(b"x")
     sock.close()
     supervisor.run()
@@ -132,12 +150,12 @@ def serve(sock: socket.socket, root: Path) -> None:
 class Supervisor:
     """Answers the calls of one step."""
 
-    def __init__(self, listener: int, root: Path) -> None:
+    def __init__(self, listener: int, root: Path, *, real: bool = False) -> None:
         os.umask(0)
         self._listener = listener
         self._tasks, self._ids = Tasks(), IdTable()
         table = table_of(root)
-        self._files = FileCalls(self._tasks, self._ids, Owners(table), links=table.exists())
+        self._files = FileCalls(self._tasks, self._ids, Owners(table, real=real), real=real)
         self._handlers: dict[tuple[int, int], Callable[[int, Args], int | Opened | None]] = {}
         for machine in seccomp.machines():
             known = numbers(machine)

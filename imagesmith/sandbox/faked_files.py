@@ -49,9 +49,11 @@ class Opened:
 class FileCalls:
     """The handlers; each takes the caller's thread number and the six arguments."""
 
-    def __init__(self, tasks: Tasks, ids: IdTable, owners: Owners, *, links: bool) -> None:
-        """Answer for one step; `links`: the table of owners may know links already."""
-        self._tasks, self._ids, self._owners, self._links = tasks, ids, owners, links
+    def __init__(self, tasks: Tasks, ids: IdTable, owners: Owners, *, real: bool) -> None:
+        """Answer for one step; `real`: processes and files have their ids, and only devices are faked."""
+        self._tasks, self._ids, self._owners, self._real = tasks, ids, owners, real
+        #: Links may have owners in the table.
+        self._links = False
         self._stat_number, self._stat_size, self._stat_owner, self._statx_number = _STAT[os.uname().machine]
 
     # --- chown ---------------------------------------------------------------------------------
@@ -256,7 +258,7 @@ class FileCalls:
         kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(mode), "")
         if kind == "c" and device == 0:
             return None  # a whiteout, which the kernel lets everybody make, or overlayfs nobody
-        if kind and self._ids.get(tid).uids[1]:
+        if kind and (os.stat(f"/proc/{tid}").st_uid if self._real else self._ids.get(tid).uids[1]):
             raise PermissionError(errno.EPERM, "not allowed")
         place = self._place(tid, dirfd, self._tasks.path(tid, address).rstrip(b"/"), always=bool(kind))
         if place is None:
@@ -308,7 +310,7 @@ class FileCalls:
         except OSError:
             return None
         with contextlib.suppress(OSError):
-            if os.fstat(parent).st_mode & stat.S_ISGID:
+            if os.fstat(parent).st_mode & stat.S_ISGID and not self._real:
                 gid = self._owners.stat(parent, "")[1]
         if always or uid or gid:
             return parent, name, (uid, gid)

@@ -108,7 +108,7 @@ class _Step:
 class _Supervisor:
     """The process that answers a step's calls in the kernel's stead (faked.py), in a namespace of one id."""
 
-    def __init__(self, root: str, report: int) -> None:
+    def __init__(self, root: str, report: int, *, real: bool) -> None:
         from imagesmith.sandbox.faked import serve
 
         ours, self.theirs = socket.socketpair()
@@ -120,7 +120,7 @@ class _Supervisor:
                 os.dup2(os.dup(report), 4)
                 os.dup2(ours.detach(), 3)
                 k.close_from(5)
-                serve(socket.socket(fileno=3), Path(root))
+                serve(socket.socket(fileno=3), Path(root), real=real)
                 os._exit(0)
             except BaseException as e:  # this process must end here, whatever it was
                 os.write(4, json.dumps({"error": f"cannot answer for the kernel: {e!r}"}).encode() + b"\n")
@@ -193,7 +193,7 @@ class _Server:
         supervisor = None
         try:
             if plan["faked"]:
-                supervisor = _Supervisor(plan["root"], write)
+                supervisor = _Supervisor(plan["root"], write, real=plan["ids"] == "subid")
                 plan["listener"] = supervisor.theirs.fileno()
             if plan["way"] == "namespaces":
                 pid = k.clone(_NAMESPACES | (k.CLONE_NEWNET if plan["network"] == "none" else 0))

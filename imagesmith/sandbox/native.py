@@ -135,6 +135,7 @@ class NativeSandbox:
         plan["capabilities"] = DEFAULT_CAPABILITIES
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
         plan["faked"] = base64.b64encode(self._faked()).decode()
+        plan["ids"] = self._place.ids
         plan["setgroups"] = self._place.ids != "single" or bool(plan["faked"])
         plan["way"] = self._way
         plan["doors"] = doors
@@ -149,11 +150,11 @@ class NativeSandbox:
 
     def _faked(self) -> bytes:
         """The filter of calls that a supervisor answers."""
-        if self._place.ids != "single" or self._way != "namespaces":
+        if self._place.ids not in ("single", "subid") or self._way != "namespaces":
             return b""
         from imagesmith.sandbox.faked import faked_filter
 
-        return faked_filter()
+        return faked_filter(real=self._place.ids == "subid")
 
 
 def _status(answer: bytes) -> int:
