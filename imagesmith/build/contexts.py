@@ -7,10 +7,10 @@ Trust: see context/*.py; every tree stays below its root.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,7 @@ from imagesmith.build.images import Images
 from imagesmith.build.plan import ContextFiles, Fetched, GitFiles, ResolvedImage
 from imagesmith.build.request import BuildRequest
 from imagesmith.context.archive import looks_like_archive, unpack_context
-from imagesmith.context.git import GitRef, fetch_git, is_git_url
+from imagesmith.context.git import Checkout, GitRef, fetch_git, is_git_url, set_times
 from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
 from imagesmith.context.ignore import read_ignore
 from imagesmith.context.local import FileDigests, LocalTree
@@ -34,6 +34,7 @@ from imagesmith.context.named import (
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError, UsageError
 from imagesmith.fs.tree import Tree
+from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.oci.names import Platform
 from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
@@ -54,6 +55,10 @@ class Contexts:
         self._stdin_dockerfile: bytes | None = None
         self.file_digest = FileDigests(store.cache, time.time_ns())
         self.images: Images | None = None
+        self._times: dict[str, int] = {}
+        self._commits: set[str] = set()
+        self._checkouts: dict[GitFiles, Checkout] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Contexts:
         return self
@@ -83,6 +88,9 @@ class Contexts:
         given = self._request.dockerfile
         if given == "-":
             return "Dockerfile", sys.stdin.buffer.read()
+        if given is not None and is_http_url(given):
+            got = fetch_url(given, self._store)
+            return file_name_of(given), self._store.blobs.read(got.digest)
         if given is not None and not self._is_remote():
             return given, self._read(Path(given))
         root = self._root()
@@ -97,7 +105,10 @@ class Contexts:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise ContextError(f"failed to read dockerfile: open {path}: no such file or directory") from None
+            raise ContextError(
+                f"failed to read dockerfile: open {path.name}: no such file or directory",
+                hint=f"{path} was looked for; -f names another",
+            ) from None
         except OSError as e:
             raise ContextError(f"failed to read dockerfile: open {path}: {(e.strerror or '').lower()}") from e
         self._dockerfile_path = path
@@ -133,8 +144,11 @@ class Contexts:
     def _from_git(self, ref: GitRef) -> Path:
         if self._main is None:
             keep = self._request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
-            _, tree = fetch_git(ref, self._scratch(), keep_git_dir=keep, checksum=ref.checksum)
-            self._main = ContextFiles("context", self._owned(tree))
+            keep = keep or bool(ref.keep_git_dir)
+            got = fetch_git(ref, self._scratch(), keep_git_dir=keep, checksum=ref.checksum)
+            self._times["context"] = got.commit_s
+            self._commits.add("context")
+            self._main = ContextFiles("context", self._owned(got.tree))
         assert isinstance(self._main.tree, LocalTree)
         return self._main.tree.root
 
@@ -151,6 +165,7 @@ class Contexts:
     def _from_url(self, url: str) -> Path:
         if self._main is None:
             got = fetch_url(url, self._store)
+            self._times["context"] = got.mtime_ns // 1_000_000_000
             self._stream(self._store.blobs.path(got.digest), file_name_of(url))
         assert self._main is not None
         assert isinstance(self._main.tree, LocalTree)
@@ -208,7 +223,7 @@ class Contexts:
             case None:
                 return None
             case DockerImage(ref="scratch"):
-                return ContextFiles(key, LocalTree(Path(os.devnull).parent, Matcher(["*"])))
+                return ContextFiles(key, EMPTY_VIEW)
             case DockerImage(ref=ref):
                 return self.images.resolve(ref, platform)
             case OciLayout():
@@ -227,6 +242,7 @@ class Contexts:
     def _named_url(self, key: str, url: str) -> ContextFiles | Fetched:
         if key not in self._named:
             got = fetch_url(url, self._store)
+            self._times[key] = got.mtime_ns // 1_000_000_000
             folder = self._scratch() / f"named-{len(self._named)}"
             if looks_like_archive(got.open):
                 with got.open() as f:
@@ -239,6 +255,33 @@ class Contexts:
         assert isinstance(found, ContextFiles)
         return found
 
+    # --- times ---------------------------------------------------------------------------------
+
+    def time_of(self, name: str) -> int | None:
+        """The time (seconds) of a context that came from elsewhere: `context`, or a named one.
+
+        A repository's is that of its commit, and its files get it, too; that of a URL is Last-Modified, or
+        else the newest in the archive. A folder has none.
+        """
+        tree = None
+        if name == "context":
+            tree = self.main().tree
+        else:
+            found = self.named(name, None)
+            if isinstance(found, GitFiles):
+                return self.commit_time(found)
+            tree = found.tree if isinstance(found, ContextFiles) else None
+        seconds = self._times.get(name if name == "context" else normalise_name(name))
+        if seconds is None or not isinstance(tree, LocalTree):
+            return None
+        if name in self._commits:
+            set_times(tree.root, seconds)
+        return seconds or max((e.mtime_ns // 1_000_000_000 for e in tree.walk()), default=0)
+
+    def commit_time(self, origin: GitFiles) -> int:
+        """The time (seconds) of the commit that a remote ADD takes."""
+        return self._checkout(origin).commit_s
+
     # --- what steps fetch ----------------------------------------------------------------------
 
     def fetch_url(self, origin: Fetched) -> Download:
@@ -247,8 +290,17 @@ class Contexts:
 
     def fetch_git(self, origin: GitFiles) -> tuple[str, Tree]:
         """Fetch the repository that ADD names."""
-        got = fetch_git(
-            origin.ref, self._scratch() / "git", keep_git_dir=origin.keep_git_dir, checksum=origin.checksum
-        )
-        self._owned(got[1])
-        return got
+        return self._checkout(origin)[:2]
+
+    def _checkout(self, origin: GitFiles) -> Checkout:
+        with self._lock:
+            found = self._checkouts.get(origin)
+            if found is None:
+                found = self._checkouts[origin] = fetch_git(
+                    origin.ref,
+                    self._scratch() / "git",
+                    keep_git_dir=origin.keep_git_dir,
+                    checksum=origin.checksum,
+                )
+                self._owned(found.tree)
+            return found

@@ -20,6 +20,9 @@ from imagesmith.build.request import BuildRequest
 from imagesmith.build.scope import global_args, platform_args, proxy_env
 from imagesmith.build.stages import PlannedStage, StageGraph
 from imagesmith.build.state import StageState
+from imagesmith.context.git import GitRef, is_git_url
+from imagesmith.context.http import Download, is_http_url
+from imagesmith.context.named import normalise_name
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.parse import parse_trigger
 from imagesmith.dockerfile.words import Lexer
@@ -48,6 +51,15 @@ class ContextProvider(Protocol):
         self, name: str, platform: Platform | None
     ) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
         """The context given with --build-context under a (normalised) name, or None."""
+
+    def time_of(self, name: str) -> int | None:
+        """The time (seconds) of a context from elsewhere; None for a folder's."""
+
+    def commit_time(self, origin: GitFiles) -> int:
+        """The time (seconds) of a repository's commit."""
+
+    def fetch_url(self, origin: Fetched) -> Download:
+        """Download a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +117,29 @@ class Planner:
             self.state_of(stage)
 
     def _epoch(self) -> int | None:
+        """SOURCE_DATE_EPOCH in seconds: a number, or the time of a context or of a stage's one download."""
         text = self.scope.get("SOURCE_DATE_EPOCH", self.request.build_args.get("SOURCE_DATE_EPOCH", ""))
         if not text:
             return None
-        if not text.isascii() or not text.isdigit():
-            raise DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}", file=self.dockerfile.file)
-        return int(text)
+        if text.isascii() and text.isdigit():
+            return int(text)
+        stage = self.graph.find(text)
+        if stage is not None and not stage.context:
+            return self._epoch_of(stage, text)
+        if text == "context" or normalise_name(text) in self.request.contexts:
+            return self.contexts.time_of(text)
+        raise DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}", file=self.dockerfile.file)
+
+    def _epoch_of(self, stage: PlannedStage, text: str) -> int:
+        """The time of what the one instruction of a stage, a remote ADD, takes."""
+        add = stage.stage.instructions[0] if len(stage.stage.instructions) == 1 else None
+        if stage.image == "scratch" and isinstance(add, n.Add) and len(add.sources) == 1 and not add.heredocs:
+            source = self.lexer.expand(add.sources[0], self.scope.get).text
+            if is_git_url(source):
+                return self.contexts.commit_time(GitFiles(GitRef.parse(source)))
+            if is_http_url(source):
+                return self.contexts.fetch_url(Fetched(source)).mtime_ns // 1_000_000_000
+        raise self._at(DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}"), stage.stage.base)
 
     # --- stages --------------------------------------------------------------------------------
 

@@ -19,13 +19,13 @@ import tempfile
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError, DockerfileError, MissingSource
-from imagesmith.fs.tree import Tree
 
-__all__ = ["GitRef", "fetch_git", "is_git_url"]
+__all__ = ["Checkout", "GitRef", "fetch_git", "is_git_url", "set_times"]
 
 _SCP = re.compile(r"[a-zA-Z0-9_.-]+@[a-zA-Z0-9_.-]+:(?!\d+/).+")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -155,7 +155,7 @@ def _git(folder: Path, *words: str, check: bool = True) -> str:
 
 
 def _resolve(work: Path, ref: GitRef) -> tuple[str, str]:
-    """The commit of a ref on the remote, and the full name to fetch it by (the commit itself if it is one)."""
+    """The commit of a ref on the remote, and the full name to fetch it by; a commit is its own."""
     if _SHA.fullmatch(ref.ref):
         return ref.ref, ref.ref
     listed = _git(
@@ -171,11 +171,16 @@ def _resolve(work: Path, ref: GitRef) -> tuple[str, str]:
     raise ContextError(f"repository {ref.remote} does not contain ref {ref.ref or 'HEAD'}")
 
 
-def fetch_git(ref: GitRef, folder: Path, *, keep_git_dir: bool, checksum: str) -> tuple[str, Tree]:
-    """Fetch a repository and check it out below `folder`.
+class Checkout(NamedTuple):
+    """Files of a repository (of its subdirectory, if one is asked for): `id` is for cache keys."""
 
-    Returns:
-        What identifies the files, for cache keys, and the files (the subdirectory's, if one is asked for).
+    id: str
+    tree: LocalTree
+    commit_s: int
+
+
+def fetch_git(ref: GitRef, folder: Path, *, keep_git_dir: bool, checksum: str) -> Checkout:
+    """Fetch a repository and check it out below `folder`.
 
     Raises:
         ContextError: git is missing or failed, or there is no such ref.
@@ -201,8 +206,9 @@ def fetch_git(ref: GitRef, folder: Path, *, keep_git_dir: bool, checksum: str) -
             _git(work, "submodule", "update", "-q", "--init", "--recursive", "--depth=1")
     finally:
         os.umask(mask)
+    commit_s = int(_git(work, "log", "-1", "--format=%ct"))
     if ref.commit_times:
-        _set_times(work, int(_git(work, "log", "-1", "--format=%ct")))
+        set_times(work, commit_s)
     if not keep_git_dir:
         shutil.rmtree(work / ".git")
     else:
@@ -212,7 +218,7 @@ def fetch_git(ref: GitRef, folder: Path, *, keep_git_dir: bool, checksum: str) -
         raise MissingSource(f"invalid subdir {ref.subdir}: no such directory in {ref.remote}")
     ignore = Matcher(()) if keep_git_dir else Matcher(["**/.git"])
     digest = hashlib.sha256(f"{commit} {ref.subdir} {keep_git_dir} {ref.submodules}".encode()).hexdigest()
-    return f"git:{digest}", LocalTree(root, ignore)
+    return Checkout(f"git:{digest}", LocalTree(root, ignore), commit_s)
 
 
 def _fetch(work: Path, sha: str, name: str) -> None:
@@ -226,7 +232,8 @@ def _fetch(work: Path, sha: str, name: str) -> None:
         _git(work, "fetch", "-q", "origin", "+refs/*:refs/imagesmith/*")
 
 
-def _set_times(work: Path, seconds: int) -> None:
+def set_times(work: Path, seconds: int) -> None:
+    """Give every file and folder of a checkout one time."""
     for path, folders, files in os.walk(work):
         for entry in [*folders, *files]:
             os.utime(os.path.join(path, entry), (seconds, seconds), follow_symlinks=False)

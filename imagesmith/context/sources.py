@@ -112,8 +112,7 @@ def select(
     path = _normal(source)
     if literal or not has_wildcards(path):
         return [_match(tree, path, include, exclude, required)]
-    found = [p for p in _expand(tree, path)]
-    return [_match(tree, p, include, exclude, required) for p in found]
+    return [_match(tree, p, include, exclude, required) for p in list(_expand(tree, path))]
 
 
 def _normal(source: str) -> str:
