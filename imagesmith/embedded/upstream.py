@@ -30,6 +30,7 @@ _HOPS = 5
 _TOKEN_BYTES = 64 << 10
 _PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^,\s]+))')
 _TIMEOUT_S = 30.0
+_DOCKER_HUB = "registry-1.docker.io"  # where docker.io's registry really is
 
 
 @dataclass(slots=True)
@@ -105,7 +106,9 @@ class Upstream:
             raise UsageError(
                 f"{url}: not the address of a registry", hint="it looks like https://HOST[:PORT]"
             )
-        self.url, self.host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.netloc
+        host = parts.netloc.rpartition("@")[2]
+        self.host = _DOCKER_HUB if host in ("docker.io", "index.docker.io") else host
+        self.url = f"{parts.scheme}://{self.host}"
         self._basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
         try:
             self._tls = ssl.create_default_context(cafile=ca or None)

@@ -186,7 +186,7 @@ class Connection:
         lines = head.decode("latin-1").split("\r\n")
         method, target, version = _request_line(lines[0])
         headers = _fields(lines[1:])
-        keep = headers.get("connection", "").lower() != "close" and version == "HTTP/1.1"
+        keep = "close" not in headers.get("connection", "").lower() and version == "HTTP/1.1"
         if version == "HTTP/1.1" and "host" not in headers:
             raise Refusal(400, "the Host header is missing")
         length = _length(headers)

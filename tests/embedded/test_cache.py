@@ -212,6 +212,14 @@ def test_upstream_with_tls_needs_its_certificate(tmp_path: Path) -> None:
             Upstream(registry.url).get("/v2/", "")
 
 
+def test_docker_hub_is_found_where_it_is() -> None:
+    assert [Upstream(f"https://{h}").url for h in ("docker.io", "index.docker.io", "quay.io:443")] == [
+        "https://registry-1.docker.io",
+        "https://registry-1.docker.io",
+        "https://quay.io:443",
+    ]
+
+
 @pytest.mark.parametrize("url", ["", "host", "ftp://host", "https://host/path", "https://", "https://h?x"])
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(UsageError, match="not the address of a registry"):

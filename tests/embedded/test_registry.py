@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,22 @@ def test_large_uploads_at_the_same_time_stay_apart(client: Client, registry: Reg
             client("PATCH", location, data[a : a + 1000], Content_Range=f"{a}-{a + 999}")
     for location, data in sessions:
         assert client("PUT", f"{location}?digest={digest_of(data)}").status == 201
+
+
+def test_many_clients_push_and_pull_the_same_at_the_same_time(registry: Registry) -> None:
+    shared, digest = b"shared" * 50_000, digest_of(b"shared" * 50_000)
+
+    def work(n: int) -> bool:
+        client = Client(registry.host)
+        client.blob("a", shared)
+        client.manifest("a", "same", image(client, shared, annotations={"n": str(n % 3)}))
+        client.manifest("a", f"t{n}", image(client, b"own %d" % n))
+        return client("GET", f"/v2/a/blobs/{digest}").body == shared
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(16)))
+    tags = Client(registry.host)("GET", "/v2/a/tags/list").json()["tags"]
+    assert tags == ["same", *sorted(f"t{n}" for n in range(16))]
 
 
 @pytest.mark.parametrize(

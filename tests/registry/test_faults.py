@@ -141,6 +141,22 @@ def test_push_goes_on_after_four_cuts(proxy: FaultProxy, world: World) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("after", [None, 0, 700_000])
+def test_push_goes_in_pieces_where_bodies_are_limited(
+    proxy: FaultProxy, world: World, after: int | None
+) -> None:
+    """413 for the whole, then a cut within the first piece: pieces go on where the registry is."""
+    proxy.on("PUT", f"{UPLOAD}.*{world.layer}", Answer(413, {}, b"<html>too large</html>"))
+    if after is not None:
+        proxy.on("PATCH", UPLOAD, CutRequest(after))
+    world.push()
+    assert not proxy.unused
+    assert max(e.sent for e in proxy.seen(target=UPLOAD)) < max(LAYERS)
+    assert proxy.sent(UPLOAD) <= TOTAL + IN_FLIGHT
+    world.pull()
+
+
+@pytest.mark.slow
 def test_push_that_breaks_for_ever_is_one_line(proxy: FaultProxy, world: World) -> None:
     proxy.on("PUT", UPLOAD, CutRequest(0), times=1000)
     _is_one_line(world.push, NetworkFault)
