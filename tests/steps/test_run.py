@@ -1,0 +1,252 @@
+"""RUN and its mounts, through whole builds of a busybox image."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import socket
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from imagesmith.steps.agent import AgentSocket
+from tests.support import IMAGESMITH, PROJECT, need_program
+
+pytestmark = pytest.mark.slow
+
+_BASE = 'FROM scratch AS base\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build left: its status, its messages, and the files of its root file system."""
+
+    status: int
+    said: str
+    files: dict[str, bytes]
+
+
+Build = Callable[..., Built]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that the module's builds share, so that the base is made once."""
+    return tmp_path_factory.mktemp("store")
+
+
+def command(store: Path, context: Path, *flags: str) -> list[str]:
+    """The command line of a build."""
+    return [*IMAGESMITH, "build", "--progress", "plain", "--root", str(store), *flags, str(context)]
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A context with a static busybox."""
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "busybox").write_bytes(Path(need_program("busybox")).read_bytes())
+    (folder / "busybox").chmod(0o755)
+    os.utime(folder / "busybox", (1, 1))
+    return folder
+
+
+@pytest.fixture
+def build(store: Path, context: Path, tmp_path: Path) -> Build:
+    """Build a Dockerfile on top of busybox."""
+
+    def build(text: str, *flags: str, env: dict[str, str] | None = None) -> Built:
+        (context / "Dockerfile").write_text(_BASE + text)
+        (context / ".dockerignore").write_text("Dockerfile\n")
+        out = tmp_path / "out.tar"
+        done = subprocess.run(
+            command(store, context, "-o", f"type=tar,dest={out}", *flags),
+            capture_output=True, text=True, cwd=PROJECT, env={**os.environ, **(env or {})}, check=False,
+        )  # fmt: skip
+        if "RUN cannot be executed here" in done.stderr:
+            pytest.skip(done.stderr)
+        return Built(done.returncode, done.stderr, _files(out) if done.returncode == 0 else {})
+
+    return build
+
+
+def _files(path: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.isreg() else None
+            found[member.name.strip("./")] = content.read() if content else b""
+    return found
+
+
+def test_environment_is_the_image_s_and_home(build: Build) -> None:
+    built = build("ENV A=1\nRUN env | grep -v -E '^(PWD|SHLVL|_)=' | sort > /env\n", env={"LEAK": "x"})
+    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert built.files["env"].decode().split() == ["A=1", "HOME=/", path]
+
+
+def test_failure_names_the_process_its_status_and_what_it_said(build: Build) -> None:
+    built = build("RUN echo why >&2; exit 3\n")
+    assert built.status == 4
+    assert (
+        'process "/bin/sh -c echo why >&2; exit 3" did not complete successfully: exit code: 3' in built.said
+    )
+    assert " why\n" in built.said
+
+
+def test_program_that_is_not_there_is_the_failure_s_reason(build: Build) -> None:
+    built = build('RUN ["nowhere", "x"]\n')
+    assert built.status == 4
+    reason = 'exec: "nowhere": executable file not found in $PATH'
+    assert f'process "nowhere x" did not complete successfully: {reason}' in built.said
+
+
+def test_user_that_is_not_there_is_the_failure_s_reason(build: Build) -> None:
+    built = build("USER nobody-here\nRUN true\n")
+    assert built.status == 4
+    assert "unable to find user nobody-here: no matching entries in passwd file" in built.said
+
+
+def test_program_of_another_machine_names_the_emulator(build: Build, context: Path) -> None:
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x15\x00\x01\x00\x00\x00" + bytes(40)  # ppc64
+    (context / "foreign").write_bytes(header)
+    (context / "foreign").chmod(0o755)
+    built = build('FROM scratch\nCOPY foreign /foreign\nRUN ["/foreign"]\n', "--platform", "linux/ppc64le")
+    assert built.status == 4
+    assert "exec format error" in built.said
+    assert "install qemu-user-static" in built.said
+
+
+def test_of_two_mounts_at_one_place_the_last_one_counts(build: Build, context: Path) -> None:
+    (context / "a").write_text("a")
+    (context / "b").write_text("b")
+    built = build("RUN --mount=source=a,target=/m --mount=source=b,target=/m cat /m > /out\n")
+    assert built.files["out"] == b"b"
+
+
+def test_locked_cache_at_two_places_of_one_step_does_not_wait_for_itself(build: Build) -> None:
+    mount = "--mount=type=cache,id=twice,sharing=locked,target="
+    built = build(f"RUN {mount}/a {mount}/b echo x > /a/f && cat /b/f > /out\n")
+    assert built.files["out"] == b"x\n"
+
+
+def test_private_cache_that_is_busy_is_another_one(build: Build) -> None:
+    step = (
+        "RUN --mount=type=cache,id=mine,sharing=private,target=/c touch /c/$NAME && "
+        "for i in 1 2 3 4 5 6; do sleep 0.1; done && ls /c > /out\n"
+    )
+    built = build(
+        "".join(f"FROM base AS {name}\nENV NAME={name}\n{step}" for name in ("one", "two"))
+        + "FROM scratch\nCOPY --from=one /out /one\nCOPY --from=two /out /two\n"
+    )
+    assert (built.files["one"], built.files["two"]) == (b"one\n", b"two\n")
+
+
+def test_secret_is_neither_in_the_image_nor_in_the_store(build: Build, store: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("sesame-4711")
+    built = build(
+        "RUN --mount=type=secret,id=s wc -c < /run/secrets/s > /out\n",
+        "--secret",
+        f"id=s,src={tmp_path}/secret",
+    )
+    assert built.files["out"].strip() == b"11"
+    assert not any(name.startswith("run") for name in built.files)
+    found = subprocess.run(
+        ["grep", "-rl", "sesame-4711", str(store)], capture_output=True, text=True, check=False
+    )
+    assert found.stdout == ""
+
+
+def test_secret_that_is_too_big_is_refused(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(513_000))
+    built = build("RUN --mount=type=secret,id=s true\n", "--secret", f"id=s,src={tmp_path}/secret")
+    assert built.status != 0
+    assert "secret s too big. max size 500KB" in built.said
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Path]:
+    """A socket that answers every line with its capital letters, as an agent answers requests."""
+    path = Path("/tmp") / f"ism-test-{os.getpid()}-{time.monotonic_ns()}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                with client, contextlib.suppress(OSError):
+                    client.sendall(client.recv(100).upper())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield path
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+    path.unlink()
+
+
+def test_agent_is_reached_through_a_socket_of_the_step(build: Build, agent: Path) -> None:
+    text = 'RUN --mount=type=ssh,mode=0640 stat -c "%F %a" "$SSH_AUTH_SOCK" > /out; echo "$SSH_AUTH_SOCK" >> /out\n'
+    built = build(text, "--ssh", f"default={agent}")
+    assert built.files["out"].decode().splitlines() == ["socket 640", "/run/buildkit/ssh_agent.0"]
+
+
+def test_what_is_said_to_the_socket_is_answered_by_the_agent(agent: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    here = AgentSocket(path, str(agent), 0o600, 0, 0)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"hello")
+        assert client.recv(100) == b"HELLO"
+        assert client.recv(100) == b""
+    here.close()
+    with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
+        client.connect(str(path))
+
+
+def test_agent_that_is_required_and_missing_is_named(build: Build) -> None:
+    built = build("RUN --mount=type=ssh,id=mine,required true\n")
+    assert 'no SSH key "mine" forwarded from the client' in built.said
+
+
+def test_interrupted_build_ends_its_step(store: Path, context: Path, build: Build) -> None:
+    nap = f"33.{int.from_bytes(os.urandom(5), 'big')}"
+    assert build("RUN true\n").status == 0
+    (context / "Dockerfile").write_text(f"{_BASE}RUN echo up; sleep {nap}\n")
+    process = subprocess.Popen(
+        command(store, context), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=PROJECT
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.rstrip().endswith(" up"):
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(10) == 130
+    assert "Traceback" not in rest
+    deadline = time.monotonic() + 5
+    while _running(nap) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _running(nap)
+
+
+def _running(word: str) -> bool:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                return True
+        except OSError:
+            continue
+    return False
