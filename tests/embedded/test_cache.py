@@ -205,9 +205,12 @@ def test_token_server_that_answers_nonsense(proxy: FaultProxy, body: bytes) -> N
 
 def test_upstream_with_tls_needs_its_certificate(tmp_path: Path) -> None:
     made = make_certificate(tmp_path / "tls")
+    with Registry(tmp_path / "r") as registry:
+        push(Client(registry.host), "one")
     with Registry(tmp_path / "r", tls=(made / "cert.pem", made / "key.pem")) as registry:
         trusting = Upstream(registry.url, ca=str(made / "cert.pem"))
         assert trusting.get("/v2/", "").read(100) == b"{}"
+        assert trusting.get(BLOB, "").read(len(LAYER)) == LAYER
         with pytest.raises(NetworkFault, match="cannot reach the upstream registry"):
             Upstream(registry.url).get("/v2/", "")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from imagesmith.embedded.registry import Registry
 from tests.embedded.conftest import Client, digest_of
+from tests.registry.conftest import make_certificate
 
 
 class Raw:
@@ -194,6 +198,23 @@ def test_paths_lead_nowhere_else(registry: Registry, path: str) -> None:
         "repositories",
         "uploads",
     ]
+
+
+def test_plain_and_broken_greetings_to_tls_end_and_others_are_served(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path / "tls")
+    files = (made / "cert.pem", made / "key.pem")
+    with Registry(tmp_path / "r", tls=files, stall_s=5) as registry:
+        silent = Raw(registry)  # holds its own thread only
+        raw = Raw(registry)
+        raw.sock.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert b"200 OK" not in raw.rest()
+        context = ssl.create_default_context(cafile=str(files[0]))
+        client = http.client.HTTPSConnection(registry.host, timeout=20, context=context)
+        data = b"x" * 3_000_000
+        client.request("POST", f"/v2/a/blobs/uploads/?digest={digest_of(data)}", data)
+        assert client.getresponse().status == 201
+        silent.sock.close()
 
 
 def test_too_many_connections_are_told_to_come_again(tmp_path: Path) -> None:
