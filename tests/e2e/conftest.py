@@ -1,0 +1,65 @@
+"""Whole builds: the demo's base image, and the program with a store of its own for each module."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.registry.conftest import serve_docker
+from tests.support import IMAGESMITH, PROJECT
+
+DEMO = PROJECT / "fixtures" / "demo"
+
+
+@dataclass(frozen=True)
+class Smith:
+    """The program with a store of its own; `base` is an OCI layout that the demo builds on."""
+
+    folder: Path
+    base: Path
+
+    def run(self, *words: str, status: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command; it must end with `status`."""
+        done = subprocess.run(
+            [*IMAGESMITH, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            env={**os.environ, "IMAGESMITH_ROOT": str(self.folder / "store"), **env},
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def build(self, *words: str, status: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
+        """Build with the demo's base image."""
+        base = f"base=oci-layout://{self.base}"
+        return self.run("build", "--build-context", base, *words, status=status, **env)
+
+
+def make_base(folder: Path) -> Path:
+    """The demo's base image."""
+    subprocess.run([sys.executable, str(DEMO / "base.py"), str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An OCI layout with a shell and a few tools."""
+    return make_base(tmp_path_factory.mktemp("base") / "layout")
+
+
+@pytest.fixture(scope="module")
+def smith(tmp_path_factory: pytest.TempPathFactory, base_image: Path) -> Smith:
+    """The program with an empty store."""
+    return Smith(tmp_path_factory.mktemp("smith"), base_image)
+
+
+@pytest.fixture(scope="module")
+def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of Debian's docker-registry."""
+    with serve_docker(tmp_path_factory.mktemp("docker-registry")) as served:
+        yield served.host

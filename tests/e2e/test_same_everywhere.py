@@ -1,0 +1,86 @@
+"""One build, one digest: whoever builds, in whatever folder, under whatever umask and zone, on any cores."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import DEMO
+from tests.support import IMAGESMITH, lacking, need_program, need_root
+
+pytestmark = pytest.mark.slow
+
+EPOCH = "1700000000"
+
+
+def digest(context: Path, base: Path, store: Path, *before: str, **env: str) -> str:
+    """The manifest's digest of the demo's app, built with an empty store by a command put before ours."""
+    store.mkdir(parents=True, exist_ok=True)
+    words = [
+        *before, *IMAGESMITH, "build", "--build-context", f"base=oci-layout://{base}", "-o",
+        f"type=oci,dest={store}/image.tar,rewrite-timestamp=true", "--metadata-file", f"{store}/made.json",
+        str(context),
+    ]  # fmt: skip
+    done = subprocess.run(
+        words, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/",
+        env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH, "IMAGESMITH_ROOT": f"{store}/store", **env},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def reference(base_image: Path, tmp_path: Path) -> str:
+    return digest(DEMO / "app", base_image, tmp_path / "reference")
+
+
+def test_another_folder_umask_zone_and_core_make_the_same(
+    reference: str, base_image: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "elsewhere" / "app"
+    shutil.copytree(DEMO / "app", copy)
+    old = os.umask(0o077)
+    try:
+        one_core = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
+        got = digest(copy, base_image, tmp_path / "b", *one_core, TZ="Pacific/Kiritimati", LC_ALL="C")
+    finally:
+        os.umask(old)
+    assert got == reference
+
+
+@pytest.mark.parametrize("lent", [False, True], ids=["one id", "lent ids"])
+def test_an_ordinary_user_makes_the_same(
+    reference: str, base_image: Path, tmp_path: Path, lent: bool
+) -> None:
+    """A user of the machine with ids in /etc/subuid, and one without; both are looked for, none is made."""
+    need_root()
+    need_program("setpriv")
+    user = next((u for u in _users() if (u in _lent()) == lent), None)
+    if user is None:
+        lacking(f"no ordinary user {'with' if lent else 'without'} ids in /etc/subuid")
+    for folder in (base_image, *base_image.parents):
+        if folder.stat().st_mode & 0o005 != 0o005:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    for folder in tmp_path.parents:
+        folder.chmod(folder.stat().st_mode | 0o011)
+    tmp_path.chmod(0o777)
+    store = tmp_path / "user"
+    store.mkdir()
+    shutil.chown(store, user)
+    as_user = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "--inh-caps=-all"]
+    got = digest(DEMO / "app", base_image, store, *as_user, HOME=str(store))
+    assert got == reference
+
+
+def _users() -> list[str]:
+    rows = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
+    return [row[0] for row in rows if 1000 <= int(row[2]) < 60000]
+
+
+def _lent() -> set[str]:
+    path = Path("/etc/subuid")
+    return {line.split(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
