@@ -27,7 +27,7 @@ from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Mount, Place, Snapshotter
 from imagesmith.steps.agent import AgentSocket
 from imagesmith.steps.cachemounts import CacheMounts, Seed
-from imagesmith.steps.scratch import copy_out, scratch_folder
+from imagesmith.steps.scratch import Copies, copy_out, scratch_folder
 from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ class Mounts:
         stack: ExitStack,
         cwd: str,
         place: Place,
+        copies: Copies,
     ) -> None:
         self._store, self._request, self._snapshots, self._solver = store, request, snapshots, solver
-        self._stack, self._cwd = stack, cwd
+        self._stack, self._cwd, self._place, self._copies = stack, cwd, place, copies
         self._caches = CacheMounts(store, cancel, exclusive=not place.mounts)
         #: Variables that secrets and agents add.
         self.env: dict[str, str] = {}
@@ -101,8 +102,10 @@ class Mounts:
             self._stack.callback(workspace.discard)
             return workspace.root, result.view
         tree = self._solver.sources.tree(m.origin)
-        folder = scratch_folder(self._store, self._stack)
         at = tree.resolve(m.mount.source or "/")
+        if m.mount.readonly and self._place.mounts:
+            return self._copies.get(tree, at), tree
+        folder = scratch_folder(self._store, self._stack)
         copy_out(tree, at, folder)
         return folder, tree
 

@@ -25,6 +25,7 @@ from imagesmith.interfaces import Output, RunSpec, Sandbox, Snapshotter, Workspa
 from imagesmith.oci.names import host_platform
 from imagesmith.sandbox.world import World
 from imagesmith.steps.mounts import Mounts
+from imagesmith.steps.scratch import Copies
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 
@@ -48,6 +49,7 @@ class Runner:
     def __init__(self, world: World, store: Store, request: BuildRequest, cancel: Cancel) -> None:
         self._world, self._store, self._request, self._cancel = world, store, request, cancel
         self._lock = threading.Lock()
+        self._copies = Copies(store)
         self._sandbox: Sandbox | None = None
         self._snapshots: Snapshotter | None = None
 
@@ -72,7 +74,15 @@ class Runner:
         sandbox, snapshots = self._ready(solver)
         with contextlib.ExitStack() as stack:
             mounts = Mounts(
-                self._store, self._request, snapshots, solver, self._cancel, stack, op.cwd, self._world.place
+                self._store,
+                self._request,
+                snapshots,
+                solver,
+                self._cancel,
+                stack,
+                op.cwd,
+                self._world.place,
+                self._copies,
             )
             spec = self._spec(op, view, mounts)
             workspace = snapshots.prepare(layers, view)
@@ -90,6 +100,7 @@ class Runner:
                 if part is not None:
                     part.close()
             self._sandbox = self._snapshots = None
+            self._copies.close()
 
     def _ready(self, solver: Solver) -> tuple[Sandbox, Snapshotter]:
         with self._lock:

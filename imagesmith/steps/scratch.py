@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,7 @@ from imagesmith.fs.entry import Entry
 from imagesmith.fs.tree import Tree
 from imagesmith.store.store import Store
 
-__all__ = ["copy_out", "scratch_folder"]
+__all__ = ["Copies", "copy_out", "scratch_folder"]
 
 _CHUNK = 1 << 20
 
@@ -40,6 +41,32 @@ def scratch_folder(store: Store, stack: ExitStack, *, short: bool = False) -> Pa
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     (folder / "files").mkdir()
     return folder / "files"
+
+
+class Copies:
+    """Copies of trees that several steps may read; one is made for each tree and path, once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        self._made: dict[tuple[int, str], tuple[Tree, Path]] = {}
+
+    def get(self, tree: Tree, path: str) -> Path:
+        """The folder below which a copy of what is at the path lies, at the same path."""
+        key = id(tree), path
+        with self._lock:
+            if key not in self._made:
+                folder = scratch_folder(self._store, self._stack)
+                copy_out(tree, path, folder)
+                self._made[key] = tree, folder  # the tree is kept, so that its id stays its own
+            return self._made[key][1]
+
+    def close(self) -> None:
+        """Delete them."""
+        with self._lock:
+            self._made.clear()
+            self._stack.close()
 
 
 def _sweep(work: Path) -> None:

@@ -198,8 +198,8 @@ def agent(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_agent_is_reached_through_a_socket_of_the_step(build: Build, agent: Path) -> None:
-    text = 'RUN --mount=type=ssh,mode=0640 stat -c "%F %a" "$SSH_AUTH_SOCK" > /out; echo "$SSH_AUTH_SOCK" >> /out\n'
-    built = build(text, "--ssh", f"default={agent}")
+    tell = 'stat -c "%F %a" "$SSH_AUTH_SOCK" > /out; echo "$SSH_AUTH_SOCK" >> /out'
+    built = build(f"RUN --mount=type=ssh,mode=0640 {tell}\n", "--ssh", f"default={agent}")
     assert built.files["out"].decode().splitlines() == ["socket 640", "/run/buildkit/ssh_agent.0"]
 
 
