@@ -9,7 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["COMMANDS", "EXPORTERS", "load"]
+__all__ = ["COMMANDS", "EXPORTERS", "LIBRARY", "load"]
+
+#: What Python programs call.
+LIBRARY = "imagesmith.library"
 
 #: command -> (module:configure-and-run pair's prefix, one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {

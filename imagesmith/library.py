@@ -1,0 +1,186 @@
+"""imagesmith as a library: build, push, pull and copy images from Python.
+
+    import imagesmith
+
+    built = imagesmith.build("app", tags=["registry.example/app:1"], outputs=["type=oci,dest=app.tar"])
+    print(built.digest, built.image_id)
+    imagesmith.push("registry.example/app:1")
+
+Why: the same values and the same errors as the command line, without its screen: nothing is printed, what
+happens is told to `events`, and every failure is an imagesmith.ImagesmithError with an `exit_code`.
+Everywhere `root` is the store's folder (by default that of the command), `insecure` lets registries speak
+plain HTTP or show any certificate, and `events` is called from any thread.
+Threads: the first build with RUN steps moves the process into namespaces of its own, which the kernel allows
+only before there is a second thread; see `build`. Everything else may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagesmith.cli.values import parse_output, parse_secret
+from imagesmith.context.named import parse_named
+from imagesmith.errors import SandboxUnavailable
+from imagesmith.events import EventSink, nobody
+from imagesmith.interfaces import Place
+from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.sandbox.world import World, enter
+from imagesmith.settings import Settings
+
+if TYPE_CHECKING:
+    from imagesmith.build.build import Built
+    from imagesmith.build.request import Output
+    from imagesmith.oci.model import Descriptor
+
+__all__ = ["build", "copy", "pull", "push"]
+
+_worlds: dict[str, World] = {}
+
+
+def build(
+    context: str | Path = ".",
+    *,
+    dockerfile: str | Path | None = None,
+    target: str = "",
+    build_args: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    contexts: Mapping[str, str] | None = None,
+    secrets: Iterable[str] = (),
+    tags: Iterable[str] = (),
+    outputs: Iterable[str | Output] = (),
+    platform: str = "",
+    push: bool = False,
+    pull: bool = False,
+    no_cache: bool = False,
+    network: str = "default",
+    isolation: str = "auto",
+    insecure: bool = False,
+    root: str | Path = "",
+    events: EventSink = nobody,
+) -> Built:
+    """Build an image from a Dockerfile.
+
+    Args:
+        context, dockerfile, target: what is built, as on the command line.
+        build_args: values of ARGs, SOURCE_DATE_EPOCH among them. The environment is not looked at.
+        contexts: named contexts, each a place as --build-context takes it.
+        secrets: `id=…,src=…` or `id=…,env=…`.
+        tags: names of the image; with `push` it is sent to the registry of each.
+        outputs: as --output takes them, or Output values; by default the store, if there are tags.
+        platform: `os/architecture`.
+        isolation: of RUN: auto, native, chroot or oci; with none the process stays where it is, without RUN.
+
+    Raises:
+        ImagesmithError: located in the Dockerfile where it belongs to an instruction.
+    """
+    from imagesmith.build.build import run_build
+    from imagesmith.build.request import BuildRequest, Output
+
+    wanted = [parse_output(o) if isinstance(o, str) else o for o in outputs]
+    if push:
+        wanted.append(Output(type="registry"))
+    request = BuildRequest(
+        context=str(context),
+        dockerfile=str(dockerfile) if dockerfile else None,
+        target=target,
+        build_args=dict(build_args or {}),
+        labels=dict(labels or {}),
+        contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
+        secrets=tuple(parse_secret(s) for s in secrets),
+        tags=tuple(ImageRef.parse(t) for t in tags),
+        outputs=tuple(wanted),
+        platform=Platform.parse(platform) if platform else None,
+        pull=pull,
+        no_cache=() if no_cache else None,
+        network=network,
+        insecure=insecure,
+    )
+    return run_build(request, Settings.load(str(root)), _world(isolation), events)
+
+
+def push(
+    ref: str, *, insecure: bool = False, root: str | Path = "", events: EventSink = nobody
+) -> Descriptor:
+    """Send an image of the store to the registry of its name.
+
+    Raises:
+        NotFound: the store has no image of that name.
+        RegistryError: the registry refused or failed.
+    """
+    return copy(f"store:{ref}", f"docker://{ref}", insecure=insecure, root=root, events=events)
+
+
+def pull(
+    ref: str,
+    *,
+    platform: str = "",
+    insecure: bool = False,
+    root: str | Path = "",
+    events: EventSink = nobody,
+) -> Descriptor:
+    """Bring an image into the store; all platforms of an index unless one is named.
+
+    Raises:
+        NotFound: there is no such image.
+        RegistryError: the registry refused or failed.
+    """
+    from imagesmith.registry.transfer import Session
+    from imagesmith.store.store import Store
+
+    name, settings = ImageRef.parse(ref), Settings.load(str(root))
+    with (
+        Store(settings.root) as store,
+        Session(store, insecure=insecure, events=events, transfers=settings.transfers) as session,
+    ):
+        found = session.pull(name, Platform.parse(platform) if platform else None)
+        store.name(name, found)
+    return found
+
+
+def copy(
+    source: str,
+    target: str,
+    *,
+    insecure: bool = False,
+    root: str | Path = "",
+    events: EventSink = nobody,
+) -> Descriptor:
+    """Copy an image between registries, the store, layouts and archives, in the words of `imagesmith copy`.
+
+    Raises:
+        UsageError: a place that is not known.
+        NotFound: the source has no such image.
+    """
+    from imagesmith.places.parse import PlaceName, open_source, open_target
+    from imagesmith.registry.transfer import Session
+    from imagesmith.store.store import Store
+
+    settings = Settings.load(str(root))
+    with (
+        Store(settings.root) as store,
+        Session(store, insecure=insecure, events=events, transfers=settings.transfers) as session,
+        open_source(PlaceName.parse(source), session, store) as from_,
+        open_target(PlaceName.parse(target), session, store) as to,
+    ):
+        return session.copy(from_, to)
+
+
+def _world(isolation: str) -> World:
+    """Where RUN is executed; entered once, since a process cannot enter twice."""
+    found = _worlds.get(isolation)
+    if found is None:
+        if isolation == "none":
+            refused = (("none", "the caller asked for no isolation"),)
+            found = World(Place(ids="own", mounts=False), "none", refused)
+        else:
+            try:
+                found = enter(isolation)
+            except OSError as e:
+                raise SandboxUnavailable(
+                    f"the process cannot enter namespaces: {(e.strerror or '').lower()}",
+                    hint="call imagesmith.build before the first thread starts, or with isolation='none'",
+                ) from e
+        _worlds[isolation] = found
+    return found
