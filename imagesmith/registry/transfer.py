@@ -127,7 +127,7 @@ class Session:
         return Client(self._transport(endpoint, ref.registry, ref.repository), path, ref.name)
 
     def _transport(self, endpoint: Endpoint, registry: str, repository: str) -> Transport:
-        # Credentials are those for the host that is really spoken to. Podman's files may hold one for a single
+        # Credentials are for the host that is really spoken to. Podman's files may hold one for a single
         # repository: it gets a connection of its own.
         host = registry if endpoint.host == default_endpoint(registry).host else endpoint.host
         scope = self._credentials.scope(host, repository)
