@@ -22,7 +22,7 @@ from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest, Output
 from imagesmith.build.solver import Result, Solver
 from imagesmith.concurrency import Cancel
-from imagesmith.dockerfile.lint import LintConfig, Linter
+from imagesmith.dockerfile.lint import Finding, LintConfig, Linter
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.parse import parse
 from imagesmith.errors import ImagesmithError
@@ -38,7 +38,7 @@ from imagesmith.steps.run import Runner
 from imagesmith.steps.sources import Sources
 from imagesmith.store.store import Store
 
-__all__ = ["Built", "Export", "plan_of", "read_dockerfile", "run_build"]
+__all__ = ["Built", "Export", "linter_of", "read_dockerfile", "run_build"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,24 +108,20 @@ def read_dockerfile(contexts: Contexts) -> Dockerfile:
     return parse(data, name)
 
 
-def plan_of(
-    dockerfile: Dockerfile,
-    request: BuildRequest,
-    images: Images,
-    contexts: Contexts,
-    warn: Callable[[Warned], None],
-) -> tuple[Planner, Linter]:
-    """A planner for a Dockerfile, and its linter, whose warnings go to `warn` as they are found."""
+def linter_of(dockerfile: Dockerfile, request: BuildRequest, warn: Callable[[Finding], None]) -> Linter:
+    """The linter of a Dockerfile, whose findings go to `warn` as they come.
+
+    Raises:
+        DockerfileError: a check directive, or the build argument in its place, that cannot be read.
+    """
     config = LintConfig.parse(
         request.build_args.get("BUILDKIT_DOCKERFILE_CHECK", dockerfile.directive("check"))
     )
-    linter = Linter(config, dockerfile, warn=lambda w: warn(_event(w, dockerfile)))
-    linter.lint_file()
-    return Planner(dockerfile, request, images, contexts, BuildLints(linter)), linter
+    return Linter(config, dockerfile, warn)
 
 
-def _event(w: object, dockerfile: Dockerfile) -> Warned:
-    return Warned(rule=w.rule, text=w.detail, line=w.span.first, url=w.url, file=dockerfile.file)
+def _event(w: Finding, dockerfile: Dockerfile) -> Warned:
+    return Warned(rule=w.rule.name, text=w.detail, line=w.span.first, url=w.rule.url, file=dockerfile.file)
 
 
 def _build(
@@ -138,8 +134,9 @@ def _build(
     store: Store,
 ) -> Built:
     images = contexts.images = Images(store, settings, request, events)
-    planner, linter = plan_of(dockerfile, request, images, contexts, events)
-    plan = planner.plan()
+    linter = linter_of(dockerfile, request, lambda found: events(_event(found, dockerfile)))
+    linter.lint_file()
+    plan = Planner(dockerfile, request, images, contexts, BuildLints(linter)).plan()
     linter.finish()
     outputs = request.outputs or ((Output(type="image"),) if request.tags else (Output(type="cacheonly"),))
     forms = [form_of(o, request, plan.epoch, plan.state.platform) for o in outputs]

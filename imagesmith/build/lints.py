@@ -2,22 +2,37 @@
 
 Why: the rules and their words are in dockerfile/lint.py; here they are held against what the planner knows
 at each instruction, so that the same rule fires in a build and under `--call check`.
+Spec: BuildKit's dockerfile2llb (validations.go, convert.go), whose order and wording this follows.
 """
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from imagesmith.build.scope import global_args
+from imagesmith.context.local import LocalTree
 from imagesmith.dockerfile import lint
 from imagesmith.dockerfile import nodes as n
-from imagesmith.oci.names import Platform
+from imagesmith.dockerfile.suggest import suggest
+from imagesmith.dockerfile.words import Lexer
+from imagesmith.errors import DockerfileError, InvalidReference
+from imagesmith.oci.names import ImageRef, Platform, host_platform
 
 if TYPE_CHECKING:
     from imagesmith.build.stages import PlannedStage, StageGraph
     from imagesmith.build.state import StageState
+    from imagesmith.dockerfile.nodes import Dockerfile
 
 __all__ = ["BuildLints"]
+
+_SECRET = re.compile(
+    r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
+)
+_NO_SECRET = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
+_EVERYTHING = ("*", "**", "**/*")
 
 
 class BuildLints:
@@ -25,25 +40,160 @@ class BuildLints:
 
     def __init__(self, linter: lint.Linter) -> None:
         self.linter = linter
-        self._ignore: Matcher | None = None
+        self._scope: Mapping[str, str] = {}
+        self._once: dict[str, n.Instruction] = {}
+
+    def _report(self, rule: str, detail: str, i: n.Instruction) -> None:
+        self.linter.report(rule, detail, i.span, i.comments)
+
+    # --- FROM ----------------------------------------------------------------------------------
 
     def before_stages(self, graph: StageGraph, scope: Mapping[str, str]) -> None:
         """The rules about FROM lines and the global scope."""
+        self._scope = scope
+        declared = {p.key for a in graph.dockerfile.global_args for p in a.pairs}
+        self._defaults(graph.dockerfile, scope)
+        for stage in graph.stages:
+            name, platform = graph.expansions[stage.index]
+            used = set(name.unmatched) | (platform.unmatched if platform is not None else set())
+            for variable in sorted(used - declared):
+                hint = suggest(variable, [*scope, *sorted(declared)])
+                self.linter.report(
+                    "UndefinedArgInFrom",
+                    f"FROM argument '{variable}' is not declared{hint}",
+                    stage.stage.base.span,
+                )
+            if platform is not None:
+                self._platform(stage.stage.base, platform.text, platform.matched, platform.unmatched)
 
-    def enter_stage(self, stage: PlannedStage, state: StageState) -> None:
-        """A stage begins."""
+    def _platform(self, word: n.From, text: str, matched: set[str], unmatched: set[str]) -> None:
+        if matched == {"TARGETPLATFORM"} and not unmatched and text == self._scope.get("TARGETPLATFORM"):
+            detail = (
+                f"Setting platform to predefined {word.platform} in FROM is redundant as this is the default "
+                "behavior"
+            )
+            self.linter.report("RedundantTargetPlatform", detail, word.span)
+        if matched or unmatched:
+            return
+        platform = Platform.parse(text)
+        if platform.os not in word.name and platform.architecture not in word.name:
+            detail = f'FROM --platform flag should not use constant value "{text}"'
+            self.linter.report("FromPlatformFlagConstDisallowed", detail, word.span)
 
-    def instruction(self, state: StageState, i: n.Instruction) -> None:
-        """An instruction is about to be applied."""
-
-    def unset(self, state: StageState, i: n.Instruction, names: Iterable[str]) -> None:
-        """An expansion used names that are not set."""
-
-    def workdir(self, state: StageState, i: n.Workdir, path: str) -> None:
-        """A WORKDIR with its expanded path."""
-
-    def ignored(self, state: StageState, i: n.Copy | n.Add, sources: Sequence[str], origin: object) -> None:
-        """Sources of the main context, expanded."""
+    def _defaults(self, dockerfile: Dockerfile, scope: Mapping[str, str]) -> None:
+        """FROM as it would be had no argument been given."""
+        own = {p.key for a in dockerfile.global_args for p in a.pairs}
+        lexer = Lexer(dockerfile.escape)
+        try:
+            bare = global_args(dockerfile, {k: v for k, v in scope.items() if k not in own}, {})
+            for stage in dockerfile.stages:
+                name = lexer.expand(stage.base.image, bare.get).text
+                try:
+                    ImageRef.parse(name)
+                except InvalidReference:
+                    word = stage.base.image
+                    detail = f"Default value for ARG {word} results in empty or invalid base image name"
+                    self.linter.report("InvalidDefaultArgInFrom", detail, stage.base.span)
+        except DockerfileError:
+            return  # `${X:?}` is satisfied only by an argument: nothing can be said about the defaults
 
     def base_platform(self, stage: PlannedStage, platform: Platform) -> None:
         """A base image was resolved."""
+        wanted = stage.platform or host_platform()
+        if (platform.os, platform.architecture) != (wanted.os, wanted.architecture):
+            detail = (
+                f'Base image {stage.image} was pulled with platform "{platform}", expected "{wanted}" for '
+                "current build"
+            )
+            self.linter.report("InvalidBaseImagePlatform", detail, stage.stage.base.span)
+
+    # --- instructions --------------------------------------------------------------------------
+
+    def enter_stage(self, _stage: PlannedStage, _state: StageState) -> None:
+        """A stage begins."""
+        self._once = {}
+
+    def instruction(self, state: StageState, i: n.Instruction) -> None:
+        """An instruction is about to be applied."""
+        match i:
+            case n.Env() | n.Label():
+                self._pairs(i)
+            case n.Arg():
+                self._secrets("ARG", i)
+            case n.Cmd() | n.Entrypoint():
+                self._used_once(i)
+                if not i.command.exec and not state.runtime.shell:
+                    detail = (
+                        f"JSON arguments recommended for {i.keyword.upper()} to prevent unintended behavior "
+                        "related to OS signals"
+                    )
+                    self._report("JSONArgsRecommended", detail, i)
+            case n.Healthcheck():
+                self._used_once(i)
+
+    def _pairs(self, i: n.Env | n.Label) -> None:
+        name = i.keyword.upper()
+        if i.legacy:
+            detail = f'"{name} key=value" should be used instead of legacy "{name} key value" format'
+            self._report("LegacyKeyValueFormat", detail, i)
+        if isinstance(i, n.Env):
+            self._secrets(name, i)
+
+    def _secrets(self, name: str, i: n.Env | n.Arg) -> None:
+        for pair in i.pairs:
+            if _SECRET.search(pair.key) and not _NO_SECRET.search(pair.key):
+                detail = f'Do not use ARG or ENV instructions for sensitive data ({name} "{pair.key}")'
+                self._report("SecretsUsedInArgOrEnv", detail, i)
+
+    def _used_once(self, i: n.Instruction) -> None:
+        """The earlier of two is named, for it is the one that does not count."""
+        name = i.keyword.upper()
+        earlier = self._once.get(name)
+        self._once[name] = i
+        if earlier is not None:
+            detail = (
+                f"Multiple {name} instructions should not be used in the same stage because only the last "
+                "one will be used"
+            )
+            self.linter.report("MultipleInstructionsDisallowed", detail, earlier.span, i.comments)
+
+    def unset(self, state: StageState, i: n.Instruction, names: Iterable[str]) -> None:
+        """An expansion used names that are not set."""
+        for name in sorted(set(names) - set(state.args)):
+            hint = suggest(name, [*self._scope, *state.env]).replace("did you mean ", "did you mean $")
+            self._report("UndefinedVar", f"Usage of undefined variable '${name}'{hint}", i)
+
+    def exposed(self, i: n.Instruction, words: Iterable[str]) -> None:
+        """The words of an EXPOSE, expanded."""
+        for word in words:
+            address, _, protocol = word.partition("/")
+            if protocol != protocol.lower():
+                detail = f"Defined protocol '{word}' in EXPOSE instruction should be lowercase"
+                self._report("ExposeProtoCasing", detail, i)
+            if ":" in address:
+                detail = (
+                    f"EXPOSE instruction should not define an IP address or host-port mapping, found '{word}'"
+                )
+                self._report("ExposeInvalidFormat", detail, i)
+
+    def workdir(self, state: StageState, i: n.Workdir, path: str) -> None:
+        """A WORKDIR with its expanded path."""
+        if not state.workdir_set and not path.startswith("/"):
+            detail = f'Relative workdir "{path}" can have unexpected results if the base image changes'
+            self._report("WorkdirRelativePath", detail, i)
+
+    def ignored(self, _state: StageState, i: n.Copy | n.Add, sources: Sequence[str], origin: object) -> None:
+        """Sources of the main context, expanded."""
+        tree = getattr(origin, "tree", None)
+        if not isinstance(tree, LocalTree) or not tree.ignore or tree.ignore.has_exclusions:
+            return
+        for source in sources:
+            path = posixpath.normpath(source or ".").lstrip("/")
+            if path in ("", "."):
+                found = any(p.text in _EVERYTHING for p in tree.ignore.patterns)
+            else:
+                found = tree.ignore.matches(path)
+            if found:
+                verb = "Add" if isinstance(i, n.Add) else "Copy"
+                detail = f'Attempting to {verb} file "{source}" that is excluded by .dockerignore'
+                self._report("CopyIgnoredFile", detail, i)

@@ -225,7 +225,7 @@ class Planner:
 
     def _trigger(self, text: str, stage: PlannedStage) -> n.Instruction:
         try:
-            return parse_trigger(text)
+            return replace(parse_trigger(text), span=stage.stage.base.span)
         except DockerfileError as e:
             raise self._at(e, stage.stage.base) from None
 
@@ -252,7 +252,9 @@ class Planner:
             return result.text
 
         def expand_words(word: str) -> list[str]:
-            return self.lexer.expand_words(word, state.env.get)
+            words = self.lexer.expand_words(word, state.env.get)
+            self.lints.exposed(i, words)
+            return words
 
         return expand, expand_words
 

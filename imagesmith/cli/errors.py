@@ -7,7 +7,7 @@ from typing import TextIO
 from imagesmith.cli.progress import clean
 from imagesmith.errors import ImagesmithError
 
-__all__ = ["show_error"]
+__all__ = ["excerpt", "show_error"]
 
 
 def show_error(error: ImagesmithError, out: TextIO) -> None:
@@ -24,20 +24,24 @@ def _place(error: ImagesmithError) -> list[str]:
     """The lines around the mistake, marked, in BuildKit's picture."""
     if not error.first or not error.source:
         return []
-    source = error.source.split("\n")
-    first, last = error.first, min(max(error.first, error.last), len(source))
-    before, after = max(1, first - 2), min(len(source), last + 2)
-    if after == len(source) and not source[-1]:
+    return excerpt(error.source, error.file, error.first, error.last, caret=error.column)
+
+
+def excerpt(source: str, file: str, first: int, last: int, *, caret: int | None = None) -> list[str]:
+    """Lines of a Dockerfile with two more around them; `caret` is a column to point at, -1 the whole line."""
+    physical = source.split("\n")
+    last = min(max(first, last), len(physical))
+    before, after = max(1, first - 2), min(len(physical), last + 2)
+    if after == len(physical) and not physical[-1]:
         after = max(last, after - 1)
-    lines = [f"{error.file or 'Dockerfile'}:{first}", "-" * 20]
+    lines = [f"{file or 'Dockerfile'}:{first}", "-" * 20]
     for n in range(before, after + 1):
-        text = clean(source[n - 1].rstrip("\r")).expandtabs(4)
+        text = clean(physical[n - 1].rstrip("\r")).expandtabs(4)
         mark = ">>>" if first <= n <= last else "   "
         lines.append(f" {n:3d} | {mark} {text}".rstrip())
-        if n == first:
-            lines.append(_caret(text, error.column))
-    lines.append("-" * 20)
-    return lines
+        if n == first and caret is not None:
+            lines.append(_caret(text, caret))
+    return [*lines, "-" * 20]
 
 
 def _caret(text: str, column: int) -> str:

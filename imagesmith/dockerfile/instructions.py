@@ -169,7 +169,8 @@ def _sources(p: _Parts) -> tuple[tuple[str, ...], str, tuple[n.Heredoc, ...]]:
     words, name = p.shape.words, p.shape.name
     if len(words) < 2:
         raise DockerfileError(
-            f"{name} requires at least two arguments, but only one was provided. Destination could not be determined"
+            f"{name} requires at least two arguments, but only one was provided. "
+            "Destination could not be determined"
         )
     *sources, dest = words
     if p.shape.json:

@@ -283,7 +283,7 @@ class Dockerfile:
     """A whole Dockerfile. `global_args` are the ARGs before the first FROM.
 
     `source` is the text (after the byte order mark), `file` the name for messages, `escape` the escape
-    character, `continuations` the lines of blank continuation lines (last line of the instruction they are in), for the linter.
+    character, `empty_continuations` the last lines of instructions that hold blank lines, for the linter.
     """
 
     file: str

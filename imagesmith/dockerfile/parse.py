@@ -16,7 +16,7 @@ from imagesmith.dockerfile.shapes import Shape, shape_of
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.errors import DockerfileError
 
-__all__ = ["parse", "parse_trigger"]
+__all__ = ["parse", "parse_partly", "parse_trigger"]
 
 
 def parse(data: bytes, file: str = "Dockerfile") -> Dockerfile:
@@ -25,14 +25,31 @@ def parse(data: bytes, file: str = "Dockerfile") -> Dockerfile:
     Raises:
         DockerfileError: with file, line and BuildKit's words.
     """
+    dockerfile, error = parse_partly(data, file)
+    if error is not None:
+        raise error
+    return dockerfile
+
+
+def parse_partly(data: bytes, file: str = "Dockerfile") -> tuple[Dockerfile, DockerfileError | None]:
+    """Parse a Dockerfile up to its first instruction that makes no sense, and tell what is wrong with that.
+
+    Raises:
+        DockerfileError: lines that cannot even be taken apart.
+    """
     source = read(data, file)
     shapes = [(line, _shape(line, source, file)) for line in source.lines]
     if not shapes:
         raise DockerfileError("file with no instructions", file=file, source=source.text)
-    instructions = [_instruction(line, shape, source, file) for line, shape in shapes]
     global_args: list[Arg] = []
     stages: list[tuple[From, list[Instruction]]] = []
-    for i in instructions:
+    error: DockerfileError | None = None
+    for line, shape in shapes:
+        try:
+            i = _instruction(line, shape, source, file)
+        except DockerfileError as e:
+            error = e
+            break
         if isinstance(i, From):
             stages.append((i, []))
         elif stages:
@@ -40,8 +57,9 @@ def parse(data: bytes, file: str = "Dockerfile") -> Dockerfile:
         elif isinstance(i, Arg):
             global_args.append(i)
         else:
-            raise _at(DockerfileError("no build stage in current context"), i, source, file)
-    return Dockerfile(
+            error = _at(DockerfileError("no build stage in current context"), i, source, file)
+            break
+    dockerfile = Dockerfile(
         file=file,
         source=source.text,
         escape=source.escape,
@@ -50,6 +68,7 @@ def parse(data: bytes, file: str = "Dockerfile") -> Dockerfile:
         stages=tuple(Stage(n, base, tuple(rest)) for n, (base, rest) in enumerate(stages)),
         empty_continuations=tuple(source.empty_continuations),
     )
+    return dockerfile, error
 
 
 def parse_trigger(text: str) -> Instruction:

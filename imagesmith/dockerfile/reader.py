@@ -13,14 +13,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from imagesmith.dockerfile.nodes import Directive, Heredoc, Span
 from imagesmith.dockerfile.heredocs import heredocs_of
+from imagesmith.dockerfile.nodes import Directive, Heredoc, Span
 from imagesmith.errors import DockerfileError
 
 __all__ = ["Line", "Source", "read"]
 
 _MAX_LINE = 65535
-_SPACE = " \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*", re.DOTALL)
 _KNOWN = ("syntax", "escape", "check")
 _KEYWORD = re.compile(r"[^\t\v\f\r ]*")

@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from imagesmith.dockerfile.grammar import SPACE, compiled
 from imagesmith.dockerfile.nodes import KeyValue
 from imagesmith.dockerfile.reader import Line
 from imagesmith.errors import DockerfileError
+
+if TYPE_CHECKING:
+    from lark import Token, Tree
 
 __all__ = ["Shape", "shape_of", "strip"]
 
@@ -22,8 +26,10 @@ _NAME = re.compile(r"[^\t\v\f\r ]*")
 _EDGES = re.compile(f"^[{SPACE}]+|[{SPACE}]+$")
 _FIRST = re.compile(f"[^{SPACE}]+")
 _NAMES = frozenset(
-    "run cmd entrypoint shell from copy add volume expose user workdir stopsignal maintainer env label arg "
-    "healthcheck onbuild".split()
+    (
+        *("add", "arg", "cmd", "copy", "entrypoint", "env", "expose", "from", "healthcheck", "label"),
+        *("maintainer", "onbuild", "run", "shell", "stopsignal", "user", "volume", "workdir"),
+    )
 )
 
 
@@ -66,18 +72,24 @@ def shape_of(line: Line, escape: str) -> Shape:
     rest = strip(line.text[match.end() :])
     if keyword.lower() not in _NAMES:
         return Shape(keyword, text=rest)
-    tree = compiled(escape).parse(f"{keyword} {rest}").children[0]
-    flags = tuple(_flags(str(tree.children[1] or ""), escape))
-    arguments = [t for t in tree.children[2:] if t is not None]
+    rule, tokens = _parsed(f"{keyword} {rest}", escape)
+    flags = tuple(_flags(str(tokens[1] or ""), escape))
+    arguments = [t for t in tokens[2:] if t is not None]
     after = strip(f"{keyword} {rest}"[arguments[0].start_pos :]) if arguments else ""
     made = Shape(keyword, flags, text=after)
-    if tree.data == "pairs":
+    if rule == "pairs":
         return _pairs(made, [str(t) for t in arguments])
-    if tree.data == "healthcheck" and arguments:
+    if rule == "healthcheck" and arguments:
         kind, *arguments = arguments
         made = Shape(keyword, flags, text=after, kind=str(kind))
     words, is_json = _words([(t.type, str(t)) for t in arguments])
     return Shape(keyword, flags, words, is_json, made.kind, text=after)
+
+
+def _parsed(text: str, escape: str) -> tuple[str, list[Token | None]]:
+    """The rule that a line follows, and its tokens."""
+    tree: Tree[Token | None] = compiled(escape).parse(text).children[0]  # type: ignore[assignment]
+    return str(tree.data), tree.children  # type: ignore[return-value]
 
 
 def _words(tokens: list[tuple[str, str]]) -> tuple[tuple[str, ...], bool]:

@@ -150,10 +150,13 @@ def _decimal(value: int, scale: int) -> str:
 
 # --- signals, volumes, ports -------------------------------------------------------------------
 
+_NAMES = """
+    ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT RTMAX RTMIN SEGV STKFLT
+    STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ
+"""
 _SIGNALS = frozenset(
     [
-        *"ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS".split(),
-        *"TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX".split(),
+        *_NAMES.split(),
         *(f"RTMIN+{n}" for n in range(1, 16)),
         *(f"RTMAX-{n}" for n in range(1, 15)),
     ]
@@ -287,7 +290,7 @@ def parse_chmod(text: str) -> Chmod:
     Raises:
         DockerfileError: in BuildKit's words.
     """
-    if text[:1].isdigit() or text[:1] in "+-" and text[1:2].isdigit():
+    if text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit()):
         if _OCTAL.fullmatch(text) and int(text, 8) <= 0o7777:
             return Chmod(int(text, 8))
         raise DockerfileError(

@@ -263,17 +263,16 @@ class _Run:
     def conditional(self, name: str, modifier: str, *, colon: bool) -> str:
         """`-`, `+` and `?`, with or without a colon."""
         word = self.inner("}")
-        value = self.lookup(name)
+        value = self.value(name)
         use = value is not None and not (colon and not value)
         if modifier == "?":
             if not use:
-                self.value(name)
                 default = "is not allowed to be empty" if value is not None else "is not allowed to be unset"
                 raise _Bad(f"{name}: {word or default}")
-            return self.value(name) or ""
+            return value or ""
         if modifier == "+":
             return word if use else ""
-        return (self.value(name) or "") if use else word
+        return (value or "") if use else word
 
     def trimmed(self, name: str, modifier: str) -> str:
         """`#`, `##`, `%` and `%%`."""
