@@ -52,8 +52,8 @@ class FileCalls:
     def __init__(self, tasks: Tasks, ids: IdTable, owners: Owners, *, real: bool) -> None:
         """Answer for one step; `real`: processes and files have their ids, and only devices are faked."""
         self._tasks, self._ids, self._owners, self._real = tasks, ids, owners, real
-        #: Links may have owners in the table.
-        self._links = False
+        #: Some file that can have no xattr has an owner in the table.
+        self._others = False
         self._stat_number, self._stat_size, self._stat_owner, self._statx_number = _STAT[os.uname().machine]
 
     # --- chown ---------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class FileCalls:
                 if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
                     raise
                 return 0  # a device of the machine's own /dev
-            self._links |= not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+            self._others |= not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
         finally:
             os.close(fd)
         return 0
@@ -160,7 +160,7 @@ class FileCalls:
         try:
             os.getxattr(f"/proc/self/fd/{fd}", XATTR)
         except OSError:
-            if not (self._links and not follow and stat.S_ISLNK(os.fstat(fd).st_mode)):
+            if not self._others or stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFREG, stat.S_IFDIR):
                 os.close(fd)
                 return None
         return self._tell(tid, fd, buffer, mask)
@@ -288,7 +288,7 @@ class FileCalls:
             return None if e.errno != errno.ENOSPC else -errno.ENOSPC
         finally:
             os.close(parent)
-        self._links |= stat.S_ISLNK(mode)
+        self._others |= not kind and not stat.S_ISDIR(mode)
         return 0
 
     def _own(self, fd: int, owner: tuple[int, int], mode: int) -> None:
