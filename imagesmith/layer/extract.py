@@ -106,7 +106,10 @@ class _Extraction:
         else:
             self._leaf(fd, name, e)
         if not self.overlay and e.kind not in "wo":
-            self.made.add(e.path)
+            path = e.path
+            while path and path not in self.made:
+                self.made.add(path)
+                path = path.rpartition("/")[0]
 
     def finish(self) -> None:
         """Give directories their modes and times, children first: making a child moves its parent's time."""
@@ -124,17 +127,24 @@ class _Extraction:
 
     def _parent(self, path: str) -> int:
         """The descriptor of a parent; made with what the layers below say of it, if it is missing."""
-        try:
-            return self.jail.folder(path)
-        except (FileNotFoundError, NotADirectoryError):
-            parent, _, name = path.rpartition("/")
-            known = self.below(path) if self.below is not None else None
-            if known is None or known.kind != "d":
-                known = Entry(path, "d", 0o755)
-            self._directory(self._parent(parent), name, known)
-            if not self.overlay:
-                self.made.add(path)
-            return self.jail.folder(path)
+        missing: list[str] = []
+        at = path
+        while True:
+            try:
+                fd = self.jail.folder(at)
+                break
+            except (FileNotFoundError, NotADirectoryError):
+                missing.append(at)
+                at = at.rpartition("/")[0]
+        for at in reversed(missing):
+            self._directory(fd, at.rpartition("/")[2], self._known(at))
+            fd = self.jail.folder(at)
+        return fd
+
+    def _known(self, path: str) -> Entry:
+        """What the layers below say of a directory that this one does not list."""
+        known = self.below(path) if self.below is not None else None
+        return known if known is not None and known.kind == "d" else Entry(path, "d", 0o755)
 
     def _directory(self, fd: int, name: str, e: Entry) -> None:
         try:
@@ -169,8 +179,7 @@ class _Extraction:
             self._clear(e.path)
             return
         if e.path not in self.folders:
-            known = self.below(e.path) if self.below is not None else None
-            self._directory(fd, name, known if known and known.kind == "d" else Entry(e.path, "d", 0o755))
+            self._directory(fd, name, self._known(e.path))
             fd = self.jail.folder(e.path.rpartition("/")[0])
         self._mark(fd, name)
 
