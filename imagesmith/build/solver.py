@@ -12,21 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from imagesmith.build.built import BuiltLayer, Solved, Watcher
 from imagesmith.build.cachekey import base_of, key_of, parts_of
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.plan import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step
+from imagesmith.build.stepcache import Found, StepCache
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import EMPTY_VIEW, View
 from imagesmith.layer.diff import layer_entries
-from imagesmith.oci.codec import Object
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor
 from imagesmith.steps.copy import Copier
 from imagesmith.steps.run import Runner
 from imagesmith.steps.sources import Sources
@@ -35,22 +35,6 @@ from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 
 __all__ = ["BuiltLayer", "Result", "Solver"]
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltLayer:
-    """A layer of a result; `created_ns` is None for a base image's, `name` is that of the step.
-
-    codec and clamp_s tell how a new layer was written (see build/forms.py).
-    """
-
-    diff_id: Digest
-    descriptor: Descriptor
-    stored: StoredLayer
-    created_ns: int | None = None
-    name: str = ""
-    codec: str = ""
-    clamp_s: int | None = None
 
 
 class Result:
@@ -70,6 +54,31 @@ class Result:
         return tuple(layer.diff_id for layer in self.layers)
 
 
+@dataclass(slots=True)
+class _Keys:
+    """What a step is looked up by; `short` names the layers of its sources instead of their files."""
+
+    step: Step
+    base: str
+    parts: dict[str, object] | None = None
+    short: dict[str, object] | None = None
+
+    @property
+    def short_base(self) -> str:
+        """The base of short keys, which are not to be taken for the others."""
+        return f"{self.base}+"
+
+
+def _image_of(step: Step) -> ResolvedImage | None:
+    """The base image that a step is built on."""
+    at: Step | None = step
+    while at is not None:
+        if isinstance(at.op, ImageOp):
+            return at.op.image
+        at = at.parent
+    return None
+
+
 class Solver:
     """Executes steps for one build."""
 
@@ -82,7 +91,10 @@ class Solver:
         layers_of: Callable[[ResolvedImage], Sequence[StoredLayer]],
         events: EventSink,
         cancel: Cancel,
+        cache: StepCache | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
+        self.cache, self.watchers = cache or StepCache(store, clamp_s=writer.clamp_s), watchers
         self.store, self.writer, self.sources, self.runner = store, writer, sources, runner
         self.layers_of, self.events, self.cancel = layers_of, events, cancel
         self._futures: dict[Step, Future[Result]] = {}
@@ -158,60 +170,99 @@ class Solver:
         A COPY that no earlier build has anything of cannot hit: it is executed at once, its files are hashed
         while they are written, and the key is made of what was learnt.
         """
-        number = self._number()
-        base = base_of(parts_of(step.op, parent.diff_ids, ()))
-        fresh = isinstance(step.op, CopyOp) and not self.store.cache.knows_base(base)
-        parts = None if fresh else self._parts(step, parent)
-        if parts is not None and not step.no_cache:
-            cached = self._cached(parts, base, step.name)
-            if cached is not None:
-                self.events(StepCached(step=number, name=step.name))
-                return cached
+        number, began = self._number(), time.time()
+        keys = _Keys(step, base_of(parts_of(step.op, parent.diff_ids, ())))
+        if len(step.inputs()) > (step.parent is not None):
+            keys.short = self._parts(step, parent, by_layers=True)
+        fresh = isinstance(step.op, CopyOp) and not self.cache.knows(keys.base)
+        found = None if fresh or step.no_cache else self._find(keys, parent)
+        if found is not None:
+            self.events(StepCached(step=number, name=step.name))
+            layer, records, hit = found.layer, self._found(keys, found), found.source
+        else:
+            layer, hit = self._make(keys, parent, number, fresh=fresh), ""
+            records = self._remember(keys, layer, parent)
+        solved = Solved(
+            step=step,
+            number=number,
+            layer=layer,
+            records=records,
+            hit=hit,
+            began_s=began,
+            ended_s=time.time(),
+        )
+        for watcher in self.watchers:
+            watcher.solved(solved)
+        return layer
+
+    def _find(self, keys: _Keys, parent: Result) -> Found | None:
+        """What an earlier build made of the same.
+
+        Where files come from other steps, a key made of those steps' layers is tried first: it needs no look
+        into them.
+        """
+        found = None
+        if keys.short is not None:
+            found = self.cache.find(keys.short, keys.short_base, keys.step.name)
+        if found is None:
+            keys.parts = self._parts(keys.step, parent)
+            found = self.cache.find(keys.parts, keys.base, keys.step.name)
+        return found
+
+    def _found(self, keys: _Keys, found: Found) -> tuple[StepRecord, ...]:
+        """The records of a hit; the short key is remembered if it was not known."""
+        if keys.short is None or keys.parts is None:
+            return self.cache.companions(found)
+        record = replace(found.record, key=key_of(keys.short), base=keys.short_base, parts=keys.short)
+        self.cache.keep((record, {"same": found.record.key}))
+        return found.record, record
+
+    def _make(self, keys: _Keys, parent: Result, number: int, *, fresh: bool) -> BuiltLayer:
+        """Execute a step."""
+        step = keys.step
         self.events(StepStarted(step=number, name=step.name))
         began = time.monotonic()
         try:
+            if self.watchers:
+                parts = keys.parts or parts_of(step.op, parent.diff_ids, ())
+                for watcher in self.watchers:
+                    watcher.missed(number, step, parts, parent.layers)
             layer = self._execute(step, parent, number, digests=fresh)
-            parts = parts or self._parts(step, parent)
+            keys.parts = keys.parts or self._parts(step, parent)
         except ImagesmithError as e:
             self.events(StepFailedEvent(step=number, name=step.name, error=e.message))
             raise
+        self.events(StepDone(step=number, seconds=time.monotonic() - began))
+        return layer
+
+    def _remember(self, keys: _Keys, layer: BuiltLayer, parent: Result) -> tuple[StepRecord, ...]:
+        """Keep what was made, under its key, and under the short one that points to it."""
+        assert keys.parts is not None
         record = StepRecord(
-            key=key_of(parts),
-            base=base,
-            parts=parts,
+            key=key_of(keys.parts),
+            base=keys.base,
+            parts=keys.parts,
             diff_id=str(layer.diff_id),
             layer=layer.descriptor.to_json(),
             created_ns=layer.created_ns or 0,
         )
-        self.store.cache.put_steps([record])
-        self.events(StepDone(step=number, seconds=time.monotonic() - began))
-        return layer
+        note = {"name": keys.step.name, "below": parent.layers[-1].name if parent.layers else ""}
+        image = _image_of(keys.step)
+        if image is not None:
+            note |= {"image": image.name, "digest": str(image.descriptor.digest)}
+        if keys.short is None:
+            self.cache.keep((record, note))
+            return (record,)
+        short = replace(record, key=key_of(keys.short), base=keys.short_base, parts=keys.short)
+        self.cache.keep((record, note), (short, {"same": record.key}))
+        return record, short
 
-    def _parts(self, step: Step, parent: Result) -> dict[str, object]:
-        parts = parts_of(step.op, parent.diff_ids, self.sources.digests(step, self))
+    def _parts(self, step: Step, parent: Result, *, by_layers: bool = False) -> dict[str, object]:
+        inputs = self.sources.digests(step, self, by_layers=by_layers)
+        parts = parts_of(step.op, parent.diff_ids, inputs)
         parts["clamp"] = self.writer.clamp_s
         parts["codec"] = self.writer.codec_name
         return parts
-
-    def _cached(self, parts: dict[str, object], base: str, name: str) -> BuiltLayer | None:
-        """The layer that an earlier build made of the same parts, be it compressed in another way."""
-        record = self.store.cache.step(key_of(parts))
-        if record is None:
-            wanted = dict(parts)
-            del wanted["codec"]
-            for other in self.store.cache.steps_like(base):
-                if {k: v for k, v in other.parts.items() if k != "codec"} == wanted:
-                    record = other
-                    break
-        if record is None:
-            return None
-        descriptor = Descriptor.from_json(Object(dict(record.layer), "cache record"))
-        if not self.store.blobs.has(descriptor.digest):
-            return None
-        diff_id = Digest.parse(record.diff_id)
-        stored = self.store.layers.layer(diff_id, descriptor.digest)
-        codec = str(record.parts.get("codec", ""))
-        return BuiltLayer(diff_id, descriptor, stored, record.created_ns, name, codec, self.writer.clamp_s)
 
     def _execute(self, step: Step, parent: Result, number: int, *, digests: bool) -> BuiltLayer:
         op, now = step.op, time.time_ns()
@@ -224,6 +275,8 @@ class Solver:
         copier = Copier(parent.view, now, self.sources, self)
         draft, below = copier.make_dir(op) if isinstance(op, MakeDirOp) else copier.copy(op)
         entries = layer_entries(draft.upper_entries(), draft.opaques, below)
+        for watcher in self.watchers:
+            watcher.copies(number, step, entries)
         layer = self._write(entries, now, step.name, digests=digests)
         if digests:
             self.sources.learn(entries)

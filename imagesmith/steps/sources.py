@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.build.plan import (
@@ -32,7 +32,7 @@ from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW, LayerIndex, View
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.config import chain_id
-from imagesmith.oci.digest import digest_bytes
+from imagesmith.oci.digest import Digest, digest_bytes
 
 if TYPE_CHECKING:
     from imagesmith.build.solver import Solver
@@ -53,6 +53,10 @@ class _Bytes:
     def open(self) -> BinaryIO:
         """Open the bytes."""
         return io.BytesIO(self.data)
+
+
+def _layers(diff_ids: Sequence[Digest], path: str) -> str:
+    return f"{chain_id(diff_ids) or ''} {path}"
 
 
 class Sources:
@@ -125,18 +129,29 @@ class Sources:
         for e in entries:
             self._file_digest.learn(e)
 
-    def digests(self, step: Step, solver: Solver) -> list[str]:
+    def digests(self, step: Step, solver: Solver, *, by_layers: bool = False) -> list[str]:
         """The digest of each input of a step, in order; for the cache key.
+
+        `by_layers`: for files of another step that of its layers and the path, which opens none of them.
 
         Raises:
             MissingSource: a source without wildcards does not exist.
         """
         op = step.op
         if isinstance(op, CopyOp):
-            return [self._source(op, s, solver) for s in op.sources]
+            return [
+                _layers(solver.result(s.origin).diff_ids, s.path)
+                if by_layers and isinstance(s.origin, Step)
+                else self._source(op, s, solver)
+                for s in op.sources
+            ]
         if isinstance(op, RunOp):
             return [
-                self._mounted(m.origin, m.mount.source, solver) for m in op.mounts if m.mount.type == "bind"
+                _layers(solver.result(m.origin).diff_ids, m.mount.source)
+                if by_layers and isinstance(m.origin, Step)
+                else self._mounted(m.origin, m.mount.source, solver)
+                for m in op.mounts
+                if m.mount.type == "bind"
             ]
         if isinstance(op, RootOp):
             return [self.digest_of(op.origin)]

@@ -36,8 +36,16 @@ CREATE TABLE IF NOT EXISTS tags (
 CREATE TABLE IF NOT EXISTS sources (
     blob TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (blob, repository)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fetches (url TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 1;
+CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS builds (name TEXT PRIMARY KEY, summary TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 2;
 """
+_VERSION = 2
+
+#: A record's time of use is written again when it is older than this (seconds).
+_TOUCH_S = 24 * 3600
+#: Digests of files beyond this number are forgotten by `drop_unused`.
+_MOST_FILES = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +93,7 @@ class CacheDB:
             db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
-            if db.execute("PRAGMA user_version").fetchone()[0] != 1:
+            if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
                 db.executescript(_SCHEMA)
             self._local.db = db
         return db
@@ -124,8 +132,10 @@ class CacheDB:
         """True if any record has this base: a hit is possible at all."""
         return bool(self._read("SELECT 1 FROM steps WHERE base = ? LIMIT 1", (base,)))
 
-    def put_steps(self, records: Iterable[StepRecord]) -> None:
-        """Remember steps, over older records of their keys."""
+    def put_steps(
+        self, records: Iterable[StepRecord], notes: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        """Remember steps, over older records of their keys; `notes` are for people, by key."""
         now = int(time.time())
         with self._write() as db:
             db.executemany(
@@ -135,6 +145,43 @@ class CacheDB:
                     for r in records
                 ],
             )
+            if notes:
+                db.executemany(
+                    "INSERT OR REPLACE INTO notes VALUES (?, ?)",
+                    [(key, json.dumps(note)) for key, note in notes.items()],
+                )
+
+    def note(self, key: str) -> dict[str, str]:
+        """What was noted beside a step; empty where nothing was."""
+        rows = self._read("SELECT note FROM notes WHERE key = ?", (key,))
+        return next((dict(json.loads(str(row[0]))) for row in rows), {})
+
+    def touch_steps(self, keys: Iterable[str]) -> None:
+        """Remember that steps were of use, where that was last written long ago."""
+        now = int(time.time())
+        with self._write() as db:
+            db.executemany(
+                "UPDATE steps SET used_s = ? WHERE key = ? AND used_s < ?",
+                [(now, key, now - _TOUCH_S) for key in keys],
+            )
+
+    def drop_unused(self, unused_s: int) -> int:
+        """Forget steps that were of no use for so many seconds, and digests of far too many files."""
+        with self._write() as db:
+            dropped = db.execute("DELETE FROM steps WHERE used_s < ?", (int(time.time()) - unused_s,))
+            if db.execute("SELECT COUNT(*) FROM files").fetchone()[0] > _MOST_FILES:
+                db.execute("DELETE FROM files")
+            return dropped.rowcount
+
+    def build(self, name: str) -> dict[str, object]:
+        """The summary of the last build of a name; empty where there was none."""
+        rows = self._read("SELECT summary FROM builds WHERE name = ?", (name,))
+        return next((dict(json.loads(str(row[0]))) for row in rows), {})
+
+    def put_build(self, name: str, summary: Mapping[str, object]) -> None:
+        """Remember what a build made, for the next one's report."""
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO builds VALUES (?, ?)", (name, json.dumps(summary)))
 
     def all_steps(self) -> list[StepRecord]:
         """Every record."""
@@ -147,6 +194,7 @@ class CacheDB:
                 db.execute("DELETE FROM steps")
             else:
                 db.executemany("DELETE FROM steps WHERE key = ?", [(k,) for k in keys])
+            db.execute("DELETE FROM notes WHERE key NOT IN (SELECT key FROM steps)")
 
     def file_digest(self, stamp: FileStamp) -> str:
         """The digest of an unchanged file, or ''."""

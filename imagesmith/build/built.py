@@ -1,0 +1,69 @@
+"""What a step makes, what became of it, and who is told: values between the solver and its watchers.
+
+Why: explaining, reporting, exporting the cache and sending layers early all look at the solver's work; it
+knows them as watchers only.
+Threads: a watcher is called from the thread of each step, several at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from imagesmith.build.plan import Step
+from imagesmith.fs.entry import Entry
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor
+from imagesmith.store.cachedb import StepRecord
+from imagesmith.store.layers import StoredLayer
+
+__all__ = ["BuiltLayer", "Solved", "Watcher"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltLayer:
+    """A layer of a result; `created_ns` is None for a base image's, `name` is that of the step.
+
+    codec and clamp_s tell how a new layer was written (see build/forms.py).
+    """
+
+    diff_id: Digest
+    descriptor: Descriptor
+    stored: StoredLayer
+    created_ns: int | None = None
+    name: str = ""
+    codec: str = ""
+    clamp_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solved:
+    """What became of a step that makes a layer.
+
+    records     what a later build finds it by: the step's own key, and that of its sources' layers
+    hit         where its result came from: `store`, the name of an imported cache, or empty if it ran
+    began_s, ended_s   wall clock, seconds
+    """
+
+    step: Step
+    number: int
+    layer: BuiltLayer
+    records: tuple[StepRecord, ...]
+    hit: str
+    began_s: float
+    ended_s: float
+
+
+class Watcher:
+    """Is told of steps; does nothing itself."""
+
+    def missed(
+        self, number: int, step: Step, parts: Mapping[str, object], below: Sequence[BuiltLayer]
+    ) -> None:
+        """A step is about to be executed. `parts` has no inputs where nothing is known of the instruction."""
+
+    def copies(self, number: int, step: Step, entries: Sequence[Entry]) -> None:
+        """COPY or ADD is about to write these entries."""
+
+    def solved(self, solved: Solved) -> None:
+        """A step's layer is there."""
