@@ -10,13 +10,13 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import ResolvedImage
 from imagesmith.build.request import BuildRequest
-from imagesmith.errors import DockerfileError, InvalidReference, NotFound, RegistryError
-from imagesmith.events import EventSink, Progress, StepDone, StepStarted
+from imagesmith.errors import DockerfileError, ImagesmithError, InvalidReference, NotFound, RegistryError
+from imagesmith.events import EventSink, Progress, StepDone, StepFailedEvent, StepStarted
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, parse_document
 from imagesmith.oci.names import ImageRef, Platform, host_platform
@@ -27,6 +27,7 @@ from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
     from imagesmith.build.build import Export
+    from imagesmith.build.built import BuiltLayer
     from imagesmith.interfaces import ImageSource
     from imagesmith.registry.transfer import Session
 
@@ -115,7 +116,7 @@ class Images:
         )
 
     def _ask(self, ref: ImageRef, platform: Platform) -> ResolvedImage:
-        with self._step(f"[internal] load metadata for {ref}"):
+        with self.step(f"[internal] load metadata for {ref}"):
             found = self.session().resolve(ref, platform)
         for raw in found.documents:
             self._store.blobs.put(raw)
@@ -150,33 +151,38 @@ class Images:
             raise DockerfileError(
                 f"{image.name}: {len(image.manifest.layers)} layers but {len(image.config.diff_ids)} diff_ids"
             )
-        out = []
-        for diff_id, d in zip(image.config.diff_ids, image.manifest.layers, strict=True):
-            layer = self._store.layers.layer(diff_id, d.digest)
-            self._origins[d.digest] = image.origin
-            if layer.fetch is None:
-                layer.fetch = self._fetcher(image, d)
-            out.append(layer)
-        return out
+        pairs = zip(image.config.diff_ids, image.manifest.layers, strict=True)
+        return [self.lazy(image.name, image.origin, diff_id, d) for diff_id, d in pairs]
 
-    def _fetcher(self, image: ResolvedImage, d: Descriptor) -> Callable[[], None]:
-        return lambda: self.fetch(image, d)
+    def lazy(self, name: str, origin: object, diff_id: Digest, d: Descriptor) -> StoredLayer:
+        """A layer whose blob comes when somebody looks into it; `origin` is a reference, layout or place."""
+        layer = self._store.layers.layer(diff_id, d.digest)
+        self._origins.setdefault(d.digest, origin)
+        if layer.fetch is None or layer.blob == d.digest:
+            layer.fetch = lambda: self._fetch(name, origin, d)
+        return layer
 
     def fetch(self, image: ResolvedImage, d: Descriptor) -> None:
         """Bring one blob of an image into the store, if it is not there."""
+        self._fetch(image.name, image.origin, d)
+
+    def _fetch(self, name: str, origin: object, d: Descriptor) -> None:
         with self._lock:
             lock = self._blob_locks.setdefault(d.digest, threading.Lock())
         with lock:
             if self._store.blobs.has(d.digest):
                 return
-            with self._step(f"fetch {image.name} {d.digest}") as number:
-                if isinstance(image.origin, Layout):
-                    with image.origin.open(d) as source, self._store.blobs.writer() as blob:
+            with self.step(f"fetch {name} {d.digest}") as number:
+                if isinstance(origin, Layout):
+                    with origin.open(d) as source, self._store.blobs.writer() as blob:
                         shutil.copyfileobj(source, blob, 1 << 20)
                         blob.commit(d.digest, d.size)
+                elif isinstance(origin, ImageRef):
+                    self.session().fetch_blob(origin, d, number)
                 else:
-                    assert isinstance(image.origin, ImageRef)
-                    self.session().fetch_blob(image.origin, d, number)
+                    from imagesmith.places.storeplace import write_blob
+
+                    write_blob(self._store.blobs, d, _place(origin), lambda _count: None)
                 self._events(Progress(step=number, id=str(d.digest), current=d.size, total=d.size, done=True))
 
     def fetch_all(self, image: ResolvedImage) -> None:
@@ -206,20 +212,33 @@ class Images:
         Base layers that nothing has needed are mounted, or copied from registry to registry; they are not
         brought here for it.
         """
-        elsewhere: dict[Digest, ImageSource] = {}
-        for layer in export.image.layers:
-            origin = self._origins.get(layer.descriptor.digest)
-            if isinstance(origin, Layout) and not self._store.blobs.has(layer.descriptor.digest):
-                assert layer.stored.fetch is not None
-                layer.stored.fetch()
-            elif isinstance(origin, ImageRef):
-                elsewhere[layer.descriptor.digest] = self.session().repository(origin)
-        self.session().push(ref, export.image.descriptor, elsewhere)
+        self.session().push(ref, export.image.descriptor, self.elsewhere(export.image.layers))
 
-    def _step(self, name: str) -> _Timed:
+    def elsewhere(self, layers: Sequence[BuiltLayer]) -> dict[Digest, ImageSource]:
+        """Where layers can be read that the store may lack; those of a layout are brought into it."""
+        out: dict[Digest, ImageSource] = {}
+        for layer in layers:
+            origin = self._origins.get(layer.descriptor.digest)
+            if isinstance(origin, Layout):
+                if not self._store.blobs.has(layer.descriptor.digest):
+                    assert layer.stored.fetch is not None
+                    layer.stored.fetch()
+            elif isinstance(origin, ImageRef):
+                out[layer.descriptor.digest] = self.session().repository(origin)
+            elif origin is not None:
+                out[layer.descriptor.digest] = _place(origin)
+        return out
+
+    def step(self, name: str) -> _Timed:
+        """A vertex of the screen that lasts as long as a `with`, which gets its number."""
         with self._lock if not self._lock.locked() else threading.Lock():
             self._steps += 1
             return _Timed(self._events, self._steps, name)
+
+
+def _place(origin: object) -> ImageSource:
+    """An origin that is a place already: that of an imported cache."""
+    return origin  # type: ignore[return-value]  # `lazy` is given nothing else
 
 
 class _Timed:
@@ -234,6 +253,8 @@ class _Timed:
         self._events(StepStarted(step=self._number, name=self._name))
         return self._number
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
+    def __exit__(self, _kind: object, e: BaseException | None, _trace: object) -> None:
+        if e is None:
             self._events(StepDone(step=self._number, seconds=time.monotonic() - self._began))
+        elif isinstance(e, ImagesmithError):
+            self._events(StepFailedEvent(step=self._number, name=self._name, error=e.message))
