@@ -15,7 +15,7 @@ In a namespace of lent ids only devices are refused: the filter for `real` hands
 The listener must be sent before anything else is called that the filter hands over, for nobody answers yet.
 If the supervisor dies, each of its calls fails with ENOSYS; who started it sees that and ends the step.
 
-What this cannot hold, in order of how often it matters (also WEAKER, which `doctor` and builds show):
+What this cannot hold, in order of how often it matters (world.py has it for `doctor` and warnings):
 
     permissions    a process that is not root may still read and write everything in its root
     who makes      files of other users' processes get their owner when they are opened, made or linked by
@@ -52,16 +52,10 @@ from imagesmith.sandbox.seccomp import ALLOW, ARCHES, NOTIFY
 from imagesmith.sandbox.syscalls import Machine, numbers
 from imagesmith.snapshot.ownership import Owners, table_of
 
-__all__ = ["LISTENER_FLAGS", "WEAKER", "Supervisor", "faked_filter", "serve"]
+__all__ = ["LISTENER_FLAGS", "Supervisor", "faked_filter", "serve"]
 
 #: A listener; and once a call is being answered, only death interrupts it, or it would be made twice.
 LISTENER_FLAGS = 8 | 32
-
-#: What a user namespace of one id cannot hold.
-WEAKER = (
-    "a process that is not root is not kept from files of others",
-    "devices are empty files while the step runs",
-)
 
 _RECEIVE, _SEND, _ADD_FD, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40182103, 0x40082104
 _CONTINUE, _ADD_AND_SEND, _SYNC_WAKE_UP = 1, 2, 1

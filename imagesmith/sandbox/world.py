@@ -4,8 +4,8 @@ The ladder, best first; each rung is decided by doing it, for a file in /proc ca
 security module then refuses:
 
     root        a mount namespace of its own, so that no mount outlives the process, even after SIGKILL
-    subid       a user namespace with the ids that the system lends to the user (newuidmap, newgidmap), or with
-                all that root has
+    subid       a user namespace with the ids that the system lends to the user (newuidmap, newgidmap), or
+                with all that root has
     single      a user namespace with one id
     chroot      root without the right to mount, as in an ordinary container
     none        no RUN; all else works
@@ -33,6 +33,20 @@ _LEND = "install uidmap, and as root: usermod --add-subuids 100000-165535 --add-
 
 Isolation = Literal["native", "chroot", "oci", "none"]
 
+#: What a weaker way does not hold, by isolation and ids; `doctor` shows it, and builds with a RUN warn.
+_WEAKER = {
+    ("native", "single"): (
+        "a process that is not root is not kept from files of others",
+        "devices are empty files while a step runs",
+    ),
+    ("oci", "single"): ("files and processes can belong to root only",),
+    ("chroot", "root"): (
+        "steps see the machine's processes, network and host name",
+        "/proc is empty",
+        "read-only mounts can be written",
+    ),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -47,6 +61,11 @@ class World:
     isolation: Isolation
     refused: tuple[tuple[str, str], ...] = ()
     hint: str = ""
+
+    @property
+    def weaker(self) -> tuple[str, ...]:
+        """What steps here do not have of those of a build by root."""
+        return _WEAKER.get((self.isolation, self.place.ids), ())
 
     def sandbox(self) -> Sandbox:
         """Make the sandbox.
@@ -202,4 +221,9 @@ def _hint() -> str:
                     return f"as root: sysctl -w {setting}"
         except OSError:
             continue
-    return "in a container: run it as root, or with --security-opt seccomp=unconfined"
+    unconfined = "with --security-opt seccomp=unconfined"
+    return (
+        f"run the container {unconfined}"
+        if os.geteuid() == 0
+        else f"in a container: run it as root, or {unconfined}"
+    )

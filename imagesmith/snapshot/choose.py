@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from imagesmith.interfaces import Place, Snapshotter
 from imagesmith.snapshot.copying import CopyingSnapshotter
-from imagesmith.snapshot.overlay import OverlaySnapshotter, overlay_works
+from imagesmith.snapshot.images import images_work
+from imagesmith.snapshot.overlay import OverlaySnapshotter, overlay_options, overlay_works
+from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.store import Store
 
-__all__ = ["make_snapshotter", "why_not_overlay"]
+__all__ = ["make_snapshotter", "why_not_files", "why_not_overlay"]
 
 
 def why_not_overlay(place: Place, store: Store) -> str:
     """Why overlayfs is not used in this place with this store; '' if it is."""
     store.work.mkdir(parents=True, exist_ok=True)
     return overlay_works(place, store.work)
+
+
+def why_not_files(place: Place, store: Store) -> str:
+    """Why layers are unpacked rather than mounted from files; '' if they are mounted."""
+    work = WorkFolder(store.work)
+    try:
+        return images_work(place, work, overlay_options(place))
+    finally:
+        work.close()
 
 
 def make_snapshotter(place: Place, store: Store) -> Snapshotter:

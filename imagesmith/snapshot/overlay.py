@@ -26,6 +26,7 @@ from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.sandbox.kernel import MNT_DETACH, umount
 from imagesmith.snapshot.images import Images, images_work
+from imagesmith.snapshot.memory import Memory
 from imagesmith.snapshot.mountapi import MAX_LOWERS, mount_overlay
 from imagesmith.snapshot.ownership import Owners, table_of
 from imagesmith.snapshot.trees import Trees, on_disk, opaque_xattr, up_to
@@ -33,14 +34,15 @@ from imagesmith.snapshot.upper import scan_upper
 from imagesmith.snapshot.work import WorkFolder, keep_tree
 from imagesmith.store.store import Store
 
-__all__ = ["OverlaySnapshotter", "OverlayWorkspace", "overlay_works"]
+__all__ = ["OverlaySnapshotter", "OverlayWorkspace", "overlay_options", "overlay_works"]
 
 #: Whatever the kernel's defaults are: an upper that holds all it shows, and links that are not followed up.
 _ROOT_OPTIONS = ("redirect_dir=off", "metacopy=off", "index=off", "volatile")
 _USER_OPTIONS = ("userxattr", "index=off", "volatile")
 
 
-def _options(place: Place) -> tuple[str, ...]:
+def overlay_options(place: Place) -> tuple[str, ...]:
+    """How overlays are mounted in a place."""
     return _ROOT_OPTIONS if place.ids == "root" else _USER_OPTIONS
 
 
@@ -54,6 +56,7 @@ class OverlaySnapshotter:
         self._lock = threading.Lock()
         self._here: dict[tuple[str, Sequence[Digest]], Path] = {}
         self._images: Images | None = None
+        self._memory = Memory(place)
 
     def close(self) -> None:
         """Delete the process's work folder."""
@@ -61,6 +64,7 @@ class OverlaySnapshotter:
             if self._images is not None:
                 self._images.close()
                 self._images = None
+            self._memory.close()
             if self._work is not None:
                 self._work.close()
                 self._work = None
@@ -71,7 +75,7 @@ class OverlaySnapshotter:
         with self._lock:
             if self._work is None:
                 self._work = WorkFolder(self.store.work)
-                if not images_work(self.place, self._work, _options(self.place)):
+                if not images_work(self.place, self._work, overlay_options(self.place)):
                     self._images = Images()
             return self._work
 
@@ -91,7 +95,9 @@ class OverlaySnapshotter:
                 lowers = [base / "empty"]
                 lowers[0].mkdir()
             self._as_root(base / "upper", view)
-            mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", _options(self.place))
+            mount_overlay(
+                lowers[::-1], base / "upper", base / "work", base / "root", overlay_options(self.place)
+            )
         except OSError as e:
             where = f" ({e.filename})" if e.filename else ""
             raise SandboxError(
@@ -122,10 +128,19 @@ class OverlaySnapshotter:
         if self.trees.path(layer).is_dir():
             return self.trees.path(layer)
         stored = self.store.layers.layer(layer.diff_id, None)
-        if not stored.index().stands_alone:
+        index = stored.index()
+        if not index.stands_alone:
             return self._make_here("last", layers, layer.entries, below, work)
         mounted = self._images.mounted(stored, work) if self._images is not None else None
-        return mounted or self.trees.make(layer, below, work)
+        if mounted is not None:
+            return mounted
+        with self._lock:
+            known = self._here.get(("memory", (layer.diff_id,)))
+            made = known or self._memory.folder_for(index, stored.folder / "in-memory", work)
+            if made is not None and known is None:
+                self._extract(layer.entries(), made, below)
+                self._here["memory", (layer.diff_id,)] = made
+        return made or self.trees.make(layer, below, work)
 
     def _make_here(
         self,
@@ -141,12 +156,15 @@ class OverlaySnapshotter:
             if key not in self._here:
                 made = work.new() / "tree"
                 made.mkdir(0o755)
-                extract_entries(
-                    entries(), made, form="overlay", opaque=opaque_xattr(self.place), below=below.get,
-                    **on_disk(self.place),
-                )  # fmt: skip
+                self._extract(entries(), made, below)
                 self._here[key] = made
             return self._here[key]
+
+    def _extract(self, entries: Iterable[Entry], folder: Path, below: Tree) -> None:
+        extract_entries(
+            entries, folder, form="overlay", opaque=opaque_xattr(self.place), below=below.get,
+            **on_disk(self.place),
+        )  # fmt: skip
 
 
 class OverlayWorkspace:
@@ -201,7 +219,7 @@ def overlay_works(place: Place, folder: Path) -> str:
     try:
         for name in ("lower", "lower/d", "lower/d/x", "upper", "work", "root"):
             (base / name).mkdir()
-        mount_overlay([base / "lower"], base / "upper", base / "work", base / "root", _options(place))
+        mount_overlay([base / "lower"], base / "upper", base / "work", base / "root", overlay_options(place))
         try:
             (base / "root/d/x").rmdir()
             (base / "root/d").rmdir()

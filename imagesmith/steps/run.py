@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Runner"]
 
-#: What a chroot does not hold; the documentation has the whole list.
-_WEAK = (
-    "RUN is kept apart by a chroot only: steps see the machine's processes, network and host name, /proc is "
-    "empty, read-only mounts can be written"
-)
+#: The part of a warning before what a weaker way to run steps does not hold.
+_WEAK = {
+    "chroot": "RUN is kept apart by a chroot only",
+    "native": "RUN has one user id only",
+    "oci": "RUN has one id only",
+}
 #: How much (bytes) of a failed step's last output the error keeps.
 _TAIL = 4096
 
@@ -106,8 +107,9 @@ class Runner:
         with self._lock:
             if self._sandbox is None:
                 self._sandbox = self._world.sandbox()
-                if self._world.isolation == "chroot":
-                    solver.events(Warned(rule="", text=_WEAK))
+                if self._world.weaker:
+                    text = f"{_WEAK[self._world.isolation]}: {', '.join(self._world.weaker)}"
+                    solver.events(Warned(rule="", text=text))
             if self._snapshots is None:
                 from imagesmith.snapshot.choose import make_snapshotter
 

@@ -1,0 +1,187 @@
+"""doctor: what this machine offers, what will be used of it, why not the better, and how to improve it.
+
+Why: "RUN does not work in CI" is answered best by the machine itself. All that is said here was tried, by the
+same probes that a build uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["configure"]
+
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
+_RUN = {
+    ("native", "root"): "namespaces, as root",
+    ("native", "subid"): "namespaces, with the ids that the system lends",
+    ("native", "single"): "namespaces with one id; what the kernel refuses there is answered for it",
+    ("chroot", "root"): "a chroot",
+}
+_WAYS = {
+    "root": "namespaces, as root", "subid": "namespaces with lent ids", "chroot": "a chroot",
+    "overlay": "overlayfs", "files": "layers mounted from files", "native": "namespaces",
+}  # fmt: skip
+
+
+def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    """Declare the flags of doctor."""
+    parser.add_argument(
+        "--isolation", choices=("auto", "native", "chroot", "oci"), default="auto", help="as for build"
+    )
+    parser.add_argument("--root", default="", metavar="DIR", help="the store")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return _doctor
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    found = _examine(args.root, args.isolation)
+    if args.json:
+        from imagesmith.cli.common import print_json
+
+        print_json(found)
+    else:
+        _print(found)
+    return 0 if found["run"]["works"] else 1
+
+
+# --- what is found -----------------------------------------------------------------------------
+
+
+def _examine(root: str, isolation: str) -> dict[str, Any]:
+    """Everything that is told, as JSON's values."""
+    from imagesmith.oci.names import host_platform
+    from imagesmith.sandbox.world import enter
+    from imagesmith.settings import Settings
+
+    settings, uid = Settings.load(root), os.geteuid()
+    system = os.uname()
+    machine = {"system": f"{system.sysname} {system.release}", "platform": str(host_platform()),
+               "processors": len(os.sched_getaffinity(0)), "uid": uid}  # fmt: skip
+    world = enter(isolation)
+    run: dict[str, Any] = {
+        "works": world.isolation != "none", "isolation": world.isolation, "ids": world.place.ids,
+        "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint,
+    }  # fmt: skip
+    runtime, problem = _runtime(world.place.ids) if world.place.mounts else ("", "it needs namespaces too")
+    if world.isolation == "oci":
+        run["works"] = bool(runtime)
+    run["runtime"] = {"path": runtime, "refused": problem}
+    return {
+        "machine": machine,
+        "run": run,
+        "snapshots": _snapshots(settings.root, world.place),
+        "platforms": {"native": str(host_platform()), "emulated": _emulated()},
+        "compression": {
+            "gzip": {"by": "libdeflate", "level": 1, "default": True},
+            "zstd": {"by": "libzstd", "level": 3, "default": False, "enable": "-o type=…,compression=zstd"},
+            "threads": settings.workers,
+        },
+    }
+
+
+def _refused(pairs: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"way": way, "reason": reason} for way, reason in pairs]
+
+
+def _runtime(ids: Any) -> tuple[str, str]:  # noqa: ANN401 - interfaces.Ids
+    """An OCI runtime that works, or why there is none."""
+    from imagesmith.errors import SandboxUnavailable
+    from imagesmith.sandbox.ociruntime import find_runtime
+
+    try:
+        return find_runtime(ids), ""
+    except SandboxUnavailable as e:
+        return "", e.message.partition("here: ")[2] or e.message
+
+
+def _snapshots(root: Path, place: Any) -> dict[str, Any]:  # noqa: ANN401 - interfaces.Place
+    """How the layers below a step become its root."""
+    from imagesmith.snapshot.choose import why_not_files, why_not_overlay
+    from imagesmith.store.store import Store
+
+    with Store(root) as store:
+        overlay = why_not_overlay(place, store)
+        files = "" if overlay else why_not_files(place, store)
+    refused = [("overlay", overlay)] if overlay else [("files", files)] if files else []
+    return {
+        "store": str(root), "kind": "copying" if overlay else "overlay", "files": not overlay and not files,
+        "refused": _refused(tuple(refused)),
+        "hint": _snapshot_hint(overlay, mounts=place.mounts),
+    }  # fmt: skip
+
+
+def _snapshot_hint(problem: str, *, mounts: bool) -> str:
+    if not problem or not mounts:
+        return ""
+    return "put the store on ext4, xfs, btrfs or a volume: --root DIR, or IMAGESMITH_ROOT"
+
+
+def _emulated() -> list[str]:
+    """The machines whose programs an emulator runs here."""
+    with contextlib.suppress(OSError):
+        known = sorted(p for p in _BINFMT.iterdir() if p.name.startswith("qemu-"))
+        return [p.name.removeprefix("qemu-") for p in known if p.read_text().startswith("enabled")]
+    return []
+
+
+# --- how it is told ----------------------------------------------------------------------------
+
+
+def _print(found: dict[str, Any]) -> None:
+    """The same for people: a heading at the left, what belongs to it beside and below."""
+    for head, lines in _sections(found):
+        for line in lines:
+            sys.stdout.write(f"{head:<13} {line}\n")
+            head = ""
+
+
+def _sections(found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    m = found["machine"]
+    yield "machine", [f"{m['system']}, {m['platform']}, {m['processors']} processors, uid {m['uid']}"]
+    yield "RUN", list(_run_lines(found["run"]))
+    yield "snapshots", list(_snapshot_lines(found["snapshots"]))
+    emulated = ", ".join(found["platforms"]["emulated"])
+    none = "none; to have them, install qemu-user-static (with binfmt-support)"
+    yield "emulators", [emulated or none]
+    threads = found["compression"]["threads"]
+    yield (
+        "compression",
+        [f"gzip 1 by libdeflate, {threads} threads", "zstd on demand: -o type=…,compression=zstd"],
+    )
+
+
+def _run_lines(run: dict[str, Any]) -> Iterator[str]:
+    runtime = run["runtime"]
+    if run["isolation"] == "none":
+        yield "refused; COPY, ADD and all else work"
+    elif run["isolation"] == "oci":
+        yield runtime["path"] or f"refused: {runtime['refused']}"
+    else:
+        yield f"{run['isolation']}: {_RUN[run['isolation'], run['ids']]}"
+    for row in run["refused"]:
+        yield f"not {_WAYS.get(row['way'], row['way'])}: {row['reason']}"
+    for text in run["weaker"]:
+        yield f"weaker than root's: {text}"
+    if run["hint"]:
+        yield f"to improve: {run['hint']}"
+    if run["isolation"] != "oci" and runtime["path"]:
+        yield f"also there: --isolation oci, by {runtime['path']}"
+
+
+def _snapshot_lines(snapshots: dict[str, Any]) -> Iterator[str]:
+    if snapshots["kind"] == "copying":
+        yield "copied, file by file"
+    else:
+        how = "mounted from files" if snapshots["files"] else "unpacked once"
+        yield f"overlayfs; layers are {how}"
+    for row in snapshots["refused"]:
+        yield f"not {_WAYS[row['way']]}: {row['reason']}"
+    if snapshots["hint"]:
+        yield f"to improve: {snapshots['hint']}"
+    yield f"in {snapshots['store']}"

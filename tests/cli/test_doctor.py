@@ -1,0 +1,87 @@
+"""doctor: what it says is what a build does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagesmith.cli.doctor import _run_lines, _snapshot_lines
+from tests.support import IMAGESMITH, PROJECT
+
+
+def run(*words: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    return subprocess.run(
+        [*prefix, *IMAGESMITH, *words], capture_output=True, text=True, env=env, cwd=PROJECT
+    )
+
+
+def examine(root: Path, *words: str, prefix: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
+    done = run("doctor", "--json", "--root", str(root), *words, prefix=prefix)
+    assert done.stderr == ""
+    found: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, found
+
+
+def contained(uid: str) -> tuple[str, ...]:
+    """As a process of an ordinary container."""
+    return (sys.executable, "-m", "tests.sandbox.contained", uid)
+
+
+def test_json_and_text_tell_the_same(tmp_path: Path) -> None:
+    status, found = examine(tmp_path / "store")
+    done = run("doctor", "--root", str(tmp_path / "store"))
+    assert done.returncode == status == (0 if found["run"]["works"] else 1)
+    heads = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert heads == ["machine", "RUN", "snapshots", "emulators", "compression"]
+    assert found["machine"]["uid"] == os.geteuid()
+    for row in found["run"]["refused"] + found["snapshots"]["refused"]:
+        assert row["reason"] in done.stdout
+    assert str(tmp_path / "store") in done.stdout
+
+
+@pytest.mark.slow
+def test_in_a_container_root_has_a_chroot_and_copies(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    status, found = examine(tmp_path / "store", prefix=contained("0"))
+    assert (status, found["run"]["isolation"], found["snapshots"]["kind"]) == (0, "chroot", "copying")
+    assert [row["way"] for row in found["run"]["refused"]] == ["root", "subid"]
+    assert "seccomp=unconfined" in found["run"]["hint"]
+    assert len(found["run"]["weaker"]) == 3
+
+
+@pytest.mark.slow
+def test_in_a_container_a_user_has_no_run_and_a_hint() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        status, found = examine(Path(folder, "store"), prefix=contained(str(os.geteuid() or 1000)))
+    assert (status, found["run"]["isolation"], found["run"]["works"]) == (1, "none", False)
+    assert found["run"]["hint"]
+    assert found["snapshots"]["kind"] == "copying"
+
+
+def test_isolation_that_does_not_work_is_an_error(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("needs an ordinary user")
+    done = run("doctor", "--isolation", "chroot", "--root", str(tmp_path / "store"))
+    assert done.returncode != 0
+    assert "--isolation chroot does not work here" in done.stderr
+
+
+def test_every_way_is_told_in_words() -> None:
+    world = {"isolation": "none", "ids": "own", "refused": [{"way": "chroot", "reason": "no"}],
+             "weaker": ["x"], "hint": "do it", "runtime": {"path": "", "refused": ""}}  # fmt: skip
+    assert list(_run_lines(world)) == [
+        "refused; COPY, ADD and all else work", "not a chroot: no", "weaker than root's: x",
+        "to improve: do it",
+    ]  # fmt: skip
+    copying = {"kind": "copying", "files": False, "refused": [], "hint": "", "store": "/s"}
+    assert list(_snapshot_lines(copying)) == ["copied, file by file", "in /s"]
