@@ -156,17 +156,18 @@ def _build(
     finally:
         runner.close()
     reforming = Reforming(store, writer_of, cancel)
-    made: dict[Form, Image] = {}
+    made: dict[tuple[Form, bool], Image] = {}
     for output, form in zip(outputs, forms, strict=True):
-        if form not in made:
+        key = form, is_image(output)
+        if key not in made:
             layers = reforming.layers(result.layers, form) if is_image(output) else result.layers
-            made[form] = commit(plan.state, layers, store, labels=request.labels, form=form)
+            made[key] = commit(plan.state, layers, store, labels=request.labels, form=form)
         export = Export(
-            image=made[form], result=result, tags=_names(output, request), store=store, images=images,
+            image=made[key], result=result, tags=_names(output, request), store=store, images=images,
             request=request, events=events,
         )  # fmt: skip
         load(EXPORTERS[output.type])(output, export)
-    return Built(image=made[forms[0]], tags=_names(outputs[0], request))
+    return Built(image=made[forms[0], is_image(outputs[0])], tags=_names(outputs[0], request))
 
 
 def _names(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

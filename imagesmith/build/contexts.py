@@ -7,6 +7,7 @@ Trust: see context/*.py; every tree stays below its root.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -97,7 +98,7 @@ class Contexts:
         if self._stdin_dockerfile is not None:
             return "Dockerfile", self._stdin_dockerfile
         path = root / (given or "Dockerfile")
-        if given is None and not path.exists() and (root / "dockerfile").exists():
+        if given is None and not os.path.exists(path) and os.path.exists(root / "dockerfile"):
             path = root / "dockerfile"
         return path.name, self._read(path)
 
@@ -135,9 +136,9 @@ class Contexts:
         if is_http_url(context):
             return self._from_url(context)
         path = Path(context)
-        if not path.exists():
+        if not os.path.exists(path):
             raise ContextError(f'unable to prepare context: path "{context}" not found')
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise ContextError(f"unable to prepare context: {context} is not a folder")
         return path
 
