@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from imagesmith.build.cacheplaces import CacheExport, CacheImport
 from imagesmith.build.commit import Image, commit
 from imagesmith.build.contexts import Contexts
 from imagesmith.build.forms import Form, Reforming, common_form, form_of, is_image
@@ -21,6 +22,7 @@ from imagesmith.build.lints import BuildLints
 from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest, Output
 from imagesmith.build.solver import Result, Solver
+from imagesmith.build.stepcache import StepCache
 from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile.lint import Finding, LintConfig, Linter
 from imagesmith.dockerfile.nodes import Dockerfile
@@ -47,6 +49,7 @@ class Built:
 
     image: Image
     tags: tuple[ImageRef, ...]
+    cache: Descriptor | None = None
 
     @property
     def digest(self) -> Digest:
@@ -70,6 +73,8 @@ class Built:
             "containerimage.descriptor": self.descriptor.to_json(),
             "containerimage.digest": str(self.digest),
         }
+        if self.cache is not None:
+            document["cache.manifest"] = self.cache.to_json()
         if self.tags:
             document["image.name"] = ",".join(map(str, self.tags))
         return json.dumps(dict(sorted(document.items())), indent=2).encode()
@@ -148,9 +153,13 @@ def _build(
 
     sources = Sources(contexts.fetch_url, contexts.fetch_git, contexts.file_digest, time.time_ns())
     runner = Runner(world, store, request, cancel)
+    imports = CacheImport(request.cache_from, images, plan.state.platform, events)
+    cache = StepCache(store, imports.load, first.clamp_s)
+    keeper = CacheExport(request.cache_to, store, images, cache, events)
     solver = Solver(
-        store, writer_of(first.codec, first.clamp_s), sources, runner, images.layers, events, cancel
-    )
+        store, writer_of(first.codec, first.clamp_s), sources, runner, images.layers, events, cancel, cache,
+        [keeper],
+    )  # fmt: skip
     try:
         result = solver.result(plan.state.tip)
     finally:
@@ -161,13 +170,17 @@ def _build(
         key = form, is_image(output)
         if key not in made:
             layers = reforming.layers(result.layers, form) if is_image(output) else result.layers
-            made[key] = commit(plan.state, layers, store, labels=request.labels, form=form)
+            made[key] = commit(
+                plan.state, layers, store, labels=request.labels, form=form,
+                extra=keeper.inline(layers) if is_image(output) else {},
+            )  # fmt: skip
         export = Export(
             image=made[key], result=result, tags=_names(output, request), store=store, images=images,
             request=request, events=events,
         )  # fmt: skip
         load(EXPORTERS[output.type])(output, export)
-    return Built(image=made[forms[0], is_image(outputs[0])], tags=_names(outputs[0], request))
+    written = keeper.finish(result.layers, reforming.recompressed)
+    return Built(cache=written, image=made[forms[0], is_image(outputs[0])], tags=_names(outputs[0], request))
 
 
 def _names(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

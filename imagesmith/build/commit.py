@@ -55,6 +55,7 @@ def commit(
     *,
     labels: Mapping[str, str],
     form: Form,
+    extra: Mapping[str, object] | None = None,
 ) -> Image:
     """Write the config and the manifest of a stage into the store.
 
@@ -63,6 +64,7 @@ def commit(
         layers: its layers in that form, the base's first.
         store: where the documents go.
         labels: labels of the command line, over the file's.
+        extra: further fields of the config.
         form: the epoch, the media types and the annotations that are wanted.
     """
     history = _history(state, layers, form.epoch)
@@ -74,6 +76,7 @@ def commit(
         runtime=state.labelled(labels),
         diff_ids=tuple(layer.diff_id for layer in layers),
         history=history,
+        extra=extra or {},
     )
     raw = config.to_bytes()
     family = mt.to_oci if form.oci_types else mt.to_docker

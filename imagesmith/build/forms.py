@@ -128,6 +128,10 @@ class Reforming:
             return layer
         return self._changed(layer, form.codec, form.clamp_s)
 
+    def recompressed(self, layer: BuiltLayer, codec: Codec) -> BuiltLayer:
+        """The same layer in a compression."""
+        return layer if layer.codec == str(codec) else self._changed(layer, codec, layer.clamp_s)
+
     def _changed(self, layer: BuiltLayer, codec: Codec, clamp_s: int | None) -> BuiltLayer:
         parts: dict[str, object] = {"reform": str(layer.diff_id), "codec": str(codec), "clamp": clamp_s}
         key = digest_bytes(dumps(parts, sort_keys=True)).hex

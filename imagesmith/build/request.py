@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imagesmith.context.named import NamedContext
+    from imagesmith.layer.codecs import Codec
+    from imagesmith.oci.digest import Digest
     from imagesmith.oci.names import ImageRef, Platform
 
-__all__ = ["Annotation", "BuildRequest", "Output", "SecretSource"]
+__all__ = ["Annotation", "BuildRequest", "CachePlace", "Output", "SecretSource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,39 @@ class SecretSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CachePlace:
+    """One --cache-from or --cache-to.
+
+    type            registry (`ref`), local (`path` of a layout, `tag` or `digest` in it) or inline
+    mode            min: the steps of the result only; max: those of every stage
+    codec           compression of the layers that are written; None leaves them as they are
+    ignore_error    a cache that cannot be written is a warning
+    """
+
+    type: str
+    ref: ImageRef | None = None
+    path: str = ""
+    tag: str = ""
+    digest: Digest | None = None
+    mode: str = "min"
+    codec: Codec | None = None
+    ignore_error: bool = False
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.ref) if self.ref is not None else self.path or self.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """A build. Paths are as the user gave them, relative to the working directory.
 
     context         folder, URL, git address or `-`
     dockerfile      path of the Dockerfile, `-` for standard input, None for the context's own
+    cache_from      where to look for steps that the store does not know; cache_to where to write them
+    explain         tell for each step why it was executed
+    report          path of an HTML page about the build, or empty
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
@@ -73,6 +103,10 @@ class BuildRequest:
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     secrets: tuple[SecretSource, ...] = ()
     ssh: Mapping[str, str] = field(default_factory=dict)
+    cache_from: tuple[CachePlace, ...] = ()
+    cache_to: tuple[CachePlace, ...] = ()
+    explain: bool = False
+    report: str = ""
     no_cache: tuple[str, ...] | None = None
     pull: bool = False
     network: str = "default"

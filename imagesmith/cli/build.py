@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imagesmith.build.request import BuildRequest, Output
 from imagesmith.cli.buildflags import add_build_flags
+from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
 from imagesmith.cli.progress import Front, make_front
 from imagesmith.cli.values import (
     parse_annotation,
@@ -102,11 +103,12 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
             hint="write an archive with -o type=docker,dest=FILE and load that",
         )
     tags = tuple(ImageRef.parse(t) for t in args.tag)
+    build_args = parse_build_args(args.build_arg, os.environ)
     return BuildRequest(
         context=args.context,
         dockerfile=args.file,
         target=args.target,
-        build_args=parse_build_args(args.build_arg, os.environ),
+        build_args=build_args,
         labels=parse_labels(args.label),
         annotations=tuple(a for text in args.annotation for a in parse_annotation(text)),
         tags=tags,
@@ -115,6 +117,8 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         contexts=dict(parse_named(text) for text in args.build_context),
         secrets=tuple(parse_secret(s) for s in args.secret),
         ssh=dict(parse_ssh(s) for s in args.ssh),
+        cache_from=parse_cache_from(args.cache_from),
+        cache_to=parse_cache_to(args.cache_to, build_args),
         no_cache=() if args.no_cache else tuple(args.no_cache_filter) or None,
         pull=args.pull,
         network=args.network,

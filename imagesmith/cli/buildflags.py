@@ -107,6 +107,8 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
 
 def _cache_flags(parser: argparse.ArgumentParser) -> None:
     g = parser.add_argument_group("cache and store")
+    _many(g, "--cache-from", metavar="PLACE", text="type=registry,ref=R or type=local,src=D: earlier steps")
+    _many(g, "--cache-to", metavar="PLACE", text="type=registry,ref=R, local,dest=D or inline, mode=min|max")
     _switch(g, "--no-cache", text="execute every step")
     _many(g, "--no-cache-filter", metavar="STAGE", text="execute every step of a stage")
     _text(g, "--root", metavar="DIR", text="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)")

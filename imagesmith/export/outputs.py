@@ -63,10 +63,14 @@ def _created(export: Export) -> str:
     return export.image.config.created or format_ns(0)
 
 
-def _complete(export: Export) -> None:
-    """Fetch the base layers that nothing has needed so far."""
+def _complete(export: Export, *, base: bool = True) -> None:
+    """Fetch the layers that nothing has needed so far: of an imported cache, and of the base image."""
     for layer in export.image.layers:
-        if not export.store.blobs.has(layer.descriptor.digest) and layer.stored.fetch is not None:
+        if (
+            (base or layer.created_ns is not None)
+            and not export.store.blobs.has(layer.descriptor.digest)
+            and layer.stored.fetch is not None
+        ):
             layer.stored.fetch()
 
 
@@ -123,6 +127,9 @@ def image(output: Output, export: Export) -> None:
     """
     by_digest = output.flag("push-by-digest")
     descriptor = export.image.descriptor
+    pushed = output.type == "registry" or output.flag("push")
+    if not pushed and output.flag("store", True):
+        _complete(export, base=False)  # a base's registry has its layers; a cache may be gone tomorrow
     for ref in export.tags:
         if by_digest and ref.tag is not None:
             raise UsageError(f"can't push tagged ref {ref} by digest", hint="give the name without a tag")
@@ -132,7 +139,7 @@ def image(output: Output, export: Export) -> None:
                 export.store.name(ref, descriptor)
             if output.flag("name-canonical"):
                 export.store.name(canonical, descriptor)
-        if output.type == "registry" or output.flag("push"):
+        if pushed:
             export.images.push(canonical if by_digest else ref, export)
 
 

@@ -1,0 +1,225 @@
+"""Bringing caches to and from their places: a registry, a layout folder, or the image itself.
+
+Why lazily: reading a cache takes its manifest and its document, two requests; layers stay where they are
+until a step must look into one or an output needs it, and are then mounted where the registry is the same.
+Why warnings: a cache is a help. One that is missing, broken or of another kind costs time, never a build.
+Threads: `load` runs on the thread of the first step that the store does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from imagesmith.build.built import BuiltLayer, Solved, Watcher
+from imagesmith.build.cacheio import CONFIG_TYPE, INLINE, decode, encode, exported
+from imagesmith.build.cachekey import key_of
+from imagesmith.build.images import Images
+from imagesmith.build.request import CachePlace
+from imagesmith.build.stepcache import Imported, StepCache
+from imagesmith.errors import ImagesmithError, InvalidDocument, NotFound
+from imagesmith.events import EventSink, Warned
+from imagesmith.interfaces import ImageSource, ImageTarget
+from imagesmith.layer.codecs import Codec
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.codec import Object, dumps, parse_object
+from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.names import Platform
+from imagesmith.store.store import Store
+
+__all__ = ["CacheExport", "CacheImport"]
+
+_BUILDKIT = "application/vnd.buildkit.cacheconfig.v0"
+
+
+def _source(place: CachePlace, images: Images) -> ImageSource:
+    """The place that a cache is read from."""
+    if place.ref is not None:
+        return images.session().repository(place.ref)
+    from imagesmith.places.files import FolderFiles
+    from imagesmith.places.layoutplace import LayoutSource
+
+    folder = Path(place.path)
+    if not folder.is_dir():
+        raise NotFound(f"{folder}: no such folder")
+    return LayoutSource(FolderFiles(folder), f"@{place.digest}" if place.digest else place.tag)
+
+
+class CacheImport:
+    """Reads the caches of --cache-from."""
+
+    def __init__(
+        self, places: Sequence[CachePlace], images: Images, platform: Platform, events: EventSink
+    ) -> None:
+        self._places, self._images, self._platform, self._events = places, images, platform, events
+
+    def load(self) -> Iterator[Imported]:
+        """The caches that can be read; for the others a warning."""
+        for place in self._places:
+            try:
+                with self._images.step(f"importing cache manifest from {place.name}"):
+                    found = self._read(place)
+            except (ImagesmithError, OSError) as e:
+                why = e.message if isinstance(e, ImagesmithError) else str(e.strerror)
+                self._events(Warned(rule="", text=f"the cache {place.name} is not used: {why}"))
+                continue
+            yield found
+
+    def _read(self, place: CachePlace) -> Imported:
+        source = _source(place, self._images)
+        manifest, config = self._manifest(source, source.root())
+        if manifest.config.media_type == CONFIG_TYPE:
+            document = parse_object(config, "cache")
+            layers = manifest.layers
+        elif mt.is_image_config(manifest.config.media_type):
+            image = ImageConfig.parse(config)
+            if INLINE not in image.extra:
+                raise NotFound(
+                    "the image holds no cache",
+                    hint="build it with --cache-to type=inline, or use type=registry",
+                )
+            document = Object({"inline": image.extra[INLINE]}, "image config").need_obj("inline")
+            layers = manifest.layers
+        else:
+            raise InvalidDocument(_foreign(manifest.config.media_type))
+        records, notes = decode(document, layers)
+
+        def layer(diff_id: Digest, d: Descriptor) -> object:
+            return self._images.lazy(place.name, source, diff_id, d)
+
+        return Imported(place.name, records, layer, notes)  # type: ignore[arg-type]  # lazy's StoredLayer
+
+    def _manifest(self, source: ImageSource, d: Descriptor) -> tuple[Manifest, bytes]:
+        """The manifest that holds the cache: itself, or the build's platform's."""
+        from imagesmith.registry.copier import choose
+
+        raw = source.document(d)
+        document = parse_document(raw, d.media_type)
+        if isinstance(document, Index):
+            if any(m.media_type == _BUILDKIT for m in document.manifests):
+                raise InvalidDocument(_foreign(_BUILDKIT))
+            _, documents = choose(source, d, self._platform)
+            document = Manifest.parse(documents[-1])
+        return document, source.document(document.config)
+
+
+def _foreign(media_type: str) -> str:
+    if media_type == _BUILDKIT:
+        return "it was written by BuildKit, whose keys mean nothing to imagesmith"
+    return f"{media_type[:100]} is no cache"
+
+
+class CacheExport(Watcher):
+    """Collects what a build made or found, and writes it where --cache-to says."""
+
+    def __init__(
+        self,
+        places: Sequence[CachePlace],
+        store: Store,
+        images: Images,
+        cache: StepCache,
+        events: EventSink,
+    ) -> None:
+        self._places = places
+        self._store, self._images, self._cache, self._events = store, images, cache, events
+        self._solved: list[Solved] = []
+
+    def solved(self, solved: Solved) -> None:
+        """See Watcher."""
+        self._solved.append(solved)
+
+    def inline(self, layers: Sequence[BuiltLayer]) -> Mapping[str, object]:
+        """What the config of an image with these layers gets: the cache, if it is to be inline."""
+        if all(place.type != "inline" for place in self._places):
+            return {}
+        places = {layer.diff_id: n for n, layer in enumerate(layers) if layer.created_ns is not None}
+        document = encode(self._solved, lambda s: places.get(s.layer.diff_id), self._cache.note)
+        return {INLINE: document}
+
+    def finish(
+        self, result: Sequence[BuiltLayer], recompressed: Callable[[BuiltLayer, Codec], BuiltLayer]
+    ) -> Descriptor | None:
+        """Write the caches, and note what was of use; returns the last cache's manifest.
+
+        Args:
+            result: the layers of what was built; with mode=min, those alone go along.
+            recompressed: a layer in another compression.
+
+        Raises:
+            ImagesmithError: one cannot be written, unless its place says that this is no error.
+        """
+        self._store.cache.touch_steps(r.key for s in self._solved if s.hit for r in s.records)
+        written = None
+        for place in self._places:
+            if place.type != "inline":
+                written = self._try(place, result, recompressed) or written
+        return written
+
+    def _try(
+        self,
+        place: CachePlace,
+        result: Sequence[BuiltLayer],
+        recompressed: Callable[[BuiltLayer, Codec], BuiltLayer],
+    ) -> Descriptor | None:
+        try:
+            with self._images.step(f"exporting cache to {place.name}") as step:
+                return self._write(place, result, recompressed, step)
+        except ImagesmithError as e:
+            if not place.ignore_error:
+                raise
+            self._events(Warned(rule="", text=f"the cache was not written to {place.name}: {e.message}"))
+            return None
+
+    def _write(
+        self,
+        place: CachePlace,
+        result: Sequence[BuiltLayer],
+        recompressed: Callable[[BuiltLayer, Codec], BuiltLayer],
+        step: int,
+    ) -> Descriptor:
+        from imagesmith.places.storeplace import StorePlace
+        from imagesmith.registry.copier import Choice, copy_image, plan_copy
+
+        wanted = {layer.diff_id for layer in result}
+        steps = [s for s in self._solved if place.mode == "max" or s.layer.diff_id in wanted]
+        if place.codec is not None:
+            steps = [_in_codec(s, place.codec, recompressed) for s in steps]
+        steps.sort(key=lambda s: str(s.layer.descriptor.digest))
+        numbers: dict[Digest, int] = {}
+        layers: list[Descriptor] = []
+        for s in steps:
+            if numbers.setdefault(s.layer.descriptor.digest, len(layers)) == len(layers):
+                layers.append(exported(s.layer.descriptor, s.layer.diff_id, s.layer.created_ns or 0))
+        document = encode(steps, lambda s: numbers[s.layer.descriptor.digest], self._cache.note)
+        raw = dumps(document)
+        config = Descriptor(media_type=CONFIG_TYPE, digest=digest_bytes(raw), size=len(raw))
+        manifest = Manifest.build(config, layers)
+        self._store.blobs.put(raw)
+        self._store.blobs.put(manifest.raw)
+        elsewhere = self._images.elsewhere([s.layer for s in steps])
+        source = StorePlace(self._store, None, manifest.descriptor(), elsewhere)
+        target = self._target(place)
+        return copy_image(source, target, plan_copy(source, Choice()), step=step, events=self._events)
+
+    def _target(self, place: CachePlace) -> ImageTarget:
+        if place.ref is not None:
+            return self._images.session().repository(place.ref)
+        from imagesmith.places.layoutplace import LayoutFolder
+
+        return LayoutFolder(Path(place.path), place.tag or "latest", create=True)
+
+
+def _in_codec(
+    solved: Solved, codec: Codec, recompressed: Callable[[BuiltLayer, Codec], BuiltLayer]
+) -> Solved:
+    """A step with its layer in another compression, and its records under the keys of that."""
+    from dataclasses import replace
+
+    layer = recompressed(solved.layer, codec)
+    records = []
+    for r in solved.records:
+        parts = {**r.parts, "codec": str(codec)}
+        records.append(replace(r, key=key_of(parts), parts=parts, layer=layer.descriptor.to_json()))
+    return replace(solved, layer=layer, records=tuple(records))
