@@ -10,6 +10,7 @@ Threads: may be shared; each workspace belongs to one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 import threading
@@ -32,6 +33,7 @@ from imagesmith.snapshot.ownership import Owners, table_of
 from imagesmith.snapshot.trees import Trees, on_disk, opaque_xattr, up_to
 from imagesmith.snapshot.upper import scan_upper
 from imagesmith.snapshot.work import WorkFolder, keep_tree
+from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 
 __all__ = ["OverlaySnapshotter", "OverlayWorkspace", "overlay_options", "overlay_works"]
@@ -128,19 +130,30 @@ class OverlaySnapshotter:
         if self.trees.path(layer).is_dir():
             return self.trees.path(layer)
         stored = self.store.layers.layer(layer.diff_id, None)
-        index = stored.index()
-        if not index.stands_alone:
+        if not stored.index().stands_alone:
             return self._make_here("last", layers, layer.entries, below, work)
         mounted = self._images.mounted(stored, work) if self._images is not None else None
         if mounted is not None:
             return mounted
+        return self._in_memory(stored, below, work) or self.trees.make(layer, below, work)
+
+    def _in_memory(self, layer: StoredLayer, below: Tree, work: WorkFolder) -> Path | None:
+        """The layer's tree in memory; None if it belongs on the disk."""
+        key = "memory", (layer.diff_id,)
         with self._lock:
-            known = self._here.get(("memory", (layer.diff_id,)))
-            made = known or self._memory.folder_for(index, stored.folder / "in-memory", work)
-            if made is not None and known is None:
-                self._extract(layer.entries(), made, below)
-                self._here["memory", (layer.diff_id,)] = made
-        return made or self.trees.make(layer, below, work)
+            if key not in self._here:
+                made = self._memory.folder_for(layer.index(), layer.folder / "in-memory", work)
+                if made is None:
+                    return None
+                try:
+                    self._extract(layer.entries(), made, below)
+                except OSError as e:
+                    if e.errno != errno.ENOSPC:
+                        raise
+                    remove_tree(made)
+                    return None
+                self._here[key] = made
+            return self._here[key]
 
     def _make_here(
         self,
