@@ -33,6 +33,8 @@ _MASKED = ("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/lat
            "/sys/devices/virtual/powercap")  # fmt: skip
 _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _QUIET = k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC
+#: Where owners are looked for that a file cannot have (snapshot/ownership.py).
+_OWNER = "user.containers.override_stat"
 #: Bits of statvfs that a bind mount in a user namespace may not lose.
 _LOCKED = (
     (2, k.MS_NOSUID),
@@ -207,8 +209,11 @@ class Root:
             data = memoryview(m["data"])
             while data:
                 data = data[os.write(fd, data) :]
-            with contextlib.suppress(OSError):  # an owner that the namespace does not have
+            try:
                 os.fchown(fd, m["uid"], m["gid"])
+            except OSError:  # an owner that the namespace does not have is kept beside the file
+                with contextlib.suppress(OSError):
+                    os.setxattr(fd, _OWNER, f"{m['uid']}:{m['gid']}:0{m['mode']:o}".encode())
             os.fchmod(fd, m["mode"])
         finally:
             os.close(fd)

@@ -27,6 +27,7 @@ from imagesmith.errors import MissingSource, SandboxError
 from imagesmith.fs.tree import Tree
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import digest_bytes
+from imagesmith.snapshot.ownership import XATTR
 from imagesmith.store.store import Store
 
 __all__ = ["CacheMounts", "Seed"]
@@ -131,8 +132,11 @@ class CacheMounts:
 def _give(folder: Path, owner: tuple[int, int, int]) -> None:
     mode, uid, gid = owner
     if (uid, gid) != (0, 0):
-        with contextlib.suppress(OSError):  # an id that this process does not have; see interfaces.Ids
+        try:
             os.chown(folder, uid, gid)
+        except OSError:  # an id that this process does not have is kept beside the folder
+            with contextlib.suppress(OSError):
+                os.setxattr(folder, XATTR, f"{uid}:{gid}:0{mode:o}".encode())
     folder.chmod(mode)
 
 
