@@ -30,6 +30,11 @@ _HEX64 = re.compile(r"[0-9a-f]{64}")
 DOCKER_HUB = "docker.io"
 
 
+def _is_host(first: str) -> bool:
+    """True if what stands before the first slash of a reference names a registry."""
+    return first == "localhost" or "." in first or ":" in first or first != first.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRef:
     """A normalised image reference: `docker.io/library/alpine:3.20`.
@@ -58,7 +63,7 @@ class ImageRef:
                 f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
             )
         first, slash, rest = text.partition("/")
-        if slash and (first == "localhost" or "." in first or ":" in first or first != first.lower()):
+        if slash and _is_host(first):
             registry = DOCKER_HUB if first == "index.docker.io" else first
             if not _HOST_RE.fullmatch(first):
                 raise InvalidReference("invalid reference format")
@@ -99,11 +104,14 @@ class ImageRef:
 
     @property
     def familiar(self) -> str:
-        """The short form that Docker shows: no docker.io, no library/."""
-        short = str(self)
-        if self.registry == DOCKER_HUB:
-            short = short.removeprefix("docker.io/").removeprefix("library/")
-        return short
+        """The short form that Docker shows: no docker.io, no library/, as far as it means the same."""
+        full = str(self)
+        if self.registry != DOCKER_HUB:
+            return full
+        first, slash, rest = full.removeprefix("docker.io/").partition("/")
+        if first == "library" and "/" not in rest:
+            return rest
+        return full if _is_host(first) else f"{first}{slash}{rest}"
 
     @property
     def reference(self) -> str:

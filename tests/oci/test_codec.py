@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagesmith.errors import InvalidDocument
+from imagesmith.oci.codec import Object, dumps, parse_object
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), JSON, max_size=4))
+def test_written_object_is_read_back(value: dict[str, object]) -> None:
+    assert parse_object(dumps(value), "x").data == value
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    with contextlib.suppress(InvalidDocument):
+        assert isinstance(parse_object(raw, "x").data, dict)
+
+
+def test_go_escapes_are_written() -> None:
+    assert dumps({"a": "<&>\u2028é"}) == '{"a":"\\u003c\\u0026\\u003e\\u2028é"}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b'{"a":1,"a":2}', "stands twice"),
+        (b"[]", "must be a JSON object"),
+        (b"{" * 5, "not valid JSON"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b"\xff\xfe", "not valid JSON"),
+    ],
+)
+def test_hostile_documents_are_refused(raw: bytes, message: str) -> None:
+    with pytest.raises(InvalidDocument, match=message):
+        parse_object(raw, "x")
+
+
+@pytest.mark.parametrize(
+    ("getter", "value"),
+    [
+        ("text", 1),
+        ("integer", "1"),
+        ("integer", True),
+        ("boolean", "true"),
+        ("obj", []),
+        ("objects", {}),
+        ("objects", [1]),
+        ("texts", "a"),
+        ("texts", [1]),
+        ("text_map", {"k": 1}),
+        ("key_set", []),
+        ("need_text", ""),
+        ("need_obj", None),
+    ],
+)
+def test_wrong_types_name_their_place(getter: str, value: object) -> None:
+    with pytest.raises(InvalidDocument, match="doc: k"):
+        getattr(Object({"k": value}, "doc"), getter)("k")
+
+
+def test_null_counts_as_absent() -> None:
+    o = Object(json.loads('{"k": null}'), "doc")
+    assert (o.text("k", "d"), o.integer("k", 5), o.boolean("k"), o.obj("k"), o.objects("k")) == (
+        "d",
+        5,
+        False,
+        None,
+        [],
+    )
+    assert (o.texts("k"), o.text_map("k"), o.key_set("k")) == (None, {}, ())

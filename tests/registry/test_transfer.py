@@ -1,0 +1,301 @@
+"""Whole transfers, against the embedded registry and Debian's, open, with passwords and with TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagesmith.credentials.dockerconfig import Credentials
+from imagesmith.credentials.login import keep
+from imagesmith.credentials.model import Credential
+from imagesmith.edit.artifact import artifact
+from imagesmith.embedded.registry import Registry
+from imagesmith.errors import NetworkFault, NotFound, Unauthorized, Unsupported
+from imagesmith.events import Event, Progress
+from imagesmith.oci.mediatype import DOCKER_MANIFEST
+from imagesmith.oci.model import parse_document
+from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.registry.client import catalog
+from imagesmith.registry.copier import Choice
+from imagesmith.registry.hosts import Hosts
+from imagesmith.registry.ping import check
+from imagesmith.registry.transfer import Session
+from imagesmith.registry.upload import StreamedUpload
+from imagesmith.store.store import Store
+from tests.registry.conftest import PASSWORD, USER, Served
+from tests.registry.faultproxy import Answer, FaultProxy
+from tests.registry.images import make_image, make_index
+
+AMD, ARM = Platform("linux", "amd64"), Platform("linux", "arm64")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as store:
+        yield store
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "other") as store:
+        yield store
+
+
+@pytest.fixture(params=["embedded_registry", "docker_registry"])
+def registry(request: pytest.FixtureRequest) -> Served:
+    served: Served = request.getfixturevalue(request.param)
+    return served
+
+
+def name(registry: Served, tmp_path: Path, tag: str = "1") -> ImageRef:
+    """A name that no other test uses."""
+    return ImageRef.parse(f"{registry.host}/{tmp_path.name.lower().replace('_', '-').strip('-')}/app:{tag}")
+
+
+def test_push_and_pull_give_the_same_bytes(
+    registry: Served, store: Store, other: Store, tmp_path: Path
+) -> None:
+    ref, d = name(registry, tmp_path), make_image(store)
+    with Session(store) as session:
+        session.push(ref, d)
+    with Session(other) as session:
+        found = session.pull(ref, AMD)
+    assert found.digest == d.digest
+    assert set(other.blobs.digests()) == set(store.blobs.digests())
+
+
+def test_index_goes_whole_and_comes_for_one_platform(
+    registry: Served, store: Store, other: Store, tmp_path: Path
+) -> None:
+    ref, d = name(registry, tmp_path), make_index(store)
+    with Session(store) as session:
+        session.push(ref, d)
+    with Session(other) as session:
+        assert session.pull(ref, ARM).digest == d.digest
+        assert other.config(other.manifest(d, ARM)).platform == ARM
+        assert len(other.blobs.digests()) == 4  # index, manifest, config, one layer
+        with pytest.raises(NotFound, match="not got all of index"):
+            session.push(ref.with_tag("again"), d)
+        session.pull(ref)
+        session.push(ref.with_tag("again"), d)
+
+
+def test_second_push_sends_nothing_and_another_repository_is_mounted(
+    registry: Served, store: Store, tmp_path: Path
+) -> None:
+    ref, d = name(registry, tmp_path), make_image(store)
+    told: list[Event] = []
+    with Session(store, events=told.append) as session:
+        session.push(ref, d)
+        del told[:]
+        session.push(ref.with_tag("2"), d)
+        assert {p.id.rpartition(" ")[2] for p in told if isinstance(p, Progress)} == {"exists"}
+        del told[:]
+        session.push(ImageRef.parse(f"{ref.registry}/{ref.repository}/more:1"), d)
+        assert {p.id.rpartition(" ")[2] for p in told if isinstance(p, Progress)} == {"mounted"}
+
+
+def test_blob_that_is_elsewhere_is_mounted_without_being_fetched(
+    registry: Served, store: Store, other: Store, tmp_path: Path
+) -> None:
+    base = name(registry, tmp_path, "base")
+    with Session(store) as session:
+        session.push(base, make_image(store))
+    with Session(other) as session:
+        found = session.resolve(base, AMD)
+        for raw in found.documents:
+            other.blobs.put(raw)
+        place = session.repository(base)
+        target = ImageRef.parse(f"{base.registry}/{base.repository}/made:1")
+        session.push(target, found.descriptor, {d.digest: place for d in found.manifest.layers})
+        assert all(not other.blobs.has(d.digest) for d in found.manifest.layers)
+        assert session.repository(target).root().digest == found.descriptor.digest
+
+
+def test_copy_between_registries_passes_the_store_by(
+    embedded_registry: Served, docker_registry: Served, store: Store, other: Store, tmp_path: Path
+) -> None:
+    here, there = name(embedded_registry, tmp_path), name(docker_registry, tmp_path)
+    d = make_index(store)
+    with Session(store) as session:
+        session.push(here, d)
+    with Session(other) as session:
+        copied = session.copy(session.repository(here), session.repository(there))
+        assert copied.digest == d.digest
+        one = session.copy(
+            session.repository(here), session.repository(there.with_tag("arm")), Choice(platforms=(ARM,))
+        )
+        assert (
+            parse_document(session.repository(there.with_tag("arm")).document(one)).media_type
+            == one.media_type
+        )
+    assert other.blobs.digests() == []
+
+
+def test_copy_in_dockers_types_keeps_the_image_id(registry: Served, store: Store, tmp_path: Path) -> None:
+    ref, d = name(registry, tmp_path), make_image(store)
+    with Session(store) as session:
+        session.push(ref, d)
+        place = session.repository(ref)
+        docker = session.copy(place, session.repository(ref.with_tag("docker")), Choice(family="docker"))
+        assert docker.media_type == DOCKER_MANIFEST
+        back = session.copy(
+            session.repository(ref.with_tag("docker")),
+            session.repository(ref.with_tag("oci")),
+            Choice(family="oci"),
+        )
+    assert back.digest == d.digest
+
+
+def test_listings(registry: Served, store: Store, tmp_path: Path) -> None:
+    ref, d = name(registry, tmp_path), make_image(store)
+    with Session(store) as session:
+        for tag in ("c", "a", "b"):
+            session.push(ref.with_tag(tag), d)
+        assert session.repository(ref).tags() == ["a", "b", "c"]
+        assert ref.repository in catalog(session.transport(ref.registry))
+        assert session.repository(ref.with_tag("a")).digest().digest == d.digest
+
+
+def test_delete_takes_the_tag_and_leaves_its_siblings(registry: Served, store: Store, tmp_path: Path) -> None:
+    ref, d = name(registry, tmp_path), make_image(store)
+    with Session(store) as session:
+        session.push(ref.with_tag("a"), d)
+        session.push(ref.with_tag("b"), d)
+        session.repository(ref.with_tag("a")).delete()
+        assert session.repository(ref).tags() == ["b"]
+        session.repository(ref.with_tag(None).with_digest(d.digest)).delete()
+    with Session(store) as session, pytest.raises(NotFound):
+        session.repository(ref.with_tag("b")).root()
+
+
+def test_streamed_upload_is_named_at_its_end(registry: Served, store: Store, tmp_path: Path) -> None:
+    data = [b"piece" * 1000] * 20
+    digest = store.blobs.put(b"".join(data))
+    with Session(store) as session:
+        client = session.repository(name(registry, tmp_path)).writer
+        upload = StreamedUpload(client)
+        upload.finish(upload.send(iter(data)), digest)
+        assert client.head_blob(digest) == 100_000
+
+
+def test_missing_image_and_missing_registry_are_said_in_one_line(
+    registry: Served, store: Store, tmp_path: Path
+) -> None:
+    with Session(store) as session:
+        with pytest.raises(NotFound, match="not found"):
+            session.pull(name(registry, tmp_path, "nope"), AMD)
+        with pytest.raises(NetworkFault, match="cannot connect"):
+            session.pull(ImageRef.parse("127.0.0.1:1/a"), AMD)
+
+
+def test_referrers_are_found_by_api_or_fallback_tag(registry: Served, store: Store, tmp_path: Path) -> None:
+    ref, d = name(registry, tmp_path), make_image(store)
+    note = tmp_path / "note"
+    note.write_text("well done")
+    with Session(store) as session:
+        session.push(ref, d)
+        place = session.repository(ref)
+        made = []
+        for kind in ("application/x-one", "application/x-two"):
+            edited = artifact(
+                [(str(note), "")], store.blobs, artifact_type=kind, subject=d, annotations={"k": kind}
+            )
+            made.append(edited.root().digest)
+            session.copy(edited, session.repository(ref.with_tag(None).with_digest(edited.root().digest)))
+        assert {x.digest for x in place.referrers(d.digest)} == set(made)
+        assert [x.artifact_type for x in place.referrers(d.digest, "application/x-two")] == [
+            "application/x-two"
+        ]
+        assert [dict(x.annotations) for x in place.referrers(d.digest, "application/x-two")] == [
+            {"k": "application/x-two"}
+        ]
+        copied = ref.with_tag("copied")
+        session.copy(
+            place, session.repository(ImageRef.parse(f"{copied.name}/sub:1")), Choice(referrers=True)
+        )
+        assert len(session.repository(ImageRef.parse(f"{copied.name}/sub:1")).referrers(d.digest)) == 2
+        session.repository(ref.with_tag(None).with_digest(made[0])).delete()
+        assert [x.digest for x in place.referrers(d.digest)] == made[1:]
+
+
+# --- credentials and TLS -------------------------------------------------------------------------
+
+
+def credentials(tmp_path: Path, host: str) -> Credentials:
+    found = Credentials({"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}, tmp_path)
+    keep(host, Credential(USER, PASSWORD), found)
+    return found
+
+
+def test_password_opens_what_is_closed_without(
+    docker_registry_htpasswd: Served, store: Store, tmp_path: Path
+) -> None:
+    ref, d = name(docker_registry_htpasswd, tmp_path), make_image(store)
+    with Session(store) as session, pytest.raises(Unauthorized) as caught:
+        session.push(ref, d)
+    assert caught.value.hint == f"imagesmith login {ref.registry}"
+    with Session(store, credentials=credentials(tmp_path, ref.registry)) as session:
+        session.push(ref, d)
+        assert session.pull(ref, AMD).digest == d.digest
+
+
+def test_login_is_checked(docker_registry_htpasswd: Served) -> None:
+    host = docker_registry_htpasswd.host
+    check(host, Credential(USER, PASSWORD), Hosts())
+    with pytest.raises(Unauthorized):
+        check(host, Credential(USER, "wrong"), Hosts())
+
+
+def test_certificate_must_be_known(docker_registry_tls: Served, store: Store, tmp_path: Path) -> None:
+    ref, d = name(docker_registry_tls, tmp_path), make_image(store)
+    with (
+        Session(store) as session,
+        pytest.raises(NetworkFault, match="certificate cannot be verified") as caught,
+    ):
+        session.push(ref, d)
+    assert "certs.d" in caught.value.hint
+    assert docker_registry_tls.ca is not None
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    (folder / "ca.crt").write_bytes(docker_registry_tls.ca.read_bytes())
+    with Session(store, hosts=Hosts(cert_dir=str(folder))) as session:
+        session.push(ref, d)
+    with Session(store, insecure=True) as session:
+        assert session.pull(ref, AMD).digest == d.digest
+
+
+# --- mirrors -------------------------------------------------------------------------------------
+
+
+def test_mirror_is_read_first_and_the_registry_where_it_fails(
+    docker_registry: Served, embedded_registry: Served, store: Store, other: Store, tmp_path: Path
+) -> None:
+    up, down = name(docker_registry, tmp_path), name(embedded_registry, tmp_path)
+    conf = tmp_path / "registries.conf"
+    conf.write_text(
+        f"[[registry]]\nlocation = '{up.registry}'\n"
+        "[[registry.mirror]]\nlocation = '127.0.0.1:1'\n"
+        f"[[registry.mirror]]\nlocation = '{down.registry}'\n"
+    )
+    d = make_image(store)
+    hosts = Hosts({}, tmp_path, registries_conf=str(conf))
+    with Session(store) as session:
+        session.push(down, d)
+    with Session(other, hosts=hosts) as session:
+        assert session.pull(up, AMD).digest == d.digest  # the registry itself has not got it
+        session.push(up.with_tag("2"), d)
+    with Session(other) as session:
+        assert session.repository(up).tags() == ["2"]
+
+
+def test_deletion_that_a_registry_does_not_do_is_said(store: Store, tmp_path: Path) -> None:
+    with Registry(tmp_path / "data") as registry, FaultProxy(registry.host) as proxy:
+        ref, d = ImageRef.parse(f"{proxy.host}/a/b:1"), make_image(store)
+        proxy.on("DELETE", "/manifests/", Answer(405), times=9)
+        with Session(store) as session:
+            session.push(ref, d)
+            with pytest.raises(Unsupported, match="does not delete"):
+                session.repository(ref.with_tag(None).with_digest(d.digest)).delete()
