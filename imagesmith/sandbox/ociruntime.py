@@ -10,6 +10,7 @@ Threads: steps may run at the same time.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -64,7 +65,7 @@ def find_runtime(ids: Ids) -> str:
 
 def _try(runtime: str, ids: Ids) -> str:
     """Run the machine's own `true` in a root of its folders; returns what went wrong."""
-    with tempfile.TemporaryDirectory(prefix="ism-") as bundle:
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}-probe-") as bundle:
         folders = [f for f in ("/bin", "/lib", "/lib64", "/usr", "/nix") if os.path.isdir(f)]
         mounts = tuple(Mount(kind="bind", source=f, target=f, readonly=True) for f in folders)
         spec = RunSpec(argv=("/bin/true",), env=_ENV, mounts=mounts)
@@ -92,6 +93,7 @@ class OciSandbox:
         self._runtime, self._ids = find_runtime(place.ids), place.ids
         self._starter = NativeSandbox(place, way="plain")
         sweep_groups()
+        _sweep_bundles()
         self._numbers = itertools.count(1)
 
     def close(self) -> None:
@@ -101,7 +103,7 @@ class OciSandbox:
     def run(self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool]) -> int:
         """See interfaces.Sandbox."""
         name = f"{PREFIX}-{os.getpid()}-{next(self._numbers)}"
-        bundle = Path(tempfile.mkdtemp(prefix="ism-"))
+        bundle = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-"))
         places = Places(str(root))
         try:
             k.mount("tmpfs", str(bundle), "tmpfs", k.MS_NOSUID | k.MS_NODEV, "mode=700")
@@ -126,6 +128,14 @@ class OciSandbox:
     def _command(self, bundle: Path, *words: str) -> list[str]:
         log = ["--log", str(bundle / "log"), "--log-format", "json"]
         return [self._runtime, "--root", str(bundle / "state"), *log, *words]
+
+
+def _sweep_bundles() -> None:
+    """Remove the folders of builders that were killed; what was in them went with their mounts."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}-*-*"):
+        if not os.path.exists(f"/proc/{folder.name.split('-')[1]}"):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _reason(log: Path) -> str:

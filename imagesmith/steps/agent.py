@@ -30,7 +30,11 @@ class AgentSocket:
         try:
             self._connect().close()
             self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._listener.bind(str(path))
+            folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._listener.bind(f"/proc/self/fd/{folder}/{path.name}")  # an address holds 107 bytes only
+            finally:
+                os.close(folder)
             path.chmod(mode)
             if (uid, gid) != (0, 0):
                 with contextlib.suppress(OSError):  # an id that this process does not have

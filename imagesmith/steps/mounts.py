@@ -165,7 +165,7 @@ class Mounts:
                     f'no SSH key "{m.id}" forwarded from the client', hint=f"give it with --ssh {m.id}"
                 )
             return []
-        folder = scratch_folder(self._store, self._stack, short=True)
+        folder = scratch_folder(self._store, self._stack)
         agent = AgentSocket(
             folder / "agent", path, 0o600 if m.mode is None else m.mode, m.uid or 0, m.gid or 0
         )

@@ -26,12 +26,8 @@ __all__ = ["Copies", "copy_out", "scratch_folder"]
 _CHUNK = 1 << 20
 
 
-def scratch_folder(store: Store, stack: ExitStack, *, short: bool = False) -> Path:
-    """A new folder, deleted with `stack`; `short`: with a path that a socket's address can hold."""
-    if short:
-        folder = Path(tempfile.mkdtemp(prefix="ism-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        return folder
+def scratch_folder(store: Store, stack: ExitStack) -> Path:
+    """A new folder, deleted with `stack`."""
     store.work.mkdir(parents=True, exist_ok=True)
     _sweep(store.work)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=store.work))

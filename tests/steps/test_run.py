@@ -204,16 +204,18 @@ def test_agent_is_reached_through_a_socket_of_the_step(build: Build, agent: Path
 
 
 def test_what_is_said_to_the_socket_is_answered_by_the_agent(agent: Path, tmp_path: Path) -> None:
-    path = tmp_path / "s"
+    path = tmp_path / ("long" * 30) / "s"
+    path.parent.mkdir()
     here = AgentSocket(path, str(agent), 0o600, 0, 0)
+    (tmp_path / "link").symlink_to(path)
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(path))
+        client.connect(str(tmp_path / "link"))
         client.sendall(b"hello")
         assert client.recv(100) == b"HELLO"
         assert client.recv(100) == b""
     here.close()
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
-        client.connect(str(path))
+        client.connect(str(tmp_path / "link"))
 
 
 def test_agent_that_is_required_and_missing_is_named(build: Build) -> None:
