@@ -17,6 +17,7 @@ LIBRARY = "imagesmith.library"
 #: command -> (module:configure-and-run pair's prefix, one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("imagesmith.cli.build", "build an image from a Dockerfile"),
+    "run": ("imagesmith.cli.run", "try an image: run a command in it"),
     "reproduce": ("imagesmith.cli.reproduce", "build an image again and tell what differs"),
     "push": ("imagesmith.cli.transfer", "push an image to its registry"),
     "pull": ("imagesmith.cli.transfer", "pull an image into the store"),

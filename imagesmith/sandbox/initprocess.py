@@ -142,7 +142,14 @@ class Process:
     def _hand_over(self) -> None:
         """Let the supervisor answer what the kernel would refuse; see faked.py."""
         with socket.socket(fileno=self.plan["listener"]) as sock:
-            listener = k.install_filter(self.plan["faked"], 8 | 32)  # once received, only death interrupts
+            try:
+                listener = k.install_filter(
+                    self.plan["faked"], 8 | 32
+                )  # once received, only death interrupts
+            except OSError as e:
+                if e.errno != errno.EINVAL:
+                    raise
+                listener = k.install_filter(self.plan["faked"], 8)  # before Linux 5.19
             sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("@i", listener))])
             os.close(listener)
             if not sock.recv(1):

@@ -1,0 +1,238 @@
+"""`imagesmith run IMAGE [COMMAND...]`: an image in the sandbox of RUN, to try it; what it changes is dropped.
+
+Why here and not in a runtime: the machine that built an image may have no other way to see that it starts.
+Spec: the flags and exit statuses of `docker run`: the command's own, 126 and 127 where it cannot be started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagesmith.cli.values import parse_hosts, parse_size, parse_ulimit
+from imagesmith.errors import UsageError
+from imagesmith.interfaces import Mount, RunSpec
+
+if TYPE_CHECKING:
+    from imagesmith.build.plan import ResolvedImage
+    from imagesmith.fs.view import View
+    from imagesmith.interfaces import Workspace
+    from imagesmith.sandbox.world import World
+
+__all__ = ["configure", "parse_volume", "spec_of"]
+
+_READONLY = {"ro": True, "rw": False}
+#: What docker takes after a volume and what has no meaning where nothing is relabelled or propagated.
+_VOID = {"z", "Z", "cached", "delegated", "consistent", "private", "rprivate"}
+
+
+def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    """Declare the flags of run."""
+    parser.add_argument("image", help="name in the store, or in a registry")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="instead of the image's CMD")
+    process = parser.add_argument_group("the process")
+    process.add_argument(
+        "-e", "--env", action="append", default=[], metavar="K[=V]", help="variable; K alone copies it"
+    )
+    process.add_argument("-w", "--workdir", default="", metavar="DIR", help="working folder")
+    process.add_argument("-u", "--user", default="", metavar="USER[:GROUP]", help="who it runs as")
+    process.add_argument("--entrypoint", default=None, metavar="PROGRAM", help="instead of the image's")
+    process.add_argument("-i", "--interactive", action="store_true", help="give it standard input")
+    process.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
+    world = parser.add_argument_group("its world")
+    world.add_argument("-v", "--volume", action="append", default=[], metavar="PATH:DIR[:ro]",
+                       help="a file or folder of the machine; the only place where changes stay")  # fmt: skip
+    world.add_argument("--tmpfs", action="append", default=[], metavar="DIR", help="a folder in memory")
+    world.add_argument("--network", choices=("default", "host", "none"), default="default",
+                       help="the machine's, or none")  # fmt: skip
+    world.add_argument("--hostname", default="", metavar="NAME", help="host name")
+    world.add_argument(
+        "--add-host", action="append", default=[], metavar="HOST:IP", help="a line of /etc/hosts"
+    )
+    world.add_argument("--rm", action="store_true", default=True, help="remove it afterwards: always so")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("-m", "--memory", default="", metavar="SIZE", help="memory")
+    limits.add_argument("--cpus", type=float, default=0.0, metavar="N", help="processors")
+    limits.add_argument("--shm-size", default="", metavar="SIZE", help="size of /dev/shm")
+    limits.add_argument("--ulimit", action="append", default=[], metavar="T=S[:H]", help="a limit")
+    limits.add_argument("--cgroup-parent", default="", metavar="GROUP", help="cgroup to run below")
+    image = parser.add_argument_group("image and store")
+    image.add_argument("--pull", action="store_true", help="ask the registry even if the store has the name")
+    image.add_argument("--platform", default="", metavar="OS/ARCH", help="platform within an index")
+    image.add_argument("--insecure", action="store_true", help="plain HTTP, or any certificate")
+    image.add_argument("--isolation", choices=("auto", "native", "chroot", "oci"), default="auto",
+                       help="how it is kept apart")  # fmt: skip
+    image.add_argument("--root", default="", metavar="DIR", help="the store")
+    return _run
+
+
+def _run(args: argparse.Namespace) -> int:
+    from imagesmith.sandbox import world
+
+    if args.tty and args.interactive and not os.isatty(0):
+        raise UsageError("-t needs a terminal, and standard input is none", hint="leave out -t")
+    volumes = [parse_volume(text) for text in args.volume]
+    here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
+    return _in_store(args, volumes, here)
+
+
+def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> int:
+    from imagesmith.build.images import Images
+    from imagesmith.build.request import BuildRequest
+    from imagesmith.cli.progress import make_front
+    from imagesmith.fs.view import View
+    from imagesmith.oci.names import Platform
+    from imagesmith.settings import Settings
+    from imagesmith.snapshot.choose import make_snapshotter
+    from imagesmith.store.store import Store
+
+    settings = Settings.load(args.root)
+    platform = Platform.parse(args.platform) if args.platform else None
+    request = BuildRequest(pull=args.pull, insecure=args.insecure)
+    front = make_front("auto")
+    with Store(settings.root) as store:
+        try:
+            images = Images(store, settings, request, front)
+            image = images.resolve(args.image, platform)
+            images.fetch_all(image)
+        finally:
+            front.close()
+        layers = images.layers(image)
+        view = View([layer.index() for layer in layers])
+        spec = spec_of(args, image, view, volumes)
+        snapshots = make_snapshotter(here.place, store)
+        try:
+            return _execute(here, spec, snapshots.prepare(layers, view))
+        finally:
+            snapshots.close()
+
+
+def _execute(here: World, spec: RunSpec, workspace: Workspace) -> int:
+    """Run it to its end; returns the status for the shell."""
+    from imagesmith.cli.errors import show_error
+    from imagesmith.sandbox.native import NotStarted
+
+    sandbox = here.sandbox()
+    try:
+        status = sandbox.run(spec, workspace.root, _write, lambda: False)
+    except NotStarted as e:
+        show_error(e, sys.stderr)
+        return 126 if e.message.endswith("permission denied") else 127
+    else:
+        return status
+    finally:
+        sandbox.close()
+        workspace.discard()
+
+
+def _write(stream: int, data: bytes) -> None:
+    """The process's output is ours."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(stream, left) :]
+
+
+# --- what is asked for -------------------------------------------------------------------------
+
+
+def spec_of(args: argparse.Namespace, image: ResolvedImage, view: View, volumes: list[Mount]) -> RunSpec:
+    """The process that the flags and the image's config describe.
+
+    Raises:
+        UsageError: there is no command, or a flag cannot be honoured.
+        SandboxError: the image has no such user.
+    """
+    from imagesmith.build.state import DEFAULT_PATH
+    from imagesmith.fs.owner import process_user
+
+    config = image.config.runtime
+    user = process_user(args.user or config.user, view)
+    hostname = args.hostname or image.descriptor.digest.hex[:12]
+    env = dict(word.partition("=")[::2] for word in config.env)
+    env.setdefault("PATH", DEFAULT_PATH)
+    env["HOSTNAME"] = hostname
+    if args.tty:
+        env["TERM"] = "xterm"
+    env |= _variables(args.env, os.environ)
+    env.setdefault("HOME", user.home)
+    tmpfs = [Mount(kind="tmpfs", target=_absolute(d, "--tmpfs"), nosuid=True, nodev=True) for d in args.tmpfs]
+    mounts = {m.target: m for m in [*volumes, *tmpfs]}
+    return RunSpec(
+        argv=_command(args, config.entrypoint, config.cmd),
+        env=tuple(env.items()),
+        cwd=_absolute(args.workdir or config.working_dir or "/", "--workdir"),
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.groups,
+        mounts=tuple(mounts[target] for target in sorted(mounts)),
+        network=args.network,
+        hostname=hostname,
+        hosts=parse_hosts(args.add_host),
+        shm_size_bytes=parse_size(args.shm_size, "--shm-size") if args.shm_size else 64 << 20,
+        ulimits=tuple(parse_ulimit(u) for u in args.ulimit),
+        cgroup_parent=args.cgroup_parent,
+        memory_bytes=parse_size(args.memory, "--memory") if args.memory else 0,
+        cpus=args.cpus,
+        tty=args.tty,
+        interactive=args.interactive,
+    )
+
+
+def _command(args: argparse.Namespace, entrypoint: tuple[str, ...], cmd: tuple[str, ...]) -> tuple[str, ...]:
+    """ENTRYPOINT and CMD with what replaces them; another entrypoint takes the image's CMD away."""
+    words = list(args.command)
+    if words[:1] == ["--"]:
+        del words[0]
+    if args.entrypoint is not None:
+        entrypoint, cmd = (args.entrypoint,) if args.entrypoint else (), ()
+    argv = (*entrypoint, *(words or cmd))
+    if not argv:
+        raise UsageError("no command is given, and the image has none")
+    return argv
+
+
+def _variables(words: list[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """-e: `K=V`, or `K` for the value that it has here."""
+    out = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name:
+            raise UsageError(f"-e {word}: a variable needs a name")
+        if equals:
+            out[name] = value
+        elif name in environ:
+            out[name] = environ[name]
+    return out
+
+
+def parse_volume(text: str) -> Mount:
+    """-v: a path of the machine, the place in the image, and perhaps options.
+
+    Raises:
+        UsageError: it is no such text, or nothing is at the path.
+    """
+    source, _, rest = text.partition(":")
+    target, _, options = rest.partition(":")
+    if not source or not target:
+        raise UsageError(f"-v {text}: expected PATH:DIR or PATH:DIR:ro")
+    if "/" not in source and source not in (".", ".."):
+        raise UsageError(f"-v {text}: there are no named volumes", hint=f"for a folder write ./{source}")
+    words = [word for word in options.split(",") if word]
+    unknown = [word for word in words if word not in _READONLY and word not in _VOID]
+    if unknown:
+        raise UsageError(f"-v {text}: unknown option {unknown[0]}")
+    path = Path(source).absolute()
+    if not path.exists():
+        raise UsageError(f"-v {text}: {path} does not exist")
+    readonly = any(_READONLY.get(word, False) for word in words)
+    return Mount(kind="bind", source=str(path), target=_absolute(target, "-v"), readonly=readonly)
+
+
+def _absolute(path: str, flag: str) -> str:
+    if not path.startswith("/"):
+        raise UsageError(f"{flag} {path}: the path in the image must be absolute")
+    return path
