@@ -126,6 +126,8 @@ def reproduce(
 ) -> Report:
     """Build under the image's epoch, unless `request` has one, and compare.
 
+    Every step is executed: what the cache holds may be the very image that is looked at.
+
     Raises:
         ImagesmithError: the build failed, or the image cannot be read.
     """
@@ -134,7 +136,8 @@ def reproduce(
     if epoch is not None:
         args.setdefault("SOURCE_DATE_EPOCH", str(epoch))
     output = Output(type="cacheonly", options={"rewrite-timestamp": "true"})
-    built = run_build(replace(request, build_args=args, outputs=(output,)), settings, world, events).image
+    wanted = replace(request, build_args=args, outputs=(output,), no_cache=())
+    built = run_build(wanted, settings, world, events).image
     config = ImageConfig.parse(original.raw_config)
     if len(config.diff_ids) != len(original.manifest.layers):
         raise InvalidDocument(f"{original.source.name}: layers and diff_ids differ in number")

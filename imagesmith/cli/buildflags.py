@@ -29,11 +29,12 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     _source_flags(parser)
     _many(parser.add_argument_group("what comes out"), "--label", metavar="K=V", text="label of the image")
     _run_flags(parser)
-    _cache_flags(parser)
+    _store_flag(parser.add_argument_group("store"))
     _screen_flags(parser)
     parser.set_defaults(
-        tag=[], push=False, output=[], load=False, annotation=[], iidfile="", metadata_file="", insecure=False
-    )
+        tag=[], push=False, output=[], load=False, annotation=[], cache_from=[], cache_to=[], no_cache=True,
+        no_cache_filter=[], iidfile="", metadata_file="",
+    )  # fmt: skip
 
 
 def _many(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
@@ -111,7 +112,11 @@ def _cache_flags(parser: argparse.ArgumentParser) -> None:
     _many(g, "--cache-to", metavar="PLACE", text="type=registry,ref=R, local,dest=D or inline, mode=min|max")
     _switch(g, "--no-cache", text="execute every step")
     _many(g, "--no-cache-filter", metavar="STAGE", text="execute every step of a stage")
-    _text(g, "--root", metavar="DIR", text="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)")
+    _store_flag(g)
+
+
+def _store_flag(group: argparse._ArgumentGroup) -> None:
+    _text(group, "--root", metavar="DIR", text="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)")
 
 
 def _screen_flags(parser: argparse.ArgumentParser) -> None:

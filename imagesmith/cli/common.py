@@ -44,6 +44,15 @@ def add_session_flags(parser: argparse.ArgumentParser, *, root: bool = True) -> 
     parser.add_argument(
         "--authfile", default="", metavar="FILE", help="credentials, instead of the usual files"
     )
+    parser.add_argument(
+        "--registries-conf", default="", metavar="FILE", help="mirrors and trust, instead of the machine's"
+    )
+    parser.add_argument(
+        "--hosts-dir",
+        default="",
+        metavar="DIR",
+        help="a folder like /etc/containerd/certs.d, looked into first",
+    )
 
 
 def add_transfer_flags(parser: argparse.ArgumentParser) -> None:

@@ -222,12 +222,16 @@ def fetch_git(ref: GitRef, folder: Path, *, keep_git_dir: bool, checksum: str) -
 
 
 def _fetch(work: Path, sha: str, name: str) -> None:
+    """Bring the commit: alone if the server can do that, else with its history, else with everything."""
     if sha and _git(work, "fetch", "-q", "--depth=1", "--no-tags", "origin", sha, check=False) == "":
         have = _git(work, "cat-file", "-t", sha, check=False)
         if have:
             return
     if name.startswith("refs/") or name == "HEAD":
-        _git(work, "fetch", "-q", "--depth=1", "--no-tags", "origin", f"+{name}:refs/imagesmith/wanted")
+        wanted = "origin", f"+{name}:refs/imagesmith/wanted"
+        _git(work, "fetch", "-q", "--depth=1", "--no-tags", *wanted, check=False)
+        if not sha or not _git(work, "cat-file", "-t", sha, check=False):
+            _git(work, "fetch", "-q", "--no-tags", *wanted)  # a server of plain files has no shallow commits
     else:
         _git(work, "fetch", "-q", "origin", "+refs/*:refs/imagesmith/*")
 

@@ -15,7 +15,23 @@ from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
 from imagesmith.oci.config import Healthcheck
 
-__all__ = ["apply", "shell_words"]
+__all__ = [
+    "apply",
+    "arg",
+    "cmd",
+    "entrypoint",
+    "env",
+    "expose",
+    "healthcheck",
+    "label",
+    "maintainer",
+    "onbuild",
+    "shell",
+    "shell_words",
+    "stopsignal",
+    "user",
+    "volume",
+]
 
 Expand = Callable[[str], str]
 
