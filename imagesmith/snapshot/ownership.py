@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["XATTR", "Owners", "keep_beside", "keep_devices", "table_of"]
 
 XATTR = "user.containers.override_stat"
+#: -1 as the kernel sees it, the id that stands for none.
+_NONE = 0xFFFFFFFF
 _DEVICES = {"c": "char", "b": "block"}
 _NO_XATTR = (errno.ENOTSUP, errno.EPERM)
 #: (uid, gid, kind of device or "", (major, minor))
@@ -126,8 +128,9 @@ class Owners:
         here = f"/proc/self/fd/{fd}"
         st = os.stat(here)
         os.chown(here, os.geteuid(), os.getegid())  # clears the bits and security.capability, copies up
-        old = self.stat(fd, path) if uid < 0 or gid < 0 else (0, 0)
-        uid, gid = old[0] if uid < 0 else uid, old[1] if gid < 0 else gid
+        uid, gid = uid & _NONE, gid & _NONE
+        old = self.stat(fd, path) if _NONE in (uid, gid) else (0, 0)
+        uid, gid = old[0] if uid == _NONE else uid, old[1] if gid == _NONE else gid
         if not (stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode)):
             self._append(path, st, _target(fd, st), uid, gid)
             return
