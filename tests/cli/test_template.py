@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagesmith.cli.template import render
+from imagesmith.errors import UsageError
+
+VALUE = {
+    "Name": "n",
+    "Config": {"Env": ["A=b", "C=d"], "Labels": {"k": "v"}},
+    "N": 3,
+    "Yes": True,
+    "None": None,
+    "Empty": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("plain", "plain"),
+        ("{{.Name}}", "n"),
+        ("{{ .name }}", "n"),
+        ("{{.Config.Labels.k}}", "v"),
+        ("{{json .Config.Env}}", '["A=b", "C=d"]'),
+        ('{{index .Config.Labels "k"}} {{index .Config.Env 1}}', "v C=d"),
+        ("{{len .Config.Env}}", "2"),
+        ('{{join .Config.Env ","}}', "A=b,C=d"),
+        ("{{range .Config.Env}}<{{.}}>{{end}}", "<A=b><C=d>"),
+        ("{{range .Empty}}x{{else}}none{{end}}", "none"),
+        ("{{if .Yes}}y{{else}}n{{end}}{{if .None}}y{{else}}n{{end}}", "yn"),
+        ("{{upper .Name}}", "N"),
+        ("a  {{- .N -}}  b", "a3b"),
+        ("{{.Missing}}{{.Config.Missing.Deeper}}", ""),
+        ("{{.Yes}}\\n", "true\n"),
+        ("{{range .Config.Env}}{{if .}}{{println .}}{{end}}{{end}}", "A=b\nC=d\n"),
+    ],
+)
+def test_template_is_filled_in(template: str, text: str) -> None:
+    assert render(template, VALUE) == text
+
+
+@pytest.mark.parametrize(
+    "template", ["{{", "{{}}", "{{.A", "{{end}}", "{{range .N2}}", "{{foo .Name}}", "{{.Name.x}}", "{{name}}"]
+)
+def test_malformed_template_is_refused(template: str) -> None:
+    with pytest.raises(UsageError):
+        render(template, VALUE)
+
+
+@given(st.text("{}.-range end else if json \"'\\", max_size=40))
+def test_any_template_is_filled_in_or_refused(template: str) -> None:
+    try:
+        render(template, VALUE)
+    except UsageError:
+        return

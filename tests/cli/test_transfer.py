@@ -1,0 +1,281 @@
+"""The registry verbs as they are typed, against an embedded registry in this process."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagesmith.cli.main import main
+from imagesmith.embedded.registry import Registry
+from imagesmith.oci.model import Index, Manifest
+from imagesmith.plugins import COMMANDS
+from imagesmith.store.store import Store
+from tests.registry.images import layer_tar, make_image, make_index
+
+Run = Callable[..., str]
+
+VERBS = [
+    "push",
+    "pull",
+    "copy",
+    "save",
+    "load",
+    "mirror",
+    "images",
+    "tag",
+    "rmi",
+    "prune",
+    "inspect",
+    "digest",
+    "tags",
+    "catalog",
+    "manifest",
+    "blob",
+    "delete",
+    "validate",
+    "index",
+    "append",
+    "mutate",
+    "flatten",
+    "rebase",
+    "export",
+    "diff",
+    "attach",
+    "referrers",
+    "login",
+    "logout",
+]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    with Registry(tmp_path / "registry") as registry:
+        yield registry.host
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Run a command line in this process; returns what it printed, and fails on another exit status."""
+    monkeypatch.setenv("IMAGESMITH_ROOT", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, status: int = 0, stdin: bytes = b"") -> str:
+        capfdbinary.readouterr()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            found = main(words)
+        except SystemExit as e:
+            found = int(e.code or 0)
+        sys.stdout.flush()
+        out, err = capfdbinary.readouterr()
+        assert found == status, err.decode()
+        return (out if status == 0 else err).decode()
+
+    return run
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    with Store(tmp_path / "store") as store:
+        return str(make_image(store, "app:1").digest)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> str:
+    with Store(tmp_path / "store") as store:
+        return str(make_index(store, "multi:1").digest)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_tells_what_it_takes(verb: str, run: Run) -> None:
+    assert verb in COMMANDS
+    assert run(verb, "--help").startswith(f"usage: imagesmith {verb}")
+
+
+def test_push_pull_and_look(run: Run, host: str, image: str, tmp_path: Path) -> None:
+    name = f"{host}/t/app:1"
+    assert run("push", "app:1", name) == f"{image}\n"
+    assert run("digest", name) == f"{image}\n"
+    assert run("tags", f"{host}/t/app") == "1\n"
+    assert run("catalog", host) == "t/app\n"
+    assert json.loads(run("tags", "--json", f"{host}/t/app"))["Tags"] == ["1"]
+    assert run("pull", "-q", "--root", str(tmp_path / "s2"), name) == f"{image}\n"
+    assert name in run("images", "--root", str(tmp_path / "s2"))
+    assert run("inspect", "-f", "{{.Digest}} {{index .Env 0}}", name) == f"{image} A=b\n"
+    assert run("validate", name).startswith("valid: 1 manifests, 2 blobs")
+    assert Manifest.parse(run("manifest", "get", name).encode()).layers
+
+
+def test_json_tells_the_result_and_each_blob(run: Run, host: str, image: str) -> None:
+    assert json.loads(run("push", "--json", "app:1", f"{host}/t/app:1"))["digest"] == image
+
+
+@pytest.mark.parametrize("kind", ["oci:{}/l:x", "oci-archive:{}/o.tar:x", "docker-archive:{}/d.tar:x:1"])
+def test_copy_takes_every_place_at_both_ends(
+    run: Run, host: str, image: str, tmp_path: Path, kind: str
+) -> None:
+    place = kind.format(tmp_path)
+    run("push", "app:1", f"{host}/t/app:1")
+    assert run("copy", f"{host}/t/app:1", place) == f"{image}\n"
+    assert run("copy", place, f"{host}/t/back:1") == f"{image}\n"
+    assert run("copy", place, "store:back:1") == f"{image}\n"
+
+
+def test_copy_of_an_index_all_of_it_or_parts(run: Run, host: str, index: str) -> None:
+    run("push", "multi:1", f"{host}/t/multi:1")
+    assert run("copy", f"{host}/t/multi:1", f"{host}/t/all:1") == f"{index}\n"
+    one = run("copy", "--platform", "linux/arm64", f"{host}/t/multi:1", f"{host}/t/one:1")
+    assert one == run("digest", "--platform", "linux/arm64", f"{host}/t/multi:1")
+    run("copy", "--platform", "linux/arm64,linux/amd64", f"{host}/t/multi:1", f"{host}/t/two:1")
+    assert len(Index.parse(run("inspect", "--raw", f"{host}/t/two:1").encode()).manifests) == 2
+    assert "no match for platform" in run(
+        "copy", "--platform", "linux/s390x", f"{host}/t/multi:1", f"{host}/t/x:1", status=7
+    )
+
+
+def test_save_and_load(run: Run, image: str, tmp_path: Path) -> None:
+    run("tag", "app:1", "other:2")
+    run("save", "app:1", "other:2", "-o", "both.tar")
+    assert run("load", "-i", "both.tar", "--root", "s2") == "loaded app:1\nloaded other:2\n"
+    assert image[:19] in run("images", "--root", "s2")
+    assert run("load", "-q", "-i", "both.tar", "--root", "s3") == f"{image}\n{image}\n"
+
+
+def test_mirror_goes_through_its_list_and_counts_what_failed(run: Run, host: str, image: str) -> None:
+    run("push", "app:1", f"{host}/t/app:1")
+    lines = f"# a list\n{host}/t/app:1\n\n{host}/t/app:1 {host}/x/y:2  # with a target\n"
+    assert run("mirror", "-", "--to", f"{host}/mirror", stdin=lines.encode()).split() == [
+        image, f"{host}/mirror/t/app:1", image, f"{host}/x/y:2",
+    ]  # fmt: skip
+    said = run(
+        "mirror", "-", "--to", f"{host}/m", stdin=f"{host}/t/no:1\n{host}/t/app:1\n".encode(), status=2
+    )
+    assert "1 of 2 images were not mirrored" in said
+    assert run("tags", f"{host}/m/t/app") == "1\n"
+    assert "-:1: " in run("mirror", "-", stdin=b"a b c\n", status=2)
+
+
+def test_tag_and_delete_in_a_registry(run: Run, host: str, image: str) -> None:
+    run("push", "app:1", f"{host}/t/app:1")
+    run("tag", f"docker://{host}/t/app:1", "2", f"{host}/t/app:3")
+    assert run("tags", f"{host}/t/app") == "1\n2\n3\n"
+    run("delete", f"{host}/t/app:2")
+    assert run("tags", f"{host}/t/app") == "1\n3\n"
+    run("delete", f"{host}/t/app@{image}")
+    assert "not found" in run("inspect", f"{host}/t/app:1", status=7)
+
+
+def test_blobs_and_manifests_one_by_one(run: Run, host: str, image: str, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("hello")
+    digest = run("blob", "put", f"{host}/t/b", "f").strip()
+    assert run("blob", "put", f"{host}/t/b", stdin=b"hello").strip() == digest
+    assert run("blob", "get", f"{host}/t/b", digest) == "hello"
+    assert run("blob", "head", f"{host}/t/b@{digest}") == "5\n"
+    run("blob", "delete", f"{host}/t/b", digest)
+    run("push", "app:1", f"{host}/t/app:1")
+    raw = run("manifest", "get", f"{host}/t/app:1").encode()
+    assert run("manifest", "put", f"{host}/t/app:again", stdin=raw) == f"{image}\n"
+    assert "not valid JSON" in run("manifest", "put", f"{host}/t/app:x", stdin=b"{", status=6)
+
+
+def test_mutate_prints_where_the_result_is(run: Run, host: str, image: str) -> None:
+    run("push", "app:1", f"{host}/t/app:1")
+    where = run("mutate", f"{host}/t/app:1", "--label", "a=b", "--cmd", "x 'y z'").strip()
+    assert where.startswith(f"{host}/t/app@sha256:")
+    assert run("inspect", "-f", "{{json .Config.Cmd}} {{.Labels.a}}", where) == '["x", "y z"] b\n'
+    assert run("digest", f"{host}/t/app:1") == f"{image}\n"
+    assert "needs a name" in run("mutate", "store:app:1", "--user", "5", status=2)
+
+
+def test_layers_are_appended_flattened_exported_and_compared(
+    run: Run, host: str, image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "l.tar").write_bytes(layer_tar({"new": b"n"}))
+    run("append", "l.tar", "-b", "app:1", "-t", "store:more:1")
+    run("flatten", "more:1", "-t", "store:flat:1")
+    assert run("inspect", "-f", "{{len .Layers}}", "flat:1") == "1\n"
+    run("export", "flat:1", "root.tar")
+    with tarfile.open(tmp_path / "root.tar") as tar:
+        assert tar.getnames() == ["a", "b", "new"]
+    assert run("diff", "--only", "files", "more:1", "flat:1") == ""
+    said = run("diff", "app:1", "more:1", "--json", status=10)
+    assert "differ" in said
+    assert run("append", "l.tar", "-t", f"{host}/t/only:1").startswith("sha256:")
+
+
+def test_index_is_made_and_changed(run: Run, host: str, image: str, index: str) -> None:
+    run("index", "create", f"{host}/t/i:1", "app:1", "-a", "k=v")
+    run("index", "add", f"{host}/t/i:1", "multi:1")
+    found = Index.parse(run("inspect", "--raw", f"{host}/t/i:1").encode())
+    assert sorted(str(m.platform) for m in found.manifests) == ["linux/amd64", "linux/arm64"]
+    assert found.annotations == {"k": "v"}
+    run("index", "remove", f"{host}/t/i:1", "--platform", "linux/arm64")
+    assert len(Index.parse(run("inspect", "--raw", f"{host}/t/i:1").encode()).manifests) == 1
+
+
+@pytest.mark.parametrize("place", ["{}/t/app:1", "oci:layout:1"])
+def test_files_are_attached_and_found(run: Run, host: str, image: str, tmp_path: Path, place: str) -> None:
+    name = place.format(host)
+    run("copy", "store:app:1", name)
+    (tmp_path / "sbom").write_text("{}")
+    made = run(
+        "attach", name, "sbom:application/spdx+json", "--artifact-type", "application/spdx+json"
+    ).strip()
+    assert run("referrers", name) == f"{made} application/spdx+json\n"
+    assert run("referrers", name, "--artifact-type", "a/b") == ""
+    run("copy", "--referrers", name, f"{host}/copy/app:1")
+    assert json.loads(run("referrers", "--json", f"{host}/copy/app:1"))["manifests"][0]["digest"] == made
+    run("copy", "--referrers", name, "store:here:1")
+    assert made in run("referrers", "here:1")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["copy", "UPPER", "b"], 2),
+        (["copy", "dir:x", "b"], 2),
+        (["push", "nope:1"], 7),
+        (["pull", "127.0.0.1:1/a"], 7),
+        (["inspect", "oci:missing"], 7),
+        (["load", "-i", "missing"], 7),
+        (["catalog", "not a host"], 2),
+        (["blob", "get", "127.0.0.1:1/a", "sha256:x"], 2),
+        (["mutate", "app:1", "--env", "novalue"], 2),
+        (["attach", "127.0.0.1:1/a", "--artifact-type", "word"], 2),
+        (["index", "remove", "oci:missing"], 7),
+        (["rebase", "app:1"], 7),
+        (["login", "-u", "a", "--password-stdin", "127.0.0.1:1"], 2),
+    ],
+)
+def test_mistake_is_one_line_and_a_status(run: Run, image: str, words: list[str], status: int) -> None:
+    lines = [
+        line
+        for line in run(*words, status=status).splitlines()
+        if not line.startswith(("#", "hint:")) and line
+    ]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+
+
+def test_login_is_checked_kept_and_forgotten(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.registry.conftest import PASSWORD, USER, make_htpasswd, serve_embedded
+
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    file = make_htpasswd(tmp_path / "htpasswd")
+    with serve_embedded(tmp_path / "closed", "--htpasswd", str(file)) as served:
+        wrong = run("login", "-u", USER, "--password-stdin", served.host, stdin=b"wrong\n", status=7)
+        assert "incorrect user name or password" in wrong
+        assert not (tmp_path / "auth.json").exists()
+        run("login", "-u", USER, "--password-stdin", served.host, stdin=PASSWORD.encode() + b"\n")
+        assert run("catalog", served.host) == ""
+        assert run("logout", served.host).startswith("removed")
+        assert run("logout", served.host).startswith("not logged in")
+        assert "unauthorized" in run("catalog", served.host, status=7)
