@@ -49,11 +49,11 @@ class Kitchen:
                 path.chmod(0o755)
             os.utime(path, (OLD_S, OLD_S), follow_symlinks=False)
 
-    def build(self, dockerfile: str = "", **words: Any) -> Built:
-        """Build; with `dockerfile` that text is the Dockerfile."""
-        if dockerfile:
+    def build(self, text: str = "", /, **words: Any) -> Built:
+        """Build; with a text that is the Dockerfile."""
+        if text:
             path = self.context.parent / "Dockerfile"
-            path.write_text(dockerfile)
+            path.write_text(text)
             words.setdefault("dockerfile", path)
         words.setdefault("context", self.context)
         self.events.clear()
