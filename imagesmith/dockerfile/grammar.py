@@ -17,10 +17,13 @@ from imagesmith.errors import ImagesmithError
 if TYPE_CHECKING:
     from lark import Lark
 
-__all__ = ["SPACE", "compiled", "grammar_text"]
+__all__ = ["BLANKS", "SPACE", "compiled", "grammar_text"]
 
 #: Unicode's white space, as Go's unicode.IsSpace has it.
 SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
+#: The same, each by itself.
+BLANKS = SPACE.replace("\u2000-\u200a", "".join(map(chr, range(0x2000, 0x200B))))
 
 _STRING = r'"([^"\\\x00-\x1f]|\\(["\\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 _NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?"

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from imagesmith.dockerfile.grammar import BLANKS
 from imagesmith.dockerfile.heredocs import heredocs_of
 from imagesmith.dockerfile.nodes import Directive, Heredoc, Span
 from imagesmith.errors import DockerfileError
@@ -20,7 +21,6 @@ from imagesmith.errors import DockerfileError
 __all__ = ["Line", "Source", "read"]
 
 _MAX_LINE = 65535
-_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*", re.DOTALL)
 _KNOWN = ("syntax", "escape", "check")
 _KEYWORD = re.compile(r"[^\t\v\f\r ]*")
@@ -77,7 +77,7 @@ class _Reader:
         self.number = 0
         comments: list[str] = []
         while (raw := self._next()) is not None:
-            line = raw.lstrip(_SPACE)
+            line = raw.lstrip(BLANKS)
             if not line:
                 continue
             if line.startswith("#"):
@@ -97,7 +97,7 @@ class _Reader:
         return raw.rstrip("\r")
 
     def _comment(self, raw: str, comments: list[str]) -> None:
-        text = raw[1:].strip(_SPACE) if raw.startswith("#") else raw.strip(_SPACE)[0:]
+        text = raw[1:].strip(BLANKS) if raw.startswith("#") else raw.strip(BLANKS)[0:]
         if not text:
             comments.clear()
         elif self.number > len(self.source.directives) or not self._is_directive_line(self.number):
@@ -112,7 +112,7 @@ class _Reader:
         """Directives stand at the very top, before any other comment, blank line or instruction."""
         seen: set[str] = set()
         while (raw := self._next()) is not None:
-            line = raw.lstrip(_SPACE)
+            line = raw.lstrip(BLANKS)
             match = _DIRECTIVE.fullmatch(line)
             if match is None:
                 return
@@ -143,7 +143,7 @@ class _Reader:
             raw = self._next()
             if raw is None:
                 break
-            stripped = raw.strip(_SPACE)
+            stripped = raw.strip(BLANKS)
             if stripped.startswith("#"):
                 continue
             if not stripped:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imagesmith.dockerfile.grammar import SPACE, compiled
+from imagesmith.dockerfile.grammar import BLANKS, SPACE, compiled
 from imagesmith.dockerfile.nodes import KeyValue
 from imagesmith.dockerfile.reader import Line
 from imagesmith.errors import DockerfileError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Shape", "shape_of", "strip"]
 
 _NAME = re.compile(r"[^\t\v\f\r ]*")
-_EDGES = re.compile(f"^[{SPACE}]+|[{SPACE}]+$")
 _FIRST = re.compile(f"[^{SPACE}]+")
 _NAMES = frozenset(
     (
@@ -57,7 +56,7 @@ class Shape:
 
 def strip(text: str) -> str:
     """The text without blanks at its ends, as Go's TrimSpace."""
-    return _EDGES.sub("", text)
+    return text.strip(BLANKS)
 
 
 def shape_of(line: Line, escape: str) -> Shape:
@@ -98,7 +97,23 @@ def _words(tokens: list[tuple[str, str]]) -> tuple[tuple[str, ...], bool]:
         if not all(isinstance(v, str) for v in values):
             raise DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
         return tuple(_whole(v) for v in values), True
+    if len(tokens) == 1 and tokens[0][1].startswith("["):
+        _refuse_nested(tokens[0][1])
     return tuple(text for _, text in tokens), False
+
+
+def _refuse_nested(text: str) -> None:
+    """Refuse a JSON list with lists or objects in it that the grammar has no words for."""
+    try:
+        json.loads(_without_surrogates(text), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return
+    raise DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
+
+
+def _no_constant(name: str) -> None:
+    """NaN and Infinity are Python's, not JSON's."""
+    raise ValueError(name)
 
 
 def _without_surrogates(text: str) -> str:

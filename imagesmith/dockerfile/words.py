@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from imagesmith.dockerfile.globs import Glob
 from imagesmith.errors import DockerfileError
 
 __all__ = ["Expansion", "Lexer", "Lookup"]
@@ -21,6 +22,10 @@ Lookup = Callable[[str], str | None]
 
 _SPECIAL = "@*#?-$!0"
 _END = "\ufffd"
+_BLANKS = re.compile("[ \t\r\n\v\f\x85\xa0]")
+
+#: Substitutions within substitutions; more is an attack on the stack, not a Dockerfile.
+_MAX_DEPTH = 100
 
 
 @dataclass(slots=True)
@@ -88,7 +93,7 @@ class _Run:
     ) -> None:
         self.text, self.escape, self.lookup = text, escape, lookup
         self.keep_quotes, self.raw_escapes = keep_quotes, raw_escapes
-        self.at = 0
+        self.at = self.depth = 0
         self.matched: set[str] = set()
         self.unmatched: set[str] = set()
         self.out: list[str] = []
@@ -136,7 +141,7 @@ class _Run:
                 self.split.quoted(piece)
             else:
                 piece = self.take()
-                self.split.char(piece)
+                self.split.raw(piece)
             parts.append(piece)
         if stop and not self.peek():
             raise _Bad(f"unexpected end of statement while looking for matching {stop}")
@@ -245,8 +250,10 @@ class _Run:
 
     def inner(self, stop: str, *, raw: bool = False) -> str:
         """An expanded part of a substitution, up to one of the characters of `stop`, which is read."""
+        if self.depth >= _MAX_DEPTH:
+            raise _Bad(f"substitutions are nested more than {_MAX_DEPTH} deep")
         sub = _Run(self.text, self.escape, self.lookup, keep_quotes=self.keep_quotes, raw_escapes=raw)
-        sub.at = self.at
+        sub.at, sub.depth = self.at, self.depth + 1
         try:
             piece = sub.until(stop)
         except _Bad as e:
@@ -282,12 +289,17 @@ class _Run:
         pattern = self.inner("}", raw=True)
         value = self.value(name) or ""
         if modifier == "#":
-            match = re.match(_regex(pattern, greedy=longest, escape=self.escape), value, re.DOTALL)
-            return value[match.end() :] if match else value
-        match = re.match(
-            _regex(pattern, greedy=longest, escape=self.escape, backwards=True), value[::-1], re.DOTALL
-        )
-        return value[: len(value) - match.end()] if match else value
+            end = self.glob(pattern).prefix(value, longest=longest)
+            return value[max(0, end) :]
+        end = self.glob(pattern, backwards=True).prefix(value[::-1], longest=longest)
+        return value[: len(value) - max(0, end)]
+
+    def glob(self, pattern: str, *, backwards: bool = False) -> Glob:
+        """A pattern of a substitution."""
+        try:
+            return Glob(pattern, self.escape, backwards=backwards)
+        except ValueError as e:
+            raise _Bad(f"invalid pattern ({pattern}) in substitution: invalid escape '{e}'") from None
 
     def replaced(self, name: str) -> str:
         """`/` and `//`."""
@@ -297,11 +309,11 @@ class _Run:
         pattern = self.inner("/", raw=True)
         replacement = self.inner("}", raw=True)
         value = self.value(name) or ""
-        regex = re.compile(_regex(pattern, greedy=True, escape=self.escape), re.DOTALL)
+        glob = self.glob(pattern)
         if every:
-            return regex.sub(lambda m: _template(replacement, m[0]), value)
-        match = regex.search(value)
-        return value[: match.start()] + replacement + value[match.end() :] if match else value
+            return glob.replace_all(value, lambda whole: _template(replacement, whole))
+        found = glob.search(value)
+        return value[: found[0]] + replacement + value[found[1] :] if found else value
 
 
 class _Splitter:
@@ -309,59 +321,30 @@ class _Splitter:
 
     def __init__(self) -> None:
         self._words: list[str] = []
-        self._word = ""
-        self._open = False
+        self._word: list[str] = []
 
     def quoted(self, text: str) -> None:
-        self._word += text
-        self._open = True
-
-    def char(self, char: str) -> None:
-        self.raw(char)
+        """Text whose blanks do not count."""
+        self._word.append(text)
 
     def raw(self, text: str) -> None:
-        for char in text:
-            if char in " \t\r\n\v\f\x85\xa0":
-                self._close()
-            else:
-                self._word += char
-                self._open = True
+        """Text whose blanks part words."""
+        first, *others = _BLANKS.split(text)
+        self._word.append(first)
+        for other in others:
+            self._close()
+            self._word.append(other)
 
     def _close(self) -> None:
-        if self._open and self._word:
-            self._words.append(self._word)
-        self._word, self._open = "", False
+        word = "".join(self._word)
+        if word:
+            self._words.append(word)
+        self._word = []
 
     def done(self) -> list[str]:
+        """The words."""
         self._close()
         return self._words
-
-
-def _regex(pattern: str, *, greedy: bool, escape: str, backwards: bool = False) -> str:
-    """A pattern of `*` and `?` as a regular expression, for the reversed text where it is a suffix."""
-    parts: list[str] = []
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        at += 1
-        if char == "*":
-            parts.append(".*" if greedy else ".*?")
-        elif char == "?":
-            parts.append(".")
-        elif char == escape:
-            if at >= len(pattern):
-                break
-            following = pattern[at]
-            at += 1
-            if following in ("*", "?", escape) or following in "}/":
-                parts.append(re.escape(following))
-            else:
-                raise _Bad(
-                    f"invalid pattern ({pattern}) in substitution: invalid escape '{escape}{following}'"
-                )
-        else:
-            parts.append(re.escape(char))
-    return "".join(reversed(parts) if backwards else parts)
 
 
 def _template(text: str, whole: str) -> str:
