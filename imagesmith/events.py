@@ -34,7 +34,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(Event):
-    """A vertex began. `step` is its number (unique in the build), `name` what the user reads: `[2/3] RUN x`."""
+    """A vertex began. `step` is its number, unique in the build, `name` what is read: `[2/3] RUN x`."""
 
     step: int
     name: str
@@ -98,9 +98,10 @@ class Warned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message(Event):
-    """A plain line for the user that belongs to no step."""
+    """A plain line for the user; `step` is the vertex that it is about, 0 where it belongs to none."""
 
     text: str
+    step: int = 0
 
 
 class EventSink(Protocol):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from imagesmith.build.cacheplaces import CacheExport, CacheImport
+from imagesmith.build.cacheplaces import CacheExport, CacheImport, CacheLost
 from imagesmith.build.commit import Image, commit
 from imagesmith.build.contexts import Contexts
+from imagesmith.build.explain import Explainer
 from imagesmith.build.forms import Form, Reforming, common_form, form_of, is_image
 from imagesmith.build.images import Images
 from imagesmith.build.layerwriter import LayerWriter
@@ -27,7 +28,7 @@ from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile.lint import Finding, LintConfig, Linter
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.parse import parse
-from imagesmith.errors import ImagesmithError
+from imagesmith.errors import ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Warned
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
@@ -49,6 +50,7 @@ class Built:
 
     image: Image
     tags: tuple[ImageRef, ...]
+    exported: bool = True
     cache: Descriptor | None = None
 
     @property
@@ -67,15 +69,19 @@ class Built:
         return self.image.entry
 
     def metadata(self) -> bytes:
-        """The document of --metadata-file, as buildx writes it."""
-        document = {
-            "containerimage.config.digest": str(self.image_id),
-            "containerimage.descriptor": self.descriptor.to_json(),
-            "containerimage.digest": str(self.digest),
-        }
+        """The document of --metadata-file, as buildx writes it: the image is in it if one was exported."""
+        document: dict[str, object] = (
+            {}
+            if not self.exported
+            else {
+                "containerimage.config.digest": str(self.image_id),
+                "containerimage.descriptor": self.descriptor.to_json(),
+                "containerimage.digest": str(self.digest),
+            }
+        )
         if self.cache is not None:
             document["cache.manifest"] = self.cache.to_json()
-        if self.tags:
+        if self.tags and self.exported:
             document["image.name"] = ",".join(map(str, self.tags))
         return json.dumps(dict(sorted(document.items())), indent=2).encode()
 
@@ -102,7 +108,14 @@ def run_build(request: BuildRequest, settings: Settings, world: World, events: E
     with Store(settings.root) as store, Contexts(request, store) as contexts:
         dockerfile = read_dockerfile(contexts)
         try:
-            return _build(dockerfile, contexts, request, settings, world, events, store)
+            try:
+                return _build(dockerfile, contexts, request, settings, world, events, store)
+            except (CacheLost, IntegrityError) as e:
+                if not request.cache_from:
+                    raise
+                events(Warned(rule="", text=f"building again without --cache-from: {e.message}"))
+                alone = replace(request, cache_from=())
+                return _build(dockerfile, contexts, alone, settings, world, events, store)
         except ImagesmithError as e:
             raise e.located(dockerfile.file, 0, 0, dockerfile.source) from e.__cause__
 
@@ -158,7 +171,7 @@ def _build(
     keeper = CacheExport(request.cache_to, store, images, cache, events)
     solver = Solver(
         store, writer_of(first.codec, first.clamp_s), sources, runner, images.layers, events, cancel, cache,
-        [keeper],
+        [keeper, Explainer(store, cache, request.build_args, events)] if request.explain else [keeper],
     )  # fmt: skip
     try:
         result = solver.result(plan.state.tip)
@@ -180,7 +193,9 @@ def _build(
         )  # fmt: skip
         load(EXPORTERS[output.type])(output, export)
     written = keeper.finish(result.layers, reforming.recompressed)
-    return Built(cache=written, image=made[forms[0], is_image(outputs[0])], tags=_names(outputs[0], request))
+    n = next((n for n, o in enumerate(outputs) if is_image(o)), 0)
+    shown = is_image(outputs[n])
+    return Built(image=made[forms[n], shown], tags=_names(outputs[n], request), exported=shown, cache=written)
 
 
 def _names(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

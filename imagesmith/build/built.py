@@ -62,7 +62,7 @@ class Watcher:
     ) -> None:
         """A step is about to be executed. `parts` has no inputs where nothing is known of the instruction."""
 
-    def copies(self, number: int, step: Step, entries: Sequence[Entry]) -> None:
+    def copies(self, number: int, entries: Sequence[Entry]) -> None:
         """COPY or ADD is about to write these entries."""
 
     def solved(self, solved: Solved) -> None:

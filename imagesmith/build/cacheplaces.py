@@ -17,7 +17,14 @@ from imagesmith.build.cachekey import key_of
 from imagesmith.build.images import Images
 from imagesmith.build.request import CachePlace
 from imagesmith.build.stepcache import Imported, StepCache
-from imagesmith.errors import ImagesmithError, InvalidDocument, NotFound
+from imagesmith.errors import (
+    ContextError,
+    ImagesmithError,
+    IntegrityError,
+    InvalidDocument,
+    NotFound,
+    RegistryError,
+)
 from imagesmith.events import EventSink, Warned
 from imagesmith.interfaces import ImageSource, ImageTarget
 from imagesmith.layer.codecs import Codec
@@ -27,9 +34,10 @@ from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform
+from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 
-__all__ = ["CacheExport", "CacheImport"]
+__all__ = ["CacheExport", "CacheImport", "CacheLost"]
 
 _BUILDKIT = "application/vnd.buildkit.cacheconfig.v0"
 
@@ -45,6 +53,40 @@ def _source(place: CachePlace, images: Images) -> ImageSource:
     if not folder.is_dir():
         raise NotFound(f"{folder}: no such folder")
     return LayoutSource(FolderFiles(folder), f"@{place.digest}" if place.digest else place.tag)
+
+
+class CacheLost(NotFound):
+    """A layer that an imported cache promised cannot be had; the build is done again without the cache."""
+
+
+class _Lazy:
+    """A cache's place while layers are read from it; ImageSource."""
+
+    def __init__(self, name: str, source: ImageSource) -> None:
+        self.name, self._source = name, source
+
+    def root(self) -> Descriptor:
+        """See ImageSource."""
+        return self._source.root()
+
+    def document(self, d: Descriptor) -> bytes:
+        """See ImageSource."""
+        return self._source.document(d)
+
+    def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a layer; see ImageSource."""
+        try:
+            yield from self._source.pieces(d, offset)
+        except (RegistryError, IntegrityError, ContextError) as e:
+            raise CacheLost(f"the cache {self.name} lacks layer {d.digest}: {e.message}") from e
+
+    def origin(self, digest: Digest) -> ImageSource:
+        """See ImageSource."""
+        return self._source.origin(digest)
+
+    def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """See ImageSource."""
+        return self._source.referrers(digest)
 
 
 class CacheImport:
@@ -86,10 +128,12 @@ class CacheImport:
             raise InvalidDocument(_foreign(manifest.config.media_type))
         records, notes = decode(document, layers)
 
-        def layer(diff_id: Digest, d: Descriptor) -> object:
-            return self._images.lazy(place.name, source, diff_id, d)
+        lazy = _Lazy(place.name, source)
 
-        return Imported(place.name, records, layer, notes)  # type: ignore[arg-type]  # lazy's StoredLayer
+        def layer(diff_id: Digest, d: Descriptor) -> StoredLayer:
+            return self._images.lazy(place.name, lazy, diff_id, d)
+
+        return Imported(place.name, records, layer, notes)
 
     def _manifest(self, source: ImageSource, d: Descriptor) -> tuple[Manifest, bytes]:
         """The manifest that holds the cache: itself, or the build's platform's."""

@@ -21,7 +21,7 @@ from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.plan import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step
 from imagesmith.build.stepcache import Found, StepCache
 from imagesmith.concurrency import Cancel
-from imagesmith.errors import ImagesmithError
+from imagesmith.errors import Cancelled, ImagesmithError
 from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import EMPTY_VIEW, View
@@ -100,6 +100,7 @@ class Solver:
         self._futures: dict[Step, Future[Result]] = {}
         self._lock = threading.Lock()
         self._count = 0
+        self._failure: BaseException | None = None
 
     def result(self, step: Step | None) -> Result:
         """The result of a step, executed or cached; an empty file system for None.
@@ -112,7 +113,10 @@ class Solver:
         future, mine = self._claim(step)
         if mine:
             self._fulfil(step, future)
-        return future.result()
+        try:
+            return future.result()
+        except Cancelled as e:
+            raise self._failure or e from None  # steps that were stopped must not hide why
 
     def start(self, step: Step) -> None:
         """Begin a step on a thread of its own, if nobody has begun it."""
@@ -133,6 +137,8 @@ class Solver:
         try:
             future.set_result(self._solve(step))
         except BaseException as e:  # the future carries it to whoever waits
+            if self._failure is None and not isinstance(e, Cancelled):
+                self._failure = e
             self.cancel.set_if_failed(e)
             future.set_exception(e)
 
@@ -276,7 +282,7 @@ class Solver:
         draft, below = copier.make_dir(op) if isinstance(op, MakeDirOp) else copier.copy(op)
         entries = layer_entries(draft.upper_entries(), draft.opaques, below)
         for watcher in self.watchers:
-            watcher.copies(number, step, entries)
+            watcher.copies(number, entries)
         layer = self._write(entries, now, step.name, digests=digests)
         if digests:
             self.sources.learn(entries)

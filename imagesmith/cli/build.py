@@ -76,7 +76,7 @@ def _build(
     if args.quiet and not any(o.dest == "-" for o in request.outputs):
         sys.stdout.write(f"{built.image_id}\n")
     else:
-        front.say(*(f"named {ref.familiar}" for ref in request.tags), str(built.digest))
+        front.result(*(f"named {ref.familiar}" for ref in request.tags), str(built.digest))
     return 0
 
 
@@ -119,6 +119,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         ssh=dict(parse_ssh(s) for s in args.ssh),
         cache_from=parse_cache_from(args.cache_from),
         cache_to=parse_cache_to(args.cache_to, build_args),
+        explain=args.explain,
         no_cache=() if args.no_cache else tuple(args.no_cache_filter) or None,
         pull=args.pull,
         network=args.network,

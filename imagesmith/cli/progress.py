@@ -7,8 +7,6 @@ Threads: a front is called from any thread and locks itself.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import re
 import sys
@@ -19,7 +17,7 @@ from typing import TextIO
 
 from imagesmith import events as ev
 
-__all__ = ["Front", "clean", "make_front"]
+__all__ = ["Front", "Plain", "Terminal", "clean", "make_front"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
@@ -58,6 +56,7 @@ class Front:
             if isinstance(event, ev.StepFailedEvent) and self.failed is None:
                 self.failed = event.step
             if isinstance(event, ev.Log):
+                self.raw(event)
                 for line in self._lines(event):
                     self.tails.setdefault(event.step, []).append(line)
                     del self.tails[event.step][:-10]
@@ -84,6 +83,9 @@ class Front:
                 self.tails.setdefault(step, []).append(line)
                 self.log(step, line, at_s)
 
+    def raw(self, event: ev.Log) -> None:
+        """Show a piece of a step's output as it came, before it is cut into lines."""
+
     def log(self, step: int, line: str, at_s: float) -> None:
         """Show a line of a step's output."""
 
@@ -101,6 +103,9 @@ class Front:
     def close(self) -> None:
         """End the picture; nothing is shown after it."""
 
+    def result(self, *lines: str) -> None:
+        """Say what came out, after the end."""
+
     def say(self, *lines: str) -> None:
         """Write lines, and survive a reader that went away."""
         try:
@@ -111,25 +116,28 @@ class Front:
 
 
 class Plain(Front):
-    """BuildKit's plain progress."""
+    """BuildKit's plain progress: steps are numbered in the order in which they come."""
 
     def __init__(self, out: TextIO) -> None:
         super().__init__(out)
         self._began: dict[int, float] = {}
+        self._transfers: dict[tuple[int, str], float] = {}
+        self._numbers: dict[int, int] = {}
         self._last = 0
 
-    def _turn(self, step: int) -> None:
-        """Say which step the following lines belong to."""
+    def _turn(self, step: int, *lines: str) -> None:
+        """Say lines of a step, and before them which it is, if the last ones were another's."""
+        number = self._numbers.setdefault(step, len(self._numbers) + 1)
         if step != self._last:
             if self._last in self._began:
-                self.say(f"#{self._last} ...")
-            self.say("", f"#{step} {clean(self.names.get(step, ''))}")
+                self.say(f"#{self._numbers[self._last]} ...")
+            self.say("", f"#{number} {clean(self.names.get(step, ''))}")
             self._last = step
+        self.say(*(f"#{number} {line}" for line in lines))
 
     def log(self, step: int, line: str, at_s: float) -> None:
         """A line of output with the seconds since its step began."""
-        self._turn(step)
-        self.say(f"#{step} {at_s - self._began.get(step, at_s):.3f} {line}")
+        self._turn(step, f"{at_s - self._began.get(step, at_s):.3f} {line}")
 
     def show(self, event: ev.Event) -> None:
         """Everything else."""
@@ -138,25 +146,41 @@ class Plain(Front):
                 self._began[step] = event.at_s
                 self._turn(step)
             case ev.StepCached(step=step):
-                self._turn(step)
-                self.say(f"#{step} CACHED")
+                self._turn(step, "CACHED")
             case ev.StepDone(step=step, seconds=seconds):
-                self._turn(step)
+                self._turn(step, f"DONE {seconds:.1f}s")
                 self._began.pop(step, None)
-                self.say(f"#{step} DONE {seconds:.1f}s")
             case ev.StepFailedEvent(step=step, error=error):
-                self._turn(step)
+                self._turn(step, f"ERROR: {clean(error)}")
                 self._began.pop(step, None)
-                self.say(f"#{step} ERROR: {clean(error)}")
-            case ev.Progress(step=step, id=name, current=current, total=total, done=done):
-                if done:
-                    self._turn(step)
-                    shown = f"{_size(current)} / {_size(total)} " if total else ""
-                    self.say(f"#{step} {clean(name)} {shown}done")
+            case ev.Progress():
+                self._progress(event)
             case ev.Warned():
                 self.say(_warning(event))
-            case ev.Message(text=text):
-                self.say(clean(text))
+            case ev.Message(step=step, text=text):
+                if step:
+                    self._turn(step, clean(text))
+                else:
+                    self.say(clean(text))
+
+    def _progress(self, event: ev.Progress) -> None:
+        """A transfer that ended, with its time."""
+        began = self._transfers.setdefault((event.step, event.id), event.at_s)
+        if event.done:
+            del self._transfers[event.step, event.id]
+            shown = f" {_size(event.current)} / {_size(event.total)}" if event.total else ""
+            self._turn(event.step, f"{clean(event.id)}{shown} {event.at_s - began:.1f}s done")
+
+    def close(self) -> None:
+        """Tell what was stopped."""
+        with self.lock:
+            for step in list(self._began):
+                self._turn(step, "CANCELED")
+            self._began.clear()
+
+    def result(self, *lines: str) -> None:
+        """Say what came out."""
+        self.say(*lines)
 
 
 def _warning(event: ev.Warned) -> str:
@@ -217,8 +241,8 @@ class Terminal(Front):
                     self._transfers[name] = event
             case ev.Warned():
                 self._above(self._paint(f" ! {_warning(event)}", "33"))
-            case ev.Message(text=text):
-                self._above(clean(text))
+            case ev.Message(step=step, text=text):
+                self._above(self._row(f" => => {clean(text)}", "") if step else clean(text))
 
     def _row(self, left: str, right: str) -> str:
         width = self._width()
@@ -268,17 +292,9 @@ class Terminal(Front):
             self._erase()
             self.out.flush()
 
-
-class RawJson(Front):
-    """One JSON object a line and event; bytes are base64 as in BuildKit's rawjson."""
-
-    def log(self, step: int, line: str, at_s: float) -> None:
-        """A line of a step's output."""
-        self.say(json.dumps({"event": "Log", "step": step, "at_s": at_s, "line": line}))
-
-    def show(self, event: ev.Event) -> None:
-        """The event's fields under its class's name."""
-        self.say(json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)}))
+    def result(self, *lines: str) -> None:
+        """Say what came out."""
+        self.say(*lines)
 
 
 def make_front(mode: str, out: TextIO | None = None) -> Front:
@@ -290,11 +306,14 @@ def make_front(mode: str, out: TextIO | None = None) -> Front:
             if stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
             else "plain"
         )
+    if mode == "rawjson":
+        from imagesmith.cli.rawjson import RawJson
+
+        return RawJson(stream)
     colour = "NO_COLOR" not in os.environ
     makers: dict[str, Callable[[], Front]] = {
         "plain": lambda: Plain(stream),
         "tty": lambda: Terminal(stream, colour),
-        "rawjson": lambda: RawJson(stream),
         "quiet": lambda: Front(stream),
     }
     return makers[mode]()
