@@ -37,16 +37,14 @@ class LayerWriter:
 
         The index keeps the times as they are, also under a clamp: a later step sees what this one made.
         """
-        rows: list[tuple[Entry, int]] = []
+        with self._store.layers.new_index() as index:
 
-        def tar(sink: Callable[[bytes], None]) -> None:
-            write_layer(
-                entries, sink, clamp_s=self.clamp_s, digests=digests,
-                on_offset=lambda e, n: rows.append((e, n)),
-            )  # fmt: skip
+            def tar(sink: Callable[[bytes], None]) -> None:
+                write_layer(entries, sink, clamp_s=self.clamp_s, digests=digests, on_offset=index.add)
 
-        result = self._stream(tar, cancel)
-        self._store.layers.layer(result.diff_id, result.digest).write_index(rows)
+            result = self._stream(tar, cancel)
+            index.keep(result.diff_id)
+        self._store.layers.layer(result.diff_id, result.digest)
         return result.diff_id, self._descriptor(result)
 
     def recompress(self, layer: StoredLayer, cancel: Cancel) -> tuple[Digest, Descriptor]:

@@ -237,7 +237,7 @@ def write_layer(
         entries: in the order of a layer (see layer/diff.py).
         sink: takes the tar in blocks of BLOCK_BYTES, the last one shorter.
         clamp_s: times after this one (seconds) become it.
-        on_offset: told each entry with the offset of its bytes (or of the next header) in the tar.
+        on_offset: told each entry, when it is written, with the offset of its bytes (or of the next header).
         digests: fill in `Entry.digest` of every file on the way where it is not known.
 
     Raises:
@@ -247,8 +247,7 @@ def write_layer(
     write = out.write
     for entry in entries:
         write(header(entry, clamp_s))
-        if on_offset is not None:
-            on_offset(entry, out.offset)
+        offset = out.offset
         if entry.kind == "f":
             hasher = hashlib.sha256() if digests and not entry.digest else None
             if entry.size:
@@ -256,6 +255,8 @@ def write_layer(
                 write(_PADDING[entry.size % _RECORD])
             if hasher is not None:
                 entry.digest = hasher.hexdigest()
+        if on_offset is not None:
+            on_offset(entry, offset)
     write(_ZEROS * 2)
     out.flush()
 

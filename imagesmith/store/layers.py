@@ -24,7 +24,7 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -37,7 +37,7 @@ from imagesmith.layer.tarread import decompressed, read_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.store.blobs import BlobStore
 
-__all__ = ["LayerContent", "LayerStore", "StoredLayer"]
+__all__ = ["LayerContent", "LayerStore", "NewIndex", "StoredLayer"]
 
 #: The names of a layer's trees (snapshot/trees.py).
 TREES = ("tree", "tree-subid", "tree-single")
@@ -168,31 +168,20 @@ class StoredLayer:
                 tar.file.write(bytes(TAR_AT))
             index = None
             if not (self.folder / "index").exists():
-                index = stack.enter_context(_Temporary(self.store.blobs.ingest))
-                index.file.write(_HEAD)
+                index = stack.enter_context(self.store.new_index())
             tee = _Tee(decompressed(raw), tar.file if tar is not None else None)
             for e, offset in () if known is not None and index is None else read_layer(tee):
                 if index is not None:
-                    index.file.write(_row(e, offset))
+                    index.add(e, offset)
             tee.drain()
             if tee.digest() != self.diff_id:
                 raise DigestMismatch(f"layer {self.blob}: its diff_id is {tee.digest()}, not {self.diff_id}")
             if index is not None:
-                index.file.write(_END)
-                index.keep(self.folder / "index")
+                index.keep(self.diff_id)
             if tar is not None:
                 if known is not None:
                     write_erofs(known, tar.file, tee.size)
                 tar.keep(self.folder / keep)
-
-    def write_index(self, entries: Iterable[tuple[Entry, int]]) -> None:
-        """Keep the entries, each with the offset of its bytes in the uncompressed tar."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with _Temporary(self.store.blobs.ingest) as out:
-            out.file.write(_HEAD)
-            out.file.writelines(_row(e, offset) for e, offset in entries)
-            out.file.write(_END)
-            out.keep(self.folder / "index")
 
     def _read_index(self, path: Path) -> Iterator[Entry]:
         """The entries of an index file, some hundreds at a time: of a large layer no more is in memory."""
@@ -264,6 +253,35 @@ class _Temporary:
             self._path.unlink(missing_ok=True)
 
 
+class NewIndex:
+    """A layer's index while the layer is written or read: row by row, so that it is never in memory.
+
+    Becomes the index by `keep`, nothing otherwise.
+    """
+
+    def __init__(self, layers: LayerStore) -> None:
+        self._layers = layers
+        self._out = _Temporary(layers.blobs.ingest)
+        self._out.file.write(_HEAD)
+
+    def add(self, entry: Entry, offset: int) -> None:
+        """Add an entry, with the offset of its bytes in the uncompressed tar."""
+        self._out.file.write(_row(entry, offset))
+
+    def keep(self, diff_id: Digest) -> None:
+        """All entries are there: make it that layer's index."""
+        self._out.file.write(_END)
+        folder = self._layers.folder(diff_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._out.keep(folder / "index")
+
+    def __enter__(self) -> NewIndex:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self._out.__exit__(*what)
+
+
 class _Tee(io.RawIOBase):
     """Reads a stream, hashes it, and copies it to a file."""
 
@@ -313,6 +331,10 @@ class LayerStore:
             elif found.blob is None or (blob is not None and not self.blobs.has(found.blob)):
                 found.blob = blob
             return found
+
+    def new_index(self) -> NewIndex:
+        """Begin the index of a layer whose diff_id is not known yet."""
+        return NewIndex(self)
 
     def diff_ids(self) -> list[Digest]:
         """The layers that have a folder."""
