@@ -1,0 +1,122 @@
+"""Every build check: one Dockerfile that it finds something in, and one near miss that is clean."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from imagesmith.dockerfile.lint import RULES, LintConfig
+from imagesmith.errors import DockerfileError
+from tests.support import IMAGESMITH
+
+#: rule -> (a Dockerfile that breaks it, the line that is told, one that keeps it)
+CASES = {
+    "StageNameCasing": ("FROM scratch AS Up", 1, "FROM scratch AS up"),
+    "FromAsCasing": ("FROM scratch as a", 1, "from scratch as a"),
+    "NoEmptyContinuation": ("FROM scratch\nENV a=1 \\\n\n b=2", 4, "FROM scratch\nENV a=1 \\\n # c\n b=2"),
+    "ConsistentInstructionCasing": ("FROM scratch\nenv a=1", 2, "from scratch\nenv a=1"),
+    "DuplicateStageName": ("FROM scratch AS a\nFROM scratch AS a", 2, "FROM scratch AS a\nFROM scratch AS b"),
+    "ReservedStageName": ("FROM scratch AS context", 1, "FROM scratch AS contexts"),
+    "JSONArgsRecommended": ("FROM scratch\nCMD a b", 2, 'FROM scratch\nSHELL ["/s"]\nCMD a b'),
+    "MaintainerDeprecated": ("FROM scratch\nMAINTAINER me", 2, "FROM scratch\nLABEL maintainer=me"),
+    "UndefinedArgInFrom": ("FROM ${A:-scratch}", 1, "ARG A\nFROM ${A:-scratch}"),
+    "WorkdirRelativePath": ("FROM scratch\nWORKDIR a", 2, "FROM scratch\nWORKDIR /\nWORKDIR a"),
+    "UndefinedVar": ("FROM scratch\nENV a=$b", 2, "FROM scratch\nARG b\nENV a=$b"),
+    "MultipleInstructionsDisallowed": (
+        'FROM scratch\nCMD ["a"]\nCMD ["b"]',
+        2,
+        'FROM scratch AS a\nCMD ["a"]\nFROM a\nCMD ["b"]',
+    ),
+    "LegacyKeyValueFormat": ("FROM scratch\nENV a b", 2, "FROM scratch\nENV a=b"),
+    "RedundantTargetPlatform": (
+        "FROM --platform=$TARGETPLATFORM scratch",
+        1,
+        "FROM --platform=$BUILDPLATFORM scratch",
+    ),
+    "SecretsUsedInArgOrEnv": ("FROM scratch\nARG MY_TOKEN", 2, "FROM scratch\nARG TOKEN_FILE"),
+    "InvalidDefaultArgInFrom": ("ARG A\nFROM ${A}", 2, "ARG A=scratch\nFROM ${A}"),
+    "FromPlatformFlagConstDisallowed": (
+        "FROM --platform=linux/arm64 scratch AS a",
+        1,
+        "FROM --platform=linux/arm64 scratch AS on-arm64",
+    ),
+    "CopyIgnoredFile": ("FROM scratch\nCOPY ignored /", 2, "FROM scratch\nCOPY kept /"),
+    "InvalidDefinitionDescription": (
+        "# check=experimental=all\nFROM scratch\n# words\nARG A",
+        4,
+        "# check=experimental=all\nFROM scratch\n# A is described\nARG A",
+    ),
+    "ExposeProtoCasing": ("FROM scratch\nEXPOSE 80/TCP", 2, "FROM scratch\nEXPOSE 80/tcp"),
+    "ExposeInvalidFormat": ("FROM scratch\nEXPOSE 8080:80", 2, "FROM scratch\nEXPOSE 80-81"),
+}
+
+
+def check(folder: Path, dockerfile: str, *flags: str) -> tuple[int, list[tuple[str, int]]]:
+    """The exit status of `--call check`, and each warning's rule and line."""
+    context = folder / "context"
+    context.mkdir(exist_ok=True)
+    (context / "Dockerfile").write_text(dockerfile + "\n")
+    (context / ".dockerignore").write_text("ignored\n")
+    command = [
+        *IMAGESMITH,
+        "build",
+        "--root",
+        str(folder / "root"),
+        "--call",
+        "check,format=json",
+        *flags,
+        str(context),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)["warnings"]
+    return done.returncode, [(w["ruleName"], w["location"]["ranges"][0]["start"]["line"]) for w in found]
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_a_rule_tells_the_line_that_breaks_it(rule: str, tmp_path: Path) -> None:
+    broken, line, _ = CASES[rule]
+    flags = ["--build-arg", "A=scratch"] if rule == "InvalidDefaultArgInFrom" else []
+    status, found = check(tmp_path, broken, *flags)
+    assert (rule, line) in found
+    assert status == 1
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_a_near_miss_is_clean(rule: str, tmp_path: Path) -> None:
+    _, _, kept = CASES[rule]
+    assert rule not in [name for name, _ in check(tmp_path, kept)[1]]
+
+
+def test_every_rule_has_a_case_but_the_one_that_needs_a_foreign_image() -> None:
+    assert set(RULES) - set(CASES) == {"InvalidBaseImagePlatform"}
+
+
+def test_a_comment_above_an_instruction_silences_a_rule_there_alone(tmp_path: Path) -> None:
+    text = "FROM scratch\n# check=skip=SecretsUsedInArgOrEnv\nARG KEY\nARG TOKEN"
+    assert check(tmp_path, text) == (1, [("SecretsUsedInArgOrEnv", 4)])
+
+
+def test_a_clean_file_ends_with_status_0(tmp_path: Path) -> None:
+    assert check(tmp_path, "FROM scratch") == (0, [])
+
+
+def test_error_true_fails_the_build_and_names_the_rules(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("# check=error=true\nFROM scratch\nARG KEY\n")
+    command = [*IMAGESMITH, "build", "--root", str(tmp_path / "root"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "lint violation found for rules: SecretsUsedInArgOrEnv" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["nothing=x", "skip", "error=perhaps"])
+def test_a_bad_check_directive_is_refused(text: str) -> None:
+    with pytest.raises(DockerfileError, match="failed to parse check option"):
+        LintConfig.parse(text)
+
+
+def test_names_of_rules_become_addresses() -> None:
+    assert RULES["JSONArgsRecommended"].url.endswith("/rule/json-args-recommended/")
+    assert RULES["InvalidBaseImagePlatform"].url == ""
