@@ -11,10 +11,12 @@ Threads: steps may run at the same time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from imagesmith.sandbox.cgroups import PREFIX, sweep_groups
 from imagesmith.sandbox.etc import etc_files
 from imagesmith.sandbox.initpaths import Places, unmake
 from imagesmith.sandbox.native import DEFAULT_CAPABILITIES, NativeSandbox, NotStarted
+from imagesmith.sandbox.seccomp import refused_names
 
 __all__ = ["OciSandbox", "find_runtime"]
 
@@ -41,6 +44,9 @@ _MASKED = ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/lat
            "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
            "/sys/devices/virtual/powercap"]  # fmt: skip
 _READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+_ARCHES = {"x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]}
+_NAMESPACE_BITS = (k.CLONE_NEWNS, k.CLONE_NEWUTS, k.CLONE_NEWIPC, k.CLONE_NEWUSER, k.CLONE_NEWPID, k.CLONE_NEWNET,
+                   k.CLONE_NEWCGROUP)  # fmt: skip
 _ENV = (("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),)
 
 
@@ -204,7 +210,27 @@ def _config(spec: RunSpec, root: Path, bundle: Path, name: str, ids: Ids) -> dic
             "maskedPaths": [] if spec.insecure else _MASKED,
             "readonlyPaths": [] if spec.insecure else _READONLY,
             "resources": _resources(spec),
+            **({} if spec.insecure else {"seccomp": _seccomp()}),
         },
+    }
+
+
+def _seccomp() -> dict[str, Any]:
+    """Docker's profile as a list of what is refused; see sandbox/seccomp.py."""
+
+    def row(names: list[str], code: int = errno.EPERM, **argument: int | str) -> dict[str, Any]:
+        args = [{"index": 0, **argument}] if argument else []
+        return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": code, "args": args}
+
+    rows = [row(refused_names()), row(["clone3"], errno.ENOSYS)]
+    for bit in _NAMESPACE_BITS:
+        rows.append(row(["clone"], value=bit, valueTwo=bit, op="SCMP_CMP_MASKED_EQ"))
+    rows += [row(["socket"], value=family, op="SCMP_CMP_EQ") for family in (socket.AF_ALG, socket.AF_VSOCK)]
+    arches = _ARCHES.get(os.uname().machine)
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": rows,
+        **({"architectures": arches} if arches else {}),
     }
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "machines",
     "masked",
     "refuse",
+    "refused_names",
     "result",
     "switch",
 ]
@@ -143,6 +144,11 @@ def docker_filter(machine: str = "") -> bytes:
     if not found:
         return b""
     return assemble(((m, _profile(m)) for m in found), refuse(errno.EPERM))
+
+
+def refused_names() -> list[str]:
+    """The calls that the profile refuses whatever their arguments are, for a runtime that makes its own filter."""
+    return sorted(_REFUSED.split())
 
 
 def _profile(machine: Machine) -> Code:

@@ -247,6 +247,15 @@ def test_capabilities_are_docker_s_fourteen(bench: Bench) -> None:
     assert masks == {"CapInh": none, "CapPrm": full, "CapEff": full, "CapBnd": full, "CapAmb": none}
 
 
+def test_docker_s_filter_is_in_force(bench: Bench) -> None:
+    if bench.kind == "chroot":
+        done = bench.sh("unshare -i true")
+    else:
+        done = bench.sh("grep '^Seccomp:' /proc/self/status; unshare -i true; mount -t tmpfs x /tmp")
+        assert done.out == "Seccomp:\t2\n"
+    assert "Operation not permitted" in done.err
+
+
 def test_root_cannot_be_left_by_a_second_chroot(bench: Bench) -> None:
     (bench.root / "w").mkdir()
     ups = "../" * 20
