@@ -92,6 +92,7 @@ def opened(args: argparse.Namespace) -> Iterator[tuple[Session, Store]]:
         else getattr(args, "progress", "")
     )
     front = make_front("quiet" if quiet else mode or "quiet")
+    front.title = "Transferring"
     environ = dict(os.environ)
     if args.authfile:
         environ["REGISTRY_AUTH_FILE"] = args.authfile

@@ -40,6 +40,9 @@ def _size(count: int) -> str:
 class Front:
     """Shows nothing but warnings at the end; the base of the others. `tail` keeps each step's last lines."""
 
+    #: What is being done, as the picture's first line says it.
+    title = "Building"
+
     def __init__(self, out: TextIO) -> None:
         self.out = out
         self.lock = threading.Lock()
@@ -183,6 +186,12 @@ class Plain(Front):
         self.say(*lines)
 
 
+def _bar(t: ev.Progress) -> str:
+    """How far a transfer is, as a picture."""
+    full = min(20, 20 * t.current // t.total)
+    return f"[{'=' * full}{' ' * (20 - full)}]"
+
+
 def _warning(event: ev.Warned) -> str:
     rule = f"{event.rule}: " if event.rule else ""
     line = f" (line {event.line})" if event.line else ""
@@ -246,7 +255,7 @@ class Terminal(Front):
 
     def _row(self, left: str, right: str) -> str:
         width = self._width()
-        room = width - len(right) - 1
+        room = max(0, width - len(right) - 1)  # on a terminal of a few columns nothing fits
         return f"{left[:room]:<{room}} {right}"
 
     def _width(self) -> int:
@@ -273,11 +282,11 @@ class Terminal(Front):
             lines.append(self._row(f" => {clean(self.names.get(step, ''))}", f"{now - began:.1f}s"))
             lines += [f" => => {line}"[:width] for line in self.tails.get(step, [])[-4:]]
         for t in list(self._transfers.values())[-6:]:
-            amount = f"{_size(t.current)} / {_size(t.total)}" if t.total else _size(t.current)
+            amount = f"{_bar(t)} {_size(t.current)} / {_size(t.total)}" if t.total else _size(t.current)
             lines.append(self._row(f" => => {clean(t.id)}", amount))
         if lines:
             done, total = self._counts
-            lines.insert(0, f"[+] Building {time.monotonic() - self._start:.1f}s ({done}/{total})")
+            lines.insert(0, f"[+] {self.title} {time.monotonic() - self._start:.1f}s ({done}/{total})")
         self._erase()
         if lines:
             self.out.write("".join(f"{line}\n" for line in lines))

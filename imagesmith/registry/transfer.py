@@ -234,9 +234,7 @@ class Session:
         store = self._need_store()
         source = StorePlace(store, ref, d, elsewhere)
         _check_complete(store, d)
-        return self.copy(
-            source, self.repository(ref.with_digest(ref.digest) if ref.digest else ref), verb="push"
-        )
+        return self.copy(source, self.repository(ref), verb="push")
 
     def copy(
         self,
