@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from imagesmith.build.built import Watcher
 from imagesmith.build.cacheplaces import CacheExport, CacheImport, CacheLost
 from imagesmith.build.commit import Image, commit
 from imagesmith.build.contexts import Contexts
-from imagesmith.build.explain import Explainer
 from imagesmith.build.forms import Form, Reforming, common_form, form_of, is_image
 from imagesmith.build.images import Images
 from imagesmith.build.layerwriter import LayerWriter
@@ -108,16 +108,38 @@ def run_build(request: BuildRequest, settings: Settings, world: World, events: E
     with Store(settings.root) as store, Contexts(request, store) as contexts:
         dockerfile = read_dockerfile(contexts)
         try:
-            try:
-                return _build(dockerfile, contexts, request, settings, world, events, store)
-            except (CacheLost, IntegrityError) as e:
-                if not request.cache_from:
-                    raise
-                events(Warned(rule="", text=f"building again without --cache-from: {e.message}"))
-                alone = replace(request, cache_from=())
-                return _build(dockerfile, contexts, alone, settings, world, events, store)
+            if not request.report:
+                return _attempts(dockerfile, contexts, request, settings, world, events, store)
+            from imagesmith.build.report import Recorder, reporting
+
+            recorder = Recorder(events)
+            with reporting(recorder, request, store) as page:
+                built = _attempts(dockerfile, contexts, request, settings, world, recorder, store, recorder)
+                page.image = built.image
+            return built
         except ImagesmithError as e:
             raise e.located(dockerfile.file, 0, 0, dockerfile.source) from e.__cause__
+
+
+def _attempts(
+    dockerfile: Dockerfile,
+    contexts: Contexts,
+    request: BuildRequest,
+    settings: Settings,
+    world: World,
+    events: EventSink,
+    store: Store,
+    *watchers: Watcher,
+) -> Built:
+    """Build, and where an imported cache is broken, build again without it."""
+    try:
+        return _build(dockerfile, contexts, request, settings, world, events, store, *watchers)
+    except (CacheLost, IntegrityError) as e:
+        if not request.cache_from:
+            raise
+        events(Warned(rule="", text=f"building again without --cache-from: {e.message}"))
+        alone = replace(request, cache_from=())
+        return _build(dockerfile, contexts, alone, settings, world, events, store, *watchers)
 
 
 def read_dockerfile(contexts: Contexts) -> Dockerfile:
@@ -150,6 +172,7 @@ def _build(
     world: World,
     events: EventSink,
     store: Store,
+    *watchers: Watcher,
 ) -> Built:
     images = contexts.images = Images(store, settings, request, events)
     linter = linter_of(dockerfile, request, lambda found: events(_event(found, dockerfile)))
@@ -171,7 +194,7 @@ def _build(
     keeper = CacheExport(request.cache_to, store, images, cache, events)
     solver = Solver(
         store, writer_of(first.codec, first.clamp_s), sources, runner, images.layers, events, cancel, cache,
-        [keeper, Explainer(store, cache, request.build_args, events)] if request.explain else [keeper],
+        [keeper, *watchers, *_explainer(request, store, cache, events)],
     )  # fmt: skip
     try:
         result = solver.result(plan.state.tip)
@@ -196,6 +219,17 @@ def _build(
     n = next((n for n, o in enumerate(outputs) if is_image(o)), 0)
     shown = is_image(outputs[n])
     return Built(image=made[forms[n], shown], tags=_names(outputs[n], request), exported=shown, cache=written)
+
+
+def _explainer(
+    request: BuildRequest, store: Store, cache: StepCache, events: EventSink
+) -> tuple[Watcher, ...]:
+    """Who tells why steps are executed, if that is asked for."""
+    if not request.explain:
+        return ()
+    from imagesmith.build.explain import Explainer
+
+    return (Explainer(store, cache, request.build_args, events),)
 
 
 def _names(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

@@ -120,6 +120,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         cache_from=parse_cache_from(args.cache_from),
         cache_to=parse_cache_to(args.cache_to, build_args),
         explain=args.explain,
+        report=args.report,
         no_cache=() if args.no_cache else tuple(args.no_cache_filter) or None,
         pull=args.pull,
         network=args.network,

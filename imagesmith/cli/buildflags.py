@@ -125,5 +125,6 @@ def _screen_flags(parser: argparse.ArgumentParser) -> None:
         "--progress", default=os.environ.get("BUILDKIT_PROGRESS", "auto"),
         choices=("auto", "plain", "tty", "rawjson", "quiet"), help="how progress is shown",
     )  # fmt: skip
+    _text(g, "--report", metavar="FILE", text="write a page about the build: what took its time, what grew")
     _switch(g, "--explain", text="tell for each step why it was executed, or where it was found")
     _switch(g, "-q", "--quiet", text="print the image's ID only")
