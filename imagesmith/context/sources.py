@@ -126,11 +126,11 @@ def _match(tree: Tree, path: str, include: Matcher | None, exclude: Matcher | No
     if e is None and not at:
         e = Entry("", "d", 0o755)
     if e is None:
-        raise MissingSource(f'"/{path}": not found')
+        raise MissingSource(f'failed to compute cache key: "/{path}": not found')
     if required and e.kind == "d":
         inside = tree.resolve(posixpath.join(at, required), follow_last=False)
         if inside and tree.get(inside) is None:
-            raise MissingSource(f'"/{posixpath.join(at, required)}": not found')
+            raise MissingSource(f'failed to compute cache key: "/{posixpath.join(at, required)}": not found')
     return Match(at, posixpath.basename(path), e, include, exclude)
 
 

@@ -1,0 +1,109 @@
+"""The command itself, as a process: what it prints, writes and answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.support import IMAGESMITH
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A context with a Dockerfile."""
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
+    (folder / "f").write_text("text")
+    return folder
+
+
+def _run(
+    tmp_path: Path, *words: object, stdin: bytes = b"", **env: str
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*IMAGESMITH, *map(str, words), "--root", str(tmp_path / "store")],
+        capture_output=True, input=stdin, cwd=tmp_path, env={**os.environ, **env},
+    )  # fmt: skip
+
+
+def test_quiet_prints_the_images_id_as_iidfile_has_it(tmp_path: Path, context: Path) -> None:
+    done = _run(
+        tmp_path, "build", "-q", "--iidfile", tmp_path / "id", "--metadata-file", tmp_path / "meta", context
+    )
+    assert done.returncode == 0, done.stderr
+    image_id = (tmp_path / "id").read_text()
+    assert done.stdout.decode() == f"{image_id}\n"
+    assert json.loads((tmp_path / "meta").read_bytes())["containerimage.config.digest"] == image_id
+
+
+def test_iidfile_of_a_failed_build_is_gone(tmp_path: Path, context: Path) -> None:
+    (tmp_path / "id").write_text("old")
+    (context / "f").unlink()
+    done = _run(tmp_path, "build", "--iidfile", tmp_path / "id", context)
+    assert done.returncode == 5
+    assert not (tmp_path / "id").exists()
+
+
+def test_missing_source_is_shown_with_line_and_caret(tmp_path: Path, context: Path) -> None:
+    (context / "f").unlink()
+    said = _run(tmp_path, "build", context).stderr.decode()
+    assert "\n   2 | >>> COPY f /f\n     |     ^^^^^^^^^\n" in said
+    assert said.splitlines()[-1] == 'error: failed to compute cache key: "/f": not found'
+
+
+def test_tar_on_standard_output_has_nothing_else_in_it(tmp_path: Path, context: Path) -> None:
+    for flags in ([], ["-q"]):
+        done = _run(tmp_path, "build", *flags, "-o", "-", context)
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+            assert tar.getnames() == ["f"]
+        assert done.stdout.endswith(bytes(1024))
+
+
+def test_two_outputs_cannot_share_standard_output(tmp_path: Path, context: Path) -> None:
+    done = _run(tmp_path, "build", "-o", "-", "-o", "type=oci", context)
+    assert (done.returncode, b"only one output can go to standard output" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["-f", "-", "-"], b"can't use stdin for both build context and dockerfile"),
+        (["--push", "."], b"tag is needed when pushing to registry"),
+        (["--push", "-o", "out", "."], b'push and "local" output can\'t be used together'),
+        (
+            ["--iidfile", "x", "-o", "out", "."],
+            b"local and tar exporters are incompatible with image ID file",
+        ),
+        (["no/where"], b'unable to prepare context: path "no/where" not found'),
+        (["--network", "x", "."], b"invalid netmode x"),
+    ],
+)
+def test_flags_that_cannot_be_honoured_are_refused_in_buildx_words(
+    tmp_path: Path, flags: list[str], message: bytes
+) -> None:
+    done = _run(tmp_path, "build", *flags)
+    assert (done.returncode in (2, 5), message in done.stderr) == (True, True), done.stderr
+
+
+def test_dockerfile_of_dash_comes_from_standard_input(tmp_path: Path, context: Path) -> None:
+    (context / "Dockerfile").unlink()
+    done = _run(tmp_path, "build", "-f", "-", "-o", "-", context, stdin=b"FROM scratch\nCOPY f /g\n")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        assert tar.getnames() == ["g"]
+
+
+def test_epoch_of_the_environment_counts(tmp_path: Path, context: Path) -> None:
+    ids = {
+        _run(tmp_path, "build", "-q", "--no-cache", context, SOURCE_DATE_EPOCH="1000000000").stdout
+        for _ in range(2)
+    }
+    assert len(ids) == 1
