@@ -212,11 +212,12 @@ def _layer(layer: LayerLine, most: int) -> str:
     if layer.before is not None:
         change = _delta(layer.size, layer.before, _size(abs(layer.size - layer.before)))
     bigger = layer.is_new or (layer.before is not None and layer.size > layer.before)
+    mark = ' class="new"' if bigger else ""
     hit = {"": "", "store": "hit"}.get(layer.hit, f"hit, {_text(layer.hit)}")
     return (
         f"<tr><td><code>{_text(text)}</code></td>"
         '<td class="size"><svg viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect width="{width:.2f}" height="12" rx="1"{' class="new"' if bigger else ""}/></svg></td>'
+        f'<rect width="{width:.2f}" height="12" rx="1"{mark}/></svg></td>'
         f'<td class="num">{_size(layer.size)}</td><td class="hit">{hit}</td>'
         f'<td class="num">{change}</td></tr>'
     )
