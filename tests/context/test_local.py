@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from imagesmith.context.local import FileDigests, LocalTree
+from imagesmith.context.patterns import Matcher
+from imagesmith.errors import ContextError
+from imagesmith.store.store import Store
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a few files."""
+    root = tmp_path / "context"
+    (root / "d").mkdir(parents=True)
+    (root / "d/f").write_text("text")
+    (root / "l").symlink_to("/d")
+    os.link(root / "d/f", root / "h")
+    return root
+
+
+def test_entries_come_in_byte_order_and_belong_to_root(folder: Path) -> None:
+    (folder / "ü").write_text("")
+    (folder / "Z").write_text("")
+    entries = list(LocalTree(folder).walk())
+    assert [(e.path, e.kind) for e in entries] == [
+        ("Z", "f"), ("d", "d"), ("d/f", "f"), ("h", "h"), ("l", "l"), ("ü", "f"),
+    ]  # fmt: skip
+    assert {(e.uid, e.gid) for e in entries} == {(0, 0)}
+
+
+def test_links_are_followed_inside_the_folder_only(folder: Path) -> None:
+    tree = LocalTree(folder)
+    assert tree.resolve("l/f") == "d/f"
+    (folder / "up").symlink_to("../../../d")
+    assert tree.resolve("up/f") == "d/f"
+
+
+def test_a_folder_that_becomes_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/f").write_text("secret")
+    tree = LocalTree(folder)
+    (entry,) = [e for e in tree.walk() if e.path == "d/f"]
+    (folder / "d").rename(folder / "old")
+    (folder / "d").symlink_to(tmp_path / "secret")
+    assert entry.content is not None
+    with pytest.raises(ContextError, match="cannot read /d/f of the context"):
+        entry.content.open()
+
+
+def test_a_file_that_becomes_a_pipe_is_not_waited_for(folder: Path) -> None:
+    tree = LocalTree(folder)
+    (entry,) = [e for e in tree.walk() if e.path == "d/f"]
+    (folder / "d/f").unlink()
+    os.mkfifo(folder / "d/f")
+    assert entry.content is not None
+    with pytest.raises(ContextError, match="changed while it was read"):
+        entry.content.open()
+
+
+def test_ignored_folder_is_shown_for_what_is_taken_back(folder: Path) -> None:
+    tree = LocalTree(folder, Matcher(["d", "!d/f"]))
+    assert [e.path for e in tree.walk()] == ["d", "d/f", "h", "l"]
+    assert tree.get("d") is not None
+    assert LocalTree(folder, Matcher(["d"])).get("d") is None
+
+
+def test_digest_is_remembered_only_for_files_that_have_settled(folder: Path, tmp_path: Path) -> None:
+    with Store(tmp_path / "store") as store:
+        for age_ns, remembered in ((0, False), (10**11, True)):
+            digests = FileDigests(store.cache, time.time_ns() + age_ns)
+            (entry,) = [e for e in LocalTree(folder).walk() if e.path == "d/f"]
+            assert digests(entry) == "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
+            digests.flush()
+            assert entry.content is not None
+            assert bool(store.cache.file_digest(entry.content.stamp)) is remembered  # type: ignore[attr-defined]  # LocalContent
+
+
+def test_a_file_that_became_shorter_is_told(folder: Path, tmp_path: Path) -> None:
+    (entry,) = [e for e in LocalTree(folder).walk() if e.path == "d/f"]
+    (folder / "d/f").write_text("t")
+    with Store(tmp_path / "store") as store, pytest.raises(ContextError, match="became shorter"):
+        FileDigests(store.cache, 0)(entry)
+
+
+def test_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ContextError, match="unable to prepare context"):
+        LocalTree(tmp_path / "no")
