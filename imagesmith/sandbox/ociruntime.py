@@ -44,9 +44,12 @@ _MASKED = ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/lat
            "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
            "/sys/devices/virtual/powercap"]  # fmt: skip
 _READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
-_ARCHES = {"x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]}
-_NAMESPACE_BITS = (k.CLONE_NEWNS, k.CLONE_NEWUTS, k.CLONE_NEWIPC, k.CLONE_NEWUSER, k.CLONE_NEWPID, k.CLONE_NEWNET,
-                   k.CLONE_NEWCGROUP)  # fmt: skip
+_ARCHES = {
+    "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+    "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+}
+_NAMESPACE_BITS = (k.CLONE_NEWNS, k.CLONE_NEWUTS, k.CLONE_NEWIPC, k.CLONE_NEWUSER, k.CLONE_NEWPID,
+                   k.CLONE_NEWNET, k.CLONE_NEWCGROUP)  # fmt: skip
 _ENV = (("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),)
 
 
@@ -223,15 +226,11 @@ def _seccomp() -> dict[str, Any]:
         return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": code, "args": args}
 
     rows = [row(refused_names()), row(["clone3"], errno.ENOSYS)]
-    for bit in _NAMESPACE_BITS:
-        rows.append(row(["clone"], value=bit, valueTwo=bit, op="SCMP_CMP_MASKED_EQ"))
+    rows += [row(["clone"], value=bit, valueTwo=bit, op="SCMP_CMP_MASKED_EQ") for bit in _NAMESPACE_BITS]
     rows += [row(["socket"], value=family, op="SCMP_CMP_EQ") for family in (socket.AF_ALG, socket.AF_VSOCK)]
-    arches = _ARCHES.get(os.uname().machine)
-    return {
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "syscalls": rows,
-        **({"architectures": arches} if arches else {}),
-    }
+    machine = os.uname().machine
+    arches = {"architectures": _ARCHES[machine]} if machine in _ARCHES else {}
+    return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rows, **arches}
 
 
 def _resources(spec: RunSpec) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def docker_filter(machine: str = "") -> bytes:
 
 
 def refused_names() -> list[str]:
-    """The calls that the profile refuses whatever their arguments are, for a runtime that makes its own filter."""
+    """What the profile refuses whatever the arguments are, for a runtime that makes its own filter."""
     return sorted(_REFUSED.split())
 
 
