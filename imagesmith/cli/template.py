@@ -1,8 +1,7 @@
 """`--format` templates: the part of Go's text/template that people write for docker, skopeo and podman.
 
 Known: `{{.A.B}}`, `{{json .A}}`, `{{index .A "key" 0}}`, `{{len .A}}`, `{{join .A ","}}`, `{{upper .A}}`,
-`{{lower .A}}`, `{{println .A}}`, `{{range .A}}…{{else}}…{{end}}`, `{{if .A}}…{{end}}`, and `-` to trim blanks.
-
+`{{lower .A}}`, `{{println .A}}`, `{{range .A}}…{{else}}…{{end}}`, `{{if .A}}…{{end}}`, `-` to trim blanks.
 Trust: the template is the user's; the values come from registries and are printed as text only.
 """
 

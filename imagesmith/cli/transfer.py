@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.cli.common import add_platform, add_transfer_flags, opened, platform_of, print_descriptor
-from imagesmith.errors import ImagesmithError, InvalidReference, NotFound, UsageError
+from imagesmith.errors import ImagesmithError, InvalidReference, NotFound, RegistryError, UsageError
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 
@@ -59,7 +59,7 @@ def _pull(parser: argparse.ArgumentParser) -> Handler:
         ref = ImageRef.parse(args.ref.removeprefix("docker://"))
         with opened(args) as (session, store):
             descriptor = session.pull(ref, None if args.all else platform_of(args))
-            store.name(ref, descriptor)
+            store.name(ref.with_tag(ref.tag) if ref.tag else ref, descriptor)
         print_descriptor(args, descriptor, str(ref))
         return 0
 
@@ -258,7 +258,7 @@ def _mirror(parser: argparse.ArgumentParser) -> Handler:
                 else:
                     sys.stdout.write(f"{found.digest} {target}\n")
         if failed:
-            raise UsageError(f"{failed} of {len(jobs)} images were not mirrored")
+            raise RegistryError(f"{failed} of {len(jobs)} images were not mirrored")
         return 0
 
     return run
