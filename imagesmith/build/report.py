@@ -158,7 +158,7 @@ class Recorder(Watcher):
             case StepFailedEvent(step=n, name=name):
                 bar = self._bars.get(n) or Bar(number=n, name=name, began_s=now, ended_s=now, state="failed")
                 self._bars[n] = replace(bar, ended_s=now, state="failed")
-            case Progress(step=n, total=total, done=True) if n in self._bars:
+            case Progress(step=n, id=id_, total=total, done=True) if n in self._bars and " " not in id_:
                 self._bars[n] = replace(self._bars[n], size=self._bars[n].size + total)
 
     def solved(self, solved: Solved) -> None:
@@ -172,7 +172,6 @@ class Recorder(Watcher):
                     began_s=solved.began_s - self._began_s,
                     ended_s=solved.ended_s - self._began_s,
                     size=solved.layer.descriptor.size,
-                    is_step=True,
                     source=solved.hit,
                 )
 
@@ -200,6 +199,7 @@ class Recorder(Watcher):
                 replace(
                     b,
                     needs=self._needs(of[b.number]) if b.number in of else (),
+                    is_step=b.name.startswith("[") and not b.name.startswith("[internal]"),
                     ended_s=seconds if b.state == "stopped" else b.ended_s,
                 )
                 for b in self._bars.values()

@@ -106,7 +106,9 @@ def _tiles(report: Report) -> list[str]:
             "steps from the cache",
             f"<small>{len(steps) - cached} executed</small>",
         ),
-        _tile(_size(report.size), "image, compressed", size_delta),
+        _tile(_size(report.size), "image, compressed", size_delta)
+        if report.layers
+        else _tile("none", "image, compressed", ""),
         _tile(_size(moved), "moved", "<small>to and from registries</small>"),
     ]
 
@@ -180,7 +182,7 @@ def _path(report: Report) -> str:
         place, text = _split(b.name)
         share = 100 * b.seconds / report.seconds if report.seconds else 0
         rows.append(
-            f"<tr><td><code>{_text(text)}</code></td><td>{_text(place)}</td>"
+            f'<tr><td><code>{_text(text)}</code></td><td class="at">{_text(place)}</td>'
             f'<td class="num">{"cached" if b.state == "cached" else _seconds(b.seconds)}</td>'
             f'<td class="num">{share:.0f}%</td></tr>'
         )
