@@ -110,6 +110,10 @@ class Process:
         plan = self.plan
         with contextlib.suppress(OSError):
             os.chdir(plan["cwd"])
+        for fd in range(3):  # a user that is not root opens /dev/stdout too; runc does the same
+            with contextlib.suppress(OSError):
+                if stat.S_ISFIFO(os.fstat(fd).st_mode) or plan["tty"]:
+                    os.fchown(fd, plan["uid"], -1)
         if plan["filter"]:
             self._install_filter()
         if plan["faked"]:

@@ -111,6 +111,11 @@ class OciSandbox:
 
     def run(self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool]) -> int:
         """See interfaces.Sandbox."""
+        if self._ids == "single" and (spec.uid or spec.gid):
+            raise SandboxError(
+                f"{self._runtime} cannot become {spec.uid}:{spec.gid} in a namespace of one id",
+                hint="leave --isolation oci out: the native sandbox can",
+            )
         name = f"{PREFIX}-{os.getpid()}-{next(self._numbers)}"
         bundle = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-"))
         places = Places(str(root))

@@ -93,6 +93,15 @@ def test_user_and_groups_are_the_step_s(bench: Bench) -> None:
     assert "Permission denied" in done.err
 
 
+def test_user_may_open_its_streams_by_name(bench: Bench) -> None:
+    need_mounts(bench)
+    if (bench.kind, bench.ids) == ("oci", "single"):
+        assert "cannot become 7:7 in a namespace of one id" in bench.sh(":", uid=7, gid=7).error
+        return
+    done = bench.sh("echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin", uid=7, gid=7)
+    assert (done.status, done.out, done.err) == (0, "out\n", "err\n")
+
+
 def test_host_name_is_the_step_s(bench: Bench) -> None:
     need_mounts(bench)
     assert bench.sh("hostname", hostname="here").out == "here\n"
