@@ -1,0 +1,124 @@
+"""Streams of layers end in a result or in the failure that came first, and leave no thread behind."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import threading
+import zlib
+
+import pytest
+
+from imagesmith.errors import InvalidDocument, UsageError
+from imagesmith.layer.codecs import Codec
+from imagesmith.layer.decompress import decompressed, sniff
+from imagesmith.layer.stream import LayerStream
+
+
+def zstd(data: bytes) -> bytes:
+    import zstandard
+
+    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
+
+
+COMPRESS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstd}
+DATA = bytes(range(256)) * 5000
+
+
+class Broken:
+    """A sink whose disk is full after some blocks."""
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+
+    def write(self, data: bytes) -> None:
+        self.takes -= 1
+        if self.takes < 0:
+            raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("takes", [0, 1, 7])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_failure_of_the_sink_reaches_the_writer_and_ends_all_threads(takes: int, workers: int) -> None:
+    before = threading.active_count()
+    stream = LayerStream(Codec(), Broken(takes), workers=workers)
+    with pytest.raises(OSError, match="No space left"):  # noqa: PT012 - whichever of the two is next
+        for _ in range(50):
+            stream.write(bytes(1 << 20))
+        stream.finish()
+    stream.abort()
+    assert threading.active_count() == before
+
+
+def test_failure_of_the_listener_reaches_the_writer() -> None:
+    def listener(_data: bytes) -> None:
+        raise ConnectionError("gone")
+
+    stream = LayerStream(Codec("zstd"), io.BytesIO(), on_compressed=listener)
+    stream.write(b"x")
+    with pytest.raises(ConnectionError, match="gone"):
+        stream.finish()
+    stream.abort()
+
+
+def test_aborted_stream_leaves_no_thread() -> None:
+    before = threading.active_count()
+    stream = LayerStream(Codec(), io.BytesIO())
+    stream.write(DATA)
+    stream.abort()
+    stream.abort()
+    assert threading.active_count() == before
+
+
+def test_gzip_is_of_members_that_every_reader_takes_and_says_nothing_of_the_machine() -> None:
+    out = io.BytesIO()
+    stream = LayerStream(Codec(), out)
+    stream.write(DATA * 3)
+    stream.finish()
+    blob = out.getvalue()
+    assert blob[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    assert gzip.decompress(blob) == DATA * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [("gzip", "10"), ("gzip", "x"), ("zstd", "23"), ("zstd", "-1"), ("uncompressed", "1"), ("lz4", "")],
+)
+def test_compression_that_does_not_exist_is_refused(name: str, level: str) -> None:
+    with pytest.raises(UsageError, match=r"compression"):
+        Codec.parse(name, level)
+
+
+@pytest.mark.parametrize("level", [0, 1, 6, 9])
+def test_every_level_of_gzip_is_read_back(level: int) -> None:
+    member = Codec("gzip", level).compressor()(DATA)
+    assert zlib.decompress(member, 31) == DATA
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_stream_is_told_by_its_first_bytes_and_read_to_its_true_end(kind: str) -> None:
+    blob = COMPRESS[kind](DATA) + COMPRESS[kind](b"more")
+    assert sniff(blob) == kind
+    assert decompressed(io.BytesIO(blob)).read() == DATA + b"more"
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_damaged_and_short_streams_are_errors(kind: str) -> None:
+    blob = COMPRESS[kind](DATA)
+    for bad in (blob[:-5], blob[: len(blob) // 2], blob[:20] + bytes(8) + blob[28:]):
+        with pytest.raises(InvalidDocument, match=kind):
+            decompressed(io.BytesIO(bad)).read()
+
+
+def test_plain_bytes_pass_as_they_are() -> None:
+    for data in (b"", b"a", b"\x1f", b"plain text"):
+        assert sniff(data) == ""
+        assert decompressed(io.BytesIO(data)).read() == data
+
+
+def test_window_of_gigabytes_is_refused() -> None:
+    """A frame header that asks for 2 GiB of memory."""
+    with pytest.raises(InvalidDocument, match="zstd"):
+        decompressed(io.BytesIO(b"\x28\xb5\x2f\xfd\x00\xa8" + bytes(20))).read()
