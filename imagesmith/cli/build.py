@@ -76,7 +76,7 @@ def _build(
     if args.quiet and not any(o.dest == "-" for o in request.outputs):
         sys.stdout.write(f"{built.image_id}\n")
     else:
-        front.result(*(f"named {ref.familiar}" for ref in request.tags), str(built.digest))
+        front.result(*(f"named {ref.familiar}" for ref in built.tags), str(built.digest))
     return 0
 
 
