@@ -124,7 +124,10 @@ class OciSandbox:
             (bundle / "config.json").write_text(json.dumps(_config(spec, root, bundle, name, self._ids)))
             _make_places(spec, places)
             command = self._command(bundle, "run", "--bundle", str(bundle), name)
-            plain = RunSpec(argv=tuple(command), env=_ENV, timeout_s=spec.timeout_s)
+            plain = RunSpec(
+                argv=tuple(command), env=_ENV, timeout_s=spec.timeout_s, tty=spec.tty,
+                interactive=spec.interactive,
+            )  # fmt: skip
             status = self._starter.run(plain, root, output, cancelled)
             reason = _reason(bundle / "log") if status else ""
         except OSError as e:

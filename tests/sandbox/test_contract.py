@@ -74,6 +74,11 @@ def test_standard_input_is_at_its_end_and_nothing_else_is_open(bench: Bench) -> 
     assert (done.status, done.out) == (0, "end\n")
 
 
+def test_step_with_a_terminal_has_one_on_all_streams(bench: Bench) -> None:
+    done = bench.sh("test -t 0 && test -t 1 && test -t 2 && echo yes; exit 3", tty=True)
+    assert (done.status, done.out, done.error) == (3, "yes\r\n", "")
+
+
 def test_signals_are_not_ignored_and_umask_is_022(bench: Bench) -> None:
     done = bench.sh("umask; sh -c 'kill -TERM $$'; echo $?; sh -c 'kill -PIPE $$'; echo $?")
     assert done.out == "0022\n143\n141\n"
