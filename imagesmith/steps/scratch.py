@@ -30,9 +30,13 @@ def scratch_folder(store: Store, stack: ExitStack) -> Path:
     """A new folder, deleted with `stack`."""
     store.work.mkdir(parents=True, exist_ok=True)
     _sweep(store.work)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=store.work))
-    lock = (folder / "lock").open("wb")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=store.work))
+        lock = (folder / "lock").open("wb")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "lock").exists():  # nobody swept it before it was locked
+            break
+        lock.close()
     stack.callback(lock.close)
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     (folder / "files").mkdir()
