@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 
 from imagesmith.credentials.model import Credential
@@ -75,16 +76,17 @@ def erase(helper: str, server: str) -> bool:
 def _run(helper: str, verb: str, text: str) -> tuple[int, str]:
     if not _NAME.fullmatch(helper):
         raise RegistryError(f"{helper[:100]!r} is no name of a credential helper")
-    program = f"docker-credential-{helper}"
+    name = f"docker-credential-{helper}"
+    program = shutil.which(name)
+    if program is None:
+        raise RegistryError(
+            f"error getting credentials: {name} is configured but not installed",
+            hint="install it, or take it out of the configuration file",
+        )
     try:
         done = subprocess.run(
             [program, verb], input=text.encode(), capture_output=True, timeout=_TIMEOUT_S, check=False
         )
-    except FileNotFoundError as e:
-        raise RegistryError(
-            f"error getting credentials: {program} is configured but not installed",
-            hint="install it, or take it out of the configuration file",
-        ) from e
     except (OSError, subprocess.TimeoutExpired) as e:
-        raise RegistryError(f"{program} {verb}: {e}") from e
+        raise RegistryError(f"{name} {verb}: {e}") from e
     return done.returncode, done.stdout[:_MOST_BYTES].decode("utf-8", "replace")

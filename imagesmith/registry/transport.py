@@ -116,7 +116,7 @@ class Transport:
             try:
                 status = self._probe(f"{root}/")
             except NetworkFault as e:
-                failure = failure or e
+                failure = e if failure is None or e.hint else failure
                 continue
             if not (root.startswith("http:") and status == 400):  # Go's answer to HTTP on a port of HTTPS
                 return root
