@@ -36,11 +36,18 @@ def _push(parser: argparse.ArgumentParser) -> Handler:
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.places.parse import PlaceName
+        from imagesmith.places.storeplace import StorePlace
 
         source = PlaceName.parse(args.ref, "store")
         target = PlaceName.parse(args.to or args.ref.removeprefix("store:"))
+        platforms = _platforms([args.platform])
         with opened(args) as (session, store):
-            found = _copy(session, store, source, target, _platforms([args.platform]), verb="push")
+            if source.kind == "store" and target.kind == "registry" and not platforms:
+                assert source.image is not None
+                assert target.image is not None
+                found = session.push(target.image, StorePlace(store, source.image).root())
+            else:
+                found = _copy(session, store, source, target, platforms, verb="push")
         print_descriptor(args, found, str(target))
         return 0
 

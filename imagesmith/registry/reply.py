@@ -107,7 +107,11 @@ def error_of(reply: Reply, what: str, host: str) -> RegistryError:
     if status == 403:
         return Denied(f"{what}: denied{said}", status=status, hint=f"imagesmith login {host}")
     if status == 429:
-        return RateLimited(f"{what}: the registry asks to slow down{said}", status=status)
+        return RateLimited(
+            f"{what}: the registry asks to slow down{said}",
+            status=status,
+            hint=f"wait, log in (imagesmith login {host}), or read from a mirror",
+        )
     if status == 405:
         return Unsupported(f"{what}: the registry does not allow it{said}", status=status)
     kind = "refused it" if 400 <= status < 500 else "failed"

@@ -145,6 +145,17 @@ def test_copy_of_an_index_all_of_it_or_parts(run: Run, host: str, index: str) ->
     )
 
 
+def test_push_of_what_is_not_all_here_says_how_to_go_on(run: Run, host: str, index: str) -> None:
+    run("push", "multi:1", f"{host}/t/multi:1")
+    run("pull", "--platform", "linux/arm64", "--root", "s2", f"{host}/t/multi:1")
+    said = run("push", "--root", "s2", f"{host}/t/multi:1", f"{host}/t/new:1", status=7)
+    assert "linux/amd64 missing" in said
+    assert "--platform" in said
+    run("push", "--root", "s2", "--platform", "linux/arm64", f"{host}/t/multi:1", f"{host}/t/new:1")
+    run("pull", "--all", "--root", "s2", f"{host}/t/multi:1")
+    assert run("push", "--root", "s2", f"{host}/t/multi:1", f"{host}/t/new:2") == f"{index}\n"
+
+
 def test_save_and_load(run: Run, image: str, tmp_path: Path) -> None:
     run("tag", "app:1", "other:2")
     run("save", "app:1", "other:2", "-o", "both.tar")
