@@ -17,7 +17,8 @@ If the supervisor dies, each of its calls fails with ENOSYS; who started it sees
 
 What this cannot hold, in order of how often it matters (world.py has it for `doctor` and warnings):
 
-    permissions    a process that is not root may still read and write everything in its root
+    permissions    a process that is not root may read everything and enter every folder; what it may
+                   change is checked (faked_rights.py), if by our rules and not by the kernel's
     who makes      files of other users' processes get their owner when they are opened, made or linked by
                    name; sockets, which no layer keeps, do not; 32-bit programs see all owners as root's
     devices        are empty files in the step, and become devices in the layer
@@ -47,6 +48,7 @@ from pathlib import Path
 from imagesmith.sandbox import seccomp
 from imagesmith.sandbox.faked_files import Args, FileCalls, Opened
 from imagesmith.sandbox.faked_ids import IdTable, change
+from imagesmith.sandbox.faked_rights import Rights
 from imagesmith.sandbox.faked_task import Tasks
 from imagesmith.sandbox.seccomp import ALLOW, ARCHES, NOTIFY
 from imagesmith.sandbox.syscalls import Machine, numbers
@@ -60,11 +62,16 @@ LISTENER_FLAGS = 8 | 32
 _RECEIVE, _SEND, _ADD_FD, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40182103, 0x40082104
 _CONTINUE, _ADD_AND_SEND, _SYNC_WAKE_UP = 1, 2, 1
 _PR_SET_KEEPCAPS = 8
-_O_CREATES = os.O_CREAT | 0o20000000
+#: What opens a file to change it, or makes it.
+_O_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | 0o20000000
 _BLANK = bytes(80)
 
 _FILES = ("fchownat", "mkdirat", "symlinkat", "mknodat", "mkdir", "symlink", "mknod", "creat", "openat2",
           "statx", "execve", "execveat", "chroot")  # fmt: skip
+_RIGHTS = ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "link", "linkat", "chmod",
+           "fchmod", "fchmodat", "fchmodat2")  # fmt: skip
+#: Calls with the arguments of another one, so far as a handler looks at them.
+_ALIKE = {"rmdir": "unlink", "renameat2": "renameat"}
 _STATS = ("stat", "lstat", "fstat", "newfstatat")
 _CHOWNS = ("chown", "lchown", "fchown")
 _SETS = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid")
@@ -72,7 +79,7 @@ _GETS = {"getuid": (0, 0), "geteuid": (0, 1), "getgid": (1, 0), "getegid": (1, 1
 _OTHERS = ("getresuid", "getresgid", "setgroups", "getgroups")
 #: What has 16 bits for an id on i386, unless its name ends in 32.
 _SHORT = {*_CHOWNS, *_SETS, *_GETS, *_OTHERS}
-_UNCONDITIONAL = (*_FILES, *_STATS, *_CHOWNS, *_SETS, *_GETS, *_OTHERS)
+_UNCONDITIONAL = (*_FILES, *_RIGHTS, *_STATS, *_CHOWNS, *_SETS, *_GETS, *_OTHERS)
 
 
 def faked_filter(machine: str = "", *, real: bool = False) -> bytes:
@@ -105,7 +112,7 @@ def _section(machine: Machine) -> seccomp.Code:
     for name, argument in (("open", 1), ("openat", 2)):
         if name in known:
             code += seccomp.equal(
-                known[name], _when_not(0, seccomp.load(16 + 8 * argument) + seccomp.masked(_O_CREATES))
+                known[name], _when_not(0, seccomp.load(16 + 8 * argument) + seccomp.masked(_O_CHANGES))
             )
     keep = seccomp.equal(_PR_SET_KEEPCAPS, seccomp.result(NOTIFY)) + seccomp.result(ALLOW)
     code += seccomp.equal(known["prctl"], seccomp.load(16) + keep)
@@ -148,8 +155,9 @@ class Supervisor:
         os.umask(0)
         self._listener = listener
         self._tasks, self._ids = Tasks(), IdTable()
-        table = table_of(root)
-        self._files = FileCalls(self._tasks, self._ids, Owners(table, real=real), real=real)
+        owners = Owners(table_of(root), real=real)
+        self._rights = Rights(self._tasks, self._ids, owners)
+        self._files = FileCalls(self._tasks, self._ids, owners, self._rights, real=real)
         self._handlers: dict[tuple[int, int], Callable[[int, Args], int | Opened | None]] = {}
         for machine in seccomp.machines():
             known = numbers(machine)
@@ -224,7 +232,9 @@ class Supervisor:
         if name in ("getresuid", "getresgid"):
             return lambda tid, a: self._get_three(tid, name, a)
         own = {"setgroups": self._set_groups, "getgroups": self._get_groups, "prctl": self._keep}
-        found: Callable[[int, Args], int | Opened | None] = own.get(name) or getattr(self._files, name)
+        handlers = self._rights if name in _RIGHTS else self._files
+        found: Callable[[int, Args], int | Opened | None]
+        found = own.get(name) or getattr(handlers, _ALIKE.get(name, name))
         return found
 
     def _set(self, tid: int, name: str, a: Args) -> int:

@@ -15,7 +15,6 @@ Threads: one.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -23,6 +22,7 @@ import struct
 from dataclasses import dataclass
 
 from imagesmith.sandbox.faked_ids import Ids, IdTable, after_exec
+from imagesmith.sandbox.faked_rights import Rights
 from imagesmith.sandbox.faked_task import AT_EMPTY_PATH, AT_FDCWD, AT_NOFOLLOW, Tasks, signed
 from imagesmith.snapshot.ownership import XATTR, Owners
 
@@ -31,6 +31,7 @@ __all__ = ["FileCalls", "Opened"]
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEEP = 0xFFFFFFFF
 _O_TMPFILE = 0o20000000
+_CREATES = os.O_CREAT | _O_TMPFILE
 #: newfstatat: number, size of struct stat, where the owner is; statx: number. By uname's machine.
 _STAT = {"x86_64": (262, 144, 28, 332), "aarch64": (79, 128, 24, 291)}
 _STATX_SIZE, _STATX_OWNER = 256, 20
@@ -49,9 +50,9 @@ class Opened:
 class FileCalls:
     """The handlers; each takes the caller's thread number and the six arguments."""
 
-    def __init__(self, tasks: Tasks, ids: IdTable, owners: Owners, *, real: bool) -> None:
+    def __init__(self, tasks: Tasks, ids: IdTable, owners: Owners, rights: Rights, *, real: bool) -> None:
         """Answer for one step; `real`: processes and files have their ids, and only devices are faked."""
-        self._tasks, self._ids, self._owners, self._real = tasks, ids, owners, real
+        self._tasks, self._ids, self._owners, self._rights, self._real = tasks, ids, owners, rights, real
         #: Some file that can have no xattr has an owner in the table.
         self._others = False
         self._stat_number, self._stat_size, self._stat_owner, self._statx_number = _STAT[os.uname().machine]
@@ -195,7 +196,7 @@ class FileCalls:
     def openat2(self, tid: int, a: Args) -> Opened | None:
         """openat2(dirfd, path, how, size); one that limits the look-up is the kernel's."""
         flags, mode, limits = struct.unpack("=QQQ", self._tasks.read(tid, a[2], 24))
-        if limits or not flags & (os.O_CREAT | _O_TMPFILE):
+        if limits:
             return None
         return self._open(tid, signed(a[0]), a[1], flags, mode)
 
@@ -228,7 +229,11 @@ class FileCalls:
         return self._make(tid, signed(a[0]), a[1], a[2] & 0xFFFF, device=a[3] & 0xFFFFFFFF)
 
     def _open(self, tid: int, dirfd: int, address: int, flags: int, mode: int) -> Opened | None:
-        path = self._tasks.path(tid, address)
+        path, ids = self._tasks.path(tid, address), self._ids.get(tid)
+        if ids.uids[1]:
+            self._rights.check_open(ids, tid, dirfd, path, flags)
+        if not flags & _CREATES:
+            return None
         if flags & _O_TMPFILE:
             path += b"/x"  # a file without a name, in this folder
         place = self._place(tid, dirfd, path)
@@ -304,18 +309,23 @@ class FileCalls:
         if name in (b"", b".", b".."):
             return None
         where = folder or (b"/" if path.startswith(b"/") else b".")
-        uid, gid = self._ids.get(tid).owner
+        ids = self._ids.get(tid)
+        uid, gid = ids.owner
         try:
             parent = self._tasks.open(tid, dirfd, where, follow=True)
         except OSError:
             return None
-        with contextlib.suppress(OSError):
+        keep = False
+        try:
+            if ids.uids[1] and not self._rights.check_new(ids, parent, name):
+                return None
             if os.fstat(parent).st_mode & stat.S_ISGID and not self._real:
                 gid = self._owners.stat(parent, "")[1]
-        if always or uid or gid:
-            return parent, name, (uid, gid)
-        os.close(parent)
-        return None
+            keep = bool(always or uid or gid)
+        finally:
+            if not keep:
+                os.close(parent)
+        return (parent, name, (uid, gid)) if keep else None
 
     # --- programs and roots --------------------------------------------------------------------
 

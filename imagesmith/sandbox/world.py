@@ -36,7 +36,7 @@ Isolation = Literal["native", "chroot", "oci", "none"]
 #: What a weaker way does not hold, by isolation and ids; `doctor` shows it, and builds with a RUN warn.
 _WEAKER = {
     ("native", "single"): (
-        "a process that is not root is not kept from files of others",
+        "a process that is not root is not kept from reading files of others",
         "devices are empty files while a step runs",
     ),
     ("oci", "single"): ("files and processes can belong to root only",),
@@ -44,6 +44,7 @@ _WEAKER = {
         "steps see the machine's processes, network and host name",
         "/proc is empty",
         "read-only mounts can be written",
+        "device nodes cannot be made",
     ),
 }
 

@@ -55,7 +55,7 @@ def test_in_a_container_root_has_a_chroot_and_copies(tmp_path: Path) -> None:
     assert (status, found["run"]["isolation"], found["snapshots"]["kind"]) == (0, "chroot", "copying")
     assert [row["way"] for row in found["run"]["refused"]] == ["root", "subid"]
     assert "seccomp=unconfined" in found["run"]["hint"]
-    assert len(found["run"]["weaker"]) == 3
+    assert len(found["run"]["weaker"]) == 4
 
 
 @pytest.mark.slow

@@ -97,7 +97,10 @@ STEP_PROCESS = (
         f"imagesmith.sandbox.{name}"
         for name in ("initchild", "initchroot", "initpaths", "initprocess", "initroot", "kernel")
     ),
-    *(f"imagesmith.sandbox.{name}" for name in ("faked", "faked_files", "faked_ids", "faked_task")),
+    *(
+        f"imagesmith.sandbox.{name}"
+        for name in ("faked", "faked_files", "faked_ids", "faked_rights", "faked_task")
+    ),
     *(f"imagesmith.sandbox.{name}" for name in ("seccomp", "syscalls")),
 )
 #: What the step's processes use besides; it imports ours for the sake of their types only.

@@ -56,9 +56,10 @@ def test_calls_with_short_ids_and_old_structs_are_the_kernels() -> None:
     assert not any(handed("i386", name) for name in ("chown", "getuid", "stat", "fstat", "setgroups"))
 
 
-def test_files_are_opened_by_the_kernel_unless_they_may_be_made() -> None:
-    assert not handed("x86_64", "openat", 3, 0, os.O_RDWR)
-    assert handed("x86_64", "openat", 3, 0, os.O_RDWR | os.O_CREAT)
+def test_files_are_opened_by_the_kernel_unless_they_may_be_changed() -> None:
+    assert not handed("x86_64", "openat", 3, 0, os.O_RDONLY | os.O_CLOEXEC)
+    assert handed("x86_64", "openat", 3, 0, os.O_RDWR)
+    assert handed("x86_64", "openat", 3, 0, os.O_RDONLY | os.O_CREAT)
     assert handed("x86_64", "open", 0, os.O_WRONLY | os.O_TMPFILE)
     assert not handed("x86_64", "read")
 
@@ -173,8 +174,42 @@ def test_files_belong_to_the_user_that_makes_them(bench: Bench) -> None:
     assert out(bench, text, uid=7, gid=8) == ["7:8 640", "7:8 640", "7:8 750", "7:8 777", "7:8 640"]
 
 
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        ("touch /etc/x", "Permission denied"),
+        ("mkdir /etc/x", "Permission denied"),
+        ("ln -s x /etc/x", "Permission denied"),
+        ("echo x >> /etc/passwd", "Permission denied"),
+        ("dd if=/dev/null of=/etc/passwd conv=notrunc", "Permission denied"),
+        ("rm -f /etc/passwd", "Permission denied"),
+        ("mv /etc/passwd /tmp/x", "Permission denied"),
+        ("mv /tmp/mine /etc/passwd", "Permission denied"),
+        ("ln /tmp/mine /etc/x", "Permission denied"),
+        ("chmod 777 /etc/passwd", "Operation not permitted"),
+        ("rm -f /tmp/root", "Operation not permitted"),
+        ("mkdir /etc", "File exists"),
+    ],
+)
+def test_user_cannot_change_what_is_not_theirs(bench: Bench, act: str, reason: str) -> None:
+    before = (bench.root / "etc" / "passwd").read_text()
+    done = bench.sh(f"touch /tmp/root; su joe -c 'touch /tmp/mine; {act}'")
+    assert done.status != 0
+    assert reason in done.err
+    assert sorted(os.listdir(bench.root / "etc")) == ["group", "passwd"]
+    assert (bench.root / "etc" / "passwd").read_text() == before
+
+
+def test_user_can_change_what_is_theirs(bench: Bench) -> None:
+    text = "cd /home; mkdir j t; chown 7 j; chown :9 t; chmod 775 t; touch j/root; su joe -c '"
+    text += "cd j; mkdir -p d/e; touch d/f; chmod 600 d/f; mv d/f g; ln g h; rm -r d h; mkdir -p /tmp; "
+    text += "echo > g; rm -f root; touch ../t/x; echo x > /dev/null; echo x > /dev/stdout; stat -c %u:%a g'"
+    assert out(bench, text) == ["x", "7:600"]
+    assert os.listdir(bench.root / "home" / "j") == ["g"]
+
+
 def test_files_that_are_there_keep_their_owner_when_opened(bench: Bench) -> None:
-    assert out(bench, "cd /tmp; touch f; su joe -c 'echo x >> f; : > f'; stat -c %u f") == ["0"]
+    assert out(bench, "cd /tmp; touch f; chmod 666 f; su joe -c 'echo x >> f; : > f'; stat -c %u f") == ["0"]
 
 
 def test_group_of_a_set_gid_folder_is_inherited(bench: Bench) -> None:
