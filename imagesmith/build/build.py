@@ -106,7 +106,7 @@ def run_build(request: BuildRequest, settings: Settings, world: World, events: E
         ImagesmithError: located in the Dockerfile where it belongs to an instruction.
     """
     with Store(settings.root) as store, Contexts(request, store) as contexts:
-        dockerfile = read_dockerfile(contexts)
+        dockerfile = read_dockerfile(contexts, store)
         try:
             if not request.report:
                 return _attempts(dockerfile, contexts, request, settings, world, events, store)
@@ -142,10 +142,10 @@ def _attempts(
         return _build(dockerfile, contexts, alone, settings, world, events, store, *watchers)
 
 
-def read_dockerfile(contexts: Contexts) -> Dockerfile:
-    """The parsed Dockerfile of the build."""
+def read_dockerfile(contexts: Contexts, store: Store) -> Dockerfile:
+    """The parsed Dockerfile of the build; a file that was seen before is not taken apart by the grammar again."""
     name, data = contexts.dockerfile()
-    return parse(data, name)
+    return parse(data, name, store.cache)
 
 
 def linter_of(dockerfile: Dockerfile, request: BuildRequest, warn: Callable[[Finding], None]) -> Linter:
@@ -181,6 +181,8 @@ def _build(
     linter.finish()
     outputs = request.outputs or ((Output(type="image"),) if request.tags else (Output(type="cacheonly"),))
     forms = [form_of(o, request, plan.epoch, plan.state.platform) for o in outputs]
+    if any(f.epoch is None and o.flag("rewrite-timestamp") for o, f in zip(outputs, forms, strict=True)):
+        events(Warned(rule="", text="rewrite-timestamp is specified, but no source-date-epoch was found"))
     first = common_form([f for o, f in zip(outputs, forms, strict=True) if is_image(o)])
     cancel = Cancel()
 

@@ -29,6 +29,8 @@ __all__ = ["FileDigests", "LocalContent", "LocalTree"]
 
 #: A file younger than this (nanoseconds) when it was hashed may change again within the clock's tick.
 _YOUNG_NS = 2_000_000_000
+#: So many digests are kept in memory at most before the database takes them.
+_MANY = 10_000
 
 
 class LocalContent:
@@ -137,6 +139,10 @@ class LocalTree:
             if is_dir:
                 yield from self._walk(child, inodes, [])
 
+    def leaves_out(self, path: str) -> bool:
+        """True if something is at a path that only the ignore file hides."""
+        return os.path.lexists(self._host(path)) and self.ignore.matches(path)
+
     # --- the machine's side --------------------------------------------------------------------
 
     def _host(self, path: str) -> str:
@@ -232,6 +238,9 @@ class FileDigests:
         if max(stamp.mtime_ns, stamp.ctime_ns) < self._now_ns - _YOUNG_NS:
             with self._lock:
                 self._fresh.append((stamp, digest))
+                many = len(self._fresh) >= _MANY
+            if many:
+                self.flush()
 
     def flush(self) -> None:
         """Remember what was hashed."""
@@ -239,6 +248,8 @@ class FileDigests:
             fresh, self._fresh = self._fresh, []
         if fresh:
             self._cache.put_file_digests(fresh)
+            for stamp, _ in fresh:
+                self._learnt.pop(stamp, None)
 
 
 def _hash(e: Entry) -> str:

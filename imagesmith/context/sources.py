@@ -13,6 +13,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher, has_wildcards, match_name
 from imagesmith.errors import MissingSource
 from imagesmith.fs.entry import Entry
@@ -126,7 +127,11 @@ def _match(tree: Tree, path: str, include: Matcher | None, exclude: Matcher | No
     if e is None and not at:
         e = Entry("", "d", 0o755)
     if e is None:
-        raise MissingSource(f'failed to compute cache key: "/{path}": not found')
+        left_out = isinstance(tree, LocalTree) and tree.leaves_out(at)
+        raise MissingSource(
+            f'failed to compute cache key: "/{path}": not found',
+            hint="it is in the folder, and the ignore file leaves it out" if left_out else "",
+        )
     if required and e.kind == "d":
         inside = tree.resolve(posixpath.join(at, required), follow_last=False)
         if inside and tree.get(inside) is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.errors import DockerfileError
+from imagesmith.events import Warned
 from tests.kitchen import OLD_S, Kitchen, tar_of
 from tests.support import need_program
 from tests.web import Web, publish, repository, web
@@ -121,3 +122,9 @@ def test_history_of_the_base_keeps_its_times(kitchen: Kitchen, tmp_path: Path) -
     )
     old, new = built.image.config.history
     assert (old.created > "2020", new.created) == (True, "1970-01-01T00:16:40Z")
+
+
+def test_rewriting_without_an_epoch_is_warned_of(kitchen: Kitchen) -> None:
+    kitchen.build("FROM scratch\nWORKDIR /w\n", outputs=[_rewriting(kitchen)])
+    told = [e.text for e in kitchen.events if isinstance(e, Warned)]
+    assert told == ["rewrite-timestamp is specified, but no source-date-epoch was found"]

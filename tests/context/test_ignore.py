@@ -52,8 +52,9 @@ def test_ignored_files_are_not_copied_and_exceptions_are(kitchen: Kitchen) -> No
 
 def test_an_ignored_source_is_not_found(kitchen: Kitchen) -> None:
     kitchen.write({"a": "a", ".dockerignore": "a\n"})
-    with pytest.raises(ContextError, match='"/a": not found'):
+    with pytest.raises(ContextError, match='"/a": not found') as caught:
         kitchen.build("FROM scratch\nCOPY a /\n")
+    assert caught.value.hint == "it is in the folder, and the ignore file leaves it out"
 
 
 def test_the_dockerfile_itself_may_be_ignored(kitchen: Kitchen) -> None:
