@@ -143,7 +143,7 @@ def _attempts(
 
 
 def read_dockerfile(contexts: Contexts, store: Store) -> Dockerfile:
-    """The parsed Dockerfile of the build; a file that was seen before is not taken apart by the grammar again."""
+    """The parsed Dockerfile of the build; the grammar is needed only for one that was not seen before."""
     name, data = contexts.dockerfile()
     return parse(data, name, store.cache)
 

@@ -9,42 +9,70 @@ Trust: any bytes; nothing but DockerfileError is raised.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+from imagesmith.dockerfile import reader, shapes
+from imagesmith.dockerfile.grammar import grammar_text
 from imagesmith.dockerfile.instructions import KEYWORDS, build
 from imagesmith.dockerfile.nodes import Arg, Dockerfile, From, Instruction, Stage
 from imagesmith.dockerfile.reader import Line, Source, read
-from imagesmith.dockerfile.shapes import Shape, shape_of
+from imagesmith.dockerfile.shapes import Shape, shape_of, shapes_from_json, shapes_to_json
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.errors import DockerfileError
 
-__all__ = ["parse", "parse_partly", "parse_trigger"]
+__all__ = ["Memo", "parse", "parse_partly", "parse_trigger"]
 
 
-def parse(data: bytes, file: str = "Dockerfile") -> Dockerfile:
+class Memo(Protocol):
+    """Remembers texts by key, from one run to the next."""
+
+    def parsed(self, key: str) -> str:
+        """What was remembered, or an empty text."""
+
+    def put_parsed(self, key: str, text: str) -> None:
+        """Remember a text."""
+
+
+def parse(data: bytes, file: str = "Dockerfile", memo: Memo | None = None) -> Dockerfile:
     """Parse a Dockerfile.
+
+    Args:
+        data: its bytes.
+        file: its name, for messages.
+        memo: where the first pass over a file is remembered: with it the grammar is compiled only for files
+            that were not seen before.
 
     Raises:
         DockerfileError: with file, line and BuildKit's words.
     """
-    dockerfile, error = parse_partly(data, file)
+    dockerfile, error = parse_partly(data, file, memo)
     if error is not None:
         raise error
     return dockerfile
 
 
-def parse_partly(data: bytes, file: str = "Dockerfile") -> tuple[Dockerfile, DockerfileError | None]:
+def parse_partly(
+    data: bytes, file: str = "Dockerfile", memo: Memo | None = None
+) -> tuple[Dockerfile, DockerfileError | None]:
     """Parse a Dockerfile up to its first instruction that makes no sense, and tell what is wrong with that.
 
     Raises:
         DockerfileError: lines that cannot even be taken apart.
     """
     source = read(data, file)
-    shapes = [(line, _shape(line, source, file)) for line in source.lines]
-    if not shapes:
+    found = _remembered(data, memo) if memo is not None else None
+    if found is None or len(found) != len(source.lines):
+        found = [_shape(line, source, file) for line in source.lines]
+        if memo is not None:
+            memo.put_parsed(_key(data), shapes_to_json(found))
+    if not found:
         raise DockerfileError("file with no instructions", file=file, source=source.text)
     global_args: list[Arg] = []
     stages: list[tuple[From, list[Instruction]]] = []
     error: DockerfileError | None = None
-    for line, shape in shapes:
+    for line, shape in zip(source.lines, found, strict=True):
         try:
             i = _instruction(line, shape, source, file)
         except DockerfileError as e:
@@ -85,6 +113,18 @@ def parse_trigger(text: str) -> Instruction:
         return _build(line, shape_of(line, source.escape), source)
     except DockerfileError as e:
         raise DockerfileError(e.message, hint=e.hint) from None
+
+
+def _key(data: bytes) -> str:
+    """A file's key in the memo: its bytes, and the grammar and the code that take it apart."""
+    code = [Path(str(module.__file__)).read_bytes() for module in (reader, shapes)]
+    parts = [grammar_text().encode(), *code, data]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def _remembered(data: bytes, memo: Memo) -> list[Shape] | None:
+    text = memo.parsed(_key(data))
+    return shapes_from_json(text) if text else None
 
 
 def _shape(line: Line, source: Source, file: str) -> Shape:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from imagesmith.errors import DockerfileError
 if TYPE_CHECKING:
     from lark import Token, Tree
 
-__all__ = ["Shape", "shape_of", "strip"]
+__all__ = ["Shape", "shape_of", "shapes_from_json", "shapes_to_json", "strip"]
 
 _NAME = re.compile(r"[^\t\v\f\r ]*")
 _FIRST = re.compile(f"[^{SPACE}]+")
@@ -52,6 +53,21 @@ class Shape:
     def name(self) -> str:
         """The instruction's name in upper case."""
         return self.keyword.upper()
+
+
+def shapes_to_json(shapes: Iterable[Shape]) -> str:
+    """Shapes as text, to be remembered; see `shapes_from_json`."""
+    rows = [[getattr(s, name) for name in Shape.__slots__] for s in shapes]
+    return json.dumps(rows, default=lambda pair: [pair.key, pair.value])
+
+
+def shapes_from_json(text: str) -> list[Shape]:
+    """The shapes that `shapes_to_json` wrote."""
+    out = []
+    for keyword, flags, words, is_json, kind, pairs, legacy, rest in json.loads(text):
+        known = tuple(KeyValue(*pair) for pair in pairs)
+        out.append(Shape(keyword, tuple(flags), tuple(words), is_json, kind, known, legacy, rest))
+    return out
 
 
 def strip(text: str) -> str:

@@ -38,9 +38,11 @@ CREATE TABLE IF NOT EXISTS sources (
 CREATE TABLE IF NOT EXISTS fetches (url TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS builds (name TEXT PRIMARY KEY, summary TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 2;
+CREATE TABLE IF NOT EXISTS parsed (
+    key TEXT PRIMARY KEY, text TEXT NOT NULL, at_s INTEGER NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 3;
 """
-_VERSION = 2
+_VERSION = 3
 
 #: A record's time of use is written again when it is older than this (seconds).
 _TOUCH_S = 24 * 3600
@@ -169,6 +171,7 @@ class CacheDB:
         """Forget steps that were of no use for so many seconds, and digests of far too many files."""
         with self._write() as db:
             dropped = db.execute("DELETE FROM steps WHERE used_s < ?", (int(time.time()) - unused_s,))
+            db.execute("DELETE FROM parsed WHERE at_s < ?", (int(time.time()) - unused_s,))
             if db.execute("SELECT COUNT(*) FROM files").fetchone()[0] > _MOST_FILES:
                 db.execute("DELETE FROM files")
             return dropped.rowcount
@@ -243,6 +246,15 @@ class CacheDB:
         """Remember a download."""
         with self._write() as db:
             db.execute("INSERT OR REPLACE INTO fetches VALUES (?, ?)", (url, json.dumps(record)))
+
+    def parsed(self, key: str) -> str:
+        """What was remembered of a parsed file; an empty text where nothing was."""
+        return next((str(row[0]) for row in self._read("SELECT text FROM parsed WHERE key = ?", (key,))), "")
+
+    def put_parsed(self, key: str, text: str) -> None:
+        """Remember what came of parsing a file."""
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO parsed VALUES (?, ?, ?)", (key, text, int(time.time())))
 
     def close(self) -> None:
         """Close this thread's connection."""
