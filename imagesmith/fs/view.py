@@ -50,6 +50,9 @@ class LayerIndex:
             elif e.kind == "o":
                 self.opaques.add(e.path)
             elif e.kind == "h" and (first := self.entries.get(e.link)) is not None:
+                if first.kind not in "fh":  # links and devices: whether two are one makes no difference
+                    self.entries[e.path] = replace(first, path=e.path)
+                    continue
                 link = first.link if first.kind == "h" else first.path
                 self.entries[e.path] = replace(first, path=e.path, kind="h", link=link)
             else:
@@ -58,17 +61,24 @@ class LayerIndex:
     def children(self, path: str) -> list[str]:
         """The names that this layer has in a directory, whether or not it lists the directory itself."""
         if self._children is None:
-            found: dict[str, dict[str, None]] = {}
-            for p in self.entries:
-                while p:
-                    folder, _, name = p.rpartition("/")
-                    names = found.setdefault(folder, {})
-                    if name in names:
-                        break
-                    names[name] = None
-                    p = folder
-            self._children = {folder: list(names) for folder, names in found.items()}
+            self._children = self._by_folder()
         return self._children.get(path, [])
+
+    def _by_folder(self) -> dict[str, list[str]]:
+        """The names in each directory; one that is not listed is put into its parent when it is first met."""
+        found: dict[str, list[str]] = {}
+        for path in self.entries:
+            while path:
+                folder, _, name = path.rpartition("/")
+                names = found.get(folder)
+                if names is not None:
+                    names.append(name)
+                    break
+                found[folder] = [name]
+                if folder in self.entries:
+                    break
+                path = folder
+        return found
 
     @property
     def stands_alone(self) -> bool:
@@ -81,7 +91,9 @@ class LayerIndex:
             folders = {parent_of(path) for paths in (known, self.whiteouts, self.opaques) for path in paths}
             folders |= self.opaques
             links = (e for e in known.values() if e.kind == "h")
-            self._alone = folders <= {*known, ""} and all(e.content is not None for e in links)
+            self._alone = all(not folder or folder in known for folder in folders) and all(
+                e.content is not None for e in links
+            )
         return self._alone
 
     def deleted(self, path: str) -> Set[str]:
@@ -142,7 +154,8 @@ class View:
         """The file that a hard link names; its first name may be in a lower layer."""
         if e.content is not None or e.size == 0:
             below = None if e.content is not None else View(self.layers[:n]).get(e.link)
-            return replace(below, path=e.path, link=e.link) if below is not None else replace(e, kind="f")
+            if below is not None:
+                return replace(below, path=e.path, link=e.link if below.kind == "f" else below.link)
         return replace(e, kind="f")
 
     def _is_implied(self, path: str) -> bool:

@@ -123,6 +123,9 @@ class _Image:
             )
         )  # fmt: skip
         out.seek(end)
+        for node in self._nodes:
+            if isinstance(node, _Folder):
+                node.nodes.clear()  # parents and children hold each other
 
     # --- the tree ------------------------------------------------------------------------------
 
