@@ -157,10 +157,10 @@ class StageGraph:
         context = ""
         if base is None and name.text != "scratch" and normalise_name(name.text) not in self._contexts:
             _check_reference(name.text)
-        if word.name and word.name in self._contexts and word.name not in ("scratch", "context"):
-            # A context named like the image that this very stage starts from replaces that image, not the stage.
-            if base is not None or normalise_name(name.text) != word.name:
-                context = word.name
+        replaceable = word.name in self._contexts and word.name not in ("", "scratch", "context")
+        # A context named like the image that this very stage starts from stands for that image.
+        if replaceable and (base is not None or normalise_name(name.text) != word.name):
+            context = word.name
         planned = PlannedStage(stage, name.text, platform, base, context)
         if base is not None:
             planned.needs[base] = None
