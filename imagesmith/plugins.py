@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tag": ("imagesmith.cli.images", "give an image another name"),
     "rmi": ("imagesmith.cli.images", "take a name away from an image"),
     "prune": ("imagesmith.cli.images", "delete what no image and no cached step needs"),
+    "cache": ("imagesmith.cli.cache", "list, prune, export and import the caches of RUN --mount=type=cache"),
     "inspect": ("imagesmith.cli.remote", "show an image's config, manifest or index"),
     "digest": ("imagesmith.cli.remote", "print the digest that a reference stands for"),
     "tags": ("imagesmith.cli.remote", "list the tags of a repository"),

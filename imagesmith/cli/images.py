@@ -117,13 +117,17 @@ def _rmi(parser: argparse.ArgumentParser) -> Handler:
 
 def _prune(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("-a", "--all", action="store_true", help="forget cached steps and cache mounts too")
+    parser.add_argument(
+        "--older-than", default="60d", metavar="AGE", help="forget steps that were of no use for so long"
+    )
 
     def run(args: argparse.Namespace) -> int:
+        from imagesmith.cli.cache import parse_age
         from imagesmith.sandbox import world
 
         world.enter("auto")  # trees of a user's builds belong to ids that only its namespace may touch
         with Store(Settings.load(args.root).root) as store:
-            gone = store.prune(everything=args.all)
+            gone = store.prune(everything=args.all, unused_s=parse_age(args.older_than, "--older-than"))
         sys.stdout.write(
             f"deleted {gone.blobs} blobs, {gone.layers} layers and {gone.steps} cached steps; "
             f"freed {human(gone.freed_bytes)}\n"

@@ -1,6 +1,7 @@
 """RUN --mount=type=cache: folders of the store that live on from build to build.
 
     cachemounts/<key>/data    the folder; `key` is a digest of namespace, id, first owner and mode, and seed
+    cachemounts/<key>/about.json   what it is called; its time is that of the last use
     cachemounts/<key>/lock    flock: shared by those that share, exclusive for `locked` and `private`
 
 Why flock: the kernel frees the lock of a killed build. `private` takes the first of <key>, <key>-1, ... that
@@ -28,6 +29,7 @@ from imagesmith.fs.tree import Tree
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.snapshot.ownership import XATTR
+from imagesmith.steps.cachefolders import note_use
 from imagesmith.store.store import Store
 
 __all__ = ["CacheMounts", "Seed"]
@@ -77,6 +79,7 @@ class CacheMounts:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not data.is_dir():
                 self._make(data, m, seed, (mode, uid, gid))
+            note_use(folder, m.id, namespace)
         return data if whole or seed is not None else self._below(data, m.source)
 
     def _hold(self, key: str, sharing: str, stack: ExitStack) -> Path:

@@ -37,10 +37,12 @@ from imagesmith.store.blobs import BlobStore
 from imagesmith.store.cachedb import CacheDB
 from imagesmith.store.layers import LayerStore
 
-__all__ = ["Pruned", "Store"]
+__all__ = ["UNUSED_S", "Pruned", "Store"]
 
 _NAME = "io.containerd.image.name"
 _REF = "org.opencontainers.image.ref.name"
+#: Steps that were of no use for so long (seconds) are forgotten by a prune.
+UNUSED_S = 60 * 24 * 3600
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -230,19 +232,32 @@ class Store:
 
     # --- throwing away -------------------------------------------------------------------------
 
-    def prune(self, *, everything: bool = False) -> Pruned:
-        """Delete what no named image and no step record needs; with `everything`, the records too.
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the store alone.
 
         Raises:
             LockTimeout: a build is running.
         """
         self._hold(fcntl.LOCK_EX, 10.0)
         try:
-            return self._prune(everything)
+            yield
         finally:
             self._hold(fcntl.LOCK_SH, 10.0)
 
-    def _prune(self, everything: bool) -> Pruned:
+    def prune(self, *, everything: bool = False, unused_s: int = UNUSED_S) -> Pruned:
+        """Delete what no named image and no step record needs; with `everything`, the records too.
+
+        Records that were of no use for `unused_s` seconds are forgotten first.
+
+        Raises:
+            LockTimeout: a build is running.
+        """
+        with self.alone():
+            dropped = self.cache.drop_unused(unused_s)
+            return self._prune(everything, dropped)
+
+    def _prune(self, everything: bool, dropped: int) -> Pruned:
         steps = self.cache.all_steps()
         dead = [
             s.key for s in steps if everything or not self.blobs.has(Digest.parse(str(s.layer["digest"])))
@@ -269,7 +284,7 @@ class Store:
             freed += _tree_bytes(folder)
             with contextlib.suppress(OSError):  # files of ids that this process may not touch stay
                 remove_tree(folder)
-        return Pruned(blobs, layers, len(dead), freed)
+        return Pruned(blobs, layers, dropped + len(dead), freed)
 
     def _mark(self, descriptor: Descriptor, live: set[Digest], live_layers: set[Digest]) -> None:
         """Mark all that a manifest or index reaches and the store has."""
