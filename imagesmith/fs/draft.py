@@ -30,6 +30,7 @@ class Draft:
         self.opaques: set[str] = set()
         self._names: dict[str, dict[str, None]] = {}
         self._removed: set[str] = set()
+        self._further: dict[str, dict[str, None]] = {}
 
     def get(self, path: str) -> Entry | None:
         """The entry at a path as it is now."""
@@ -75,6 +76,7 @@ class Draft:
         old = self.get(entry.path)
         if old is not None and old.kind == "d" and entry.kind != "d":
             self.remove(entry.path)
+        self._part(entry.path)
         if old is None or old.kind != "d" or entry.kind != "d":
             self._touch(parent_of(entry.path))
         self._set(entry)
@@ -90,6 +92,7 @@ class Draft:
             self.remove(f"{path}/{name}" if path else name)
         below = not self._hidden(path) and path not in self._removed and self.lower.get(path) is not None
         self._touch(parent_of(path))
+        self._part(path)
         if below:
             self._set(Entry(path, "w"))
             self._removed.add(path)
@@ -135,9 +138,26 @@ class Draft:
                 if below is not None and below.kind == "d":
                     self._removed.add(path)
         self.upper[path] = entry
+        if entry.kind == "h":
+            self._further.setdefault(entry.link, {})[path] = None
         if path:
             folder, _, name = path.rpartition("/")
             self._names.setdefault(folder, {})[name] = None
+
+    def _part(self, path: str) -> None:
+        """Before a name goes or changes: what it shares with other names becomes theirs alone."""
+        names = [
+            name
+            for name in self._further.pop(path, ())
+            if (e := self.upper.get(name)) is not None and e.kind == "h" and e.link == path
+        ]
+        old = self.upper.get(path)
+        if old is None or not names:
+            return
+        heir = names[0]
+        self._set(replace(old, path=heir))
+        for name in names[1:]:
+            self._set(replace(self.upper[name], link=heir))
 
     def _copy_up(self, path: str) -> None:
         """Bring a directory and its parents into the upper, unchanged."""

@@ -46,27 +46,28 @@ def _rows(tree: Tree, path: str, fields: int) -> list[list[str]]:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.removeprefix("-").isdigit() else None
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    return int(text) if text.isascii() and digits.isdigit() else None
 
 
 def copy_owner(text: str, tree: Tree) -> tuple[int, int] | None:
     """The owner that `--chown` (or USER, for WORKDIR) names; None if the text is empty."""
     if not text:
         return None
-    user, _, group = text.partition(":")
+    user, colon, group = text.partition(":")
     uid = gid = 0
     if user:
         number = _number(user)
-        if number is not None:
+        if number is not None and number <= _MAX_ID:
             uid = gid = number
         else:
             for row in _rows(tree, "etc/passwd", 7):
                 if row[0] == user:
                     uid, gid = _number(row[2]) or 0, _number(row[3]) or 0
                     break
-    if group:
-        number = _number(group)
-        if number is not None:
+    if colon:
+        number = _number(group or "0")
+        if number is not None and number <= _MAX_ID:
             gid = number
         else:
             gid = next((_number(r[2]) or 0 for r in _rows(tree, "etc/group", 4) if r[0] == group), gid)

@@ -140,7 +140,7 @@ def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
     group: dict[str, str] = {}
     for e in entries.values():
         if e.kind == "h":
-            group[e.path] = _metadata_of(e, entries).path and _root_of(e, entries)
+            group[e.path] = _root_of(e, entries)
             group.setdefault(group[e.path], group[e.path])
     first: dict[str, str] = {}
     out = []
@@ -156,8 +156,7 @@ def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
             )
         else:
             first[root] = e.path
-            whole = _metadata_of(e, entries) if e.kind == "h" else e
-            out.append(replace(whole, path=e.path, kind="f", link=""))
+            out.append(_metadata_of(e, entries) if e.kind == "h" else e)
     return out
 
 

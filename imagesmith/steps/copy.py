@@ -108,6 +108,7 @@ class CopyJob:
         if top.kind != "d":
             if there is not None and there.kind == "d":
                 dest = f"{dest}/{match.name}".lstrip("/")
+            self.make_dirs(parent_of(dest))  # still missing where a link led to no folder
             self._put(top, dest)
             return
         if there is not None and there.kind != "d":

@@ -141,10 +141,12 @@ class _Unpacker:
             new.content = _Member(self.spool, offset)
         elif e.kind == "h":
             new.link = self._at(e.link, follow_last=False)
-            if draft.get(new.link) is None:
+            first = draft.get(new.link)
+            if first is None:
                 raise ContextError(
                     f"cannot unpack: the hard link {e.path} names {e.link}, which is not there"
                 )
+            draft.change(first)  # a link brings the file up, as in an overlay
         elif e.kind == "l":
             new.mode = 0o777  # what the kernel makes of any link
         elif e.kind == "d":
