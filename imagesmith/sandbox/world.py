@@ -77,7 +77,9 @@ class World:
         if self.isolation in ("native", "chroot"):
             from imagesmith.sandbox.native import NativeSandbox
 
-            return NativeSandbox(self.place, way="chroot" if self.isolation == "chroot" else "namespaces")
+            native = NativeSandbox(self.place, way="chroot" if self.isolation == "chroot" else "namespaces")
+            native.start()  # it gets ready while the root is made
+            return native
         if self.isolation == "oci":
             from imagesmith.sandbox.ociruntime import OciSandbox
 
