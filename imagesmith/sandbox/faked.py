@@ -69,9 +69,16 @@ _BLANK = bytes(80)
 _FILES = ("fchownat", "mkdirat", "symlinkat", "mknodat", "mkdir", "symlink", "mknod", "creat", "openat2",
           "statx", "execve", "execveat", "chroot")  # fmt: skip
 _RIGHTS = ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "link", "linkat", "chmod",
-           "fchmod", "fchmodat", "fchmodat2")  # fmt: skip
+           "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat", "utimensat_time64",
+           "truncate", "truncate64")  # fmt: skip
 #: Calls with the arguments of another one, so far as a handler looks at them.
-_ALIKE = {"rmdir": "unlink", "renameat2": "renameat"}
+_ALIKE = {
+    "rmdir": "unlink",
+    "renameat2": "renameat",
+    "utimes": "utime",
+    "utimensat_time64": "utimensat",
+    "truncate64": "truncate",
+}
 _STATS = ("stat", "lstat", "fstat", "newfstatat")
 _CHOWNS = ("chown", "lchown", "fchown")
 _SETS = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid")

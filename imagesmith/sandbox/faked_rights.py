@@ -165,5 +165,44 @@ class Rights:
         finally:
             os.close(fd)
 
+    # --- times and contents --------------------------------------------------------------------
+
+    def utimensat(self, tid: int, a: Args) -> None:
+        """utimensat(dirfd, path, times, flags); without a path it is about the descriptor."""
+        if self._ids.get(tid).uids[1] and a[1]:
+            self._touch(tid, signed(a[0]), a[1], now=not a[2], follow=not a[3] & AT_NOFOLLOW)
+
+    def futimesat(self, tid: int, a: Args) -> None:
+        """futimesat(dirfd, path, times)."""
+        if self._ids.get(tid).uids[1] and a[1]:
+            self._touch(tid, signed(a[0]), a[1], now=not a[2])
+
+    def utime(self, tid: int, a: Args) -> None:
+        """utime(path, times)."""
+        if self._ids.get(tid).uids[1]:
+            self._touch(tid, AT_FDCWD, a[0], now=not a[1])
+
+    def truncate(self, tid: int, a: Args) -> None:
+        """truncate(path, size)."""
+        ids = self._ids.get(tid)
+        if ids.uids[1]:
+            path = self._tasks.path(tid, a[0])
+            self.check_open(ids, tid, AT_FDCWD, path, os.O_WRONLY)
+
+    def _touch(self, tid: int, dirfd: int, address: int, *, now: bool, follow: bool = True) -> None:
+        """The owner may set times; who may write, the present one."""
+        path, ids = self._tasks.path(tid, address), self._ids.get(tid)
+        if not path:
+            return
+        fd = self._tasks.open(tid, dirfd, path, follow=follow)
+        if not now:
+            self._own(tid, fd)
+            return
+        try:
+            if self._uid(fd) != ids.uids[3]:
+                self.check(ids, fd, WRITE)
+        finally:
+            os.close(fd)
+
     def _uid(self, fd: int) -> int:
         return self._owners.stat(fd, os.readlink(f"/proc/self/fd/{fd}"))[0]
