@@ -3,7 +3,8 @@
     layers/<diff_id hex>/index   the entries, as JSON lines: who owns what, and where in the tar its bytes are
     layers/<diff_id hex>/tar     the uncompressed tar; made when bytes of a file are first wanted
     layers/<diff_id hex>/erofs   the same tar with what the kernel needs to mount it (layer/erofs.py)
-    layers/<diff_id hex>/tree    the entries as a directory that overlayfs stacks (snapshot/overlay.py)
+    layers/<diff_id hex>/tree    the entries as a directory that overlayfs stacks; other places have others
+                                 beside it (snapshot/trees.py), and a mark that one was in memory
 
 Why: views need only the index, so COPY over a large base reads a few hundred kilobytes. All of it can be
 made again from the blob, and each part gets its name by rename when it is complete.
