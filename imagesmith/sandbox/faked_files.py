@@ -229,7 +229,10 @@ class FileCalls:
         return self._make(tid, signed(a[0]), a[1], a[2] & 0xFFFF, device=a[3] & 0xFFFFFFFF)
 
     def _open(self, tid: int, dirfd: int, address: int, flags: int, mode: int) -> Opened | None:
-        path, ids = self._tasks.path(tid, address), self._ids.get(tid)
+        ids = self._ids.get(tid)
+        if not (ids.uids[1] or flags & _CREATES):
+            return None
+        path = self._tasks.path(tid, address)
         if ids.uids[1]:
             self._rights.check_open(ids, tid, dirfd, path, flags)
         if not flags & _CREATES:
