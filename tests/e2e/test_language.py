@@ -32,7 +32,7 @@ def _image_facts() -> ModuleType:
 
 
 def tar(*members: tuple[str, str, str]) -> bytes:
-    """An archive of (name, type, content or target); types as `find -type` has them, and `h` for a hard link."""
+    """An archive of (name, type, content or target), types as `find -type` has them, `h` a hard link."""
     types = {
         "f": tarfile.REGTYPE,
         "d": tarfile.DIRTYPE,
