@@ -22,21 +22,32 @@ from imagesmith.registry.client import Client
 from imagesmith.registry.reply import Reply
 from imagesmith.registry.transport import Body
 
-__all__ = ["BlobBody", "StreamedUpload", "cancel", "mount", "upload"]
+__all__ = [
+    "OCTETS",
+    "BlobBody",
+    "UploadSession",
+    "begin",
+    "cancel",
+    "check_finished",
+    "mount",
+    "next_location",
+    "put_last",
+    "upload",
+]
 
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
 #: Answers after which the session is looked at and the rest is sent again.
 _AGAIN = frozenset({404, 408, 416, 429, 500, 502, 503, 504})
-_OCTETS = "application/octet-stream"
+OCTETS = "application/octet-stream"
 
 #: The blob's bytes from an offset on; made anew for each try.
 BlobBody = Callable[[int], Iterable[bytes]]
 
 
 @dataclass(slots=True)
-class _Session:
+class UploadSession:
     """An upload session: its newest address, the accepted bytes, and the least size of a piece."""
 
     url: str
@@ -56,7 +67,7 @@ def mount(client: Client, digest: Digest, source: str) -> str | None:
     if reply.status == 201:
         return ""
     if reply.status == 202 and "location" in reply.headers:
-        return _location(client, reply)
+        return next_location(client, reply)
     if quirks.mount_refused(reply.status):
         return None
     raise client.error(reply, f"@{digest}: mount")
@@ -78,11 +89,11 @@ def upload(client: Client, digest: Digest, size: int, body: BlobBody, session: s
     """
     source = _Source(body)
     chunk = 0
-    state = _Session(session) if session else None
+    state = UploadSession(session) if session else None
     for attempt in range(_ATTEMPTS):
         last = attempt == _ATTEMPTS - 1
         if state is None:
-            state = _start(client, digest)
+            state = begin(client, digest)
         try:
             reply = _rest(client, digest, size, source, state, chunk or size)
             if quirks.wants_chunks(reply.status) and not chunk:
@@ -93,7 +104,7 @@ def upload(client: Client, digest: Digest, size: int, body: BlobBody, session: s
             if limit and limit != chunk:
                 chunk = limit
             elif reply.status not in _AGAIN or last:
-                _finished(client, digest, reply)
+                check_finished(client, digest, reply)
                 return
         except NetworkFault as e:
             if last or e is source.failure:
@@ -132,26 +143,31 @@ class _Source:
             raise
 
 
-def _start(client: Client, digest: Digest) -> _Session:
+def begin(client: Client, digest: Digest | None = None) -> UploadSession:
+    """Open a session for a blob; of no digest yet, it will be a sha256.
+
+    Raises:
+        RegistryError: the registry does not let us.
+    """
     path = "blobs/uploads/"
-    if digest.algorithm != "sha256":
+    if digest is not None and digest.algorithm != "sha256":
         path += f"?digest-algorithm={digest.algorithm}"
     reply = client.transport.send("POST", client.url(path), scopes=client.push_scope)
     if reply.status != 202 or "location" not in reply.headers:
-        raise client.error(reply, f"@{digest}: upload")
-    return _Session(_location(client, reply), least=quirks.least_chunk(reply.headers))
+        raise client.error(reply, f"@{digest}: upload" if digest else ": upload")
+    return UploadSession(next_location(client, reply), least=quirks.least_chunk(reply.headers))
 
 
-def _location(client: Client, reply: Reply) -> str:
+def next_location(client: Client, reply: Reply) -> str:
     """The next address of a session."""
     url = urllib.parse.urljoin(reply.url, reply.headers["location"])
     return quirks.same_scheme(url, client.transport.base())
 
 
-def _put(client: Client, digest: Digest, state: _Session, body: Body, length: int) -> Reply:
+def put_last(client: Client, digest: Digest, state: UploadSession, body: Body, length: int) -> Reply:
     """End a session with its last bytes; for a whole blob they are all of it."""
     url = state.url + ("&" if "?" in state.url else "?") + f"digest={digest}"
-    headers = {"Content-Type": _OCTETS, "Content-Length": str(length)}
+    headers = {"Content-Type": OCTETS, "Content-Length": str(length)}
     if state.offset and length:
         headers["Content-Range"] = f"{state.offset}-{state.offset + length - 1}"
     return client.transport.send(
@@ -159,7 +175,13 @@ def _put(client: Client, digest: Digest, state: _Session, body: Body, length: in
     )
 
 
-def _finished(client: Client, digest: Digest, reply: Reply) -> None:
+def check_finished(client: Client, digest: Digest, reply: Reply) -> None:
+    """Check the answer to the last request.
+
+    Raises:
+        DigestMismatch: the registry got, or says it stored, other bytes.
+        RegistryError: it refused the blob.
+    """
     if not reply.ok:
         if "DIGEST_INVALID" in reply.codes():
             raise DigestMismatch(f"{client.name}@{digest}: the registry received other bytes{reply.said()}")
@@ -169,11 +191,13 @@ def _finished(client: Client, digest: Digest, reply: Reply) -> None:
         raise DigestMismatch(f"{client.name}@{digest}: the registry stored it as {told}")
 
 
-def _rest(client: Client, digest: Digest, size: int, source: _Source, state: _Session, chunk: int) -> Reply:
+def _rest(
+    client: Client, digest: Digest, size: int, source: _Source, state: UploadSession, chunk: int
+) -> Reply:
     """Send what is missing, `chunk` bytes a request, the last in the PUT (ECR refuses an empty one)."""
     while size - state.offset > chunk:
         start, end = state.offset, state.offset + chunk - 1
-        headers = {"Content-Type": _OCTETS, "Content-Length": str(chunk), "Content-Range": f"{start}-{end}"}
+        headers = {"Content-Type": OCTETS, "Content-Length": str(chunk), "Content-Range": f"{start}-{end}"}
         reply = client.transport.send(
             "PATCH",
             state.url,
@@ -186,12 +210,12 @@ def _rest(client: Client, digest: Digest, size: int, source: _Source, state: _Se
             return reply
         state.offset = end + 1
         if "location" in reply.headers:
-            state.url = _location(client, reply)
+            state.url = next_location(client, reply)
     rest = size - state.offset
-    return _put(client, digest, state, lambda: source.run(state.offset, rest), rest)
+    return put_last(client, digest, state, lambda: source.run(state.offset, rest), rest)
 
 
-def _resumed(client: Client, digest: Digest, state: _Session | None) -> _Session | None:
+def _resumed(client: Client, digest: Digest, state: UploadSession | None) -> UploadSession | None:
     """The session as the registry has it after a cut; None to begin anew."""
     if state is None:
         return None
@@ -203,8 +227,8 @@ def _resumed(client: Client, digest: Digest, state: _Session | None) -> _Session
         return None
     # `0-0` is one byte or none: nobody resumes for a byte.
     end = int(match[1])
-    url = _location(client, reply) if "location" in reply.headers else state.url
-    found = _Session(url, end + 1 if end else 0, state.least)
+    url = next_location(client, reply) if "location" in reply.headers else state.url
+    found = UploadSession(url, end + 1 if end else 0, state.least)
     _log.debug("%s@%s: going on at byte %d", client.name, digest, found.offset)
     if not found.offset:
         cancel(client, found.url)
@@ -217,35 +241,3 @@ def cancel(client: Client, url: str) -> None:
     client.transport.send(
         "DELETE", url, scopes=client.push_scope, headers={"Content-Length": "0"}, retry=False
     )
-
-
-class StreamedUpload:
-    """A blob that is sent while it is made: its digest is known only at the end.
-
-    For layers that are still being compressed. One PATCH without a range carries all of it; a registry that
-    refuses that form, or a cut, raises, and the caller sends the finished blob with `upload`.
-    """
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def send(self, data: Iterable[bytes]) -> str:
-        """Send the bytes as they come; return the address that `finish` needs."""
-        state = _start(self._client, Digest("sha256", "0" * 64))
-        headers = {"Content-Type": _OCTETS, "Transfer-Encoding": "chunked"}
-        reply = self._client.transport.send(
-            "PATCH",
-            state.url,
-            scopes=self._client.push_scope,
-            headers=headers,
-            body=lambda: data,
-            retry=False,
-        )
-        if not quirks.patch_accepted(reply.status):
-            raise self._client.error(reply, ": streamed upload")
-        return _location(self._client, reply) if "location" in reply.headers else state.url
-
-    def finish(self, url: str, digest: Digest) -> None:
-        """Name what was sent."""
-        reply = _put(self._client, digest, _Session(url), lambda: (), 0)
-        _finished(self._client, digest, reply)

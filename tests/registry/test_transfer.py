@@ -12,8 +12,9 @@ from imagesmith.credentials.login import keep
 from imagesmith.credentials.model import Credential
 from imagesmith.edit.artifact import artifact
 from imagesmith.embedded.registry import Registry
-from imagesmith.errors import NetworkFault, NotFound, Unauthorized, Unsupported
+from imagesmith.errors import DigestMismatch, NetworkFault, NotFound, RegistryError, Unauthorized, Unsupported
 from imagesmith.events import Event, Progress
+from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.mediatype import DOCKER_MANIFEST
 from imagesmith.oci.model import parse_document
 from imagesmith.oci.names import ImageRef, Platform
@@ -21,11 +22,11 @@ from imagesmith.registry.client import catalog
 from imagesmith.registry.copier import Choice
 from imagesmith.registry.hosts import Hosts
 from imagesmith.registry.ping import check
+from imagesmith.registry.streamed import StreamedUpload
 from imagesmith.registry.transfer import Session
-from imagesmith.registry.upload import StreamedUpload
 from imagesmith.store.store import Store
 from tests.registry.conftest import PASSWORD, USER, Served
-from tests.registry.faultproxy import Answer, FaultProxy
+from tests.registry.faultproxy import Answer, CutRequest, FaultProxy
 from tests.registry.images import make_image, make_index
 
 AMD, ARM = Platform("linux", "amd64"), Platform("linux", "arm64")
@@ -171,14 +172,56 @@ def test_delete_takes_the_tag_and_leaves_its_siblings(registry: Served, store: S
         session.repository(ref.with_tag("b")).root()
 
 
-def test_streamed_upload_is_named_at_its_end(registry: Served, store: Store, tmp_path: Path) -> None:
-    data = [b"piece" * 1000] * 20
-    digest = store.blobs.put(b"".join(data))
+def test_blob_is_sent_while_it_is_made(registry: Served, store: Store, tmp_path: Path) -> None:
+    data = [b"piece" * 1000] * 60
+    digest = digest_bytes(b"".join(data))
     with Session(store) as session:
         client = session.repository(name(registry, tmp_path)).writer
         upload = StreamedUpload(client)
-        upload.finish(upload.send(iter(data)), digest)
-        assert client.head_blob(digest) == 100_000
+        for piece in data:
+            upload.write(piece)
+        upload.finish(digest)
+        upload.abort()
+        assert client.head_blob(digest) == 300_000
+        wrong = StreamedUpload(client)
+        wrong.write(b"other bytes")
+        with pytest.raises(DigestMismatch):
+            wrong.finish(digest)
+
+
+def test_streamed_blob_can_be_given_up(registry: Served, store: Store, tmp_path: Path) -> None:
+    with Session(store) as session:
+        client = session.repository(name(registry, tmp_path)).writer
+        upload = StreamedUpload(client)
+        upload.write(b"x" * 100_000)
+        upload.abort()
+        assert client.head_blob(digest_bytes(b"x" * 100_000)) is None
+
+
+def test_streamed_blob_that_breaks_fails_at_its_end_or_before(store: Store, tmp_path: Path) -> None:
+    with (
+        Registry(tmp_path / "data") as registry,
+        FaultProxy(registry.host) as proxy,
+        Session(store) as session,
+    ):
+        client = session.repository(ImageRef.parse(f"{proxy.host}/a/b")).writer
+
+        def send(pieces: int) -> None:
+            upload = StreamedUpload(client)
+            try:
+                for _ in range(pieces):
+                    upload.write(b"x" * 100_000)
+                upload.finish(digest_bytes(b"x" * 100_000 * pieces))
+            finally:
+                upload.abort()
+
+        proxy.on("PATCH", ".", CutRequest(50_000))
+        with pytest.raises(NetworkFault):
+            send(300)
+        proxy.on("PATCH", ".", Answer(400))
+        with pytest.raises(RegistryError, match="status 400"):
+            send(1)
+        send(3)
 
 
 def test_missing_image_and_missing_registry_are_said_in_one_line(
