@@ -177,7 +177,7 @@ def _run_key(folder: Path, text: str, **request: Any) -> str:
     with Store(folder / "store") as store, Contexts(wanted, store) as contexts:
         settings = Settings(root=folder / "store")
         images = contexts.images = Images(store, settings, wanted, nobody)
-        dockerfile = read_dockerfile(contexts)
+        dockerfile = read_dockerfile(contexts, store)
         lints = BuildLints(linter_of(dockerfile, wanted, lambda _: None))
         step: Step | None = Planner(dockerfile, wanted, images, contexts, lints).plan().state.tip
     assert step is not None
