@@ -1,7 +1,8 @@
-"""Stopping what runs: one token that every long loop looks at.
+"""Stopping what runs, and waiting for what another thread makes.
 
 Why: threads cannot be interrupted from outside. A build's first failure, or the user, sets the token; loops
 that read, write or wait check it once a chunk, and children are told through its callbacks.
+A Promise is what concurrent.futures has as Future, without the modules that come with that (10 ms).
 Threads: all methods may be called from any.
 """
 
@@ -9,10 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from imagesmith.errors import Cancelled
 
-__all__ = ["Cancel"]
+__all__ = ["Cancel", "Promise"]
+
+T = TypeVar("T")
 
 
 class Cancel:
@@ -62,3 +66,33 @@ class Cancel:
                     self._callbacks.remove(callback)
 
         return forget
+
+
+class Promise(Generic[T]):
+    """A value, or a failure, that a thread will bring; set once."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._value: T | None = None
+        self._failure: BaseException | None = None
+
+    def bring(self, value: T) -> None:
+        """Give the value to all who wait."""
+        self._value = value
+        self._done.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Raise an error in all who wait."""
+        self._failure = error
+        self._done.set()
+
+    def result(self) -> T:
+        """Wait for the value.
+
+        Raises:
+            BaseException: the failure.
+        """
+        self._done.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self._value  # type: ignore[return-value]  # brought, for there is no failure

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,7 +19,7 @@ from imagesmith.build.cachekey import base_of, key_of, parts_of
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.plan import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step
 from imagesmith.build.stepcache import Found, StepCache
-from imagesmith.concurrency import Cancel
+from imagesmith.concurrency import Cancel, Promise
 from imagesmith.errors import Cancelled, ImagesmithError
 from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
@@ -97,7 +96,7 @@ class Solver:
         self.cache, self.watchers = cache or StepCache(store, clamp_s=writer.clamp_s), watchers
         self.store, self.writer, self.sources, self.runner = store, writer, sources, runner
         self.layers_of, self.events, self.cancel = layers_of, events, cancel
-        self._futures: dict[Step, Future[Result]] = {}
+        self._promises: dict[Step, Promise[Result]] = {}
         self._lock = threading.Lock()
         self._count = 0
         self._failure: BaseException | None = None
@@ -110,37 +109,37 @@ class Solver:
         """
         if step is None:
             return Result()
-        future, mine = self._claim(step)
+        promise, mine = self._claim(step)
         if mine:
-            self._fulfil(step, future)
+            self._fulfil(step, promise)
         try:
-            return future.result()
+            return promise.result()
         except Cancelled as e:
             raise self._failure or e from None  # steps that were stopped must not hide why
 
     def start(self, step: Step) -> None:
         """Begin a step on a thread of its own, if nobody has begun it."""
-        future, mine = self._claim(step)
+        promise, mine = self._claim(step)
         if mine:
-            threading.Thread(target=self._fulfil, args=(step, future), daemon=True).start()
+            threading.Thread(target=self._fulfil, args=(step, promise), daemon=True).start()
 
-    def _claim(self, step: Step) -> tuple[Future[Result], bool]:
+    def _claim(self, step: Step) -> tuple[Promise[Result], bool]:
         with self._lock:
-            found = self._futures.get(step)
+            found = self._promises.get(step)
             if found is not None:
                 return found, False
-            future: Future[Result] = Future()
-            self._futures[step] = future
-            return future, True
+            promise: Promise[Result] = Promise()
+            self._promises[step] = promise
+            return promise, True
 
-    def _fulfil(self, step: Step, future: Future[Result]) -> None:
+    def _fulfil(self, step: Step, promise: Promise[Result]) -> None:
         try:
-            future.set_result(self._solve(step))
-        except BaseException as e:  # the future carries it to whoever waits
+            promise.bring(self._solve(step))
+        except BaseException as e:  # the promise carries it to whoever waits
             if self._failure is None and not isinstance(e, Cancelled):
                 self._failure = e
             self.cancel.set_if_failed(e)
-            future.set_exception(e)
+            promise.fail(e)
 
     def _solve(self, step: Step) -> Result:
         for needed in step.inputs()[0 if step.parent is None else 1 :]:

@@ -7,7 +7,6 @@ Trust: text of a Dockerfile or of its variables; mistakes are DockerfileErrors.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -215,6 +214,8 @@ def _ports_of(word: str) -> list[str]:
             raise DockerfileError(f'invalid port: "{word}": invalid proto: {protocol}')
     if ip:
         try:
+            import ipaddress
+
             ipaddress.ip_address(ip.removeprefix("[").removesuffix("]"))
         except ValueError:
             raise DockerfileError(f"invalid IP address: {ip}") from None
