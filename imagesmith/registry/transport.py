@@ -234,7 +234,7 @@ class Transport:
         for _ in range(_MAX_REDIRECTS + 2):
             home = self.is_home(url)
             sent = self.auth.header(scopes) if home else None
-            response = self._exchange(method, url, self._headers(extra, sent), body, foreign=not home)
+            response = self._exchange(method, url, self._headers(extra, sent, home), body, foreign=not home)
             status = response.status_code
             if status == 401 and home and not answered:
                 answered = True
@@ -253,12 +253,15 @@ class Transport:
             url = target
         raise Fault(f"{shown(url)}: more than {_MAX_REDIRECTS} redirects", tries=1)
 
-    def _headers(self, extra: Mapping[str, str], authorization: str | None) -> dict[str, str]:
+    def _headers(
+        self, extra: Mapping[str, str], authorization: str | None, home: bool = True
+    ) -> dict[str, str]:
+        """The headers of a request; those of the configuration go to the endpoint alone."""
         headers = {
             "User-Agent": f"imagesmith/{__version__}",
             "Accept-Encoding": "identity",  # digests are of the bytes as they are stored
             "Accept": "*/*",
-            **self.endpoint.headers,
+            **(self.endpoint.headers if home else {}),
             **extra,
         }
         if authorization:

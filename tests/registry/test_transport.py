@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -71,6 +73,18 @@ def test_redirect_to_another_host_loses_the_credentials() -> None:
             assert [("authorization" in a.headers) for a in server.asked] == [False, True]
         assert [a.target for a in storage.asked] == ["/signed?a=b%2Fc&d=e:f"]
         assert "authorization" not in storage.asked[0].headers
+
+
+def test_headers_of_the_configuration_go_to_the_registry_alone() -> None:
+    with (
+        Scripted(lambda _: answer(200, DATA)) as storage,
+        Scripted(lambda _: answer(307, Location=f"http://{storage.host}/signed")) as server,
+    ):
+        endpoint = replace(default_endpoint(server.host), headers={"X-Key": "secret"})
+        with contextlib.closing(Transport(endpoint)) as transport:
+            assert b"".join(blob_pieces([Client(transport, "a/b")], BLOB)) == DATA
+        assert server.asked[0].headers["x-key"] == "secret"
+        assert "x-key" not in storage.asked[0].headers
 
 
 def test_redirect_on_the_same_host_keeps_them() -> None:
