@@ -115,14 +115,19 @@ class OverlaySnapshotter:
             os.chown(upper, e.uid, e.gid)
 
     def _lowers(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> list[Path]:
-        """The trees of the layers, bottom first; of more than the kernel stacks the lowest are one tree."""
+        """The trees of the layers, bottom first; of more than the kernel stacks the lowest are one tree.
+
+        Of equal layers only the top one is there: it shows and hides all that the others do, and the kernel
+        refuses a directory that it is given twice.
+        """
         first = max(0, len(layers) - MAX_LOWERS)
         lowers = []
         if first:
             below = up_to(view, first)
             lowers.append(self._make_here("all", layers[:first], lambda: flat(below), below, work))
         tops = range(first + 1, len(layers) + 1)
-        return [*lowers, *(self._lower(layers[:n], up_to(view, n), work) for n in tops)]
+        lowers += (self._lower(layers[:n], up_to(view, n), work) for n in tops)
+        return list(dict.fromkeys(reversed(lowers)))[::-1]
 
     def _lower(self, layers: Sequence[LayerTree], below: Tree, work: WorkFolder) -> Path:
         """The last of some layers as a directory: a tree that is there, a mounted file, or a new tree."""

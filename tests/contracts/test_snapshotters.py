@@ -224,3 +224,10 @@ def test_six_hundred_layers_are_one_root(way: Way) -> None:
     layers = [[f(f"f{n:03}", str(n)), f("last", str(n))] for n in range(600)]
     got = way.run(layers, 'test "$(cat last)" = 599; test "$(ls | wc -l)" = 601; test "$(cat f000)" = 0')
     assert got["layers"] == [[]]
+
+
+def test_same_layer_twice_shows_what_its_upper_one_does(way: Way) -> None:
+    add, delete = [f("x", "1")], [{"path": "x", "kind": "w"}]
+    got = way.run([add, delete, add], 'test "$(cat x)" = 1; rm x', show=True)
+    assert [row[0] for row in got["shown"][0]] == ["x"]
+    assert names(got["layers"][0]) == ["w x"]
