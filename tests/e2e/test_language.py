@@ -137,3 +137,15 @@ def test_second_names_of_symbolic_links_and_fifos_stay_what_they_are(smith: Smit
     for folder in ("d", "e"):
         assert [image.kind(f"{folder}/{name}") for name in "lmpq"] == ["l", "l", "p", "p"]
         assert image.files[f"{folder}/m"].split()[3] == "to"
+
+
+# --- layers ------------------------------------------------------------------------------------
+
+
+def test_a_layer_may_come_again(smith: Smith, tmp_path: Path) -> None:
+    image = made(
+        smith, tmp_path,
+        "FROM base\nCOPY f /x\nCOPY g /x\nCOPY f /x\nCOPY none* /\nCOPY none* /\nRUN cat /x >/got\n",
+        f="F", g="GG",
+    )  # fmt: skip
+    assert image.files["got"] == image.files["x"]
