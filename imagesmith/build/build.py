@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from imagesmith.build.built import Watcher
+from imagesmith.build.built import Watcher, Watching
 from imagesmith.build.cacheplaces import CacheExport, CacheImport, CacheLost
 from imagesmith.build.commit import Image, commit
 from imagesmith.build.contexts import Contexts
@@ -20,9 +20,11 @@ from imagesmith.build.forms import Form, Reforming, common_form, form_of, is_ima
 from imagesmith.build.images import Images
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.lints import BuildLints
+from imagesmith.build.plan import Step
 from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest, Output
 from imagesmith.build.solver import Result, Solver
+from imagesmith.build.state import StageState
 from imagesmith.build.stepcache import StepCache
 from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile.lint import Finding, LintConfig, Linter
@@ -194,22 +196,41 @@ def _build(
     imports = CacheImport(request.cache_from, images, plan.state.platform, events)
     cache = StepCache(store, imports.load, first.clamp_s)
     keeper = CacheExport(request.cache_to, store, images, cache, events)
+    uploading = _uploading(
+        [o for o, f in zip(outputs, forms, strict=True) if f.same_layers(first)],
+        request, plan.state.tip, store, images, settings, events,
+    )  # fmt: skip
     solver = Solver(
         store, writer_of(first.codec, first.clamp_s), sources, runner, images.layers, events, cancel, cache,
-        [keeper, *watchers, *_explainer(request, store, cache, events)],
+        [keeper, *watchers, *_explainer(request, store, cache, events), uploading],
     )  # fmt: skip
     try:
-        result = solver.result(plan.state.tip)
+        with uploading:
+            result = solver.result(plan.state.tip)
     finally:
         runner.close()
-    reforming = Reforming(store, writer_of, cancel)
+    wanted = list(zip(outputs, forms, strict=True))
+    return _write(wanted, plan.state, result, Reforming(store, writer_of, cancel), keeper, images, request)
+
+
+def _write(
+    wanted: Sequence[tuple[Output, Form]],
+    state: StageState,
+    result: Result,
+    reforming: Reforming,
+    keeper: CacheExport,
+    images: Images,
+    request: BuildRequest,
+) -> Built:
+    """Commit the image in each form, write the outputs and the caches."""
     made: dict[tuple[Form, bool], Image] = {}
-    for output, form in zip(outputs, forms, strict=True):
+    store, events = keeper.store, keeper.events
+    for output, form in wanted:
         key = form, is_image(output)
         if key not in made:
             layers = reforming.layers(result.layers, form) if is_image(output) else result.layers
             made[key] = commit(
-                plan.state, layers, store, labels=request.labels, form=form,
+                state, layers, store, labels=request.labels, form=form,
                 extra=keeper.inline(layers) if is_image(output) else {},
             )  # fmt: skip
         export = Export(
@@ -218,9 +239,9 @@ def _build(
         )  # fmt: skip
         load(EXPORTERS[output.type])(output, export)
     written = keeper.finish(result.layers, reforming.recompressed)
-    n = next((n for n, o in enumerate(outputs) if is_image(o)), 0)
-    shown = is_image(outputs[n])
-    return Built(image=made[forms[n], shown], tags=_names(outputs[n], request), exported=shown, cache=written)
+    output, form = next(((o, f) for o, f in wanted if is_image(o)), wanted[0])
+    shown = is_image(output)
+    return Built(image=made[form, shown], tags=_names(output, request), exported=shown, cache=written)
 
 
 def _explainer(
@@ -232,6 +253,28 @@ def _explainer(
     from imagesmith.build.explain import Explainer
 
     return (Explainer(store, cache, request.build_args, events),)
+
+
+def _uploading(
+    outputs: Sequence[Output],
+    request: BuildRequest,
+    tip: Step | None,
+    store: Store,
+    images: Images,
+    settings: Settings,
+    events: EventSink,
+) -> Watching:
+    """Who sends the layers of the image while later ones are made, if any of the outputs is pushed."""
+    refs = {ref.name: ref for o in outputs if o.pushes for ref in _names(o, request)}
+    if not refs:
+        return Watching()
+    from imagesmith.build.uploading import Uploader
+
+    steps = set()
+    while tip is not None:
+        steps.add(tip)
+        tip = tip.parent
+    return Uploader(store, images, list(refs.values()), steps, settings.transfers, events)
 
 
 def _names(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from imagesmith.build.plan import Step
 from imagesmith.fs.entry import Entry
@@ -17,7 +18,7 @@ from imagesmith.oci.model import Descriptor
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import StoredLayer
 
-__all__ = ["BuiltLayer", "Solved", "Watcher"]
+__all__ = ["BuiltLayer", "Solved", "Watcher", "Watching"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +68,13 @@ class Watcher:
 
     def solved(self, solved: Solved) -> None:
         """A step's layer is there."""
+
+
+class Watching(Watcher):
+    """A watcher that works while steps are solved: used in a `with`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, e: BaseException | None, _trace: object) -> None:
+        """End its work, soon where the build failed."""

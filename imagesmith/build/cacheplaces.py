@@ -167,7 +167,7 @@ class CacheExport(Watcher):
         events: EventSink,
     ) -> None:
         self._places = places
-        self._store, self._images, self._cache, self._events = store, images, cache, events
+        self.store, self._images, self._cache, self.events = store, images, cache, events
         self._solved: list[Solved] = []
 
     def solved(self, solved: Solved) -> None:
@@ -194,7 +194,7 @@ class CacheExport(Watcher):
         Raises:
             ImagesmithError: one cannot be written, unless its place says that this is no error.
         """
-        self._store.cache.touch_steps(r.key for s in self._solved if s.hit for r in s.records)
+        self.store.cache.touch_steps(r.key for s in self._solved if s.hit for r in s.records)
         written = None
         for place in self._places:
             if place.type != "inline":
@@ -213,7 +213,7 @@ class CacheExport(Watcher):
         except ImagesmithError as e:
             if not place.ignore_error:
                 raise
-            self._events(Warned(rule="", text=f"the cache was not written to {place.name}: {e.message}"))
+            self.events(Warned(rule="", text=f"the cache was not written to {place.name}: {e.message}"))
             return None
 
     def _write(
@@ -240,12 +240,12 @@ class CacheExport(Watcher):
         raw = dumps(document)
         config = Descriptor(media_type=CONFIG_TYPE, digest=digest_bytes(raw), size=len(raw))
         manifest = Manifest.build(config, layers)
-        self._store.blobs.put(raw)
-        self._store.blobs.put(manifest.raw)
+        self.store.blobs.put(raw)
+        self.store.blobs.put(manifest.raw)
         elsewhere = self._images.elsewhere([s.layer for s in steps])
-        source = StorePlace(self._store, None, manifest.descriptor(), elsewhere)
+        source = StorePlace(self.store, None, manifest.descriptor(), elsewhere)
         target = self._target(place)
-        return copy_image(source, target, plan_copy(source, Choice()), step=step, events=self._events)
+        return copy_image(source, target, plan_copy(source, Choice()), step=step, events=self.events)
 
     def _target(self, place: CachePlace) -> ImageTarget:
         if place.ref is not None:

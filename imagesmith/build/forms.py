@@ -54,6 +54,10 @@ class Form:
     manifest: tuple[tuple[str, str], ...] = ()
     descriptor: tuple[tuple[str, str], ...] = ()
 
+    def same_layers(self, other: Form) -> bool:
+        """True if new layers are the same in both."""
+        return (self.codec, self.clamp_s) == (other.codec, other.clamp_s)
+
 
 def is_image(output: Output) -> bool:
     """True for an output that writes the image, not the files in it."""

@@ -42,7 +42,7 @@ class Images:
 
     def __init__(self, store: Store, settings: Settings, request: BuildRequest, events: EventSink) -> None:
         self._store, self._settings, self._request, self._events = store, settings, request, events
-        self._lock = threading.Lock()
+        self._lock, self._session_lock = threading.Lock(), threading.Lock()
         self._known: dict[tuple[str, str], ResolvedImage] = {}
         self._blob_locks: dict[Digest, threading.Lock] = {}
         self._origins: dict[Digest, object] = {}
@@ -192,17 +192,18 @@ class Images:
 
     def session(self) -> Session:
         """The connection to registries, made when it is first needed."""
-        if self._session is None:
-            from imagesmith.registry.transfer import Session
+        with self._session_lock:
+            if self._session is None:
+                from imagesmith.registry.transfer import Session
 
-            self._session = Session(
-                self._store,
-                insecure=self._request.insecure,
-                events=self._events,
-                transfers=self._settings.transfers,
-                first_step=2000,
-            )
-        return self._session
+                self._session = Session(
+                    self._store,
+                    insecure=self._request.insecure,
+                    events=self._events,
+                    transfers=self._settings.transfers,
+                    first_step=2000,
+                )
+            return self._session
 
     # --- pushing -------------------------------------------------------------------------------
 

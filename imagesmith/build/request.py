@@ -44,6 +44,11 @@ class Output:
         value = self.options.get(name)
         return default if value is None else value.lower() in ("1", "t", "true")
 
+    @property
+    def pushes(self) -> bool:
+        """True if the image is sent to the registry of each of its names."""
+        return self.type == "registry" or (self.type == "image" and self.flag("push"))
+
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
