@@ -70,14 +70,14 @@ def mount_from(value: str) -> str:
     return name
 
 
-def parse_mount(value: str, expand: Callable[[str], str]) -> Mount:
-    """Read a --mount, its values expanded.
+def parse_mount(value: str, expand: Callable[[str], str], cwd: str = "/") -> Mount:
+    """Read a --mount, its values expanded; `cwd` is where its target starts from.
 
     Raises:
         DockerfileError: in BuildKit's words.
     """
     m = Mount()
-    state = _State(m)
+    state = _State(m, cwd)
     for field in _fields(value):
         key, equals, text = field.partition("=")
         key = key.lower()
@@ -93,8 +93,8 @@ def parse_mount(value: str, expand: Callable[[str], str]) -> Mount:
 class _State:
     """A mount while its fields are read: some are checked against the type that is known so far."""
 
-    def __init__(self, mount: Mount) -> None:
-        self.m = mount
+    def __init__(self, mount: Mount, cwd: str) -> None:
+        self.m, self.cwd = mount, cwd
         self.auto_ro = True
 
     def switch(self, key: str, field: str) -> None:
@@ -193,7 +193,7 @@ class _State:
             if m.source:
                 raise DockerfileError("ssh does not support source")
             m.id = m.id or "default"
-        elif posixpath.normpath("/" + m.target) in ("/", "//"):
+        elif posixpath.normpath(posixpath.join("/", self.cwd, m.target)) in ("/", "//"):
             raise DockerfileError('invalid mount target "/"')
         if m.type == "bind" and self.auto_ro:
             m.readonly = True

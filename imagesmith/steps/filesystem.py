@@ -191,7 +191,7 @@ class _Builder:
         return shell_words(self.state, n.Command((script,), exec=False)), (RunMount(mount, inline),), summary
 
     def _mount(self, value: str) -> RunMount:
-        mount = parse_mount(value, self.expand)
+        mount = parse_mount(value, self.expand, self.state.runtime.working_dir or "/")
         if mount.type not in ("bind", "cache"):
             return RunMount(mount)
         if not mount.from_:

@@ -149,3 +149,15 @@ def test_a_layer_may_come_again(smith: Smith, tmp_path: Path) -> None:
         f="F", g="GG",
     )  # fmt: skip
     assert image.files["got"] == image.files["x"]
+
+
+# --- mounts ------------------------------------------------------------------------------------
+
+
+def test_a_mount_may_cover_the_working_folder(smith: Smith, tmp_path: Path) -> None:
+    image = made(
+        smith, tmp_path,
+        "FROM base\nWORKDIR /src\nRUN --mount=target=. cp f /a\nRUN --mount=type=bind cp f /b\n",
+        f="F",
+    )  # fmt: skip
+    assert image.files["a"] == image.files["b"]
