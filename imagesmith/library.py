@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
 from imagesmith.cli.values import parse_output, parse_secret
 from imagesmith.context.named import parse_named
 from imagesmith.errors import SandboxUnavailable
@@ -54,6 +55,10 @@ def build(
     push: bool = False,
     pull: bool = False,
     no_cache: bool = False,
+    cache_from: Iterable[str] = (),
+    cache_to: Iterable[str] = (),
+    explain: bool = False,
+    report: str | Path = "",
     network: str = "default",
     isolation: str = "auto",
     insecure: bool = False,
@@ -70,6 +75,9 @@ def build(
         tags: names of the image; with `push` it is sent to the registry of each.
         outputs: as --output takes them, or Output values; by default the store, if there are tags.
         platform: `os/architecture`.
+        cache_from, cache_to: places of caches, as the command line takes them.
+        explain: tell `events` why each step is executed.
+        report: where to write a page about the build.
         isolation: of RUN: auto, native, chroot or oci; with none the process stays where it is, without RUN.
 
     Raises:
@@ -94,6 +102,10 @@ def build(
         platform=Platform.parse(platform) if platform else None,
         pull=pull,
         no_cache=() if no_cache else None,
+        cache_from=parse_cache_from(cache_from),
+        cache_to=parse_cache_to(cache_to, build_args or {}),
+        explain=explain,
+        report=str(report),
         network=network,
         insecure=insecure,
     )
