@@ -22,7 +22,7 @@ What this cannot hold, in order of how often it matters (world.py has it for `do
     who makes      files of other users' processes get their owner when they are opened, made or linked by
                    name; sockets, which no layer keeps, do not; 32-bit programs see all owners as root's
     devices        are empty files in the step, and become devices in the layer
-    credentials    passed over sockets, and in /proc, are those of root
+    credentials    sent over sockets (SCM_CREDENTIALS), and in /proc, are those of root
 
 Cost: 8 to 30 us for each call of that kind; nothing for the others.
 Imports the standard library and its neighbours only: it runs beside the step, forked by the helper.
@@ -48,6 +48,7 @@ from pathlib import Path
 from imagesmith.sandbox import seccomp
 from imagesmith.sandbox.faked_files import Args, FileCalls, Opened
 from imagesmith.sandbox.faked_ids import IdTable, change
+from imagesmith.sandbox.faked_peers import SO_PEERCRED, Peers
 from imagesmith.sandbox.faked_rights import Rights
 from imagesmith.sandbox.faked_task import Tasks
 from imagesmith.sandbox.seccomp import ALLOW, ARCHES, NOTIFY
@@ -123,6 +124,8 @@ def _section(machine: Machine) -> seccomp.Code:
             )
     keep = seccomp.equal(_PR_SET_KEEPCAPS, seccomp.result(NOTIFY)) + seccomp.result(ALLOW)
     code += seccomp.equal(known["prctl"], seccomp.load(16) + keep)
+    peer = seccomp.equal(SO_PEERCRED, seccomp.result(NOTIFY)) + seccomp.result(ALLOW)
+    code += seccomp.equal(known["getsockopt"], seccomp.load(32) + peer)
     return code + seccomp.switch(dict.fromkeys(_handed_over(machine).values(), NOTIFY), ALLOW)
 
 
@@ -163,13 +166,16 @@ class Supervisor:
         self._listener = listener
         self._tasks, self._ids = Tasks(), IdTable()
         owners = Owners(table_of(root), real=real)
+        self._peers = Peers(self._tasks, self._ids)
         self._rights = Rights(self._tasks, self._ids, owners)
         self._files = FileCalls(self._tasks, self._ids, owners, self._rights, real=real)
         self._handlers: dict[tuple[int, int], Callable[[int, Args], int | Opened | None]] = {}
         for machine in seccomp.machines():
             known = numbers(machine)
             names = _handed_over(machine)
-            names |= {name: known[name] for name in ("open", "openat", "prctl") if name in known}
+            names |= {
+                name: known[name] for name in ("open", "openat", "prctl", "getsockopt") if name in known
+            }
             for name, number in names.items():
                 self._handlers[ARCHES[machine], number] = self._handler(name)
 
@@ -238,7 +244,12 @@ class Supervisor:
             return lambda tid, _: self._get(tid, kind, place)
         if name in ("getresuid", "getresgid"):
             return lambda tid, a: self._get_three(tid, name, a)
-        own = {"setgroups": self._set_groups, "getgroups": self._get_groups, "prctl": self._keep}
+        own = {
+            "getsockopt": self._peers.getsockopt,
+            "setgroups": self._set_groups,
+            "getgroups": self._get_groups,
+            "prctl": self._keep,
+        }
         handlers = self._rights if name in _RIGHTS else self._files
         found: Callable[[int, Args], int | Opened | None]
         found = own.get(name) or getattr(handlers, _ALIKE.get(name, name))

@@ -99,7 +99,7 @@ STEP_PROCESS = (
     ),
     *(
         f"imagesmith.sandbox.{name}"
-        for name in ("faked", "faked_files", "faked_ids", "faked_rights", "faked_task")
+        for name in ("faked", "faked_files", "faked_ids", "faked_peers", "faked_rights", "faked_task")
     ),
     *(f"imagesmith.sandbox.{name}" for name in ("seccomp", "syscalls")),
 )

@@ -30,7 +30,12 @@ HEAVY = {
 }
 
 #: Modules that run as programs of their own, or only when they are the command: they import what they like.
-APART = ("imagesmith.sandbox.initchild", "imagesmith.sandbox.faked_task", "imagesmith.embedded")
+APART = (
+    "imagesmith.sandbox.initchild",
+    "imagesmith.sandbox.faked_peers",
+    "imagesmith.sandbox.faked_task",
+    "imagesmith.embedded",
+)
 
 
 @pytest.mark.parametrize("module", modules().values(), ids=str)

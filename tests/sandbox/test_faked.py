@@ -57,6 +57,12 @@ def test_only_the_order_to_keep_rights_is_handed_over_of_prctl() -> None:
     assert not handed("x86_64", "prctl", 38, 1)
 
 
+def test_only_the_question_for_the_peer_is_handed_over_of_socket_options() -> None:
+    assert handed("x86_64", "getsockopt", 3, 1, 17)
+    assert handed("i386", "getsockopt", 3, 1, 17)
+    assert not handed("aarch64", "getsockopt", 3, 1, 4)
+
+
 def test_with_real_ids_only_devices_are_handed_over() -> None:
     assert handed("x86_64", "mknod", 0, 0o020666, 259, real=True)
     assert handed("aarch64", "mknodat", 3, 0, 0o060666, 259, real=True)
