@@ -8,10 +8,12 @@ Threads: blobs on a pool; the first failure stops the others at their next piece
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Self
 
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
@@ -207,11 +209,13 @@ def copy_image(
         transfers: blobs at the same time.
         finished: is told of each blob and how it came there: exists, mounted or sent.
     """
-    teller = _Teller(step, events, Cancel())
+    teller, slots = _Teller(step, events, Cancel()), threading.BoundedSemaphore(max(1, transfers))
 
     def blob(d: Descriptor) -> None:
-        teller.cancel.check()
-        how = "exists" if target.has(d) else target.put_blob(d, source, teller.progress(d))
+        with _Slot(slots) as slot:
+            teller.cancel.check()
+            progress = teller.progress(d, slot.free)
+            how = "exists" if target.has(d) else target.put_blob(d, source, progress)
         teller.done(d, how)
         finished(d, how)
 
@@ -244,7 +248,8 @@ def _in_parallel(
         for d in largest:
             blob(d)
         return
-    with ThreadPoolExecutor(min(transfers, len(largest)), thread_name_prefix="transfer") as pool:
+    # Twice as many threads as transfers: those whose bytes are all sent wait for a disk or a registry.
+    with ThreadPoolExecutor(min(2 * transfers, len(largest)), thread_name_prefix="transfer") as pool:
         futures = [pool.submit(blob, d) for d in largest]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -259,20 +264,43 @@ def _in_parallel(
             raise failed[0]
 
 
+class _Slot:
+    """The right to move bytes; given back at the blob's last byte, before it is on disk or acknowledged."""
+
+    def __init__(self, slots: threading.BoundedSemaphore) -> None:
+        self._slots, self._held = slots, False
+
+    def __enter__(self) -> Self:
+        self._slots.acquire()
+        self._held = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+
+    def free(self) -> None:
+        """Let the next blob begin."""
+        if self._held:
+            self._held = False
+            self._slots.release()
+
+
 class _Teller:
     """Passes progress on, not too often, and stops a transfer that nobody wants any more."""
 
     def __init__(self, step: int, events: EventSink, cancel: Cancel) -> None:
         self._step, self._events, self.cancel = step, events, cancel
 
-    def progress(self, d: Descriptor) -> Callable[[int], None]:
-        """What a transfer of a blob calls with the bytes that arrived."""
+    def progress(self, d: Descriptor, moved: Callable[[], None]) -> Callable[[int], None]:
+        """What a transfer of a blob calls with the bytes that arrived; at the last one, `moved` is called."""
         last = 0.0
 
         def tell(current: int) -> None:
             nonlocal last
             if self.cancel.is_set:
                 self.cancel.check()
+            if current >= d.size:
+                moved()
             now = time.monotonic()
             if now - last >= _TELL_EVERY_S:
                 last = now

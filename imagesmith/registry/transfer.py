@@ -138,7 +138,7 @@ class Session:
                 found = self._transports[key] = Transport(
                     endpoint,
                     lambda: self._find(host, repository),
-                    connections=2 * self._transfers + 4,
+                    connections=4 * self._transfers + 4,
                     timeout_s=self._timeout_s,
                     proxy=self._proxies.proxy_for,
                     warn=lambda text: self._events(Warned(rule="", text=text)),
