@@ -61,6 +61,7 @@ __all__ = ["LISTENER_FLAGS", "Supervisor", "faked_filter", "serve"]
 LISTENER_FLAGS = 8 | 32
 
 _RECEIVE, _SEND, _ADD_FD, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40182103, 0x40082104
+_ID_VALID = 0x40082102
 _CONTINUE, _ADD_AND_SEND, _SYNC_WAKE_UP = 1, 2, 1
 _PR_SET_KEEPCAPS = 8
 #: What opens a file to change it, or makes it.
@@ -165,6 +166,8 @@ class Supervisor:
         os.umask(0)
         self._listener = listener
         self._tasks, self._ids = Tasks(), IdTable()
+        self._tasks.pending = self._is_pending
+        self._number = 0
         owners = Owners(table_of(root), real=real)
         self._peers = Peers(self._tasks, self._ids)
         self._rights = Rights(self._tasks, self._ids, owners)
@@ -203,6 +206,7 @@ class Supervisor:
                 return
             raise
         number, tid, _, nr, arch, _, *args = struct.unpack("=QIIiIQ6Q", call)
+        self._number = number
         value = error = flags = 0
         try:
             found = self._handlers[arch, nr](tid, tuple(args))
@@ -216,6 +220,13 @@ class Supervisor:
         except OSError as e:
             error = -(e.errno or errno.EIO)
         self._send(_SEND, struct.pack("=QqiI", number, value, error, flags))
+
+    def _is_pending(self) -> bool:
+        try:
+            fcntl.ioctl(self._listener, _ID_VALID, struct.pack("=Q", self._number))
+        except OSError:
+            return False
+        return True
 
     def _hand(self, number: int, opened: Opened) -> None:
         """Answer with a descriptor."""

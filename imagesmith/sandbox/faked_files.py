@@ -94,6 +94,7 @@ class FileCalls:
             ids = self._ids.get(tid)
             if ids.uids[1]:
                 self._may_give(ids, self._owners.stat(fd, path), wanted)
+            self._tasks.confirm()
             try:
                 self._owners.chown(fd, path, *wanted)
             except PermissionError:
@@ -246,6 +247,7 @@ class FileCalls:
         made = -1
         try:
             mode = mode & 0o7777 & ~_umask(tid)
+            self._tasks.confirm()
             if flags & _O_TMPFILE:
                 made = os.open(f"/proc/self/fd/{parent}", flags | os.O_CLOEXEC, mode)
             else:
@@ -275,13 +277,15 @@ class FileCalls:
         try:
             if not stat.S_ISLNK(mode):
                 mode &= ~_umask(tid)
+            path = self._tasks.path(tid, target) if stat.S_ISLNK(mode) else b""
+            self._tasks.confirm()
             if kind:
                 number = os.major(device), os.minor(device)
                 self._owners.make_device(parent, os.fsdecode(name), kind, stat.S_IMODE(mode), *number)
             elif stat.S_ISDIR(mode):
                 os.mkdir(name, mode, dir_fd=parent)
             elif stat.S_ISLNK(mode):
-                os.symlink(self._tasks.path(tid, target), name, dir_fd=parent)
+                os.symlink(path, name, dir_fd=parent)
             else:
                 os.mknod(name, mode, dir_fd=parent)
             if owner != (0, 0):

@@ -16,6 +16,7 @@ import errno
 import os
 import stat
 import struct
+from collections.abc import Callable
 
 from imagesmith.sandbox.initpaths import resolve
 
@@ -46,8 +47,18 @@ class Tasks:
         }
         self._memory: dict[int, int] = {}
         self._root = -1
+        #: Tells whether the call that is being answered is still there.
+        self.pending: Callable[[], bool] = lambda: True
         #: Some process may have another root than the step's.
         self.many_roots = False
+
+    def confirm(self) -> None:
+        """Raise ESRCH unless the caller still waits: before anything is changed in its name.
+
+        If it does, its number was its own all the time, and what was opened by it is not another's.
+        """
+        if not self.pending():
+            raise OSError(errno.ESRCH, "the caller is gone")
 
     # --- memory --------------------------------------------------------------------------------
 
@@ -77,7 +88,9 @@ class Tasks:
         """
         for fresh in (False, True):
             try:
-                if os.pwrite(self._memory_of(tid, fresh=fresh), data, address) == len(data):
+                fd = self._memory_of(tid, fresh=fresh)
+                self.confirm()
+                if os.pwrite(fd, data, address) == len(data):
                     return
             except (OSError, OverflowError):
                 break
@@ -189,10 +202,10 @@ class Tasks:
     def _open_own(self, tid: int, path: bytes, failure: OSError) -> int:
         """What leads to /proc/self, which is another for us: /dev/stdout, say."""
         real = resolve(f"/proc/{tid}/root", os.fsdecode(path))
-        for start in ("/proc/self/", "/proc/thread-self/"):
-            if real.startswith(start):
-                return os.open(f"/proc/{tid}/{real[len(start) :]}", _LOOK)
-        raise failure
+        folder, _, number = real.rpartition("/")
+        if folder not in ("/proc/self/fd", "/proc/thread-self/fd") or not number.isdecimal():
+            raise failure  # the rest of it would be looked up in our root
+        return os.open(f"/proc/{tid}/fd/{int(number)}", _LOOK)
 
     def _root_of(self, tid: int) -> int:
         if self._root < 0:

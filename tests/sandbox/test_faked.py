@@ -259,6 +259,22 @@ def test_step_behind_another_root_is_followed_there(bench: Bench) -> None:
     assert out(bench, text) == ["7:8"]
 
 
+def test_no_path_leads_out_of_the_root(bench: Bench) -> None:
+    """The supervisor's own root is the machine's; a link that is followed there would be a way out."""
+    outside = bench.root.parent / "outside"
+    outside.mkdir()
+    outside.chmod(0o777)
+    text = f"ln -s {outside} /home/out; cd /home; umask 0; for at in /home/out /proc/self/root/home/out "
+    text += (
+        "/proc/thread-self/root/home/out /proc/self/cwd/out out ../home/out; do mkdir $at/d; echo > $at/f; "
+    )
+    text += "ln -s x $at/l; mknod $at/n c 1 3; chown 7 $at; done; :"
+    bench.sh(text)
+    bench.sh(text, uid=7, gid=8)
+    assert os.listdir(outside) == []
+    assert XATTR not in os.listxattr(outside)
+
+
 def test_file_opened_by_a_user_is_closed_or_kept_at_exec_as_asked(bench: Bench) -> None:
     assert out(bench, "exec 5> /tmp/f; echo x >&5; sh -c 'echo y >&5'; cat /tmp/f", uid=7, gid=8) == [
         "x",
