@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from imagesmith.build.request import BuildRequest, Output
+from imagesmith.build.request import BuildRequest, Output, SecretSource
 from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
 from imagesmith.cli.progress import Front, make_front
@@ -94,6 +94,9 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
     if args.network not in ("default", "none", "host"):
         raise UsageError(f"invalid netmode {args.network}")
+    for flag, file in (("--iidfile", args.iidfile), ("--metadata-file", args.metadata_file)):
+        if file and (Path(file).is_dir() or not Path(file).parent.is_dir()):
+            raise UsageError(f"{flag} {file}: no file can be written there")
     unknown = set(args.allow) - _ENTITLEMENTS
     if unknown:
         raise UsageError(f"--allow {min(unknown)}: not known; network.host and security.insecure are")
@@ -115,8 +118,8 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         platform=_platform(args.platform or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")),
         outputs=_outputs(args, tags),
         contexts=dict(parse_named(text) for text in args.build_context),
-        secrets=tuple(parse_secret(s) for s in args.secret),
-        ssh=dict(parse_ssh(s) for s in args.ssh),
+        secrets=_there([parse_secret(s) for s in args.secret]),
+        ssh=_agents([parse_ssh(s) for s in args.ssh]),
         cache_from=parse_cache_from(args.cache_from),
         cache_to=parse_cache_to(args.cache_to, build_args),
         explain=args.explain,
@@ -131,6 +134,21 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         allow=frozenset(args.allow),
         insecure=args.insecure,
     )
+
+
+def _there(secrets: list[SecretSource]) -> tuple[SecretSource, ...]:
+    """The secrets, whose files are there: one that is mistyped would else be missing without a word."""
+    for secret in secrets:
+        if secret.file and not os.path.exists(secret.file):
+            raise UsageError(f"--secret id={secret.id}: failed to stat {secret.file}: no such file")
+    return tuple(secrets)
+
+
+def _agents(sockets: list[tuple[str, str]]) -> dict[str, str]:
+    for name, path in sockets:
+        if not os.path.exists(path):
+            raise UsageError(f"--ssh {name}: failed to stat {path}: no such socket")
+    return dict(sockets)
 
 
 def _platform(text: str) -> Platform | None:

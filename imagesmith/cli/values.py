@@ -253,6 +253,12 @@ def parse_size(text: str, flag: str) -> int:
     return int(match[1]) << {"": 0, "b": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
 
 
+_LIMITS = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", 
+    "rtprio", "rttime", "sigpending", "stack",
+)  # fmt: skip
+
+
 def parse_ulimit(text: str) -> tuple[str, int, int]:
     """--ulimit: `type=soft[:hard]`."""
     name, equals, values = text.partition("=")
@@ -264,6 +270,8 @@ def parse_ulimit(text: str) -> tuple[str, int, int]:
         pair = 0, 0
     if not name or not equals:
         raise UsageError(f"invalid ulimit argument: {text}")
+    if name not in _LIMITS:
+        raise UsageError(f"invalid ulimit type: {name}", hint=f"{', '.join(_LIMITS)} are known")
     if pair[1] != -1 and (pair[0] > pair[1] or pair[0] == -1):
         raise UsageError(f"ulimit soft limit must be less than or equal to hard limit: {pair[0]} > {pair[1]}")
     return name, *pair

@@ -107,3 +107,21 @@ def test_epoch_of_the_environment_counts(tmp_path: Path, context: Path) -> None:
         for _ in range(2)
     }
     assert len(ids) == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--secret", "id=a,src=/nowhere/a", "--secret id=a: failed to stat /nowhere/a: no such file"),
+        ("--ssh", "k=/nowhere/agent", "--ssh k: failed to stat /nowhere/agent: no such socket"),
+        ("--ulimit", "files=5", "invalid ulimit type: files"),
+        ("--iidfile", "/nowhere/id", "--iidfile /nowhere/id: no file can be written there"),
+        ("--metadata-file", "/", "--metadata-file /: no file can be written there"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_anything_is_built(
+    tmp_path: Path, context: Path, flag: str, value: str, message: str
+) -> None:
+    done = _run(tmp_path, "build", flag, value, context)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[0] == f"error: {message}"
