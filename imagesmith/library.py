@@ -74,10 +74,8 @@ def build(
         secrets: `id=…,src=…` or `id=…,env=…`.
         tags: names of the image; with `push` it is sent to the registry of each.
         outputs: as --output takes them, or Output values; by default the store, if there are tags.
-        platform: `os/architecture`.
         cache_from, cache_to: places of caches, as the command line takes them.
-        explain: tell `events` why each step is executed.
-        report: where to write a page about the build.
+        explain, report: tell `events` why steps are executed; where to write a page about the build.
         isolation: of RUN: auto, native, chroot or oci; with none the process stays where it is, without RUN.
 
     Raises:
@@ -90,25 +88,16 @@ def build(
     if push:
         wanted.append(Output(type="registry"))
     request = BuildRequest(
-        context=str(context),
-        dockerfile=str(dockerfile) if dockerfile else None,
-        target=target,
-        build_args=dict(build_args or {}),
-        labels=dict(labels or {}),
+        context=str(context), dockerfile=str(dockerfile) if dockerfile else None, target=target,
+        build_args=dict(build_args or {}), labels=dict(labels or {}),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
         secrets=tuple(parse_secret(s) for s in secrets),
-        tags=tuple(ImageRef.parse(t) for t in tags),
-        outputs=tuple(wanted),
+        tags=tuple(ImageRef.parse(t) for t in tags), outputs=tuple(wanted),
         platform=Platform.parse(platform) if platform else None,
-        pull=pull,
-        no_cache=() if no_cache else None,
-        cache_from=parse_cache_from(cache_from),
-        cache_to=parse_cache_to(cache_to, build_args or {}),
-        explain=explain,
-        report=str(report),
-        network=network,
-        insecure=insecure,
-    )
+        pull=pull, no_cache=() if no_cache else None, network=network, insecure=insecure,
+        cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),
+        explain=explain, report=str(report),
+    )  # fmt: skip
     return run_build(request, Settings.load(str(root)), _world(isolation), events)
 
 
