@@ -18,7 +18,7 @@ from imagesmith.build.built import BuiltLayer, Solved, Watcher
 from imagesmith.build.cachekey import base_of, key_of, parts_of
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.plan import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step
-from imagesmith.build.stepcache import Found, StepCache
+from imagesmith.build.stepcache import STORE, Found, StepCache
 from imagesmith.concurrency import Cancel, Promise
 from imagesmith.errors import Cancelled, ImagesmithError
 from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
@@ -215,9 +215,12 @@ class Solver:
         return found
 
     def _found(self, keys: _Keys, found: Found) -> tuple[StepRecord, ...]:
-        """The records of a hit; the short key is remembered if it was not known."""
+        """The records of a hit; what was not known here is remembered: an imported one, or its short key."""
         if keys.short is None or keys.parts is None:
-            return self.cache.companions(found)
+            records = self.cache.companions(found)
+            if found.source != STORE:
+                self.cache.keep(*((r, self.cache.note(r.key)) for r in records))
+            return records
         record = replace(found.record, key=key_of(keys.short), base=keys.short_base, parts=keys.short)
         self.cache.keep((record, {"same": found.record.key}))
         return found.record, record

@@ -100,6 +100,16 @@ def test_named_image_is_complete_when_the_cache_goes_away(
         assert all(store.blobs.has(layer.descriptor.digest) for layer in built.image.layers)
 
 
+def test_imported_steps_are_known_here_afterwards(kitchen: Kitchen, other: Kitchen, tmp_path: Path) -> None:
+    export(kitchen, tmp_path / "cache")
+    first = other.build(STAGES, cache_from=[local(tmp_path / "cache")], tags=["x/y:1"])
+    shutil.rmtree(tmp_path / "cache")
+    (other.context / "big").write_text("changed")  # its layer was never fetched, and is not needed
+    other.build(STAGES.replace("COPY big /big\n", ""), tags=["x/y:1"])
+    assert [n for n in other.executed if n.startswith("COPY")] == ["COPY a /a"]
+    assert first.image.layers
+
+
 def test_mode_min_leaves_out_what_is_not_in_the_image(
     kitchen: Kitchen, other: Kitchen, tmp_path: Path
 ) -> None:
