@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from imagesmith.errors import DigestMismatch, NotFound, StoreError
+from imagesmith.errors import DigestMismatch, LimitExceeded, NotFound, StoreError
 from imagesmith.oci.digest import Digest, digest_bytes
 
 __all__ = ["BlobStore", "BlobWriter"]
@@ -133,10 +133,13 @@ class BlobStore:
         Raises:
             NotFound: it is not in the store.
             DigestMismatch: the file was damaged.
+            LimitExceeded: it is no small one.
         """
         with self.open(digest) as f:
             data = f.read(limit + 1)
-        if len(data) > limit or digest_bytes(data, digest.algorithm) != digest:
+        if len(data) > limit:
+            raise LimitExceeded(f"blob {digest} is too large to be read at once: more than {limit} bytes")
+        if digest_bytes(data, digest.algorithm) != digest:
             raise DigestMismatch(f"blob {digest} in the store is damaged; remove it: {self.path(digest)}")
         return data
 

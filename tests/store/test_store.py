@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.errors import DigestMismatch, LockTimeout, NotFound, StoreError
+from imagesmith.errors import DigestMismatch, LimitExceeded, LockTimeout, NotFound, StoreError
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import ImageRef
@@ -103,6 +103,13 @@ def test_damaged_blob_is_named_with_its_path(store: Store) -> None:
     path.write_bytes(b"dat!")
     with pytest.raises(DigestMismatch, match=str(path)):
         store.blobs.read(digest)
+
+
+def test_large_blob_is_not_called_damaged(store: Store) -> None:
+    digest = store.blobs.put(b"data")
+    assert store.blobs.read(digest, 4) == b"data"
+    with pytest.raises(LimitExceeded, match="more than 3 bytes"):
+        store.blobs.read(digest, 3)
 
 
 def test_same_blob_by_many_writers_is_one(store: Store) -> None:
