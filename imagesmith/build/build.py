@@ -206,7 +206,7 @@ def _build(
     )  # fmt: skip
     try:
         with uploading:
-            result = solver.result(plan.state.tip)
+            result = solver.solve(plan.state.tip)
     finally:
         runner.close()
     wanted = list(zip(outputs, forms, strict=True))

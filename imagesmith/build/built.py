@@ -25,7 +25,8 @@ __all__ = ["BuiltLayer", "Solved", "Watcher", "Watching"]
 class BuiltLayer:
     """A layer of a result; `created_ns` is None for a base image's, `name` is that of the step.
 
-    codec and clamp_s tell how a new layer was written (see build/forms.py).
+    codec and clamp_s tell how a new layer was written (see build/forms.py). A hollow layer is one that an
+    earlier build made and that nobody has any more: its diff_id is known, its content is not.
     """
 
     diff_id: Digest
@@ -35,6 +36,7 @@ class BuiltLayer:
     name: str = ""
     codec: str = ""
     clamp_s: int | None = None
+    hollow: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,9 @@
 
     {"version": 1, "records": [{"base", "parts", "layer", "diff_id", "created_ns", "note"}, ...]}
 
-`layer` is a position in the layers of the manifest (or image) that holds the document. The manifest is an
+`layer` is a position in the layers of the manifest (or image) that holds the document; -1 says that the
+layer is not there: with mode=min the stages that the image only copies from are known by their diff_ids, so
+that what was copied is found without them. The manifest is an
 ordinary OCI image manifest, so that every registry takes it and keeps the layers; its config is this document
 under a media type of our own. Inline it is a field of the image's config.
 
@@ -57,14 +59,14 @@ def encode(
 
     Args:
         solved: the steps.
-        position: of a step's layer among the layers that go along; None leaves the step out.
+        position: of a step's layer among the layers that go along; None where it stays away.
         note: what is noted beside a key.
     """
     records = {}
     for s in solved:
         n = position(s)
         if n is None:
-            continue
+            n = -1
         for r in s.records:
             records[r.key] = {
                 "base": r.base,
@@ -104,23 +106,28 @@ def decode(
 
 
 def _record(o: Object, layers: Sequence[Descriptor]) -> StepRecord:
-    n = o.integer("layer", -1)
-    if not 0 <= n < len(layers):
+    n = o.integer("layer", -2)
+    if not -1 <= n < len(layers):
         raise InvalidDocument(f"{o.path}: there is no layer {n}")
-    d = layers[n]
-    if not is_layer(d.media_type):
-        raise InvalidDocument(f"{o.path}: {d.media_type[:100]} is not a layer")
-    said = d.annotations.get(_DIFF_ID)
     diff_id = Digest.parse(o.need_text("diff_id"))
-    if said is not None and said != str(diff_id):
-        raise InvalidDocument(f"{o.path}: the diff_id is not that of the layer")
-    kept = {k: v for k, v in d.annotations.items() if k not in (_DIFF_ID, _CREATED)}
     parts = o.need_obj("parts").data
+    layer = _layer(o, layers[n], diff_id).to_json() if n >= 0 else {}
     return StepRecord(
         key=key_of(parts),
         base=o.need_text("base"),
         parts=parts,
         diff_id=str(diff_id),
-        layer=replace(d, annotations=kept).to_json(),
+        layer=layer,
         created_ns=o.integer("created_ns"),
     )
+
+
+def _layer(o: Object, d: Descriptor, diff_id: Digest) -> Descriptor:
+    """A layer as it was before it was exported."""
+    if not is_layer(d.media_type):
+        raise InvalidDocument(f"{o.path}: {d.media_type[:100]} is not a layer")
+    said = d.annotations.get(_DIFF_ID)
+    if said is not None and said != str(diff_id):
+        raise InvalidDocument(f"{o.path}: the diff_id is not that of the layer")
+    kept = {k: v for k, v in d.annotations.items() if k not in (_DIFF_ID, _CREATED)}
+    return replace(d, annotations=kept)

@@ -227,7 +227,8 @@ class CacheExport(Watcher):
         from imagesmith.registry.copier import Choice, copy_image, plan_copy
 
         wanted = {layer.diff_id for layer in result}
-        steps = [s for s in self._solved if place.mode == "max" or s.layer.diff_id in wanted]
+        kept = [s for s in self._solved if place.mode == "max" or s.layer.diff_id in wanted]
+        steps = [s for s in kept if not s.layer.hollow]
         if place.codec is not None:
             steps = [_in_codec(s, place.codec, recompressed) for s in steps]
         steps.sort(key=lambda s: str(s.layer.descriptor.digest))
@@ -236,7 +237,8 @@ class CacheExport(Watcher):
         for s in steps:
             if numbers.setdefault(s.layer.descriptor.digest, len(layers)) == len(layers):
                 layers.append(exported(s.layer.descriptor, s.layer.diff_id, s.layer.created_ns or 0))
-        document = encode(steps, lambda s: numbers[s.layer.descriptor.digest], self._cache.note)
+        away = [s for s in self._solved if s not in kept or s.layer.hollow]
+        document = encode([*away, *steps], lambda s: numbers.get(s.layer.descriptor.digest), self._cache.note)
         raw = dumps(document)
         config = Descriptor(media_type=CONFIG_TYPE, digest=digest_bytes(raw), size=len(raw))
         manifest = Manifest.build(config, layers)

@@ -208,6 +208,8 @@ class Explainer(Watcher):
 
     def _compare(self, old: StepRecord, entries: Sequence[Entry]) -> list[str]:
         """What changed against the layer of an earlier build; nothing where it is not here any more."""
+        if not old.layer:
+            return []
         d = Descriptor.from_json(Object(dict(old.layer), "cache record"))
         diff_id = Digest.parse(old.diff_id)
         layer = self._store.layers.layer(diff_id, d.digest)

@@ -2,7 +2,8 @@
 
 Why: a step needs the layers below it and the files of its inputs, so its result is asked for recursively:
 inputs on threads of their own, the parent on the caller's. Nothing of a base image is fetched until a step
-must look into it.
+must look into it. A stage that the image only copies from may be hollow: if what was copied is cached, nobody
+needs the stage's content. If it is needed after all, the stage is solved again with content.
 Threads: one for each chain of steps that another needs; results are single-flight.
 """
 
@@ -46,6 +47,11 @@ class Result:
     def view(self) -> View:
         """What is at which path; reads the layers' indexes."""
         return View([layer.stored.index() for layer in self.layers]) if self.layers else EMPTY_VIEW
+
+    @property
+    def hollow(self) -> bool:
+        """True if a layer has no content."""
+        return any(layer.hollow for layer in self.layers)
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
@@ -97,9 +103,20 @@ class Solver:
         self.store, self.writer, self.sources, self.runner = store, writer, sources, runner
         self.layers_of, self.events, self.cancel = layers_of, events, cancel
         self._promises: dict[Step, Promise[Result]] = {}
+        self._refilled: dict[Step, Promise[Result]] = {}
+        self._wanted: frozenset[Step] = frozenset()
         self._lock = threading.Lock()
         self._count = 0
         self._failure: BaseException | None = None
+
+    def solve(self, tip: Step | None) -> Result:
+        """The result of the last step of what is built, all of whose layers can be had; see `result`."""
+        wanted, at = set(), tip
+        while at is not None:
+            wanted.add(at)
+            at = at.parent
+        self._wanted = frozenset(wanted)
+        return self.result(tip)
 
     def result(self, step: Step | None) -> Result:
         """The result of a step, executed or cached; an empty file system for None.
@@ -141,21 +158,55 @@ class Solver:
             self.cancel.set_if_failed(e)
             promise.fail(e)
 
-    def _solve(self, step: Step) -> Result:
+    def _solve(self, step: Step, *, full: bool = False) -> Result:
+        """Solve a step; `full`: its layers must have content."""
         for needed in step.inputs()[0 if step.parent is None else 1 :]:
             self.start(needed)
+        if full and step.parent is not None:
+            self._refill(step.parent)
         parent = self.result(step.parent)
         if isinstance(step.op, ImageOp):
             return self._image(step.op.image)
-        for needed in step.inputs():
-            self.result(needed)
+        hollow = [needed for needed in step.inputs() if self.result(needed).hollow]
         self.cancel.check()
+        may_be_hollow = not full and step not in self._wanted
+        number = self._number()
         try:
-            return Result((*parent.layers, self._layer(step, parent)))
+            layer = self._layer(step, parent, number, hollow=may_be_hollow, inputs=not hollow)
+            if layer is None:
+                for needed in hollow:
+                    self._refill(needed)
+                parent = self.result(step.parent)
+                layer = self._layer(step, parent, number, hollow=may_be_hollow)
+            assert layer is not None
+            return Result((*parent.layers, layer))
         except ImagesmithError as e:
             if step.span.first:
                 e.located("", step.span.first, step.span.last, "")
             raise
+
+    def _refill(self, step: Step) -> None:
+        """Let the result of a step have content: those who ask from now on get it."""
+        if not self.result(step).hollow:
+            return
+        with self._lock:
+            promise = self._refilled.get(step)
+            mine = promise is None
+            if promise is None:
+                promise = self._refilled[step] = Promise()
+        if not mine:
+            promise.result()
+            return
+        try:
+            result = self._solve(step, full=True)
+        except BaseException as e:  # the promise carries it to whoever waits
+            promise.fail(e)
+            raise
+        done: Promise[Result] = Promise()
+        done.bring(result)
+        with self._lock:
+            self._promises[step] = done
+        promise.bring(result)
 
     def _image(self, image: ResolvedImage) -> Result:
         stored = self.layers_of(image)
@@ -169,18 +220,25 @@ class Solver:
             self._count += 1
             return self._count
 
-    def _layer(self, step: Step, parent: Result) -> BuiltLayer:
+    def _layer(
+        self, step: Step, parent: Result, number: int, *, hollow: bool, inputs: bool = True
+    ) -> BuiltLayer | None:
         """The layer of a step, from the cache or made.
+
+        With `hollow` it may be one without content. Without `inputs` what it needs has no content: None if it
+        is not cached.
 
         A COPY that no earlier build has anything of cannot hit: it is executed at once, its files are hashed
         while they are written, and the key is made of what was learnt.
         """
-        number, began = self._number(), time.time()
+        began = time.time()
         keys = _Keys(step, base_of(parts_of(step.op, parent.diff_ids, ())))
         if len(step.inputs()) > (step.parent is not None):
             keys.short = self._parts(step, parent, by_layers=True)
         fresh = isinstance(step.op, CopyOp) and not self.cache.knows(keys.base)
-        found = None if fresh or step.no_cache else self._find(keys, parent)
+        found = None if fresh or step.no_cache else self._find(keys, parent, hollow=hollow, inputs=inputs)
+        if found is None and not inputs:
+            return None
         if found is not None:
             self.events(StepCached(step=number, name=step.name))
             layer, records, hit = found.layer, self._found(keys, found), found.source
@@ -200,7 +258,7 @@ class Solver:
             watcher.solved(solved)
         return layer
 
-    def _find(self, keys: _Keys, parent: Result) -> Found | None:
+    def _find(self, keys: _Keys, parent: Result, *, hollow: bool, inputs: bool) -> Found | None:
         """What an earlier build made of the same.
 
         Where files come from other steps, a key made of those steps' layers is tried first: it needs no look
@@ -208,19 +266,21 @@ class Solver:
         """
         found = None
         if keys.short is not None:
-            found = self.cache.find(keys.short, keys.short_base, keys.step.name)
-        if found is None:
+            found = self.cache.find(keys.short, keys.short_base, keys.step.name, hollow=hollow)
+        if found is None and (inputs or keys.short is None):
             keys.parts = self._parts(keys.step, parent)
-            found = self.cache.find(keys.parts, keys.base, keys.step.name)
+            found = self.cache.find(keys.parts, keys.base, keys.step.name, hollow=hollow)
         return found
 
     def _found(self, keys: _Keys, found: Found) -> tuple[StepRecord, ...]:
         """The records of a hit; what was not known here is remembered: an imported one, or its short key."""
         if keys.short is None or keys.parts is None:
             records = self.cache.companions(found)
-            if found.source != STORE:
+            if found.source != STORE and not found.layer.hollow:
                 self.cache.keep(*((r, self.cache.note(r.key)) for r in records))
             return records
+        if found.layer.hollow:
+            return (found.record,)
         record = replace(found.record, key=key_of(keys.short), base=keys.short_base, parts=keys.short)
         self.cache.keep((record, {"same": found.record.key}))
         return found.record, record

@@ -15,6 +15,7 @@ from imagesmith.build.built import BuiltLayer
 from imagesmith.build.cachekey import key_of
 from imagesmith.oci.codec import Object
 from imagesmith.oci.digest import Digest
+from imagesmith.oci.mediatype import OCI_LAYER
 from imagesmith.oci.model import Descriptor
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import StoredLayer
@@ -87,14 +88,20 @@ class StepCache:
         found = self._store.cache.note(key)
         return found or next((i.notes[key] for i in self._imports or () if key in i.notes), {})
 
-    def find(self, parts: Mapping[str, object], base: str, name: str) -> Found | None:
-        """The layer that an earlier build made of the same parts, be it compressed in another way."""
+    def find(
+        self, parts: Mapping[str, object], base: str, name: str, *, hollow: bool = False
+    ) -> Found | None:
+        """The layer that an earlier build made of the same parts, be it compressed in another way.
+
+        With `hollow` also one that nobody has any more, if none has it.
+        """
         key, wanted = key_of(parts), _any_codec(parts)
         record = self._store.cache.step(key)
         if record is None:
             like = self._store.cache.steps_like(base)
             record = next((r for r in like if _any_codec(r.parts) == wanted), None)
-        if record is not None:
+        without = (record, STORE) if record is not None else None
+        if record is not None and record.layer:
             descriptor = _descriptor(record)
             if self._store.blobs.has(descriptor.digest):
                 stored = self._store.layers.layer(Digest.parse(record.diff_id), descriptor.digest)
@@ -108,11 +115,22 @@ class StepCache:
                 ),
                 None,
             )
-            if found is not None:
+            if found is not None and not found.layer:
+                without = found, source.name
+            elif found is not None:
                 descriptor = _descriptor(found)
                 stored = source.layer(Digest.parse(found.diff_id), descriptor)
                 return Found(found, self._layer(found, descriptor, stored, name), source.name)
-        return None
+        return self._hollow(*without, name) if hollow and without is not None else None
+
+    def _hollow(self, record: StepRecord, source: str, name: str) -> Found:
+        """A hit without content."""
+        diff_id = Digest.parse(record.diff_id)
+        nothing = Descriptor(media_type=OCI_LAYER, digest=diff_id, size=0)
+        stored = self._store.layers.layer(diff_id, None)
+        return Found(
+            record, BuiltLayer(diff_id, nothing, stored, record.created_ns, name, hollow=True), source
+        )
 
     def _layer(
         self, record: StepRecord, descriptor: Descriptor, stored: StoredLayer, name: str

@@ -110,16 +110,59 @@ def test_imported_steps_are_known_here_afterwards(kitchen: Kitchen, other: Kitch
     assert first.image.layers
 
 
-def test_mode_min_leaves_out_what_is_not_in_the_image(
+def copied(k: Kitchen) -> list[str]:
+    """The COPYs that the last build executed."""
+    return [n for n in k.executed if n.startswith("COPY")]
+
+
+def test_mode_min_has_the_layers_of_the_image_alone_and_still_no_stage_is_built_again(
+    kitchen: Kitchen, other: Kitchen, tmp_path: Path
+) -> None:
+    first = export(kitchen, tmp_path / "min", mode="min")
+    assert len(_manifest(tmp_path / "min")["layers"]) == 3
+    second = other.build(STAGES, cache_from=[local(tmp_path / "min")])
+    assert copied(other) == []
+    assert second.digest == first.digest
+
+
+def test_stage_whose_content_is_needed_after_all_is_built_again(
     kitchen: Kitchen, other: Kitchen, tmp_path: Path
 ) -> None:
     export(kitchen, tmp_path / "min", mode="min")
-    with Store(kitchen.root) as store:
-        sizes = [d.size for d in _manifest(tmp_path / "min")["layers"]]
-        assert len(sizes) == 3
-        assert store is not None
-    other.build(STAGES, cache_from=[local(tmp_path / "min")])
-    assert [n for n in other.executed if n.startswith("COPY")] == ["COPY a /a", "COPY big /big"]
+    text = STAGES.replace("/app/a", "/app/alpha")
+    second = other.build(text, cache_from=[local(tmp_path / "min")], tags=["x/y:1"])
+    assert sorted(copied(other)) == [
+        "COPY --from=maker /a /app/alpha",
+        "COPY a /a",
+        "COPY b /b",
+        "COPY big /big",
+    ]
+    assert other.names(second, -2) == ["app", "app/alpha"]
+    third = other.build(text)
+    assert (copied(other), third.digest) == ([], second.digest)
+
+
+def test_inline_cache_of_stages_serves_without_building_them(
+    kitchen: Kitchen, other: Kitchen, tmp_path: Path
+) -> None:
+    layout = tmp_path / "layout"
+    kitchen.build(STAGES, cache_to=["type=inline"], outputs=[f"type=oci,tar=false,dest={layout}"])
+    other.build(STAGES, cache_from=[local(layout)])
+    assert copied(other) == []
+
+
+def test_cache_exported_from_a_build_that_had_no_stage_is_as_good(
+    kitchen: Kitchen, other: Kitchen, tmp_path: Path
+) -> None:
+    export(kitchen, tmp_path / "min", mode="min")
+    other.build(
+        STAGES,
+        cache_from=[local(tmp_path / "min")],
+        cache_to=[f"type=local,dest={tmp_path / 'again'},mode=max"],
+    )
+    shutil.rmtree(other.root)
+    other.build(STAGES, cache_from=[local(tmp_path / "again")])
+    assert copied(other) == []
 
 
 def _manifest(folder: Path) -> dict[str, list[Descriptor]]:
@@ -240,7 +283,7 @@ RECORD = {"base": "b", "parts": {"op": {}}, "layer": 0, "diff_id": str(digest_by
     "change",
     [
         {"layer": 1},
-        {"layer": -1},
+        {"layer": -2},
         {"layer": "0"},
         {"diff_id": "sha256:short"},
         {"diff_id": None},
