@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from imagesmith.errors import ContextError, ImagesmithError
+from imagesmith.errors import ContextError, ImagesmithError, UnsafeArchive
 from imagesmith.fs.entry import Entry
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
 
@@ -74,6 +74,8 @@ def _make(folder: Path, e: Entry, data: BinaryIO, offset: int) -> None:
             left = e.size
             while left:
                 chunk = data.read(min(left, 1 << 20))
+                if not chunk:
+                    raise UnsafeArchive(f"tar: unexpected EOF in {e.path[:200]!r}")
                 out.write(chunk)
                 left -= len(chunk)
         target.chmod(e.mode)

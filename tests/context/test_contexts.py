@@ -52,6 +52,12 @@ def test_a_tar_may_have_its_dockerfile_elsewhere(kitchen: Kitchen, stdin: Any) -
     assert kitchen.names(kitchen.build(context="-", dockerfile="sub/My")) == ["f"]
 
 
+def test_a_tar_that_ends_within_a_file_is_refused(kitchen: Kitchen, stdin: Any) -> None:
+    stdin(tar_of(SOURCES | {"f": bytes(20_000)})[:-15_000])
+    with pytest.raises(IntegrityError, match="unexpected EOF"):
+        kitchen.build(context="-")
+
+
 def test_a_dockerfile_on_standard_input_has_an_empty_context(kitchen: Kitchen, stdin: Any) -> None:
     stdin(b"FROM scratch\nCOPY <<E /e\nx\nE\n")
     assert kitchen.names(kitchen.build(context="-")) == ["e"]
