@@ -69,7 +69,7 @@ class Uploader(Watching):
             target = self._images.session().repository(ref)
             if target.has(d):
                 return
-            with self._images.step(f"upload {ref.name} {d.digest}") as step:
+            with self._images.step(f"upload {ref.name} {d.digest.hex[:12]}") as step:
                 target.put_blob(d, StorePlace(self._store), self._teller(step, d))
                 done = Progress(step=step, id=str(d.digest), current=d.size, total=d.size, done=True)
                 self._events(done)

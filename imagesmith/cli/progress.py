@@ -206,6 +206,7 @@ class Terminal(Front):
         self._colour = colour
         self._began: dict[int, float] = {}
         self._transfers: dict[str, ev.Progress] = {}
+        self._notes: dict[int, list[str]] = {}
         self._drawn = 0
         self._start = time.monotonic()
         self._wall = time.time()
@@ -237,12 +238,11 @@ class Terminal(Front):
             case ev.StepDone(step=step, seconds=seconds):
                 self._began.pop(step, None)
                 self._counts[0] += 1
-                self._above(
-                    self._paint(self._row(f" => {clean(self.names.get(step, ''))}", f"{seconds:.1f}s"), "34")
-                )
+                row = self._row(f" => {clean(self.names.get(step, ''))}", f"{seconds:.1f}s")
+                self._above(self._paint(row, "34"), *self._notes.pop(step, ()))
             case ev.StepFailedEvent(step=step, name=name):
                 self._began.pop(step, None)
-                self._above(self._paint(f" => ERROR {clean(name)}", "31"))
+                self._above(self._paint(f" => ERROR {clean(name)}", "31"), *self._notes.pop(step, ()))
             case ev.Progress(id=name, done=done):
                 if done:
                     self._transfers.pop(name, None)
@@ -251,7 +251,11 @@ class Terminal(Front):
             case ev.Warned():
                 self._above(self._paint(f" ! {_warning(event)}", "33"))
             case ev.Message(step=step, text=text):
-                self._above(self._row(f" => => {clean(text)}", "") if step else clean(text))
+                line = self._row(f" => => {clean(text)}", "") if step else clean(text)
+                if step in self._began:
+                    self._notes.setdefault(step, []).append(line)
+                else:
+                    self._above(line)
 
     def _row(self, left: str, right: str) -> str:
         width = self._width()
@@ -264,9 +268,9 @@ class Terminal(Front):
         except (OSError, ValueError):
             return 79
 
-    def _above(self, line: str) -> None:
+    def _above(self, *lines: str) -> None:
         self._erase()
-        self.say(line)
+        self.say(*lines)
         self._draw()
 
     def _erase(self) -> None:
@@ -280,6 +284,7 @@ class Terminal(Front):
         now = time.time()
         for step, began in self._began.items():
             lines.append(self._row(f" => {clean(self.names.get(step, ''))}", f"{now - began:.1f}s"))
+            lines += self._notes.get(step, [])[:4]
             lines += [f" => => {line}"[:width] for line in self.tails.get(step, [])[-4:]]
         for t in list(self._transfers.values())[-6:]:
             amount = f"{_bar(t)} {_size(t.current)} / {_size(t.total)}" if t.total else _size(t.current)

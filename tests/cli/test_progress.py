@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -137,3 +138,21 @@ def test_rawjson_and_quiet_say_nothing_but_that() -> None:
         front.result("named x", "sha256:ab")
         assert out.getvalue() == written
     assert shown("quiet", [RUN, Log(step=1004, stream=1, data=b"text\n")]) == ""
+
+
+def test_terminal_keeps_what_is_said_of_a_step_below_its_name() -> None:
+    events = [
+        RUN,
+        StepStarted(at_s=100, step=2, name="[2/2] RUN other"),
+        Message(step=1004, text="miss: one changed"),
+        StepDone(at_s=101, step=2, seconds=1),
+        StepDone(at_s=101, step=1004, seconds=1),
+        StepCached(step=3, name="[3/3] RUN x"),
+        Message(step=3, text="hit: nothing changed"),
+    ]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown("tty", events))
+    kept = [line.split("  ")[0].strip() for line in text.split("\x1b[J")[-1].splitlines()]
+    whole = [line.split("  ")[0].strip() for line in text.replace("\x1b[J", "\n").splitlines()]
+    assert kept[-1] == "=> => hit: nothing changed"
+    at = max(n for n, line in enumerate(whole) if line == "=> [1/2] RUN make")
+    assert whole[at + 1] == "=> => miss: one changed"
