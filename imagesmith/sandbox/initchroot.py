@@ -11,6 +11,8 @@ What it cannot hold: read-only mounts are writable, a tmpfs has no size, /proc a
 and the processes of the machine are seen. The documentation lists it.
 Why a subreaper: a step's strays become the warden's children, whatever they forked, so it can kill them all.
 Imports the standard library only: the step's process uses it.
+Trust: a step may put a link in place of anything in its root, also of a mount: what is put back is reached
+from descriptors that were opened before it began, and no link is followed.
 """
 
 from __future__ import annotations
@@ -192,11 +194,15 @@ class _Layout:
         unmake(self.root, self.places.made)
 
     def _clear(self, target: str, *, folder: bool) -> str:
-        """The host path of a target, empty now: what was there is moved aside, out of the root."""
-        at = self.root + self.places.make(target, folder=folder)
+        """The host path of a target, empty now: what was there is moved aside, out of the root.
+
+        The folder above is named by a descriptor: whatever the step puts in its place, it stays the same.
+        """
+        where, name = os.path.split(self.root + self.places.make(target, folder=folder))
+        above = f"/proc/self/fd/{os.open(where, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
+        at = f"{above}/{name}"
         self._aside += 1
         aside = f"{self.root}.aside{self._aside}"
-        above = os.path.dirname(at)
         before = os.stat(above)
         os.rename(at, aside)
 
@@ -204,7 +210,10 @@ class _Layout:
             now = os.stat(above)
             if os.path.lexists(at):
                 _remove(at)
-            os.rename(aside, at)
+            try:
+                os.rename(aside, at)
+            except FileNotFoundError:  # the step took the folder away
+                _remove(aside)
             os.utime(above, ns=(now.st_atime_ns, now.st_mtime_ns))
 
         self._undo.append(back)
@@ -241,7 +250,8 @@ class _Layout:
 
     def _bind(self, m: dict[str, Any]) -> None:
         source, writable = m["source"], not m["flags"] & k.MS_RDONLY
-        folder = stat.S_ISDIR(os.stat(source).st_mode)
+        st = os.stat(source)
+        folder = stat.S_ISDIR(st.st_mode)
         at = self._clear(m["target"], folder=folder)
         with _times_of(os.path.dirname(at)):
             try:
@@ -259,6 +269,11 @@ class _Layout:
                 return
 
         def back() -> None:
+            if not _is_folder(at):  # the step took it away
+                os.mkdir(source, 0o700)
+                os.chown(source, st.st_uid, st.st_gid)
+                os.chmod(source, stat.S_IMODE(st.st_mode))
+                return
             with _times_of(os.path.dirname(at)):
                 os.rename(at, source)
 
@@ -273,8 +288,15 @@ def _times_of(folder: str) -> Iterator[None]:
     os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
 def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
+    if _is_folder(path):
         shutil.rmtree(path)
     else:
         os.unlink(path)
@@ -295,7 +317,9 @@ def _copy(source: str, target: str) -> None:
 
 
 def _replace(made: str, target: str) -> None:
-    """Bring a changed copy back to where it came from."""
+    """Bring a changed copy back to where it came from, unless the step took it away."""
+    if not _is_folder(made):
+        return
     new = f"{target}.new"
     _copy(made, new)
     _remove(target)

@@ -159,6 +159,35 @@ def test_place_of_a_mount_is_not_taken_away_through_a_planted_link(bench: Bench,
     assert (outside / "secrets").is_dir()
 
 
+def test_mounts_are_not_put_back_through_a_planted_link(bench: Bench, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "in").mkdir(parents=True)
+    (outside / "in" / "f").write_text("the machine's")
+    (bench.root / "d" / "in").mkdir(parents=True)
+    (bench.root / "d" / "in" / "f").write_text("the image's")
+    mounts = [file("/d/in/f", b"x"), {"kind": "tmpfs", "target": "/d/t"}, file("/d/made", b"x")]
+    bench.sh(f"mv /d /elsewhere && ln -s {outside} /d; :", mounts=mounts)
+    assert [str(p.relative_to(outside)) for p in sorted(outside.rglob("*"))] == ["in", "in/f"]
+    assert (outside / "in" / "f").read_text() == "the machine's"
+    at = bench.root / ("elsewhere" if (bench.root / "elsewhere").exists() else "d")
+    assert (at / "in" / "f").read_text() == "the image's"
+
+
+def test_bound_folder_is_not_replaced_by_a_link(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    bench.sh("rm -rf /d; ln -s / /d; :", mounts=[bind(tmp_path / "src", "/d")])
+    assert not (tmp_path / "src").is_symlink()
+    assert (tmp_path / "src").is_dir()
+    assert bench.sh("ls /d", mounts=[bind(tmp_path / "src", "/d")]).out == ""
+
+
+def test_step_may_take_the_folder_of_a_mount_away(bench: Bench) -> None:
+    (bench.root / "etc").mkdir()
+    (bench.root / "etc" / "hosts").write_text("mine\n")
+    assert bench.sh("rm -rf /etc; :").error == ""
+    assert bench.sh("echo on").out == "on\n"
+
+
 # --- mounts ------------------------------------------------------------------------------------
 
 
