@@ -20,6 +20,8 @@ __all__ = ["decompressed", "sniff"]
 
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _CHUNK = 1 << 18
+#: All that a piece holds is decoded at once, and four bytes may stand for 128 KiB.
+_ZSTD_PIECE = 1 << 12
 
 
 class _Reads(Protocol):
@@ -97,26 +99,35 @@ class _ZstdErrors:
         self._source = source
         self._decoder = zstandard.ZstdDecompressor(max_window_size=128 << 20)
         self._frame = self._decoder.decompressobj()
-        self._out = b""
+        self._out = memoryview(b"")
         self._open = False
 
     def read(self, size: int, /) -> bytes:
-        while len(self._out) < size:
+        parts = []
+        while size and (self._out or self._fill()):
+            parts.append(self._out[:size])
+            self._out = self._out[size:]
+            size -= len(parts[-1])
+        return b"".join(parts)
+
+    def _fill(self) -> bool:
+        """Decode a piece; False at the end."""
+        while True:
             data = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
                 self._frame, self._open = self._decoder.decompressobj(), False
-            data = data or self._source.read(_CHUNK)
+            data = data or self._source.read(_ZSTD_PIECE)
             if not data:
                 if self._open:
                     raise EOFError
-                break
+                return False
             self._open = True
             try:
-                self._out += self._frame.decompress(data)
+                self._out = memoryview(self._frame.decompress(data))
             except self._error as e:
                 raise ValueError(str(e)) from e
-        out, self._out = self._out[:size], self._out[size:]
-        return out
+            if self._out:
+                return True
 
 
 def decompressed(source: _Reads, kind: str | None = None) -> BinaryIO:

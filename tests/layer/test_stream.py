@@ -122,3 +122,17 @@ def test_window_of_gigabytes_is_refused() -> None:
     """A frame header that asks for 2 GiB of memory."""
     with pytest.raises(InvalidDocument, match="zstd"):
         decompressed(io.BytesIO(b"\x28\xb5\x2f\xfd\x00\xa8" + bytes(20))).read()
+
+
+def test_a_few_bytes_of_zstd_do_not_fill_the_memory() -> None:
+    """64 MiB of zeros in two kilobytes: nothing near that is decoded before somebody reads it."""
+    import tracemalloc
+
+    blob = zstd(bytes(64 << 20)) * 4
+    tracemalloc.start()
+    try:
+        stream = decompressed(io.BytesIO(blob))
+        assert not any(stream.read(1 << 20))
+        assert tracemalloc.get_traced_memory()[1] < 160 << 20
+    finally:
+        tracemalloc.stop()
