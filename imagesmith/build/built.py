@@ -7,7 +7,7 @@ Threads: a watcher is called from the thread of each step, several at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -61,9 +61,18 @@ class Watcher:
     """Is told of steps; does nothing itself."""
 
     def missed(
-        self, number: int, step: Step, parts: Mapping[str, object], below: Sequence[BuiltLayer]
+        self,
+        number: int,
+        step: Step,
+        parts: Mapping[str, object],
+        below: Sequence[BuiltLayer],
+        listing: Callable[[], Mapping[str, Mapping[str, str]]],
     ) -> None:
-        """A step is about to be executed. `parts` has no inputs where nothing is known of the instruction."""
+        """A step is about to be executed.
+
+        `parts` has no inputs where nothing is known of the instruction; `listing` tells what the
+        files of a RUN's mounts are (steps/sources.py).
+        """
 
     def copies(self, number: int, entries: Sequence[Entry]) -> None:
         """COPY or ADD is about to write these entries."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from imagesmith.build.built import BuiltLayer, Solved, Watcher
 from imagesmith.build.cachekey import base_of
@@ -80,7 +81,12 @@ class Explainer(Watcher):
         self._say(solved.number, f"hit: nothing changed; from {where}, made {age} ago")
 
     def missed(
-        self, number: int, step: Step, parts: Mapping[str, object], below: Sequence[BuiltLayer]
+        self,
+        number: int,
+        step: Step,
+        parts: Mapping[str, object],
+        below: Sequence[BuiltLayer],
+        listing: Callable[[], Mapping[str, Mapping[str, str]]],
     ) -> None:
         """See Watcher."""
         self._executed.add(step)
@@ -98,7 +104,7 @@ class Explainer(Watcher):
         elif isinstance(step.op, CopyOp) and old.parts.get("inputs") != parts.get("inputs"):
             self._rivals[number] = old
         elif old.parts.get("inputs") != parts.get("inputs"):
-            self._say(number, f"miss: {_inputs(step, old.parts, parts)}")
+            self._tell(number, self._mounted(old, listing()) or [_inputs(step, old.parts, parts)])
         else:
             self._say(number, "miss: its layer is no longer in the store")
 
@@ -111,12 +117,36 @@ class Explainer(Watcher):
         if not changes:
             self._say(number, f"miss: the files changed ({_first_inputs(old.parts)} before)")
             return
+        self._tell(number, changes)
+
+    def _tell(self, number: int, changes: Sequence[str]) -> None:
+        """Some lines of a list of changes."""
         shown = changes[:_MOST_FILES]
         self._say(number, f"miss: {shown[0]}")
         for line in shown[1:]:
             self._say(number, f"      {line}")
         if len(changes) > len(shown):
             self._say(number, f"      and {len(changes) - len(shown)} more files")
+
+    def _mounted(self, old: StepRecord, listing: Mapping[str, Mapping[str, str]]) -> list[str]:
+        """The changed files of a RUN's bind mounts; nothing where the earlier build kept no list."""
+        try:
+            before = json.loads(self._cache.note(old.key).get("files", "{}"))
+        except ValueError:
+            return []
+        out = []
+        for source, files in listing.items():
+            was = before.get(source) if isinstance(before, dict) else None
+            if not isinstance(was, dict):
+                continue
+            out += [
+                f"/{path} of --mount changed: {was[path]} -> {now}"
+                for path, now in files.items()
+                if path in was and was[path] != now
+            ]
+            out += [f"/{path} of --mount was added" for path in files if path not in was]
+            out += [f"/{path} of --mount was removed" for path in was if path not in files]
+        return out
 
     # --- reasons -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ Threads: one for each chain of steps that another needs; results are single-flig
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -293,8 +294,9 @@ class Solver:
         try:
             if self.watchers:
                 parts = keys.parts or parts_of(step.op, parent.diff_ids, ())
+                op = step.op
                 for watcher in self.watchers:
-                    watcher.missed(number, step, parts, parent.layers)
+                    watcher.missed(number, step, parts, parent.layers, lambda: self.sources.listing(op, self))
             layer = self._execute(step, parent, number, digests=fresh)
             keys.parts = keys.parts or self._parts(step, parent)
         except ImagesmithError as e:
@@ -318,6 +320,8 @@ class Solver:
         image = _image_of(keys.step)
         if image is not None:
             note |= {"image": image.name, "digest": str(image.descriptor.digest)}
+        if isinstance(keys.step.op, RunOp) and record.parts["inputs"]:
+            note["files"] = json.dumps(self.sources.listing(keys.step.op, self))
         if keys.short is None:
             self.cache.keep((record, note))
             return (record,)

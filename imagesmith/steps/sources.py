@@ -8,6 +8,7 @@ Threads: methods may be called from any; downloads are single-flight.
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
@@ -19,6 +20,7 @@ from imagesmith.build.plan import (
     Fetched,
     GitFiles,
     Inline,
+    Op,
     RootOp,
     RunOp,
     Step,
@@ -156,6 +158,30 @@ class Sources:
         if isinstance(op, RootOp):
             return [self.digest_of(op.origin)]
         return []
+
+    def listing(self, op: Op, solver: Solver, most: int = 1000) -> dict[str, dict[str, str]]:
+        """What the files of bind mounts are, by source and path, for telling later which one changed.
+
+        Mounts of more than `most` files, and whole stages, are left out. Digests are known by then.
+        """
+        out: dict[str, dict[str, str]] = {}
+        for m in op.mounts if isinstance(op, RunOp) else ():
+            if m.mount.type != "bind" or m.origin is None or isinstance(m.origin, Inline):
+                continue
+            if isinstance(m.origin, Step) and m.mount.source in ("", "/"):
+                continue
+            tree: Tree = solver.result(m.origin).view if isinstance(m.origin, Step) else self.tree(m.origin)
+            at = tree.resolve(m.mount.source or "/")
+            top = tree.get(at)
+            found = [top] if top is not None and top.kind != "d" else []
+            found += itertools.islice(tree.walk(at), most + 1) if not found else ()
+            if len(found) <= most:
+                out[m.mount.source or "/"] = {e.path: self._describe(e) for e in found}
+        return out
+
+    def _describe(self, e: Entry) -> str:
+        content = self._file_digest(e)[:12] if e.kind in "fh" else e.link
+        return f"{e.mode:04o} {content}".rstrip()
 
     def digest_of(self, origin: ContextFiles | Fetched | GitFiles | Inline) -> str:
         """The digest of all files of an origin."""

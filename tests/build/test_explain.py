@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -156,7 +157,7 @@ def _run_reason(tmp_path: Any, old: dict[str, Any], new: dict[str, Any]) -> str:
             key=key_of(before), base=base_of(before), parts=before, diff_id="", layer={}, created_ns=1
         )
         store.cache.put_steps([record])
-        Explainer(store, StepCache(store), ["V"], sink).missed(1, step, now, ())
+        Explainer(store, StepCache(store), ["V"], sink).missed(1, step, now, (), dict)
     (line,) = lines
     return line.removeprefix("miss: ")
 
@@ -180,6 +181,30 @@ def _run_reason(tmp_path: Any, old: dict[str, Any], new: dict[str, Any]) -> str:
 )
 def test_changed_field_of_run_is_named(tmp_path: Any, old: Any, new: Any, said: str) -> None:
     assert _run_reason(tmp_path, old, new) == said
+
+
+def test_changed_file_of_a_bind_mount_is_named(tmp_path: Any) -> None:
+    from imagesmith.build.cachekey import base_of, key_of
+
+    op = {"kind": "run", "argv": ["make"]}
+    before = {"format": 1, "below": "sha256:aa", "op": op, "inputs": ["old"]}
+    now = before | {"inputs": ["new"]}
+    step = Step(op=RunOp(argv=("make",), env=(), cwd="/"), parent=None, name="[1/1] RUN make")
+    lines: list[str] = []
+    with Store(tmp_path / "store") as store:
+        record = StepRecord(
+            key=key_of(before), base=base_of(before), parts=before, diff_id="", layer={}, created_ns=1
+        )
+        files = {"/src": {"src/a": "0644 aa", "src/b": "0644 bb", "src/c": "0644 cc"}}
+        store.cache.put_steps([record], {record.key: {"files": json.dumps(files)}})
+        changed = {"/src": {"src/a": "0644 a2", "src/c": "0644 cc", "src/d": "0644 dd"}}
+        explainer = Explainer(store, StepCache(store), [], lambda e: lines.append(getattr(e, "text", "")))
+        explainer.missed(1, step, now, (), lambda: changed)
+    assert lines == [
+        "miss: /src/a of --mount changed: 0644 aa -> 0644 a2",
+        "      /src/d of --mount was added",
+        "      /src/b of --mount was removed",
+    ]
 
 
 def test_value_too_long_for_a_line_is_cut(tmp_path: Any) -> None:
