@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -349,12 +350,18 @@ def test_nothing_outlives_a_builder_that_was_killed(
     text = f"echo up; (setsid sleep {nap} >/dev/null 2>&1 &); sleep {nap}"
     driver.send(tmp_path / "root", {"argv": ["/bin/sh", "-c", text], "env": [["PATH", "/bin"]], "tell": True})
     assert driver.read() == {"seen": True}
+    wait_until(lambda: len(running(nap)) == 2)  # killed before, it would be a step that never slept
     driver.process.send_signal(signal.SIGKILL)
     driver.process.wait()
-    deadline = time.monotonic() + 20  # for a machine whose disk stalls; a few milliseconds else
-    while running(nap) and time.monotonic() < deadline:
+    wait_until(lambda: not running(nap))
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    """Wait for what takes milliseconds, and seconds on a machine whose disk stalls."""
+    deadline = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert running(nap) == []
 
 
 def running(word: str) -> list[int]:
