@@ -156,6 +156,8 @@ class _Server:
                         return
                     continue
                 step, what = key.data
+                if step not in self.steps:  # it has ended by what came just before
+                    continue
                 if what == "report":
                     self._listen(step)
                 elif what == "socket":
@@ -165,7 +167,7 @@ class _Server:
                     step.kill()
                 elif what == "supervisor":
                     self._end_supervisor(step)
-                elif step in self.steps:
+                else:
                     self._finish(step)
 
     def _accept(self) -> bool:
@@ -209,6 +211,8 @@ class _Server:
         else:
             if pid == 0:
                 os.close(read)
+                for other in self.steps:  # a warden lives on: held by it, another's end would not be seen
+                    other.sock.close()
                 (_Namespaced if plan["way"] == "namespaces" else Warden)(plan, streams, write, self.own).run()
         finally:
             os.close(write)

@@ -111,6 +111,16 @@ class NativeSandbox:
         ours, theirs = socket.socketpair()
         streams = Streams(spec)
         try:
+            self._ask(request, ours, theirs, streams)
+            answer = follow(ours, streams, spec, output, cancelled)
+        finally:
+            ours.close()
+            streams.close()
+        return _status(answer)
+
+    def _ask(self, request: bytes, ours: socket.socket, theirs: socket.socket, streams: Streams) -> None:
+        """Send the helper a request, on a socket of its own, and the step's ends of the streams."""
+        try:
             try:
                 with self._lock:
                     assert self._control is not None
@@ -119,13 +129,8 @@ class NativeSandbox:
                 theirs.close()
                 streams.sent()
             ours.sendall(struct.pack("<I", len(request)) + request)
-            answer = follow(ours, streams, spec, output, cancelled)
         except (BrokenPipeError, ConnectionResetError) as e:
             raise SandboxError("the helper that starts steps has ended") from e
-        finally:
-            ours.close()
-            streams.close()
-        return _status(answer)
 
     def _plan(self, spec: RunSpec, root: Path, doors: list[str]) -> dict[str, Any]:
         """The request, as the helper reads it."""

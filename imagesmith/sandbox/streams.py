@@ -115,11 +115,10 @@ def follow(
                     reason = SandboxError(f"the step took longer than {spec.timeout_s:g} s and was stopped")
                 else:
                     continue
-            except (BrokenPipeError, ConnectionResetError):
-                raise
             except BaseException as e:  # raised again when the step is dead
                 reason = reason or e
-            sock.sendall(b"k")
+            with contextlib.suppress(ConnectionError):  # it has just answered, or is dead itself
+                sock.sendall(b"k")
     if reason is not None:
         raise reason
     return loop.answer
@@ -163,9 +162,7 @@ class _Loop:
                 os.write(self._streams.typed, data)
 
     def _read(self, fd: int) -> bytes:
-        if fd == self._sock.fileno():
-            return self._sock.recv(_CHUNK)
         try:
-            return os.read(fd, _CHUNK)
-        except OSError:  # a terminal whose other end is closed
+            return self._sock.recv(_CHUNK) if fd == self._sock.fileno() else os.read(fd, _CHUNK)
+        except OSError:  # a helper that is dead, or a terminal whose other end is closed
             return b""
