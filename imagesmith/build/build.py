@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from imagesmith.build.built import Watcher, Watching
@@ -70,7 +70,7 @@ class Built:
         """The manifest's descriptor, with its platform."""
         return self.image.entry
 
-    def metadata(self) -> bytes:
+    def metadata(self, warnings: Sequence[Mapping[str, object]] = ()) -> bytes:
         """The document of --metadata-file, as buildx writes it: the image is in it if one was exported."""
         document: dict[str, object] = (
             {}
@@ -81,6 +81,8 @@ class Built:
                 "containerimage.digest": str(self.digest),
             }
         )
+        if warnings:
+            document["buildx.build.warnings"] = list(warnings)
         if self.cache is not None:
             document["cache.manifest"] = self.cache.to_json()
         if self.tags and self.exported:

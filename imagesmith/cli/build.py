@@ -13,6 +13,7 @@ from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
 from imagesmith.cli.progress import Front, make_front
 from imagesmith.cli.values import (
+    boolean,
     parse_annotation,
     parse_build_args,
     parse_hosts,
@@ -23,7 +24,8 @@ from imagesmith.cli.values import (
     parse_ssh,
     parse_ulimit,
 )
-from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.errors import ContextError, ImagesmithError, UsageError
+from imagesmith.events import Event, Warned
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.settings import Settings
 
@@ -61,8 +63,15 @@ def _build(
 ) -> int:
     from imagesmith.build.build import run_build
 
+    warnings: list[Warned] = []
+
+    def events(event: Event, /) -> None:
+        if isinstance(event, Warned):
+            warnings.append(event)
+        front(event)
+
     try:
-        built = run_build(request, settings, here, front)  # type: ignore[arg-type]  # world.World, imported lazily
+        built = run_build(request, settings, here, events)  # type: ignore[arg-type]  # world.World, imported lazily
     except ImagesmithError:
         front.close()
         front.failure()
@@ -70,14 +79,31 @@ def _build(
     finally:
         front.close()
     if args.iidfile:
-        Path(args.iidfile).write_text(str(built.image_id))
+        _put(args.iidfile, str(built.image_id).encode())
     if args.metadata_file:
-        Path(args.metadata_file).write_bytes(built.metadata())
+        _put(args.metadata_file, built.metadata(_documents(warnings)))
     if args.quiet and not any(o.dest == "-" for o in request.outputs):
         sys.stdout.write(f"{built.image_id}\n")
     else:
         front.result(*(f"named {ref.familiar}" for ref in built.tags), str(built.digest))
     return 0
+
+
+def _put(path: str, data: bytes) -> None:
+    try:
+        Path(path).write_bytes(data)
+    except OSError as e:
+        raise ContextError(f"cannot write {path}: {e.strerror}") from e
+
+
+def _documents(warnings: list[Warned]) -> list[dict[str, object]]:
+    """The warnings for the metadata file, if they are asked for as buildx has it."""
+    asked = os.environ.get("BUILDX_METADATA_WARNINGS", "")
+    if not asked or not boolean("BUILDX_METADATA_WARNINGS", asked):
+        return []
+    from imagesmith.cli.rawjson import warning_document
+
+    return [warning_document(w) for w in warnings]
 
 
 def request_of(args: argparse.Namespace) -> BuildRequest:

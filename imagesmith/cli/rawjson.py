@@ -20,7 +20,7 @@ from imagesmith.build.times import format_ns
 from imagesmith.cli.progress import Front
 from imagesmith.oci.digest import digest_bytes
 
-__all__ = ["RawJson"]
+__all__ = ["RawJson", "warning_document"]
 
 _DEFINITION = "[internal] load build definition from Dockerfile"
 
@@ -60,7 +60,7 @@ class RawJson(Front):
             case ev.Progress():
                 self._status(event)
             case ev.Warned():
-                self._warning(event)
+                self._tell("warnings", warning_document(event))
             case ev.Message(step=step, text=text):
                 self.raw(ev.Log(at_s=event.at_s, step=step, stream=2, data=f"{text}\n".encode()))
 
@@ -93,20 +93,22 @@ class RawJson(Front):
             status["completed"] = now
         self._tell("statuses", status)
 
-    def _warning(self, event: ev.Warned) -> None:
-        short = f"{event.rule}: {event.text}" if event.rule else event.text
-        if event.line:
-            short += f" (line {event.line})"
-        warning: dict[str, Any] = {
-            "vertex": _digest(0, _DEFINITION),
-            "level": 1,
-            "short": base64.b64encode(short.encode()).decode(),
-        }
-        if event.url:
-            warning["url"] = event.url
-        if event.line:
-            warning["range"] = [{"start": {"line": event.line}, "end": {"line": event.line}}]
-        self._tell("warnings", warning)
+
+def warning_document(event: ev.Warned) -> dict[str, Any]:
+    """A warning as BuildKit's VertexWarning has it."""
+    short = f"{event.rule}: {event.text}" if event.rule else event.text
+    if event.line:
+        short += f" (line {event.line})"
+    warning: dict[str, Any] = {
+        "vertex": _digest(0, _DEFINITION),
+        "level": 1,
+        "short": base64.b64encode(short.encode()).decode(),
+    }
+    if event.url:
+        warning["url"] = event.url
+    if event.line:
+        warning["range"] = [{"start": {"line": event.line}, "end": {"line": event.line}}]
+    return warning
 
 
 def _digest(step: int, name: str) -> str:
