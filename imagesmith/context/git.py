@@ -48,7 +48,10 @@ def is_git_url(text: str) -> bool:
     if text.startswith(("git://", "ssh://")) or _SCP.fullmatch(text):
         return True
     if text.startswith(("http://", "https://")):
-        return urllib.parse.urlsplit(text).path.endswith(".git")
+        try:
+            return urllib.parse.urlsplit(text).path.endswith(".git")
+        except ValueError:  # no address at all; whoever fetches it says so
+            return False
     return False
 
 

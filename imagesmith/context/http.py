@@ -27,8 +27,15 @@ def is_http_url(text: str) -> bool:
 
 
 def file_name_of(url: str) -> str:
-    """The name under which a URL's file is kept."""
-    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
+    """The name under which a URL's file is kept.
+
+    Raises:
+        ContextError: it is no URL.
+    """
+    try:
+        path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
+    except ValueError as e:
+        raise ContextError(f"failed to load {url}: {e}") from e
     name = posixpath.basename(path)
     return name if name not in ("", ".", "..") else "__unnamed__"
 
@@ -51,7 +58,7 @@ def fetch_url(url: str, store: Store, checksum: str = "") -> Download:
     """Download a URL into the store, or learn that it has not changed.
 
     Raises:
-        ContextError: no connection, or a status that is not 2xx.
+        ContextError: no URL, no connection, or a status that is not 2xx.
         DockerfileError: the content has another digest than `checksum`.
     """
     import httpx
@@ -63,7 +70,7 @@ def fetch_url(url: str, store: Store, checksum: str = "") -> Download:
     try:
         with httpx.Client(timeout=httpx.Timeout(60.0, connect=20.0)) as client:
             found = _get(client, url, headers, store, known)
-    except httpx.HTTPError as e:
+    except (httpx.HTTPError, httpx.InvalidURL) as e:
         raise ContextError(f"failed to load {url}: {e}") from e
     if checksum and Digest.parse(checksum) != found.digest:
         raise DockerfileError(f"digest mismatch {found.digest}: {checksum}")

@@ -127,6 +127,14 @@ def test_a_missing_url_is_told_with_its_status(kitchen: Kitchen, site: Web) -> N
         kitchen.build(context=site.url("no.tar"))
 
 
+@pytest.mark.parametrize("address", ["http://[", "http://[/x.git", "http://h:x/f"])
+def test_what_is_no_url_is_told_as_such(kitchen: Kitchen, address: str) -> None:
+    with pytest.raises(ContextError, match="failed to load"):
+        kitchen.build(context=address)
+    with pytest.raises(ContextError, match="failed to load"):
+        kitchen.build(f'FROM scratch\nADD ["{address}", "/x"]\n')
+
+
 def test_a_named_url_is_one_file_or_a_tree(kitchen: Kitchen, site: Web) -> None:
     site.files["one"] = b"text"
     site.files["c.tar"] = tar_of({"d/": b"", "d/f": b"text"})
