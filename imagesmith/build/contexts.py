@@ -97,6 +97,8 @@ class Contexts:
         root = self._root()
         if self._stdin_dockerfile is not None:
             return "Dockerfile", self._stdin_dockerfile
+        if self._is_remote():
+            return self._read_inside(given)
         path = root / (given or "Dockerfile")
         if given is None and not os.path.exists(path) and os.path.exists(root / "dockerfile"):
             path = root / "dockerfile"
@@ -106,14 +108,26 @@ class Contexts:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise ContextError(
-                f"failed to read dockerfile: open {path.name}: no such file or directory",
-                hint=f"{path} was looked for; -f names another",
-            ) from None
+            raise _missing(path) from None
         except OSError as e:
             raise ContextError(f"failed to read dockerfile: open {path}: {(e.strerror or '').lower()}") from e
         self._dockerfile_path = path
         return data
+
+    def _read_inside(self, given: str | None) -> tuple[str, bytes]:
+        """The Dockerfile of a context from elsewhere: a link in it does not lead to a file of ours."""
+        assert self._main is not None
+        tree = self._main.tree
+        assert isinstance(tree, LocalTree)
+        name = given or "Dockerfile"
+        if given is None and tree.get(name) is None and tree.get("dockerfile") is not None:
+            name = "dockerfile"
+        at = tree.resolve(name)
+        found = tree.get(at)
+        if found is None or found.kind != "f":
+            raise _missing(tree.root / name)
+        with tree.open(at) as f:
+            return Path(name).name, f.read()
 
     # --- the main context ----------------------------------------------------------------------
 
@@ -305,3 +319,10 @@ class Contexts:
                 )
                 self._owned(found.tree)
             return found
+
+
+def _missing(path: Path) -> ContextError:
+    return ContextError(
+        f"failed to read dockerfile: open {path.name}: no such file or directory",
+        hint=f"{path} was looked for; -f names another",
+    )

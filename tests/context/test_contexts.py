@@ -52,6 +52,18 @@ def test_a_tar_may_have_its_dockerfile_elsewhere(kitchen: Kitchen, stdin: Any) -
     assert kitchen.names(kitchen.build(context="-", dockerfile="sub/My")) == ["f"]
 
 
+def test_a_dockerfile_that_is_a_link_stays_inside_a_streamed_context(
+    kitchen: Kitchen, stdin: Any, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    canary.write_text("FROM scratch\nLABEL read=it\n")
+    stdin(tar_of({"Dockerfile": f"-> {canary}"}))
+    with pytest.raises(ContextError, match="failed to read dockerfile: open Dockerfile"):
+        kitchen.build(context="-")
+    stdin(tar_of({"real": COPY_F.encode(), "f": b"text", "Dockerfile": "-> /../real"}))
+    assert kitchen.names(kitchen.build(context="-")) == ["f"]
+
+
 def test_a_tar_that_ends_within_a_file_is_refused(kitchen: Kitchen, stdin: Any) -> None:
     stdin(tar_of(SOURCES | {"f": bytes(20_000)})[:-15_000])
     with pytest.raises(IntegrityError, match="unexpected EOF"):
