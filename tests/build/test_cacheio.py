@@ -271,6 +271,18 @@ def test_metadata_names_the_cache_manifest(kitchen: Kitchen, tmp_path: Path) -> 
     assert json.loads(built.metadata())["cache.manifest"]["digest"] == index["manifests"][0]["digest"]
 
 
+def test_metadata_has_the_image_only_where_one_is_exported(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.write({"a": "x"})
+    files, both = f"type=local,dest={tmp_path / 'out'}", f"type=oci,dest={tmp_path / 'o.tar'}"
+    assert json.loads(kitchen.build("FROM scratch\nCOPY a /\n", outputs=[files]).metadata()) == {}
+    built = kitchen.build("FROM scratch\nCOPY a /\n", outputs=[files, both], tags=["x/y:1"])
+    document = json.loads(built.metadata([{"level": 1}]))
+    assert list(document) == sorted(document)
+    assert document["image.name"] == "docker.io/x/y:1"
+    assert document["containerimage.digest"] == document["containerimage.descriptor"]["digest"]
+    assert document["buildx.build.warnings"] == [{"level": 1}]
+
+
 # --- the document ------------------------------------------------------------------------------
 
 LAYER = Descriptor(

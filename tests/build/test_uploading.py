@@ -1,0 +1,95 @@
+"""Layers are sent while later steps run, and the push at the end finds them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from imagesmith.build.built import BuiltLayer, Solved
+from imagesmith.build.images import Images
+from imagesmith.build.plan import MakeDirOp, Step
+from imagesmith.build.request import BuildRequest
+from imagesmith.build.uploading import Uploader
+from imagesmith.events import Event, Progress, StepDone, StepStarted
+from imagesmith.oci.mediatype import OCI_LAYER
+from imagesmith.oci.model import Descriptor
+from imagesmith.oci.names import ImageRef
+from imagesmith.settings import Settings
+from imagesmith.store.store import Store
+from tests.kitchen import Kitchen
+from tests.registry.conftest import serve_embedded
+
+pytestmark = pytest.mark.slow
+
+
+def _solved(store: Store, step: Step, data: bytes) -> Solved:
+    digest = store.blobs.put(data)
+    d = Descriptor(media_type=OCI_LAYER, digest=digest, size=len(data))
+    layer = BuiltLayer(digest, d, store.layers.layer(digest, digest))
+    return Solved(step=step, number=1, layer=layer, records=(), hit="", began_s=0, ended_s=0)
+
+
+def _uploader(store: Store, target: str, steps: set[Step], events: list[Event]) -> tuple[Uploader, Images]:
+    request = BuildRequest(insecure=True)
+    images = Images(store, Settings(root=store.root), request, events.append)
+    return Uploader(store, images, [ImageRef.parse(target)], steps, 2, events.append), images
+
+
+def _step() -> Step:
+    return Step(op=MakeDirOp(path="/w"), parent=None, name="[1/1] WORKDIR /w")
+
+
+def test_layers_of_the_image_are_there_when_the_steps_are_done(tmp_path: Path) -> None:
+    (tmp_path / "registry").mkdir()
+    events: list[Event] = []
+    ours, stage = _step(), _step()
+    with serve_embedded(tmp_path / "registry") as served, Store(tmp_path / "store") as store:
+        uploader, images = _uploader(store, f"{served.host}/a/b:1", {ours}, events)
+        with uploader:
+            wanted, other = _solved(store, ours, b"layer" * 9000), _solved(store, stage, b"stage" * 9000)
+            uploader.solved(wanted)
+            uploader.solved(other)
+        place = images.session().repository(ImageRef.parse(f"{served.host}/a/b:1"))
+        assert place.has(wanted.layer.descriptor)
+        assert not place.has(other.layer.descriptor)
+    assert [type(e) for e in events if isinstance(e, StepStarted | StepDone)] == [StepStarted, StepDone]
+    assert any(isinstance(e, Progress) and e.done for e in events)
+
+
+def test_registry_that_is_not_there_is_left_to_the_push(tmp_path: Path) -> None:
+    step = _step()
+    with Store(tmp_path / "store") as store:
+        uploader, _ = _uploader(store, f"127.0.0.1:{_free()}/a/b:1", {step}, [])
+        with uploader:
+            uploader.solved(_solved(store, step, b"x"))
+
+
+def test_failed_build_does_not_wait_for_what_is_not_begun(tmp_path: Path) -> None:
+    step = _step()
+    with Store(tmp_path / "store") as store:
+        uploader, _ = _uploader(store, f"127.0.0.1:{_free()}/a/b:1", {step}, [])
+        began = time.monotonic()
+        for n in range(200):
+            uploader.solved(_solved(store, step, b"%d" % n))
+        uploader.__exit__(RuntimeError, RuntimeError(), None)
+        assert time.monotonic() - began < 30
+
+
+def _free() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def test_build_that_pushes_sends_each_layer_once(kitchen: Kitchen, tmp_path: Path) -> None:
+    (tmp_path / "registry").mkdir()
+    kitchen.write({"a": "alpha" * 1000, "b": "beta"})
+    with serve_embedded(tmp_path / "registry") as served:
+        text = "FROM scratch\nCOPY a /a\nCOPY b /b\n"
+        built = kitchen.build(text, tags=[f"{served.host}/app:1"], push=True, insecure=True)
+    sent = [e.id for e in kitchen.events if isinstance(e, Progress) and e.done and " " not in e.id]
+    layers = [str(layer.descriptor.digest) for layer in built.image.layers]
+    assert sorted(x for x in sent if x in layers) == sorted(layers)
