@@ -24,6 +24,7 @@ from imagesmith.errors import Denied, InvalidDocument, RegistryError, Unauthoriz
 from imagesmith.oci.codec import Object, parse_object
 from imagesmith.registry import quirks
 from imagesmith.registry.challenge import Challenge, parse_challenges, split_scope
+from imagesmith.registry.faults import absolute
 
 if TYPE_CHECKING:
     from imagesmith.registry.reply import Reply
@@ -33,6 +34,7 @@ __all__ = ["Authorizer", "Fetch", "check_realm", "merge_scopes"]
 
 #: A token of no said life lives this long (seconds), and no token shorter.
 _LEAST_LIFE_S = 60.0
+_MOST_LIFE_S = 24 * 3600.0
 _CLIENT_ID = "imagesmith"
 
 #: Sends a request to a token server: method, URL, headers, form body or None.
@@ -65,7 +67,7 @@ def check_realm(realm: str, registry_url: str) -> str:
         RegistryError: it is less safe than the registry, or a private address that is not the registry.
     """
     home = urllib.parse.urlsplit(registry_url)
-    url = urllib.parse.urljoin(registry_url, realm)
+    url = absolute(registry_url, realm)
     there = urllib.parse.urlsplit(url)
     if there.scheme not in ("https", "http") or (home.scheme == "https" and there.scheme != "https"):
         raise RegistryError(
@@ -253,7 +255,7 @@ def _read_token(raw: bytes, realm: str, began: float) -> _Token:
         raise RegistryError(f"the token server at {realm} answered nonsense: {e}") from e
     if not text:
         raise RegistryError(f"the token server at {realm} answered without a token")
-    if any(c.isspace() or not c.isprintable() for c in text):
+    if not text.isascii() or any(c.isspace() or not c.isprintable() for c in text):
         raise RegistryError(f"the token server at {realm} answered with a malformed token")
     return _Token(text, began + 0.9 * _life_s(o))
 
@@ -262,4 +264,4 @@ def _life_s(o: Object) -> float:
     value = o.data.get("expires_in")
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return _LEAST_LIFE_S
-    return max(_LEAST_LIFE_S, min(float(value), 24 * 3600.0))
+    return float(max(_LEAST_LIFE_S, min(value, _MOST_LIFE_S)))

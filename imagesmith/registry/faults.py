@@ -10,7 +10,16 @@ import urllib.parse
 
 from imagesmith.errors import NetworkFault
 
-__all__ = ["ATTEMPTS", "CONNECT_ATTEMPTS", "Fault", "network_fault", "origin_of", "retry_after_s", "shown"]
+__all__ = [
+    "ATTEMPTS",
+    "CONNECT_ATTEMPTS",
+    "Fault",
+    "absolute",
+    "network_fault",
+    "origin_of",
+    "retry_after_s",
+    "shown",
+]
 
 #: How often a request is tried in all, and how often where nothing listens.
 ATTEMPTS, CONNECT_ATTEMPTS = 5, 3
@@ -45,6 +54,20 @@ def network_fault(e: Exception, url: str) -> Fault:
 def shown(url: str) -> str:
     """A URL without its query (which may hold signatures), for messages."""
     return url.partition("?")[0][:300]
+
+
+def absolute(base: str, address: str) -> str:
+    """An address that an answer from `base` names, made absolute.
+
+    Raises:
+        Fault: it is no address.
+    """
+    try:
+        url = urllib.parse.urljoin(base, address)
+        _ = urllib.parse.urlsplit(url).port
+    except ValueError as e:
+        raise Fault(f"{shown(base)}: names {address[:100]!r}, which is no usable address", tries=1) from e
+    return url
 
 
 def origin_of(url: str) -> tuple[str, str, int]:

@@ -15,7 +15,6 @@ import logging
 import random
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from imagesmith.registry.faults import (
     ATTEMPTS,
     CONNECT_ATTEMPTS,
     Fault,
+    absolute,
     network_fault,
     origin_of,
     retry_after_s,
@@ -246,7 +246,7 @@ class Transport:
                 return response
             if status < 307 and method not in ("GET", "HEAD"):
                 return response
-            target = urllib.parse.urljoin(str(response.url), response.headers["location"])
+            target = absolute(str(response.url), response.headers["location"])
             _drain(response)
             if url.startswith("https:") and not target.startswith("https:"):
                 raise Fault(f"{shown(url)}: redirected from https to {shown(target)}; refused", tries=1)

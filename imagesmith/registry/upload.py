@@ -19,6 +19,7 @@ from imagesmith.errors import DigestMismatch, NetworkFault, RegistryError
 from imagesmith.oci.digest import Digest
 from imagesmith.registry import quirks
 from imagesmith.registry.client import Client
+from imagesmith.registry.faults import absolute
 from imagesmith.registry.reply import Reply
 from imagesmith.registry.transport import Body
 
@@ -160,7 +161,7 @@ def begin(client: Client, digest: Digest | None = None) -> UploadSession:
 
 def next_location(client: Client, reply: Reply) -> str:
     """The next address of a session."""
-    url = urllib.parse.urljoin(reply.url, reply.headers["location"])
+    url = absolute(reply.url, reply.headers["location"])
     return quirks.same_scheme(url, client.transport.base())
 
 

@@ -156,7 +156,17 @@ def test_dummy_scope_is_left_out(server: TokenServer) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b"[]", {}, {"token": ""}, {"token": 5}, {"token": "a\nb"}, b'{"token": "x"'],
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        {},
+        {"token": ""},
+        {"token": 5},
+        {"token": "a\nb"},
+        {"token": "ä"},
+        b'{"token": "x"',
+    ],
 )
 def test_answer_without_a_token_is_an_error(server: TokenServer, body: object) -> None:
     a = authorizer(server)
@@ -164,6 +174,15 @@ def test_answer_without_a_token_is_an_error(server: TokenServer, body: object) -
     a.challenged([BEARER], URL, PULL, None)
     with pytest.raises(RegistryError):
         a.header(PULL)
+
+
+@pytest.mark.parametrize("life", [0, -1, 1e300, 10**400, "60", True, None])
+def test_life_of_a_token_is_bounded_whatever_is_said(server: TokenServer, life: object) -> None:
+    a = authorizer(server)
+    server.answers = [(200, {"token": "x", "expires_in": life})]
+    a.challenged([BEARER], URL, PULL, None)
+    assert a.header(PULL) == a.header(PULL) == "Bearer x"
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (403, Denied), (500, RegistryError)])
@@ -192,6 +211,8 @@ def test_refusal_names_the_user_but_not_the_password(
         ("https://169.254.169.254/t", "https://reg.example/v2/", False),
         ("http://127.0.0.1:5001/t", "http://127.0.0.1:5000/v2/", True),
         ("file:///etc/passwd", "https://reg.example/v2/", False),
+        ("https://[x/t", "https://reg.example/v2/", False),
+        ("https://auth.example:port/t", "https://reg.example/v2/", False),
     ],
 )
 def test_realm_must_be_as_safe_as_the_registry(realm: str, home: str, good: bool) -> None:

@@ -106,6 +106,25 @@ def test_circle_of_redirects_ends() -> None:
         assert len(server.asked) < 20
 
 
+@pytest.mark.parametrize("address", ["http://[x/", "//a:port/", "http://a:99999/", "nowhere:", "http:///x"])
+def test_address_that_is_none_is_an_error_of_ours(address: str) -> None:
+    def registry(asked: Asked) -> tuple[int, Mapping[str, str], bytes]:
+        if asked.method == "POST":
+            return answer(202, Location=address)
+        if asked.target.startswith("/v2/a/b/tags"):
+            return answer(200, b'{"tags": ["1"]}', Link=f'<{address}>; rel="next"')
+        return answer(302, Location=address)
+
+    with served(registry) as (_, client, _):
+        for ask in (
+            lambda: client.get_manifest("1"),
+            client.tags,
+            lambda: upload(client, DIGEST, len(DATA), lambda at: [DATA[at:]]),
+        ):
+            with pytest.raises(RegistryError):
+                ask()
+
+
 def test_password_is_never_sent_unasked() -> None:
     with served(lambda _: answer(200, MANIFEST.raw, Content_Type=mt.OCI_MANIFEST), Credential("u", "p")) as (
         s,
