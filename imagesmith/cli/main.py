@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from imagesmith import __version__
 from imagesmith.errors import Cancelled, ImagesmithError
@@ -21,7 +21,10 @@ __all__ = ["main", "run"]
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with our one line for a mistake and our exit status."""
+    """argparse with our one line for a mistake and our exit status; no flag is guessed from its beginning."""
+
+    def __init__(self, **words: Any) -> None:  # noqa: ANN401 - argparse's own
+        super().__init__(**{"allow_abbrev": False, **words})
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"error: {message}\nhint: `{self.prog} --help` shows what it takes\n")
@@ -46,7 +49,41 @@ def _top() -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit status."""
-    words = list(argv)
+    try:
+        try:
+            status = _main(list(argv))
+        except SystemExit as e:  # argparse has said what it had to say
+            status = int(e.code or 0)
+        sys.stdout.flush()  # what cannot be written is told here, not when the interpreter ends
+    except ImagesmithError as e:
+        from imagesmith.cli.errors import show_error
+
+        show_error(e, sys.stderr)
+        return e.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("error: stopped\n")
+        return Cancelled.exit_code
+    except BrokenPipeError:
+        _drop_output()
+        return 141
+    except OSError as e:  # a full disk, a folder that is not ours: the machine's word, with its path
+        _drop_output()
+        where = f"{e.filename}: " if e.filename else ""
+        return _fault(f"{where}{e.strerror or e}", e)
+    except Exception as e:  # a mistake of ours: still one line, and the way to the rest of it
+        return _fault(f"internal error: {type(e).__name__}: {e}", e)
+    return status
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer of standard output nowhere, if it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _main(words: list[str]) -> int:
     verbose = False
     while words and words[0] in ("-v", "--verbose"):
         verbose = True
@@ -74,28 +111,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _command(name: str, words: Sequence[str]) -> int:
     module = load(COMMANDS[name][0])
-    parser = _Parser(
-        prog=f"imagesmith {name}", description=COMMANDS[name][1].capitalize() + ".", allow_abbrev=False
-    )
-    try:
-        handler = module.configure(name, parser)
-        return int(handler(parser.parse_args(words)) or 0)
-    except ImagesmithError as e:
-        from imagesmith.cli.errors import show_error
-
-        show_error(e, sys.stderr)
-        return e.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("error: stopped\n")
-        return Cancelled.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    except OSError as e:  # a full disk, a folder that is not ours: the machine's word, with its path
-        where = f"{e.filename}: " if e.filename else ""
-        return _fault(f"{where}{e.strerror or e}", e)
-    except Exception as e:  # a mistake of ours: still one line, and the way to the rest of it
-        return _fault(f"internal error: {type(e).__name__}: {e}", e)
+    text = COMMANDS[name][1]
+    parser = _Parser(prog=f"imagesmith {name}", description=f"{text[0].upper()}{text[1:]}.")
+    handler = module.configure(name, parser)
+    return int(handler(parser.parse_args(words)) or 0)
 
 
 def _fault(text: str, error: Exception) -> int:

@@ -19,7 +19,7 @@ PROXY_PASSWORD = "IMAGESMITH_PROXY_PASSWORD"
 def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
     """Declare the flags of `registry`."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="serve|gc")
-    serve = verbs.add_parser("serve", help="serve a registry until it is stopped", allow_abbrev=False)
+    serve = verbs.add_parser("serve", help="serve a registry until it is stopped")
     _folder(serve)
     serve.add_argument(
         "--addr",
@@ -45,7 +45,7 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     )
     serve.add_argument("--proxy-ca", default="", metavar="FILE", help="certificates to trust for it")
     serve.set_defaults(run=_serve)
-    collect = verbs.add_parser("gc", help="delete what no manifest needs", allow_abbrev=False)
+    collect = verbs.add_parser("gc", help="delete what no manifest needs")
     _folder(collect)
     collect.add_argument("--untagged", action="store_true", help="delete manifests that no tag leads to, too")
     collect.set_defaults(run=_gc)

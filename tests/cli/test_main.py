@@ -1,0 +1,48 @@
+"""The command as a process: what becomes of output that nobody takes, and of flags that are not there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from imagesmith.cli.main import main
+
+
+def status_of(words: Sequence[str], out: int) -> tuple[int, str]:
+    """The exit status of a command with buffered output to a descriptor, and what it said."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-m", "imagesmith", *words], stdout=out, stderr=subprocess.PIPE, env=env, check=False
+    )
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["build", "--help"]])
+def test_a_reader_that_went_away_is_no_mistake(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert status_of(words, writer) == (141, "")
+    finally:
+        os.close(writer)
+
+
+def test_output_that_cannot_be_written_is_told_in_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        status, said = status_of(["--version"], full.fileno())
+    assert status == 1
+    assert said.startswith("error: No space left on device\nhint: ")
+
+
+def test_a_flag_is_not_guessed_from_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "ls", "--js"]) == 2
+    assert "unrecognized arguments: --js" in capsys.readouterr().err
+
+
+def test_help_keeps_the_case_of_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", "--help"]) == 0
+    assert "Build an image from a Dockerfile." in capsys.readouterr().out
