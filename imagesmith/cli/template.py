@@ -18,6 +18,7 @@ __all__ = ["render"]
 
 _TAG = re.compile(r"(\s*)\{\{-\s|\{\{")
 _END = re.compile(r"\s-\}\}\s*|\}\}")
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|[^\s"`()]+')
 
 
@@ -73,7 +74,7 @@ def _run(parts: list[tuple[str, str]], at: int, dot: Any) -> tuple[str, int]:  #
 
 def _block(parts: list[tuple[str, str]], at: int, word: str, value: Any, dot: Any) -> tuple[str, int]:  # noqa: ANN401
     body = at + 1
-    items = list(value.values() if isinstance(value, dict) else value or []) if word == "range" else []
+    items = _items(value) if word == "range" else []
     dots = items if word == "range" else ([dot] if value else [])
     _, middle = _run(parts, body, dots[0] if dots else None)
     texts = [_run(parts, body, item)[0] for item in dots]
@@ -101,8 +102,8 @@ def _value(text: str, dot: Any) -> Any:  # noqa: ANN401
 
 def _operand(word: str, dot: Any) -> Any:  # noqa: ANN401
     if word[0] in '"`':
-        return json.loads(word) if word[0] == '"' else word[1:-1]
-    if word.lstrip("-").isdigit():
+        return _unquoted(word) if word[0] == '"' else word[1:-1]
+    if _NUMBER.fullmatch(word):
         return int(word)
     if not word.startswith("."):
         raise UsageError(f"template: {word!r} is neither a field nor a value", hint="fields begin with a dot")
@@ -114,6 +115,20 @@ def _operand(word: str, dot: Any) -> Any:  # noqa: ANN401
         found = next((k for k in dot if k.lower() == name.lower()), None)
         dot = None if found is None else dot[found]
     return dot
+
+
+def _unquoted(word: str) -> str:
+    try:
+        return str(json.loads(word))
+    except ValueError as e:
+        raise UsageError(f"template: {word} is no text: {e}") from e
+
+
+def _items(value: Any) -> list[Any]:  # noqa: ANN401
+    """What a list or an object holds; nothing where it is missing."""
+    if value is not None and not isinstance(value, dict | list):
+        raise UsageError(f"template: {_text(value)[:50]!r} is neither a list nor an object")
+    return list(value.values()) if isinstance(value, dict) else value or []
 
 
 def _index(values: list[Any]) -> Any:  # noqa: ANN401
@@ -137,8 +152,8 @@ def _one(values: list[Any]) -> Any:  # noqa: ANN401
 _FUNCTIONS: dict[str, Callable[[list[Any]], Any]] = {
     "json": lambda v: json.dumps(_one(v), ensure_ascii=False),
     "index": _index,
-    "len": lambda v: len(_one(v) or ()),
-    "join": lambda v: str(v[1] if len(v) > 1 else " ").join(_text(x) for x in v[0] or ()),
+    "len": lambda v: len(v[0]) if isinstance(_one(v), str) else len(_items(v[0])),
+    "join": lambda v: str(v[1] if len(v) > 1 else " ").join(_text(x) for x in _items(v[0] if v else None)),
     "upper": lambda v: _text(_one(v)).upper(),
     "lower": lambda v: _text(_one(v)).lower(),
     "println": lambda v: " ".join(_text(x) for x in v) + "\n",

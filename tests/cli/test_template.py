@@ -43,14 +43,25 @@ def test_template_is_filled_in(template: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["{{", "{{}}", "{{.A", "{{end}}", "{{range .N2}}", "{{foo .Name}}", "{{.Name.x}}", "{{name}}"]
-)
+    "template",
+    [
+        "{{", "{{}}", "{{.A", "{{end}}", "{{range .N2}}", "{{foo .Name}}", "{{.Name.x}}", "{{name}}",
+        "{{len .N}}", "{{range .N}}{{end}}",
+        '{{join .Name ","}}', r'{{index .Config "\q"}}', "{{---5}}", "{{²}}",
+    ],
+)  # fmt: skip
 def test_malformed_template_is_refused(template: str) -> None:
     with pytest.raises(UsageError):
         render(template, VALUE)
 
 
-@given(st.text("{}.-range end else if json \"'\\", max_size=40))
+WORDS = [
+    "{{", "}}", "{{-", "-}}", "range", "if", "else", "end", "json", "index", "len", "join", "upper", "print",
+    ".", ".Name", ".N", ".Config.Env", ".Empty", "0", "-1", "--", '"k"', '"\\', "`", " ", "²",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))
 def test_any_template_is_filled_in_or_refused(template: str) -> None:
     try:
         render(template, VALUE)
