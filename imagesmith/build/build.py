@@ -20,7 +20,7 @@ from imagesmith.build.forms import Form, Reforming, common_form, form_of, is_ima
 from imagesmith.build.images import Images
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.lints import BuildLints
-from imagesmith.build.plan import Step
+from imagesmith.build.plan import ImageOp, Step
 from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest, Output
 from imagesmith.build.solver import Result, Solver
@@ -272,11 +272,12 @@ def _uploading(
         return Watching()
     from imagesmith.build.uploading import Uploader
 
-    steps = set()
+    steps, base = set(), None
     while tip is not None:
         steps.add(tip)
+        base = tip.op.image if isinstance(tip.op, ImageOp) else None
         tip = tip.parent
-    return Uploader(store, images, list(refs.values()), steps, settings.transfers, events)
+    return Uploader(store, images, list(refs.values()), steps, settings.transfers, events, base)
 
 
 def _names(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

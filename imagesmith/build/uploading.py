@@ -1,7 +1,9 @@
 """Sending finished layers to the registry while later steps still run.
 
-Why: the network is idle while steps run, and the last layer is often a small one. What is sent here the push
-at the end finds there, and asks once for each blob.
+Why: the network is idle while steps run, and the last layer is often a small one. The base image's layers are
+mounted, or sent if the store has them, from the beginning on; one that is in another registry only is left to
+the push, for a step may yet bring it here. What is sent here the push at the end finds there, and asks once
+for each blob.
 Why failures are not told: the push comes to the same blob again, with its retries and its error message.
 Threads: a small pool; the end of the `with` waits for it, or makes it give up at its next piece.
 """
@@ -11,15 +13,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Self
 
-from imagesmith.build.built import Solved, Watching
+from imagesmith.build.built import BuiltLayer, Solved, Watching
 from imagesmith.build.images import Images
+from imagesmith.build.plan import ResolvedImage
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import EventSink, Progress
+from imagesmith.oci.mediatype import is_nondistributable
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
 from imagesmith.places.storeplace import StorePlace
+from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
 
 __all__ = ["Uploader"]
@@ -36,8 +43,9 @@ class Uploader(Watching):
         steps: Container[object],
         transfers: int,
         events: EventSink,
+        base: ResolvedImage | None = None,
     ) -> None:
-        """Prepare; nothing is started before there is a layer.
+        """Prepare; nothing is started before there is a layer, or a base.
 
         Args:
             store: has the layers.
@@ -46,33 +54,59 @@ class Uploader(Watching):
             steps: those whose layers belong to the image.
             transfers: layers sent at the same time.
             events: is told of progress.
+            base: the image that they are put onto.
         """
+        self._base = base
         self._store, self._images, self._targets, self._steps = store, images, targets, steps
         self._transfers, self._events, self._cancel = transfers, events, Cancel()
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        if self._base is not None:
+            stored = self._images.layers(self._base)
+            pairs = zip(self._base.config.diff_ids, self._base.manifest.layers, stored, strict=True)
+            layers = [BuiltLayer(diff_id, d, layer) for diff_id, d, layer in pairs]
+            self._submit(lambda: self._send_base(layers))
+        return self
+
+    def _send_base(self, layers: Sequence[BuiltLayer]) -> None:
+        """Send what the store has, or the target's registry in another repository."""
+        origin = self._base.origin if self._base is not None else None
+        if isinstance(origin, Layout):
+            return
+        source = StorePlace(self._store, None, None, self._images.elsewhere(layers))
+        for d in (layer.descriptor for layer in layers):
+            if not (d.urls and is_nondistributable(d.media_type)):
+                for ref in self._targets:
+                    near = isinstance(origin, ImageRef) and origin.registry == ref.registry
+                    if near or self._store.blobs.has(d.digest):
+                        self._send(ref, d, source)
 
     def solved(self, solved: Solved) -> None:
         """See Watcher."""
         d = solved.layer.descriptor
         if solved.step not in self._steps or not self._store.blobs.has(d.digest):
             return
+        for ref in self._targets:
+            self._submit(partial(self._send, ref, d, StorePlace(self._store)))
+
+    def _submit(self, work: Callable[[], None]) -> None:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._transfers, thread_name_prefix="upload")
-            for ref in self._targets:
-                self._pool.submit(self._send, ref, d)
+            self._pool.submit(work)
 
-    def _send(self, ref: ImageRef, d: Descriptor) -> None:
+    def _send(self, ref: ImageRef, d: Descriptor, source: StorePlace) -> None:
         try:
             self._cancel.check()
             target = self._images.session().repository(ref)
             if target.has(d):
                 return
             with self._images.step(f"upload {ref.name} {d.digest.hex[:12]}") as step:
-                target.put_blob(d, StorePlace(self._store), self._teller(step, d))
-                done = Progress(step=step, id=str(d.digest), current=d.size, total=d.size, done=True)
-                self._events(done)
+                how = target.put_blob(d, source, self._teller(step, d))
+                name = str(d.digest) if how == "sent" else f"{d.digest} {how}"
+                self._events(Progress(step=step, id=name, current=d.size, total=d.size, done=True))
         except ImagesmithError:
             return
 

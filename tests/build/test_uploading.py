@@ -93,3 +93,19 @@ def test_build_that_pushes_sends_each_layer_once(kitchen: Kitchen, tmp_path: Pat
     sent = [e.id for e in kitchen.events if isinstance(e, Progress) and e.done and " " not in e.id]
     layers = [str(layer.descriptor.digest) for layer in built.image.layers]
     assert sorted(x for x in sent if x in layers) == sorted(layers)
+
+
+def test_base_of_the_same_registry_is_mounted_while_steps_run(kitchen: Kitchen, tmp_path: Path) -> None:
+    (tmp_path / "registry").mkdir()
+    kitchen.write({"a": "alpha" * 1000, "b": "beta"})
+    with serve_embedded(tmp_path / "registry") as served:
+        words = {"push": True, "insecure": True}
+        base = kitchen.build("FROM scratch\nCOPY a /a\n", tags=[f"{served.host}/base:1"], **words)
+        kitchen.root = tmp_path / "fresh"
+        kitchen.build(
+            f"FROM {served.host}/base:1\nCOPY --link b /b\n", tags=[f"{served.host}/app:1"], **words
+        )
+    moved = [e.id for e in kitchen.events if isinstance(e, Progress) and e.done]
+    (layer,) = base.image.layers
+    assert f"{layer.descriptor.digest} mounted" in moved
+    assert str(layer.descriptor.digest) not in moved  # neither downloaded nor sent
