@@ -161,7 +161,10 @@ class LocalTree:
     def _entry(self, path: str, st: os.stat_result) -> Entry | None:
         e = Entry.from_stat(path, st)
         if e is None:
-            return None
+            if not stat.S_ISSOCK(st.st_mode):
+                return None
+            # As BuildKit's client sends it: an empty file.
+            return Entry(path, "f", stat.S_IMODE(st.st_mode), mtime_ns=st.st_mtime_ns)
         e.uid = e.gid = 0
         if e.kind == "l":
             with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def test_entries_come_in_byte_order_and_belong_to_root(folder: Path) -> None:
         ("Z", "f"), ("d", "d"), ("d/f", "f"), ("h", "h"), ("l", "l"), ("ü", "f"),
     ]  # fmt: skip
     assert {(e.uid, e.gid) for e in entries} == {(0, 0)}
+
+
+def test_socket_is_an_empty_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)  # an address holds 107 bytes only
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind("socket")
+    os.chmod("socket", 0o600)
+    e = LocalTree(folder).get("socket")
+    assert e is not None
+    assert (e.kind, e.mode, e.size, e.content) == ("f", 0o600, 0, None)
 
 
 def test_links_are_followed_inside_the_folder_only(folder: Path) -> None:
