@@ -29,8 +29,10 @@ __all__ = ["FileDigests", "LocalContent", "LocalTree"]
 
 #: A file younger than this (nanoseconds) when it was hashed may change again within the clock's tick.
 _YOUNG_NS = 2_000_000_000
-#: So many digests are kept in memory at most before the database takes them.
+#: So many new digests are kept at most before the database takes them.
 _MANY = 10_000
+#: Up to so many stay in memory all the same, until a key is made of them.
+_KEPT = 1 << 16
 
 
 class LocalContent:
@@ -108,7 +110,34 @@ class LocalTree:
 
     def walk(self, path: str = "") -> Iterator[Entry]:
         """Everything below a folder that is not ignored; further names of a file come as `h`."""
-        yield from self._walk(path, {}, [])
+        yield from self._walk(path, {}, []) if self.ignore else self._walk_all(path)
+
+    def _walk_all(self, path: str) -> Iterator[Entry]:
+        """`_walk` where nothing is ignored: contexts may be large, and this is half of reading them."""
+        inodes: dict[tuple[int, int], str] = {}
+        stack = [(path, iter(self._names(path)))]
+        while stack:
+            folder, names = stack[-1]
+            prefix = f"{folder}/" if folder else ""
+            host = f"{self._host(folder)}/"
+            for name in names:
+                try:
+                    st = os.lstat(host + name)
+                except FileNotFoundError:
+                    continue
+                e = self._entry(prefix + name, st)
+                if e is None:
+                    continue
+                if e.kind == "f" and st.st_nlink > 1:
+                    first = inodes.setdefault((st.st_dev, st.st_ino), e.path)
+                    if first != e.path:
+                        e.kind, e.link = "h", first
+                yield e
+                if e.kind == "d":
+                    stack.append((e.path, iter(self._names(e.path))))
+                    break
+            else:
+                stack.pop()
 
     def _walk(self, path: str, inodes: dict[tuple[int, int], str], pending: list[Entry]) -> Iterator[Entry]:
         prefix = f"{path}/" if path else ""
@@ -155,7 +184,7 @@ class LocalTree:
             return []
         except OSError as e:
             raise ContextError(f"cannot read the folder /{path} of the context: {e.strerror}") from e
-        names.sort(key=os.fsencode)
+        names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
         return names
 
     def _entry(self, path: str, st: os.stat_result) -> Entry | None:
@@ -251,8 +280,9 @@ class FileDigests:
             fresh, self._fresh = self._fresh, []
         if fresh:
             self._cache.put_file_digests(fresh)
-            for stamp, _ in fresh:
-                self._learnt.pop(stamp, None)
+            if len(self._learnt) > _KEPT:
+                for stamp, _ in fresh:
+                    self._learnt.pop(stamp, None)
 
 
 def _hash(e: Entry) -> str:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from imagesmith.errors import StoreError
 
@@ -62,8 +63,7 @@ class StepRecord:
     created_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileStamp:
+class FileStamp(NamedTuple):
     """What tells that a file was not changed since it was hashed."""
 
     dev: int
