@@ -45,14 +45,13 @@ def _run(args: argparse.Namespace) -> int:
 
     request = request_of(args)
     call = "check" if args.check else args.call or "build"
-    here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
-    front = make_front("quiet" if args.quiet else args.progress)
     settings = Settings.load(args.root)
     if call != "build":
-        front.close()
         from imagesmith.cli.calls import run_call
 
         return run_call(call, request, settings)
+    here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
+    front = make_front("quiet" if args.quiet else args.progress)
     if args.iidfile:
         Path(args.iidfile).unlink(missing_ok=True)
     return _build(args, request, settings, here, front)

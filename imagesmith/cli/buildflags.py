@@ -122,7 +122,7 @@ def _store_flag(group: argparse._ArgumentGroup) -> None:
 def _screen_flags(parser: argparse.ArgumentParser) -> None:
     g = parser.add_argument_group("what is shown")
     g.add_argument(
-        "--progress", default=os.environ.get("BUILDKIT_PROGRESS", "auto"),
+        "--progress", default=os.environ.get("BUILDKIT_PROGRESS") or "auto",
         choices=("auto", "plain", "tty", "rawjson", "quiet"), help="how progress is shown",
     )  # fmt: skip
     _text(g, "--report", metavar="FILE", text="write a page about the build: what took its time, what grew")

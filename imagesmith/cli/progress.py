@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from imagesmith import events as ev
+from imagesmith.errors import UsageError
 
 __all__ = ["Front", "Plain", "Terminal", "clean", "make_front"]
 
@@ -312,7 +313,11 @@ class Terminal(Front):
 
 
 def make_front(mode: str, out: TextIO | None = None) -> Front:
-    """The front for `--progress`: auto, plain, tty, rawjson or quiet."""
+    """The front for `--progress`: auto, plain, tty, rawjson or quiet.
+
+    Raises:
+        UsageError: another one, for the environment may name it, too.
+    """
     stream = sys.stderr if out is None else out
     if mode == "auto":
         mode = (
@@ -330,4 +335,8 @@ def make_front(mode: str, out: TextIO | None = None) -> Front:
         "tty": lambda: Terminal(stream, colour),
         "quiet": lambda: Front(stream),
     }
+    if mode not in makers:
+        raise UsageError(
+            f"invalid progress mode {mode}", hint="auto, plain, tty, rawjson and quiet are known"
+        )
     return makers[mode]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.main import main
+from imagesmith.cli.progress import make_front
+from imagesmith.errors import UsageError
 
 
 def status_of(words: Sequence[str], out: int) -> tuple[int, str]:
@@ -41,6 +45,24 @@ def test_output_that_cannot_be_written_is_told_in_one_line() -> None:
 def test_a_flag_is_not_guessed_from_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "ls", "--js"]) == 2
     assert "unrecognized arguments: --js" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("said", "mode"), [(None, "auto"), ("", "auto"), ("plain", "plain")])
+def test_progress_may_be_chosen_by_the_environment(
+    said: str | None, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if said is None:
+        monkeypatch.delenv("BUILDKIT_PROGRESS", raising=False)
+    else:
+        monkeypatch.setenv("BUILDKIT_PROGRESS", said)
+    parser = argparse.ArgumentParser()
+    add_build_flags(parser)
+    assert parser.parse_args(["."]).progress == mode
+
+
+def test_progress_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="invalid progress mode loud"):
+        make_front("loud")
 
 
 def test_help_keeps_the_case_of_names(capsys: pytest.CaptureFixture[str]) -> None:
