@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from imagesmith.interfaces import Place, Snapshotter
 from imagesmith.snapshot.copying import CopyingSnapshotter
 from imagesmith.snapshot.images import images_work
@@ -14,17 +16,14 @@ __all__ = ["make_snapshotter", "why_not_files", "why_not_overlay"]
 
 def why_not_overlay(place: Place, store: Store) -> str:
     """Why overlayfs is not used in this place with this store; '' if it is."""
-    store.work.mkdir(parents=True, exist_ok=True)
-    return overlay_works(place, store.work)
+    with closing(WorkFolder(store.work)) as work:
+        return overlay_works(place, work)
 
 
 def why_not_files(place: Place, store: Store) -> str:
     """Why layers are unpacked rather than mounted from files; '' if they are mounted."""
-    work = WorkFolder(store.work)
-    try:
+    with closing(WorkFolder(store.work)) as work:
         return images_work(place, work, overlay_options(place))
-    finally:
-        work.close()
 
 
 def make_snapshotter(place: Place, store: Store) -> Snapshotter:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -225,15 +224,15 @@ class OverlayWorkspace:
             umount(str(self.root), MNT_DETACH)
 
 
-def overlay_works(place: Place, folder: Path) -> str:
-    """'' if overlayfs works on a folder's file system for this process, else the reason.
+def overlay_works(place: Place, work: WorkFolder) -> str:
+    """'' if overlayfs works on the work folder's file system for this process, else the reason.
 
     It does what a step may do: in a user namespace without `userxattr` a mount succeeds and the removal of a
     lower directory fails later.
     """
     if not place.mounts:
         return "this process may not mount"
-    base = Path(tempfile.mkdtemp(prefix="probe-", dir=folder))
+    base = work.new()
     try:
         for name in ("lower", "lower/d", "lower/d/x", "upper", "work", "root"):
             (base / name).mkdir()
@@ -245,8 +244,5 @@ def overlay_works(place: Place, folder: Path) -> str:
         finally:
             umount(str(base / "root"), MNT_DETACH)
     except OSError as e:
-        return f"overlayfs cannot be used on {folder} ({(e.strerror or '').lower()})"
-    finally:
-        with contextlib.suppress(OSError):
-            remove_tree(base)
+        return f"overlayfs cannot be used on {work.path.parent} ({(e.strerror or '').lower()})"
     return ""

@@ -41,8 +41,10 @@ class WorkFolder:
 
     def close(self) -> None:
         """Delete it; harmless the second time."""
-        remove_tree(self.path)
-        self._lock.close()
+        try:
+            remove_tree(self.path)
+        finally:
+            self._lock.close()
 
 
 @contextlib.contextmanager

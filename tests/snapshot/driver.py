@@ -24,8 +24,9 @@ from imagesmith.layer.codecs import Codec
 from imagesmith.layer.diff import layer_entries
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox import world
+from imagesmith.snapshot.choose import why_not_overlay
 from imagesmith.snapshot.copying import CopyingSnapshotter
-from imagesmith.snapshot.overlay import OverlaySnapshotter, overlay_works
+from imagesmith.snapshot.overlay import OverlaySnapshotter
 from imagesmith.snapshot.ownership import Owners, table_of
 from imagesmith.store.store import Store
 
@@ -140,8 +141,7 @@ def main() -> None:
         print(json.dumps({"lacking": str(e)}))
         return
     with Store(Path(root)) as store:
-        store.work.mkdir(exist_ok=True)
-        if kind != "copying" and (reason := overlay_works(place, store.work)):
+        if kind != "copying" and (reason := why_not_overlay(place, store)):
             print(json.dumps({"lacking": reason}))
             return
         writer = LayerWriter(store, Codec(), 1, None)

@@ -1,0 +1,71 @@
+"""Folders of killed processes go with the next that starts, those of living ones stay."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from imagesmith.interfaces import Place
+from imagesmith.snapshot import choose, overlay
+from imagesmith.snapshot.work import WorkFolder, keep_tree, sweep
+from imagesmith.store.store import Store
+from tests.support import PROJECT
+
+
+def names(work: Path) -> list[str]:
+    return sorted(p.name for p in work.iterdir() if p.name != "lock")
+
+
+def test_folder_is_swept_once_its_process_is_dead(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from imagesmith.snapshot.work import WorkFolder\n"
+    code += "held = WorkFolder(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        ours = WorkFolder(tmp_path)
+        assert len(names(tmp_path)) == 2
+        process.kill()
+    sweep(tmp_path)
+    assert names(tmp_path) == [ours.path.name]
+    ours.close()
+    ours.close()
+    assert names(tmp_path) == []
+
+
+def test_folder_without_a_lock_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "snap-x" / "y").mkdir(parents=True)
+    sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_probe_works_where_the_next_process_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def mount(_lowers: object, upper: Path, *_: object) -> NoReturn:
+        seen.append([p.name.partition("-")[0] for p in upper.parents[2].iterdir() if p.is_dir()])
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(overlay, "mount_overlay", mount)
+    with Store(tmp_path / "store") as store:
+        reason = choose.why_not_overlay(Place(ids="root", mounts=True), store)
+        assert reason == f"overlayfs cannot be used on {store.work} (operation not permitted)"
+        assert seen == [["snap"]]
+        assert names(store.work) == []
+
+
+def test_tree_that_is_there_already_stays(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(name)
+        keep_tree(tmp_path / name, tmp_path / "layer" / "tree")
+    assert (tmp_path / "layer" / "tree" / "f").read_text() == "one"
+    assert not (tmp_path / "two").exists()
