@@ -21,6 +21,8 @@ from imagesmith.errors import UsageError
 __all__ = ["Front", "Plain", "Terminal", "clean", "make_front"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: A line longer than this (bytes) is cut, for a step may write for ever without ending one.
+_LONGEST = 64 << 10
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
 
 
@@ -73,6 +75,9 @@ class Front:
     def _lines(self, event: ev.Log) -> list[str]:
         key = (event.step, event.stream)
         *whole, rest = (self._partial.get(key, b"") + event.data).split(b"\n")
+        if len(rest) > _LONGEST:
+            whole.append(rest)
+            rest = b""
         self._partial[key] = rest
         return [self._text(line) for line in whole]
 

@@ -38,6 +38,13 @@ def docs(events: Sequence[Event]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in shown("rawjson", events).splitlines()]
 
 
+def test_a_line_without_an_end_is_cut() -> None:
+    events = [RUN, *[Log(at_s=101.0, step=1004, stream=1, data=b"x" * 50_000)] * 3]
+    text = shown("plain", [*events, StepDone(at_s=102.0, step=1004, seconds=2.0)])
+    lines = [line.rpartition(" ")[2] for line in text.splitlines() if line.endswith("x")]
+    assert [len(line) for line in lines] == [100_000, 50_000]
+
+
 RUN = StepStarted(at_s=100.0, step=1004, name="[1/2] RUN make")
 
 
