@@ -186,6 +186,7 @@ _KNOWN_ARCH = frozenset(
     ]
 )
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
+_VERSION = re.compile(r"v?([0-9])(?:\.([0-9]))?")
 _OS_PART = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)((?:\+[A-Za-z0-9_.-]+)*)\))?")
 
 
@@ -293,24 +294,22 @@ def host_platform() -> Platform:
 
 def _acceptable(wanted: Platform) -> list[tuple[str, str]]:
     """Architecture and variant pairs that serve `wanted`, best first (containerd's `platforms.Only`)."""
-    arch, variant = wanted.architecture, wanted.variant
-    number = variant.removeprefix("v")
+    arch = wanted.architecture
+    version = _VERSION.fullmatch(wanted.variant)
+    major, minor = (int(version[1]), int(version[2] or 0)) if version else (0, 0)
     if arch == "amd64":
-        low = [f"v{n}" for n in range(int(number), 1, -1)] if number.isdigit() else []
-        return [*(("amd64", v) for v in low), ("amd64", ""), ("386", "")]
-    if arch == "arm" and number.isdigit():
-        return [("arm", f"v{n}") for n in range(int(number), 4, -1)]
+        return [*(("amd64", f"v{n}") for n in range(major, 1, -1)), ("amd64", ""), ("386", "")]
+    if arch == "arm" and version:
+        return [("arm", f"v{n}") for n in range(major, 4, -1)]
     if arch == "arm64":
-        major, _, minor = number.partition(".")
         out: list[tuple[str, str]] = []
-        if major == "9":
-            nine = int(minor or 0)
-            out += [("arm64", f"v9.{n}" if n else "v9") for n in range(nine, -1, -1)]
-            major, minor = "8", str(min(nine + 5, 9))
-        if major == "8":
-            out += [("arm64", f"v8.{n}") for n in range(int(minor or 0), 0, -1)]
+        if major == 9:
+            out += [("arm64", f"v9.{n}" if n else "v9") for n in range(minor, -1, -1)]
+            major, minor = 8, min(minor + 5, 9)
+        if major == 8:
+            out += [("arm64", f"v8.{n}") for n in range(minor, 0, -1)]
         return [*out, ("arm64", ""), *(("arm", f"v{n}") for n in (8, 7, 6, 5))]
-    return [(arch, variant)]
+    return [(arch, wanted.variant)]
 
 
 def choose_platform(wanted: Platform, offered: Sequence[Platform | None]) -> int | None:

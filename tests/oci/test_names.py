@@ -159,3 +159,10 @@ def test_best_offer_is_chosen(wanted: str, offered: list[str], chosen: int | Non
 
 def test_entry_without_a_platform_is_not_chosen() -> None:
     assert choose_platform(Platform.parse("linux/amd64"), [None, Platform.parse("linux/amd64")]) == 1
+
+
+@pytest.mark.parametrize("variant", ["v99999999999999", "v9.x", "v8.x", "vx", "v9.99999999999999"])
+@pytest.mark.parametrize("arch", ["amd64", "arm", "arm64"])
+def test_a_variant_that_no_machine_has_is_no_trouble(arch: str, variant: str) -> None:
+    plain = Platform("linux", arch)
+    assert choose_platform(Platform.parse(f"linux/{arch}/{variant}"), [plain]) in (0, None)
