@@ -344,7 +344,8 @@ class Solver:
             entries = layer_entries(self.sources.whole(op.origin), set(), EMPTY_VIEW)
             return self._write(entries, now, step.name)
         assert not isinstance(op, ImageOp)
-        copier = Copier(parent.view, now, self.sources, self)
+        lower = EMPTY_VIEW if isinstance(op, CopyOp) and op.link else parent.view  # --link looks into nothing
+        copier = Copier(lower, now, self.sources, self)
         draft, below = copier.make_dir(op) if isinstance(op, MakeDirOp) else copier.copy(op)
         entries = layer_entries(draft.upper_entries(), draft.opaques, below)
         for watcher in self.watchers:

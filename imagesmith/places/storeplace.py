@@ -92,8 +92,8 @@ class StorePlace:
         return file_pieces(self._store.blobs, d.digest, offset)
 
     def origin(self, digest: Digest) -> ImageSource:
-        """Where a blob comes from if the store lacks it; see ImageSource."""
-        return self if self._store.blobs.has(digest) else self._elsewhere.get(digest, self)
+        """Where a blob is besides, so that it can be mounted even if the store has it; see ImageSource."""
+        return self._elsewhere.get(digest, self)
 
     def referrers(self, digest: Digest) -> list[Descriptor]:
         """The manifests in the store that have this one as subject; see ImageSource."""
