@@ -179,11 +179,12 @@ class LayoutFolder(LayoutSource):
         if create:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                self._blobs = BlobStore(folder)
-                if not (folder / "oci-layout").exists():
-                    (folder / "oci-layout").write_bytes(LAYOUT)
-                if not (folder / "index.json").exists():
-                    _replace(folder / "index.json", _index([]))
+                with _alone(folder):
+                    self._blobs = BlobStore(folder)
+                    if not (folder / "oci-layout").exists():
+                        _replace(folder / "oci-layout", LAYOUT)
+                    if not (folder / "index.json").exists():
+                        _replace(folder / "index.json", _index([]))
             except (OSError, StoreError) as e:
                 raise ContextError(f"cannot write an OCI layout to {folder}: {e}") from e
         super().__init__(FolderFiles(folder), ref)
@@ -213,7 +214,7 @@ class LayoutFolder(LayoutSource):
         loose, self._loose = [x for x in self._loose if x.digest != d.digest], []
         entry = replace(d, annotations={**d.annotations, **({REF: self._ref} if self._ref else {})})
         self.change(lambda entries: _with(_with_all(entries, loose), entry))
-        with contextlib.suppress(OSError):
+        with _alone(self.folder), contextlib.suppress(OSError):  # not while others write
             (self.folder / "ingest").rmdir()
 
     def unname(self) -> None:
@@ -227,9 +228,19 @@ class LayoutFolder(LayoutSource):
 
     def change(self, change: Callable[[list[Descriptor]], list[Descriptor]]) -> None:
         """Write index.json anew, alone among processes."""
-        with (self.folder / "index.json").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _alone(self.folder):
             _replace(self.folder / "index.json", _index(change(self.entries())))
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes the tables meanwhile: the folder is locked, for its files are replaced."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _index(entries: Sequence[Descriptor]) -> bytes:

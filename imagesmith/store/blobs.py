@@ -146,7 +146,12 @@ class BlobStore:
     def writer(self, algorithm: str = "sha256") -> BlobWriter:
         """Begin a blob."""
         try:
-            return BlobWriter(self, algorithm)
+            while True:
+                try:
+                    return BlobWriter(self, algorithm)
+                except FileNotFoundError:  # who completed an image in this layout took the folder away
+                    with contextlib.suppress(FileExistsError):
+                        self.ingest.mkdir()
         except OSError as e:
             raise StoreError(f"cannot write to the store at {self.root}: {e.strerror}") from e
 

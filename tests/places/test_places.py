@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +122,24 @@ def test_layout_holds_several_images_by_name(store: Store, tmp_path: Path) -> No
     copy(store, "a:1", f"oci:{tmp_path}/l:b")  # the name moves
     folder.unname()
     assert folder.names() == ["a"]
+
+
+def test_names_given_at_the_same_time_are_all_kept(store: Store, tmp_path: Path) -> None:
+    d = make_image(store, "a:1")
+    begin = threading.Barrier(8)
+
+    def name(n: int) -> None:
+        begin.wait()
+        for m in range(4):
+            LayoutFolder(tmp_path / "l", f"{n}-{m}", create=True).finish(d, store.blobs.read(d.digest))
+
+    threads = [threading.Thread(target=name, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(LayoutFolder(tmp_path / "l").names()) == 32
+    assert sorted(p.name for p in (tmp_path / "l").iterdir()) == ["blobs", "index.json", "oci-layout"]
 
 
 def test_archive_is_the_same_every_time_and_appears_when_complete(store: Store, tmp_path: Path) -> None:
