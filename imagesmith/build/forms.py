@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.request import Annotation, BuildRequest, Output
 from imagesmith.build.solver import BuiltLayer
+from imagesmith.build.times import parse_epoch
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import UsageError
 from imagesmith.layer.codecs import Codec
@@ -73,9 +74,9 @@ def form_of(output: Output, request: BuildRequest, epoch: int | None, platform: 
     options = output.options
     if "source-date-epoch" in options:
         text = options["source-date-epoch"]
-        if text and not (text.isascii() and text.isdigit()):
+        epoch = parse_epoch(text)
+        if text and epoch is None:
             raise UsageError(f"invalid SOURCE_DATE_EPOCH: {text}")
-        epoch = int(text) if text else None
     oci_types = output.flag("oci-mediatypes", True)
     found = list(request.annotations)
     for key, value in options.items():

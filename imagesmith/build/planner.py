@@ -20,6 +20,7 @@ from imagesmith.build.request import BuildRequest
 from imagesmith.build.scope import global_args, platform_args, proxy_env
 from imagesmith.build.stages import PlannedStage, StageGraph
 from imagesmith.build.state import StageState
+from imagesmith.build.times import parse_epoch
 from imagesmith.context.git import GitRef, is_git_url
 from imagesmith.context.http import Download, is_http_url
 from imagesmith.context.named import normalise_name
@@ -121,8 +122,9 @@ class Planner:
         text = self.scope.get("SOURCE_DATE_EPOCH", self.request.build_args.get("SOURCE_DATE_EPOCH", ""))
         if not text:
             return None
-        if text.isascii() and text.isdigit():
-            return int(text)
+        seconds = parse_epoch(text)
+        if seconds is not None:
+            return seconds
         stage = self.graph.find(text)
         if stage is not None and not stage.context:
             return self._epoch_of(stage, text)

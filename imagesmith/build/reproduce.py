@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from imagesmith.build.build import run_build
 from imagesmith.build.request import BuildRequest, Output
 from imagesmith.build.solver import BuiltLayer
-from imagesmith.build.times import parse_ns
+from imagesmith.build.times import parse_epoch, parse_ns
 from imagesmith.errors import DigestMismatch, InvalidDocument
 from imagesmith.events import EventSink
 from imagesmith.interfaces import ImageSource
@@ -106,9 +106,9 @@ def epoch_of(original: Original) -> int | None:
     Rewritten layers tell it themselves; else it is the config's time, if that has no fraction of a second.
     """
     for layer in original.manifest.layers:
-        text = layer.annotations.get(_REWRITTEN, "")
-        if text.isascii() and text.isdigit():
-            return int(text)
+        seconds = parse_epoch(layer.annotations.get(_REWRITTEN, ""))
+        if seconds is not None:
+            return seconds
     created = ImageConfig.parse(original.raw_config).created
     if not created:
         return None
@@ -203,11 +203,9 @@ def _documents(there: bytes, here: bytes) -> Iterator[Difference]:
     a, b = json.loads(there), json.loads(here)
     found = False
     for difference in _values(a, b, ""):
-        if difference.path.startswith("rootfs.diff_ids"):
-            found = True
-            continue
         found = True
-        yield difference
+        if not difference.path.startswith("rootfs.diff_ids"):
+            yield difference
     if not found:
         n = next((n for n, (p, q) in enumerate(zip(there, here, strict=False)) if p != q), -1)
         yield Difference(

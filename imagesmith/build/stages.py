@@ -94,9 +94,10 @@ class StageGraph:
             DockerfileError: a number that is no stage's.
         """
         if number and name.isascii() and name.lstrip("+-").isdigit():
-            if not 0 <= int(name) < len(self.stages):
-                raise DockerfileError(f"invalid stage index {int(name)}")
-            return self.stages[int(name)]
+            index = int(name) if len(name) <= 20 else -1
+            if not 0 <= index < len(self.stages):
+                raise DockerfileError(f"invalid stage index {name[:20] if index < 0 else index}")
+            return self.stages[index]
         return self.find(name)
 
     def reachable(self) -> list[PlannedStage]:

@@ -7,11 +7,14 @@ import re
 
 from imagesmith.errors import InvalidDocument
 
-__all__ = ["format_ns", "parse_ns"]
+__all__ = ["format_ns", "parse_epoch", "parse_ns"]
 
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )
+_SECONDS = re.compile(r"[0-9]{1,12}")
+#: The last second of the year 9999.
+_LAST_S = 253_402_300_799
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -35,10 +38,16 @@ def parse_ns(text: str) -> int:
     *fields, fraction, zone = match.groups()
     try:
         moment = datetime.datetime(*map(int, fields), tzinfo=datetime.UTC)  # type: ignore[arg-type, misc]  # six numbers
-    except ValueError as e:
+        if zone not in "Zz":
+            sign = -1 if zone[0] == "-" else 1
+            moment -= sign * datetime.timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
+    except (ValueError, OverflowError) as e:
         raise InvalidDocument(f"not a time: {text[:60]!r}: {e}") from e
-    if zone not in "Zz":
-        sign = -1 if zone[0] == "-" else 1
-        moment -= sign * datetime.timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
     whole = (moment - _EPOCH) // datetime.timedelta(seconds=1)
     return whole * 1_000_000_000 + int((fraction or "0").ljust(9, "0")[:9])
+
+
+def parse_epoch(text: str) -> int | None:
+    """The seconds of a SOURCE_DATE_EPOCH; None for what is no such number, or beyond what a time can say."""
+    seconds = int(text) if _SECONDS.fullmatch(text) else _LAST_S + 1
+    return seconds if seconds <= _LAST_S else None

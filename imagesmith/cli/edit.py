@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imagesmith.build.times import format_ns, parse_epoch
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, source_at
 from imagesmith.errors import NotFound, UsageError
 from imagesmith.interfaces import ImageSource
@@ -80,9 +81,10 @@ def write_edited(args: argparse.Namespace, text: str, edited: Edited, session: S
 def created_now() -> str:
     """The time for configs and history: SOURCE_DATE_EPOCH, or now."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if text and not text.isdigit():
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds")
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(text) if text else time.time()))
+    epoch = parse_epoch(text)
+    if text and epoch is None:
+        raise UsageError(f"invalid SOURCE_DATE_EPOCH: {text}")
+    return format_ns((int(time.time()) if epoch is None else epoch) * 1_000_000_000)
 
 
 def pairs(texts: list[str], what: str) -> dict[str, str]:

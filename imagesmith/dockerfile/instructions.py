@@ -326,7 +326,7 @@ def _retries(flags: _Flags) -> int:
     text = flags.text("retries")
     if not text:
         return 0
-    if not re.fullmatch(r"[+-]?[0-9]+", text) or abs(int(text)) >= 1 << 31:
+    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or abs(int(text)) >= 1 << 31:
         what = "value out of range" if re.fullmatch(r"[+-]?[0-9]+", text) else "invalid syntax"
         raise DockerfileError(f'strconv.ParseInt: parsing "{text}": {what}')
     if int(text) < 0:

@@ -25,7 +25,7 @@ _KEYS = (
     "type", "from", "source", "target", "readonly", "id", "sharing", "required", "size", "mode", "uid", "gid",
     "src", "dst", "destination", "ro", "rw", "readwrite", "env",
 )  # fmt: skip
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,20}(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -165,7 +165,7 @@ class _State:
 
     def _number(self, key: str, text: str, base: int) -> int:
         try:
-            if not re.fullmatch(r"[0-9]+", text):
+            if not re.fullmatch(r"[0-9]{1,20}", text) or int(text, base) >= 1 << 32:
                 raise ValueError
             return int(text, base)
         except ValueError:

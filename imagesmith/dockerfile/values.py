@@ -92,6 +92,8 @@ _UNITS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
+#: More than fit into 64 bits; with thousands of them Python would not even read the number.
+_DIGITS = 20
 _PART = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]*)", re.ASCII)
 
 
@@ -118,6 +120,9 @@ def parse_duration(text: str) -> int:
         if unit not in _UNITS:
             raise DockerfileError(f"time: unknown unit {go_quote(unit)} in duration {shown}")
         scale = _UNITS[unit]
+        if len(whole) > _DIGITS:
+            raise DockerfileError(f"time: invalid duration {shown}")
+        fraction = fraction[:_DIGITS]
         total += int(whole or 0) * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
         rest = rest[match.end() :]
     if total >= 1 << 63:
@@ -160,7 +165,7 @@ _SIGNALS = frozenset(
         *(f"RTMAX-{n}" for n in range(1, 15)),
     ]
 )
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_INTEGER = re.compile(rf"[+-]?\d{{1,{_DIGITS}}}", re.ASCII)
 
 
 def check_signal(text: str) -> None:
@@ -179,7 +184,7 @@ def check_volumes(paths: Iterable[str]) -> None:
         raise DockerfileError("VOLUME specified can not be an empty string")
 
 
-_PORT = re.compile(r"\d+", re.ASCII)
+_PORT = re.compile(rf"\d{{1,{_DIGITS}}}", re.ASCII)
 
 
 def _range(text: str) -> tuple[int, int] | None:

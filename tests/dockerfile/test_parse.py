@@ -6,7 +6,9 @@ import pytest
 
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.parse import parse
+from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError
+from tests.kitchen import Kitchen
 
 
 def one(text: str) -> n.Instruction:
@@ -86,3 +88,28 @@ def test_mistakes_are_told_in_docker_s_words(text: str, message: str) -> None:
 )
 def test_long_lines_of_blanks_and_words_take_no_time_to_speak_of(text: str) -> None:
     assert one(text).text == text
+
+
+NINES = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"HEALTHCHECK --retries={NINES} CMD x",
+        f"HEALTHCHECK --interval={NINES}s CMD x",
+        f"STOPSIGNAL {NINES}",
+        f"EXPOSE {NINES}",
+        f"RUN --mount=type=cache,target=/c,uid={NINES} x",
+        f"RUN --mount=type=cache,target=/c,gid={1 << 32} x",
+        f"RUN --mount=type=tmpfs,target=/c,size={NINES} x",
+        f"COPY --from={NINES} /a /b",
+    ],
+)
+def test_a_number_that_no_machine_holds_is_refused(line: str, kitchen: Kitchen) -> None:
+    with pytest.raises(DockerfileError):
+        kitchen.build(f"FROM scratch\n{line}\n")
+
+
+def test_a_duration_may_have_more_digits_than_a_second_has() -> None:
+    assert parse_duration(f"0.5{'0' * 5000}s") == 500_000_000
