@@ -64,7 +64,8 @@ class Layout:
         if digest is not None:
             found = next((d for d in entries if d.digest == digest), None)
             if found is None and self.path(digest).is_file():
-                raw = self.path(digest).read_bytes()
+                size = self.path(digest).stat().st_size
+                raw = self.document(Descriptor(media_type="", digest=digest, size=size))
                 found = parse_document(raw).descriptor()
         else:
             wanted = tag or "latest"

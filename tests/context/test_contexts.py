@@ -240,6 +240,20 @@ def test_a_layout_takes_the_place_of_an_image(kitchen: Kitchen, tmp_path: Path) 
         assert built.image.config.diff_ids[0] == base.image.config.diff_ids[0]
 
 
+def test_an_image_of_a_layout_is_the_one_that_its_digest_names(kitchen: Kitchen, tmp_path: Path) -> None:
+    one, two = (
+        kitchen.build(f"FROM scratch\nWORKDIR /{n}\n", outputs=[f"type=oci,tar=false,dest={tmp_path / n}"])
+        for n in ("one", "two")
+    )
+    blobs = tmp_path / "one" / "blobs" / "sha256"
+    other = (tmp_path / "two" / "blobs" / "sha256" / two.digest.hex).read_bytes()
+    (blobs / one.digest.hex).chmod(0o644)
+    (blobs / one.digest.hex).write_bytes(other)
+    (tmp_path / "one" / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
+    with pytest.raises(IntegrityError):
+        kitchen.build("FROM a\n", contexts={"a": f"oci-layout://{tmp_path / 'one'}@{one.digest}"})
+
+
 @pytest.mark.parametrize(
     ("name", "place", "message"),
     [
