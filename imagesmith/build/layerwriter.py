@@ -31,11 +31,22 @@ class LayerWriter:
         return str(self._codec)
 
     def write(
-        self, entries: Sequence[Entry], cancel: Cancel, *, digests: bool = False
+        self,
+        entries: Sequence[Entry],
+        cancel: Cancel,
+        *,
+        digests: bool = False,
+        on_new: Callable[[Digest], None] | None = None,
     ) -> tuple[Digest, Descriptor]:
-        """Write the entries, already in order, as a layer; with `digests` fill in those of the files.
+        """Write the entries, already in order, as a layer.
 
         The index keeps the times as they are, also under a clamp: a later step sees what this one made.
+
+        Args:
+            entries: what the layer holds.
+            cancel: looked at once a block.
+            digests: fill in those of the files.
+            on_new: told the diff_id where the store did not have the layer.
         """
         with self._store.layers.new_index() as index:
 
@@ -43,7 +54,8 @@ class LayerWriter:
                 write_layer(entries, sink, clamp_s=self.clamp_s, digests=digests, on_offset=index.add)
 
             result = self._stream(tar, cancel)
-            index.keep(result.diff_id)
+            if index.keep(result.diff_id) and on_new is not None:
+                on_new(result.diff_id)
         self._store.layers.layer(result.diff_id, result.digest)
         return result.diff_id, self._descriptor(result)
 

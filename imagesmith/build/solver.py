@@ -363,14 +363,19 @@ class Solver:
             op, [layer.stored for layer in parent.layers], parent.view, self, output
         ) as workspace:
             upper, opaques = workspace.changes()
-            layer = self._write(layer_entries(upper, opaques, parent.view), time.time_ns(), name)
-            workspace.commit(layer.diff_id)
-        return layer
+            entries = layer_entries(upper, opaques, parent.view)
+            return self._write(entries, time.time_ns(), name, on_new=workspace.commit)
 
     def _write(
-        self, entries: Sequence[Entry], created_ns: int, name: str, *, digests: bool = False
+        self,
+        entries: Sequence[Entry],
+        created_ns: int,
+        name: str,
+        *,
+        digests: bool = False,
+        on_new: Callable[[Digest], None] | None = None,
     ) -> BuiltLayer:
-        diff_id, descriptor = self.writer.write(entries, self.cancel, digests=digests)
+        diff_id, descriptor = self.writer.write(entries, self.cancel, digests=digests, on_new=on_new)
         stored = self.store.layers.layer(diff_id, descriptor.digest)
         writer = self.writer
         return BuiltLayer(diff_id, descriptor, stored, created_ns, name, writer.codec_name, writer.clamp_s)

@@ -269,12 +269,19 @@ class NewIndex:
         """Add an entry, with the offset of its bytes in the uncompressed tar."""
         self._out.file.write(_row(entry, offset))
 
-    def keep(self, diff_id: Digest) -> None:
-        """All entries are there: make it that layer's index."""
+    def keep(self, diff_id: Digest) -> bool:
+        """All entries are there: make it that layer's index, and return True.
+
+        False where the layer has one: it stays, for trees were made after it, and two builds of one layer
+        differ in what its tar does not hold (fractions of times, or all of them under a clamp).
+        """
+        path = self._layers.folder(diff_id) / "index"
+        if path.exists() and _is_whole(path):
+            return False
         self._out.file.write(_END)
-        folder = self._layers.folder(diff_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._out.keep(folder / "index")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._out.keep(path)
+        return True
 
     def __enter__(self) -> NewIndex:
         return self

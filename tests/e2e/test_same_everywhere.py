@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,15 @@ pytestmark = pytest.mark.slow
 EPOCH = "1700000000"
 
 
-def digest(context: Path, base: Path, store: Path, *before: str, **env: str) -> str:
+def digest(
+    context: Path, base: Path, store: Path, *before: str, flags: Sequence[str] = (), **env: str
+) -> str:
     """The manifest's digest of the demo's app, built with an empty store by a command put before ours."""
     store.mkdir(parents=True, exist_ok=True)
     words = [
         *before, *IMAGESMITH, "build", "--build-context", f"base=oci-layout://{base}", "-o",
         f"type=oci,dest={store}/image.tar,rewrite-timestamp=true", "--metadata-file", f"{store}/made.json",
-        str(context),
+        *flags, str(context),
     ]  # fmt: skip
     done = subprocess.run(
         words, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/",
@@ -62,18 +66,28 @@ def test_an_ordinary_user_makes_the_same(
     user = next((u for u in _users() if (u in _lent()) == lent), None)
     if user is None:
         lacking(f"no ordinary user {'with' if lent else 'without'} ids in /etc/subuid")
-    for folder in (base_image, *base_image.parents):
-        if folder.stat().st_mode & 0o005 != 0o005:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    for folder in tmp_path.parents:
-        folder.chmod(folder.stat().st_mode | 0o011)
-    tmp_path.chmod(0o777)
-    store = tmp_path / "user"
-    store.mkdir()
-    shutil.chown(store, user)
-    as_user = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "--inh-caps=-all"]
-    got = digest(DEMO / "app", base_image, store, *as_user, HOME=str(store))
+    with tempfile.TemporaryDirectory(prefix="same-") as place:  # pytest closes its own folders to others
+        shutil.copytree(base_image, f"{place}/base")
+        Path(place).chmod(0o755)
+        store = Path(place) / "user"
+        store.mkdir()
+        shutil.chown(store, user)
+        as_user = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all"]
+        got = digest(DEMO / "app", Path(place) / "base", store, *as_user, HOME=str(store))
     assert got == reference
+
+
+def test_steps_that_run_again_in_one_store_make_the_same(base_image: Path, tmp_path: Path) -> None:
+    """A layer that the store has keeps its times; a second name of its file is still no new file."""
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context" / "Dockerfile").write_text(
+        "FROM base AS one\nRUN mkdir /made && echo 1 > /made/one\nRUN ln /made/one /made/two\n"
+        "FROM base\nCOPY --from=one /made /made\n"
+    )
+    made = {
+        digest(tmp_path / "context", base_image, tmp_path / "again", flags=["--no-cache"]) for _ in range(3)
+    }
+    assert len(made) == 1
 
 
 def _users() -> list[str]:
