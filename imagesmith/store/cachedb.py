@@ -84,18 +84,12 @@ class CacheDB:
         except sqlite3.OperationalError as e:  # locked, not ours, a full disk: nothing is wrong with the file
             raise StoreError(f"cannot use the cache database {path}: {e}") from e
         except sqlite3.DatabaseError:
-            self._set_aside()
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".damaged"))
             try:
                 self._connection()
             except sqlite3.Error as e:
                 raise StoreError(f"cannot use the cache database {path}: {e}") from e
-
-    def _set_aside(self) -> None:
-        """Let a damaged file go, and what SQLite keeps beside it, which would be played into the next one."""
-        with contextlib.suppress(OSError):
-            self._path.rename(self._path.with_suffix(".damaged"))
-        for beside in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + beside).unlink(missing_ok=True)
 
     def _connection(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)

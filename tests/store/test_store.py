@@ -243,21 +243,6 @@ def test_damaged_database_is_set_aside(root: Path) -> None:
     db.close()
 
 
-def test_nothing_of_a_damaged_database_comes_into_the_next(root: Path) -> None:
-    root.mkdir()
-    db = CacheDB(root / "cache.db")
-    db.put_tag("old", "p", "d")
-    wal = (root / "cache.db-wal").read_bytes()
-    db.close()
-    (root / "cache.db").write_bytes(b"no database at all" * 100)
-    (root / "cache.db-wal").write_bytes(wal)  # as after a crash
-    db = CacheDB(root / "cache.db")
-    assert db.tag("old", "p") is None
-    db.put_tag("new", "p", "d")
-    db.close()
-    assert CacheDB(root / "cache.db").tag("new", "p") is not None
-
-
 def test_database_that_cannot_be_opened_now_is_not_set_aside(root: Path) -> None:
     path = root / "cache.db"
     path.mkdir(parents=True)  # what SQLite answers is an operational error, as for a locked file
