@@ -13,12 +13,11 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
 from imagesmith.embedded.answers import Failure, json_answer
 from imagesmith.embedded.passwords import Passwords
 from imagesmith.embedded.tokens import Signer
-from imagesmith.embedded.wire import Request, Response
+from imagesmith.embedded.wire import Request, Response, parse_fields
 
 __all__ = ["Access", "BasicGuard", "BearerGuard", "Grant", "Guard"]
 
@@ -177,7 +176,7 @@ class BearerGuard(Guard):
 
     def _post(self, request: Request) -> Response:
         text = request.body.read(_FORM_BYTES).decode("utf-8", "replace")
-        form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
+        form = dict(parse_fields(text))
         kind, user = form.get("grant_type", ""), ""
         if kind == "refresh_token":
             claims = self.signer.read(form.get("refresh_token", ""), "refresh")

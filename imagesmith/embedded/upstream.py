@@ -4,7 +4,8 @@ Why: a cache needs three kinds of GET; the client's code stays out of here, so t
 other, and http.client is enough.
 Spec: OCI distribution-spec 1.1, pull; distribution's token authentication.
 Trust: answers come from another machine: documents are capped, credentials go to its own host and to the
-token server that it names over the same or a safer scheme, and never along a redirect to another host.
+token server that it names over the same or a safer scheme, and never along a redirect to another host, whose
+own challenge is not answered.
 Threads: all methods may be called from any; each request has a connection of its own.
 """
 
@@ -146,7 +147,7 @@ class Upstream:
         fields = {m[1].lower(): m[2] if m[2] is not None else m[3] for m in _PARAMETER.finditer(rest)}
         if scheme.lower() == "basic" and self._basic:
             return self._keep(scope, f"Basic {self._basic}", 3600.0)
-        realm = urljoin(self.url, fields.get("realm", ""))
+        realm = self._absolute(self.url, fields.get("realm", ""))
         if scheme.lower() != "bearer" or "realm" not in fields:
             raise NetworkFault(f"{self.host} wants credentials that are not there")
         if self.url.startswith("https:") and not realm.startswith("https:"):
@@ -161,7 +162,7 @@ class Upstream:
             document = json.loads(raw) if status == 200 else {}
             token = document.get("token") or document.get("access_token")
             seconds = max(60.0, float(document.get("expires_in") or 60))
-        except (ValueError, AttributeError, TypeError, RecursionError) as e:
+        except (ValueError, AttributeError, TypeError, OverflowError, RecursionError) as e:
             raise NetworkFault(f"the token server of {self.host} answers nonsense") from e
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise NetworkFault(f"the token server of {self.host} gives no token (status {status})")
@@ -178,16 +179,28 @@ class Upstream:
         sent = dict(headers)
         for _ in range(_HOPS):
             answer = self._once(method, url, sent)
+            if answer.status == 401 and urlsplit(url).netloc != self.host:
+                answer.close()
+                raise NetworkFault(f"{self.host} leads to a host that wants credentials of its own")
             if answer.status not in _REDIRECTS:
                 return answer
-            target = urljoin(url, answer.header("Location"))
             answer.close()
+            target = self._absolute(url, answer.header("Location"))
             if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
                 raise NetworkFault(f"{self.host} redirects away from TLS")
             if urlsplit(target).netloc != urlsplit(url).netloc:
                 sent.pop("Authorization", None)
             url = target
         raise NetworkFault(f"{self.host} redirects more than {_HOPS} times")
+
+    def _absolute(self, base: str, address: str) -> str:
+        """An address that an answer names, made absolute."""
+        try:
+            url = urljoin(base, address)
+            _ = urlsplit(url).port
+        except ValueError as e:
+            raise NetworkFault(f"{self.host} names {address[:100]!r}, which is no address") from e
+        return url
 
     def _once(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
         parts = urlsplit(url)

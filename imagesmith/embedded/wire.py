@@ -25,10 +25,10 @@ from urllib.parse import parse_qsl, unquote
 
 from imagesmith.errors import ImagesmithError
 
-__all__ = ["Body", "Connection", "FileBody", "Gone", "Refusal", "Request", "Response"]
+__all__ = ["Body", "Connection", "FileBody", "Gone", "Refusal", "Request", "Response", "parse_fields"]
 
 HEAD_BYTES = 64 << 10
-HEAD_FIELDS = 200
+HEAD_FIELDS, QUERY_FIELDS = 200, 100
 TARGET_BYTES = 16 << 10
 LINGER_BYTES, LINGER_S = 1 << 30, 10.0
 CHUNK = 1 << 20
@@ -126,8 +126,9 @@ class Body:
         if self._expects:
             return self.ended
         view = memoryview(bytearray(256 << 10))
-        while limit > 0 and (got := self.readinto(view)):
-            limit -= got
+        with contextlib.suppress(Refusal):  # there is an answer already
+            while limit > 0 and (got := self.readinto(view)):
+                limit -= got
         return self.ended
 
     def _next_chunk(self) -> None:
@@ -192,7 +193,7 @@ class Connection:
         length = _length(headers)
         expects = headers.get("expect", "").lower() == "100-continue"
         path, _, query = target.partition("?")
-        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=100)
+        fields = parse_fields(query)
         body = Body(self, length, expects=expects)
         return Request(method, target, unquote(path), fields, headers, body, keep, self.sock)
 
@@ -206,7 +207,7 @@ class Connection:
         if keep and request and not request.body.ended:
             keep = request.body.discard(CHUNK)
         body, names = response.body, {name.lower() for name, _ in response.headers}
-        lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
+        lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
         lines += [f"{name}: {_clean(value)}" for name, value in response.headers]
         if "content-length" not in names and response.status not in (204, 304):
             count = body.count if isinstance(body, FileBody) else len(body) if isinstance(body, bytes) else 0
@@ -231,9 +232,7 @@ class Connection:
             del self._buffer[:got]
             return got
         try:
-            return (
-                self.sock.recv_into(view, 0, socket.MSG_WAITALL) if self._plain else self.sock.recv_into(view)
-            )
+            return self.sock.recv_into(view, 0, socket.MSG_WAITALL if self._plain else 0)
         except OSError as e:
             raise Gone(str(e)) from e
 
@@ -344,6 +343,14 @@ class Connection:
                 left -= got
 
 
+def parse_fields(text: str) -> list[tuple[str, str]]:
+    """The fields of a query or a form, in order; too many are refused."""
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS)
+    except ValueError as e:
+        raise Refusal(400, f"more than {QUERY_FIELDS} fields") from e
+
+
 def _request_line(line: str) -> tuple[str, str, str]:
     parts = line.split(" ")
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or parts[2] not in ("HTTP/1.1", "HTTP/1.0"):
@@ -385,13 +392,6 @@ def _length(headers: dict[str, str]) -> int | None:
     if not _LENGTH.fullmatch(length):
         raise Refusal(400, "Content-Length is no number")
     return int(length)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Status"
 
 
 def _clean(value: str) -> str:

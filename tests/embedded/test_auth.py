@@ -49,6 +49,10 @@ def post(client: Client, **form: str) -> Reply:
     return client("POST", "/token", urlencode(form).encode(), Content_Type=kind)
 
 
+def test_form_of_too_many_fields_is_refused(bearer: Registry) -> None:
+    assert post(Client(bearer.host), **{f"f{n}": "" for n in range(200)}).status == 400
+
+
 # passwords
 
 

@@ -188,13 +188,49 @@ def test_redirect_to_another_host_loses_the_password(tmp_path: Path, behind: Reg
         assert "authorization" not in second.exchanges[0].headers
 
 
+def test_challenge_of_another_host_is_not_answered(proxy: FaultProxy, behind: Registry) -> None:
+    with FaultProxy(behind.host) as other:
+        proxy.on("GET", "/blobs/", Answer(307, {"Location": f"http://{other.host}{BLOB}"}), times=9)
+        challenge = f'Bearer realm="http://{other.host}/token",service="x"'
+        other.on("GET", "/blobs/", Answer(401, {"WWW-Authenticate": challenge}), times=9)
+        with pytest.raises(NetworkFault, match="wants credentials of its own"):
+            Upstream(f"http://{proxy.host}", "ada", "secret").get(BLOB, "repository:a/b:pull")
+        assert not other.seen(target="/token")
+        assert all("authorization" not in e.headers for e in other.exchanges)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Answer(302, {"Location": "http://[x/"}),
+        Answer(302, {"Location": "http://x:port/"}),
+        Answer(401, {"WWW-Authenticate": 'Bearer realm="http://[x"'}),
+    ],
+    ids=["host", "port", "realm"],
+)
+def test_address_that_is_none_is_told(proxy: FaultProxy, fault: Answer) -> None:
+    proxy.on("GET", "", fault)
+    with pytest.raises(NetworkFault):
+        Upstream(f"http://{proxy.host}").get("/v2/", "")
+
+
 def test_redirects_without_end_are_given_up(proxy: FaultProxy) -> None:
     proxy.on("GET", "", Answer(302, {"Location": "/v2/"}), times=100)
     with pytest.raises(NetworkFault, match="redirects more than 5 times"):
         Upstream(f"http://{proxy.host}").get("/v2/", "")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"token":5}', b'{"token":"a\\nb"}', b"[" * 50_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"token":5}',
+        b'{"token":"a\\nb"}',
+        b"[" * 50_000,
+        b'{"token":"a","expires_in":1%s}' % (b"0" * 400),
+    ],
+)
 def test_token_server_that_answers_nonsense(proxy: FaultProxy, body: bytes) -> None:
     challenge = {"WWW-Authenticate": f'Bearer realm="http://{proxy.host}/token",service="x"'}
     proxy.on("GET", "/v2/", Answer(401, challenge))

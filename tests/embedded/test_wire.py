@@ -63,6 +63,7 @@ def hasty(tmp_path: Path) -> Iterator[Registry]:
         (["PUT /v2/a HTTP/1.1", "Host: x", "Content-Length: 1", "Content-Length: 2"], 400),
         (["PUT /v2/a HTTP/1.1", "Host: x", "Content-Length: 1", "Transfer-Encoding: chunked"], 400),
         (["PUT /v2/a HTTP/1.1", "Host: x", "Transfer-Encoding: gzip, chunked"], 400),
+        (["GET /v2/?" + "a&" * 200 + " HTTP/1.1", "Host: x"], 400),
     ],
 )
 def test_what_is_no_request_is_refused(registry: Registry, lines: list[str], status: int) -> None:
@@ -149,6 +150,12 @@ def test_chunks_without_a_size_are_refused(registry: Registry, bad: bytes) -> No
     location = Client(registry.host).begin("a")
     raw = Raw(registry).send(f"PATCH {location} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", body=bad)
     assert raw.status() == 400
+
+
+def test_body_that_nobody_reads_may_be_nonsense(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    raw = Raw(registry).send("GET /v2/ HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", body=b"zz\r\n")
+    assert raw.status() == 200
+    assert caplog.records == []
 
 
 def test_requests_in_a_row_on_one_connection(registry: Registry) -> None:
