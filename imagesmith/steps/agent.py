@@ -27,9 +27,9 @@ class AgentSocket:
             SandboxError: the agent's socket is not there.
         """
         self._agent = agent
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._connect().close()
-            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 self._listener.bind(f"/proc/self/fd/{folder}/{path.name}")  # an address holds 107 bytes only
@@ -41,6 +41,7 @@ class AgentSocket:
                     os.chown(path, uid, gid)
             self._listener.listen()
         except OSError as e:
+            self._listener.close()
             raise SandboxError(f"cannot reach the ssh agent at {agent}: {e.strerror}") from e
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -57,9 +58,13 @@ class AgentSocket:
         while True:
             try:
                 client, _ = self._listener.accept()
-                agent = self._connect()
             except OSError:  # closed
                 return
+            try:
+                agent = self._connect()
+            except OSError:  # gone, perhaps for a moment: the next client may fare better
+                client.close()
+                continue
             for a, b in ((client, agent), (agent, client)):
                 threading.Thread(target=_pump, args=(a, b), daemon=True).start()
 

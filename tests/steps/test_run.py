@@ -218,6 +218,21 @@ def test_what_is_said_to_the_socket_is_answered_by_the_agent(agent: Path, tmp_pa
         client.connect(str(tmp_path / "link"))
 
 
+def test_an_agent_that_was_away_is_asked_again(agent: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    here = AgentSocket(path, str(agent), 0o600, 0, 0)
+    agent.rename(tmp_path / "away")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        assert client.recv(100) == b""
+    (tmp_path / "away").rename(agent)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"hello")
+        assert client.recv(100) == b"HELLO"
+    here.close()
+
+
 def test_agent_that_is_required_and_missing_is_named(build: Build) -> None:
     built = build("RUN --mount=type=ssh,id=mine,required true\n")
     assert 'no SSH key "mine" forwarded from the client' in built.said
