@@ -127,7 +127,7 @@ def _flag(name: str, value: str) -> bool:
 
 
 def _git(folder: Path, *words: str, check: bool = True) -> str:
-    """Run git in a folder without the user's configuration, hooks or prompts."""
+    """Run git in a folder without the user's configuration, hooks or prompts, under umask 022."""
     env = {
         **os.environ,
         "GIT_TERMINAL_PROMPT": "0",
@@ -148,7 +148,9 @@ def _git(folder: Path, *words: str, check: bool = True) -> str:
         *words,
     ]
     try:
-        done = subprocess.run(command, capture_output=True, env=env, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, env=env, check=False, stdin=subprocess.DEVNULL, umask=0o022
+        )
     except FileNotFoundError:
         raise ContextError("git is needed for repositories, and is not on PATH; install git") from None
     if done.returncode and check:
@@ -202,13 +204,9 @@ def fetch_git(ref: GitRef, folder: Path, *, keep_git_dir: bool, checksum: str) -
         raise ContextError(f"repository {ref.remote} does not contain ref {ref.ref}")
     if checksum and not (len(checksum) >= 7 and commit.startswith(checksum)):
         raise DockerfileError(f"expected checksum to match {checksum}, got {commit}")
-    mask = os.umask(0o022)
-    try:
-        _git(work, "checkout", "-q", "--detach", commit)
-        if ref.submodules and (work / ".gitmodules").exists():
-            _git(work, "submodule", "update", "-q", "--init", "--recursive", "--depth=1")
-    finally:
-        os.umask(mask)
+    _git(work, "checkout", "-q", "--detach", commit)
+    if ref.submodules and (work / ".gitmodules").exists():
+        _git(work, "submodule", "update", "-q", "--init", "--recursive", "--depth=1")
     commit_s = int(_git(work, "log", "-1", "--format=%ct"))
     if ref.commit_times:
         set_times(work, commit_s)
