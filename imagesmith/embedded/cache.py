@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from imagesmith.embedded.answers import Failure, parse_digest
 from imagesmith.embedded.manifests import MANIFEST_BYTES, Manifests, parse_reference
 from imagesmith.embedded.storage import Storage
-from imagesmith.embedded.uploads import Upload, Uploads
+from imagesmith.embedded.uploads import Uploads
 from imagesmith.embedded.upstream import Answer, Upstream
 from imagesmith.embedded.wire import CHUNK, Request, Response
 from imagesmith.errors import InvalidDocument, NetworkFault
@@ -125,7 +125,7 @@ class PullThrough:
         if request.method == "HEAD":
             answer.close()
             return Response(200, headers)
-        pieces = self._fetch(answer, self._uploads.begin(name, digest.algorithm), digest, size)
+        pieces = self._fetch(answer, name, digest, size)
         if "range" not in request.headers:
             return Response(200, headers, pieces)
         try:
@@ -135,9 +135,10 @@ class PullThrough:
             raise Failure(502, "UNAVAILABLE", e.message) from e
         return None
 
-    def _fetch(self, answer: Answer, upload: Upload, digest: Digest, size: int) -> Iterator[bytes]:
+    def _fetch(self, answer: Answer, name: str, digest: Digest, size: int) -> Iterator[bytes]:
         """Pass a blob on while it is written; the last piece only once it is verified and kept."""
         held = b""
+        upload = self._uploads.begin(name, digest.algorithm)  # here: a client that has gone asks for no piece
         try:
             view = memoryview(bytearray(CHUNK))
             while got := answer.readinto(view):

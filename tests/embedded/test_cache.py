@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
+from imagesmith.embedded.cache import PullThrough
+from imagesmith.embedded.manifests import Manifests
 from imagesmith.embedded.registry import Registry
+from imagesmith.embedded.storage import Storage
+from imagesmith.embedded.uploads import Uploads
 from imagesmith.embedded.upstream import Upstream
+from imagesmith.embedded.wire import Request
 from imagesmith.errors import NetworkFault, UsageError
 from tests.embedded.conftest import Client, digest_of
 from tests.registry.conftest import make_certificate
@@ -111,6 +116,19 @@ def test_wrong_blob_never_reaches_its_end_and_is_not_kept(
     assert list((tmp_path / "cache/blobs/sha256").iterdir()) == []
     cache.connection.close()
     assert cache("GET", BLOB).body == LAYER
+
+
+def test_answer_that_nobody_reads_leaves_nothing(behind: Registry, tmp_path: Path) -> None:
+    push(Client(behind.host), "one")
+    storage = Storage(tmp_path / "cache")
+    cache = PullThrough(Upstream(behind.url), storage, Uploads(storage), Manifests(storage))
+    request = Request("GET", BLOB, BLOB, [], {}, None, keep=True, socket=None)  # type: ignore[arg-type]
+    response = cache.blob(request, "a/b", digest_of(LAYER))
+    assert response is not None
+    assert response.status == 200
+    del response
+    assert list(storage.uploads.iterdir()) == []
+    storage.close()
 
 
 def test_wrong_manifest_is_502(behind: Registry, proxy: FaultProxy, cache: Client) -> None:
