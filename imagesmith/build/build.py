@@ -142,6 +142,8 @@ def _attempts(
         if not request.cache_from:
             raise
         events(Warned(rule="", text=f"building again without --cache-from: {e.message}"))
+        if contexts.images is not None:
+            contexts.images.close()
         alone = replace(request, cache_from=())
         return _build(dockerfile, contexts, alone, settings, world, events, store, *watchers)
 

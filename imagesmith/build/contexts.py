@@ -66,6 +66,8 @@ class Contexts:
 
     def __exit__(self, *_: object) -> None:
         self.file_digest.flush()
+        if self.images is not None:
+            self.images.close()
         for tree in self._trees:
             tree.close()
         if self._temporary is not None:

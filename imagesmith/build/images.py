@@ -7,6 +7,7 @@ Threads: methods may be called from any.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import threading
 import time
@@ -47,7 +48,7 @@ class Images:
         self._blob_locks: dict[Digest, threading.Lock] = {}
         self._origins: dict[Digest, object] = {}
         self._session: Session | None = None
-        self._steps = 1000
+        self._numbers = itertools.count(1001)
 
     # --- resolving -----------------------------------------------------------------------------
 
@@ -232,9 +233,13 @@ class Images:
 
     def step(self, name: str) -> _Timed:
         """A vertex of the screen that lasts as long as a `with`, which gets its number."""
-        with self._lock if not self._lock.locked() else threading.Lock():
-            self._steps += 1
-            return _Timed(self._events, self._steps, name)
+        return _Timed(self._events, next(self._numbers), name)
+
+    def close(self) -> None:
+        """End the connections to registries."""
+        with self._session_lock:
+            if self._session is not None:
+                self._session.close()
 
 
 def _place(origin: object) -> ImageSource:
