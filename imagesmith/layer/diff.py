@@ -134,7 +134,11 @@ def _add_parents(chosen: dict[str, Entry], entries: dict[str, Entry], lower: Tre
 
 
 def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
-    """Make the first written name of each file the file, and later ones links to it."""
+    """Make the first written name of each file the file, and later ones links to it.
+
+    A file whose other name is unchanged below is written whole; its `link` keeps that name, for whoever looks
+    at both sees one file.
+    """
     if not any(e.kind == "h" for e in entries.values()):
         return ordered
     group: dict[str, str] = {}
@@ -142,6 +146,7 @@ def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
         if e.kind == "h":
             group[e.path] = _root_of(e, entries)
             group.setdefault(group[e.path], group[e.path])
+    written = {e.path for e in ordered}
     first: dict[str, str] = {}
     out = []
     for e in ordered:
@@ -156,7 +161,8 @@ def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
             )
         else:
             first[root] = e.path
-            out.append(_metadata_of(e, entries) if e.kind == "h" else e)
+            whole = _metadata_of(e, entries) if e.kind == "h" else e
+            out.append(whole if root in written or whole.kind != "f" else replace(whole, link=root))
     return out
 
 

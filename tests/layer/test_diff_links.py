@@ -1,0 +1,46 @@
+"""Names of one file over several layers: a layer that gives a file below a further name holds it whole."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.view import LayerIndex, View, flat
+from imagesmith.layer.diff import layer_entries
+
+
+class Bytes:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self.data)
+
+
+def file(path: str, data: bytes, mtime_ns: int = 1) -> Entry:
+    return Entry(path, "f", size=len(data), mtime_ns=mtime_ns, content=Bytes(data))
+
+
+def linked() -> tuple[View, list[Entry]]:
+    """A view with one file, and the layer of `ln one two` over it, as overlayfs shows that."""
+    below = View([LayerIndex([file("one", b"1")])])
+    upper = [file("one", b"1"), Entry("two", "h", link="one")]
+    return below, layer_entries(upper, set(), below)
+
+
+def test_further_name_is_a_whole_file_in_the_layer() -> None:
+    _, entries = linked()
+    assert [(e.path, e.kind, e.size, e.link) for e in entries] == [("two", "f", 1, "one")]
+
+
+def test_both_names_are_one_file_in_the_view() -> None:
+    below, entries = linked()
+    rows = list(flat(below.plus(LayerIndex(entries))))
+    assert [(e.path, e.kind, e.link) for e in rows] == [("one", "f", ""), ("two", "h", "one")]
+
+
+def test_a_name_that_was_written_later_is_another_file() -> None:
+    below, entries = linked()
+    view = below.plus(LayerIndex(entries)).plus(LayerIndex([file("one", b"22", 2)]))
+    assert [(e.path, e.kind, e.link) for e in flat(view)] == [("one", "f", ""), ("two", "f", "")]
