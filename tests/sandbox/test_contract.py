@@ -347,18 +347,19 @@ def test_nothing_outlives_a_builder_that_was_killed(
 ) -> None:
     make_bench(kind, drivers, base, tmp_path / "root")
     driver = Driver(kind)
-    text = f"(setsid sleep {nap} >/dev/null 2>&1 &); sleep {nap}"
-    driver.send(tmp_path / "root", {"argv": ["/bin/sh", "-c", text], "env": [["PATH", "/bin"]]})
-    await_running(nap, 2)
+    text = f"echo up; (setsid sleep {nap} >/dev/null 2>&1 &); sleep {nap}"
+    driver.send(tmp_path / "root", {"argv": ["/bin/sh", "-c", text], "env": [["PATH", "/bin"]], "tell": True})
+    assert driver.read() == {"seen": True}
+    wait_until(lambda: len(running(nap)) == 2)  # killed before, it would be a step that never slept
     driver.process.send_signal(signal.SIGKILL)
     driver.process.wait()
-    await_running(nap, 0)
+    wait_until(lambda: not running(nap))
 
 
-def await_running(word: str, count: int) -> None:
-    """Wait until so many processes have a word among their arguments: milliseconds, unless a disk stalls."""
+def wait_until(reached: Callable[[], bool]) -> None:
+    """Wait for what takes milliseconds, and seconds on a machine whose disk stalls."""
     deadline = time.monotonic() + 20
-    while len(running(word)) != count:
+    while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
