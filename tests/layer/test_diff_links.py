@@ -29,11 +29,6 @@ def linked() -> tuple[View, list[Entry]]:
     return below, layer_entries(upper, set(), below)
 
 
-def test_further_name_is_a_whole_file_in_the_layer() -> None:
-    _, entries = linked()
-    assert [(e.path, e.kind, e.size, e.link) for e in entries] == [("two", "f", 1, "one")]
-
-
 def test_both_names_are_one_file_in_the_view() -> None:
     below, entries = linked()
     rows = list(flat(below.plus(LayerIndex(entries))))
