@@ -1,7 +1,7 @@
 """What can be chosen by name, and where it is: the only pointers upward in the house.
 
-Why: a table of strings costs nothing at start-up; `load` imports what was chosen. To add a command or an
-exporter, write its module and add its line here.
+Why: a table of strings costs nothing at start-up; `load` imports what was chosen. To add a command
+or an exporter, write its module and add its line here.
 """
 
 from __future__ import annotations

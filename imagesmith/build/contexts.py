@@ -32,7 +32,6 @@ from imagesmith.context.named import (
     OciLayout,
     normalise_name,
 )
-from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError, UsageError
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW
@@ -220,12 +219,6 @@ class Contexts:
                 ignore = read_ignore(root, self._dockerfile_path)
                 self._main = ContextFiles("context", self._owned(LocalTree(root, ignore)))
         return self._main
-
-    @property
-    def ignore(self) -> Matcher:
-        """The ignore patterns of the main context."""
-        tree = self.main().tree
-        return tree.ignore if isinstance(tree, LocalTree) else Matcher(())
 
     # --- named ones ----------------------------------------------------------------------------
 

@@ -109,7 +109,7 @@ class BuildLints:
 
     # --- instructions --------------------------------------------------------------------------
 
-    def enter_stage(self, _stage: PlannedStage, _state: StageState) -> None:
+    def enter_stage(self) -> None:
         """A stage begins."""
         self._once = {}
 
@@ -182,7 +182,7 @@ class BuildLints:
             detail = f'Relative workdir "{path}" can have unexpected results if the base image changes'
             self._report("WorkdirRelativePath", detail, i)
 
-    def ignored(self, _state: StageState, i: n.Copy | n.Add, sources: Sequence[str], origin: object) -> None:
+    def ignored(self, i: n.Copy | n.Add, sources: Sequence[str], origin: object) -> None:
         """Sources of the main context, expanded."""
         tree = getattr(origin, "tree", None)
         if not isinstance(tree, LocalTree) or not tree.ignore or tree.ignore.has_exclusions:

@@ -18,9 +18,8 @@ def _prefix(state: StageState, number: int) -> str:
     return f"[{stage}{number:>{len(total)}}/{total}]"
 
 
-def base(stage: PlannedStage, state: StageState, image: ResolvedImage) -> str:
+def base(stage: PlannedStage, image: ResolvedImage) -> str:
     """The name of the vertex that brings the base image."""
-    del state
     name = f"{stage.stage.base.name} " if stage.stage.base.name else ""
     return f"[{name}1] FROM {image.name}@{image.descriptor.digest}"
 

@@ -7,7 +7,6 @@ Values only; steps are compared by identity, for two equal lines are still two s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imagesmith.context.named import GitRef
@@ -28,6 +27,7 @@ __all__ = [
     "Inline",
     "MakeDirOp",
     "Op",
+    "Origin",
     "ResolvedImage",
     "RootOp",
     "RunMount",
@@ -85,15 +85,11 @@ class Inline:
     mode: int = 0o644
 
 
-#: Where files can come from: another step's result, an empty tree (None), a context, a URL, a repository.
-Origin = "Step | ContextFiles | Fetched | GitFiles | Inline | None"
-
-
 @dataclass(frozen=True, slots=True)
 class CopySource:
     """One source of COPY or ADD: a path or pattern in an origin."""
 
-    origin: Step | ContextFiles | Fetched | GitFiles | Inline | None
+    origin: Origin
     path: str = "/"
 
 
@@ -129,7 +125,7 @@ class RunMount:
     """A --mount with where its files come from; `origin` is None for an empty tree."""
 
     mount: Mount
-    origin: Step | ContextFiles | GitFiles | Fetched | Inline | None = None
+    origin: Origin = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +178,6 @@ class Step:
     span: Span = field(default_factory=lambda: Span(0, 0))
     stage: str = ""
     no_cache: bool = False
-    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def inputs(self) -> tuple[Step, ...]:
         """The steps whose results this one needs, the parent first."""
@@ -192,3 +187,7 @@ class Step:
         elif isinstance(self.op, RunOp):
             out += [m.origin for m in self.op.mounts if isinstance(m.origin, Step)]
         return tuple(out)
+
+
+#: Where files can come from: another step's result, an empty tree (None), a context, a URL, a repository.
+Origin = Step | ContextFiles | Fetched | GitFiles | Inline | None

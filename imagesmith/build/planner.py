@@ -173,7 +173,7 @@ class Planner:
         state.total = int(stage.base is None and stage.image != "scratch") + sum(
             isinstance(i, n.Run | n.Copy | n.Add | n.Workdir) for i in instructions
         )
-        self.lints.enter_stage(stage, state)
+        self.lints.enter_stage()
         for number, i in enumerate(instructions):
             if number < len(triggers):
                 self.graph.add_needs(stage, i)
@@ -220,7 +220,7 @@ class Planner:
             state.tip = Step(
                 op=ImageOp(image),
                 parent=None,
-                name=naming.base(stage, state, image),
+                name=naming.base(stage, image),
                 span=stage.stage.base.span,
             )
         return state
@@ -272,8 +272,8 @@ class Planner:
 
     def source(
         self, stage: PlannedStage, name: str, *, number: bool
-    ) -> tuple[Step | ContextFiles | GitFiles | Fetched | None, bool]:
-        """What `--from` or a mount's `from` means, and whether it is a stage.
+    ) -> Step | ContextFiles | GitFiles | Fetched | None:
+        """What `--from` or a mount's `from` means; None for `scratch`.
 
         Raises:
             DockerfileError: a stage that comes later, or an image that cannot be found.
@@ -289,12 +289,12 @@ class Planner:
                 raise DockerfileError(
                     f'cannot mount from stage "{name}", stage needs to be defined before current command'
                 )
-            return self.state_of(planned).tip, True
+            return self.state_of(planned).tip
         if name == "scratch":
-            return None, False
+            return None
         if name not in self._sources:
             self._sources[name] = self._outside(name)
-        return self._sources[name], False
+        return self._sources[name]
 
     def _outside(self, name: str) -> Step | ContextFiles | GitFiles | Fetched:
         wanted = self.request.platform

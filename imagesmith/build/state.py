@@ -42,7 +42,6 @@ class StageState:
     env         what expansion and RUN see, in the order in which it was last set
     args        ARGs declared so far, in order of first declaration; None without a value
     base        the base image's history and layers come before everything of ours
-    inherited   the triggers of the base, which run first
     """
 
     platform: Platform
@@ -56,11 +55,9 @@ class StageState:
     tip: Step | None = None
     cmd_set: bool = False
     workdir_set: bool = False
-    shell_set: bool = False
     stage: str = ""
     done: int = 0
     total: int = 0
-    cached: bool = True
 
     def child(self) -> StageState:
         """The state in which a stage built on this one starts."""

@@ -88,11 +88,6 @@ class Entry:
             (os.major(st.st_rdev), os.minor(st.st_rdev)) if kind in "cb" else (0, 0),
         )
 
-    @property
-    def is_dir(self) -> bool:
-        """True for directories."""
-        return self.kind == "d"
-
     def __repr__(self) -> str:
         link = f" -> {self.link}" if self.link else ""
         return f"<{self.kind} {self.mode:04o} {self.uid}:{self.gid} {self.size} {self.path!r}{link}>"

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, InvalidDocument
 
-__all__ = ["EMPTY_DIGEST", "Digest", "VerifyingReader", "digest_bytes"]
+__all__ = ["Digest", "VerifyingReader", "digest_bytes"]
 
 _HEX_LENGTH = {"sha256": 64, "sha384": 96, "sha512": 128}
 _HEX = re.compile(r"[0-9a-f]+")
@@ -51,9 +51,6 @@ class Digest:
 def digest_bytes(data: bytes, algorithm: str = "sha256") -> Digest:
     """The digest of bytes that are in memory."""
     return Digest(algorithm, hashlib.new(algorithm, data).hexdigest())
-
-
-EMPTY_DIGEST = digest_bytes(b"")
 
 
 class VerifyingReader(io.RawIOBase):

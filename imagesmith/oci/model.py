@@ -85,11 +85,6 @@ class Descriptor:
         return self.media_type, self.digest, self.size
 
     @property
-    def is_index(self) -> bool:
-        """True if it names an index or a Docker manifest list."""
-        return self.media_type in mt.INDEX_TYPES
-
-    @property
     def is_attestation(self) -> bool:
         """True for BuildKit's attestation manifests, which are no image for any platform."""
         return "vnd.docker.reference.type" in self.annotations or (

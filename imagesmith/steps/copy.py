@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from imagesmith.build.plan import ContextFiles, CopyOp, CopySource, Fetched, GitFiles, Inline, MakeDirOp, Step
+from imagesmith.build.plan import CopyOp, CopySource, Fetched, GitFiles, Inline, MakeDirOp, Origin, Step
 from imagesmith.context.sources import Match, Taken, select
 from imagesmith.dockerfile.values import Chmod, parse_chmod
 from imagesmith.errors import ContextError
@@ -83,7 +83,7 @@ class CopyJob:
             if not (self._wants_unpack(origin) and unpack(self, match)):
                 self._copy(match, tree)
 
-    def _wants_unpack(self, origin: Step | ContextFiles | Fetched | GitFiles | Inline | None) -> bool:
+    def _wants_unpack(self, origin: Origin) -> bool:
         if not self.op.is_add or self.op.unpack is False or isinstance(origin, Inline | GitFiles):
             return False
         return not isinstance(origin, Fetched) or self.op.unpack is True

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from imagesmith.build import naming
 from imagesmith.build.plan import (
-    ContextFiles,
     CopyOp,
     CopySource,
     Fetched,
@@ -83,14 +82,14 @@ class _Builder:
         self.planner, self.state, self.stage = planner, state, stage
         self.instruction, self.expand, self.triggered = instruction, expand, triggered
 
-    def _append(self, op: Op, text: str, history: str, *, cacheable: bool = True) -> None:
+    def _append(self, op: Op, text: str, history: str) -> None:
         step = Step(
             op=op,
             parent=self.state.tip,
             name=naming.step(self.state, text, triggered=self.triggered),
             span=self.instruction.span,
             stage=self.state.stage,
-            no_cache=not cacheable or self.planner.no_cache(self.stage),
+            no_cache=self.planner.no_cache(self.stage),
         )
         self.state.tip = step
         self.state.record(history, step)
@@ -120,7 +119,7 @@ class _Builder:
             name=naming.step(self.state, history, triggered=self.triggered),
             span=i.span,
             stage=self.state.stage,
-        )
+        )  # cached also under --no-cache, as in BuildKit
         self.state.tip = step
         self.state.record(history, step)
 
@@ -196,17 +195,13 @@ class _Builder:
             return RunMount(mount)
         if not mount.from_:
             return RunMount(mount, self.planner.build_context() if mount.type == "bind" else None)
-        origin, _ = self.planner.source(self.stage, mount.from_, number=False)
+        origin = self.planner.source(self.stage, mount.from_, number=False)
         return RunMount(mount, origin)
 
     # --- COPY and ADD --------------------------------------------------------------------------
 
     def copy(self, i: n.Copy) -> None:
-        origin: Step | ContextFiles | GitFiles | Fetched | None
-        if i.from_:
-            origin, _ = self.planner.source(self.stage, i.from_, number=True)
-        else:
-            origin = None
+        origin = self.planner.source(self.stage, i.from_, number=True) if i.from_ else None
         sources = [self.expand(s) for s in i.sources]
         dest = self.expand(i.dest)
         for s in sources:
@@ -216,7 +211,7 @@ class _Builder:
                 raise DockerfileError("source can't be a URL for COPY")
         if not i.from_ and sources:
             origin = self.planner.build_context()
-            self.planner.lints.ignored(self.state, i, sources, origin)
+            self.planner.lints.ignored(i, sources, origin)
         self._copy(i, [CopySource(origin, s) for s in sources], sources, dest, parents=i.parents)
 
     def add(self, i: n.Add) -> None:
@@ -235,7 +230,7 @@ class _Builder:
                 local.append(s)
                 origins.append(CopySource(self.planner.build_context(), s))
         if local:
-            self.planner.lints.ignored(self.state, i, local, origins[-1].origin)
+            self.planner.lints.ignored(i, local, origins[-1].origin)
         self._copy(i, origins, sources, dest, parents=False)
 
     def _check_checksum(self, sources: list[str], i: n.Add, checksum: str) -> None:

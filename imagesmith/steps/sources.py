@@ -21,6 +21,7 @@ from imagesmith.build.plan import (
     GitFiles,
     Inline,
     Op,
+    Origin,
     RootOp,
     RunOp,
     Step,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from imagesmith.build.solver import Solver
 
 __all__ = ["Sources"]
-
-Origin = Step | ContextFiles | Fetched | GitFiles | Inline | None
 
 
 class _Bytes:
