@@ -58,6 +58,7 @@ class Mount:
 
     kind        bind (a file or folder of the machine), tmpfs, or file (a file of `data`, never on a disk)
     source      the path on the machine, for bind
+    ours        the source is the builder's own: who cannot mount may move it to the target meanwhile
     target      absolute path in the root; links in it are followed inside the root
     size_bytes  of a tmpfs; 0 for the kernel's default
     mode        of a tmpfs's root or of a file
@@ -67,6 +68,7 @@ class Mount:
     kind: Literal["bind", "tmpfs", "file"]
     target: str
     source: str = ""
+    ours: bool = False
     readonly: bool = False
     nosuid: bool = False
     nodev: bool = False

@@ -4,9 +4,10 @@
               everything back
     step      changes its root, gives up CAP_SYS_CHROOT (a second chroot would lead out) and CAP_MKNOD
 
-Why moves: without mount(2) a folder is shown at a target by moving it there and back afterwards, and what is
-at the target is moved aside meanwhile; nothing is copied, and the snapshot is as it was. Across file systems
-it is copied, and a writable one copied back.
+Why moves: without mount(2) a folder of the builder is shown at a target by moving it there and back
+afterwards, and what is at the target is moved aside meanwhile; nothing is copied, and the snapshot is as it
+was. A folder of the machine (`imagesmith run -v`), or one on another file system, is copied, and a writable
+one copied back: who else uses it must not miss it, nor lose it with a machine that dies.
 What it cannot hold: read-only mounts are writable, a tmpfs has no size, /proc and /sys are empty, the network
 and the processes of the machine are seen. The documentation lists it.
 Why a subreaper: a step's strays become the warden's children, whatever they forked, so it can kill them all.
@@ -249,11 +250,14 @@ class _Layout:
             os.chmod(at, m["mode"])
 
     def _bind(self, m: dict[str, Any]) -> None:
-        source, writable = m["source"], not m["flags"] & k.MS_RDONLY
+        source, readonly = m["source"], bool(m["flags"] & k.MS_RDONLY)
         st = os.stat(source)
         folder = stat.S_ISDIR(st.st_mode)
         at = self._clear(m["target"], folder=folder)
         with _times_of(os.path.dirname(at)):
+            if folder and not m["ours"]:
+                self._copied(source, at, readonly=readonly)
+                return
             try:
                 if not folder:
                     os.link(source, at)
@@ -263,9 +267,7 @@ class _Layout:
             except OSError as e:
                 if e.errno != errno.EXDEV:
                     raise
-                _copy(source, at)
-                if writable and folder:
-                    self._undo.append(lambda: _replace(at, source))
+                self._copied(source, at, readonly=readonly or not folder)
                 return
 
         def back() -> None:
@@ -278,6 +280,11 @@ class _Layout:
                 os.rename(at, source)
 
         self._undo.append(back)
+
+    def _copied(self, source: str, at: str, *, readonly: bool) -> None:
+        _copy(source, at)
+        if not readonly:
+            self._undo.append(lambda: _replace(at, source))
 
 
 @contextlib.contextmanager
@@ -320,7 +327,8 @@ def _replace(made: str, target: str) -> None:
     """Bring a changed copy back to where it came from, unless the step took it away."""
     if not _is_folder(made):
         return
-    new = f"{target}.new"
+    new, old = f"{target}.new", f"{target}.old"
     _copy(made, new)
-    _remove(target)
+    os.rename(target, old)
     os.rename(new, target)
+    _remove(old)

@@ -185,6 +185,7 @@ def _mount(m: Mount) -> dict[str, Any]:
     """A mount as the helper reads it."""
     return {
         "kind": m.kind, "target": m.target, "source": _text(os.path.realpath(m.source)) if m.source else "",
+        "ours": m.ours,
         "flags": sum(bit for name, bit in _FLAGS if getattr(m, name)), "size_bytes": m.size_bytes,
         "mode": m.mode, "uid": m.uid, "gid": m.gid, "data": base64.b64encode(m.data).decode(),
     }  # fmt: skip

@@ -91,8 +91,9 @@ class Mounts:
         root, tree = self._files(m)
         source = self._inside(root, tree, m.mount.source)
         return Mount(
-            kind="bind", source=str(source), target=self._target(m.mount.target), readonly=m.mount.readonly
-        )
+            kind="bind", source=str(source), target=self._target(m.mount.target), readonly=m.mount.readonly,
+            ours=True,
+        )  # fmt: skip
 
     def _files(self, m: RunMount) -> tuple[Path, Tree]:
         """A folder with the files of a mount's origin, to be thrown away, and what is in it."""
@@ -127,8 +128,9 @@ class Mounts:
         namespace = self._request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
         source = self._caches.take(m.mount, namespace, seed, self._stack)
         return Mount(
-            kind="bind", source=str(source), target=self._target(m.mount.target), readonly=m.mount.readonly
-        )
+            kind="bind", source=str(source), target=self._target(m.mount.target), readonly=m.mount.readonly,
+            ours=True,
+        )  # fmt: skip
 
     # --- secrets -------------------------------------------------------------------------------
 

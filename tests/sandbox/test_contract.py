@@ -174,12 +174,13 @@ def test_mounts_are_not_put_back_through_a_planted_link(bench: Bench, tmp_path: 
     assert (at / "in" / "f").read_text() == "the image's"
 
 
-def test_bound_folder_is_not_replaced_by_a_link(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ours", [True, False])
+def test_bound_folder_is_not_replaced_by_a_link(bench: Bench, tmp_path: Path, ours: bool) -> None:
     (tmp_path / "src").mkdir()
-    bench.sh("rm -rf /d; ln -s / /d; :", mounts=[bind(tmp_path / "src", "/d")])
+    bench.sh("rm -rf /d; ln -s / /d; :", mounts=[bind(tmp_path / "src", "/d", ours=ours)])
     assert not (tmp_path / "src").is_symlink()
     assert (tmp_path / "src").is_dir()
-    assert bench.sh("ls /d", mounts=[bind(tmp_path / "src", "/d")]).out == ""
+    assert bench.sh("ls /d", mounts=[bind(tmp_path / "src", "/d", ours=ours)]).out == ""
 
 
 def test_step_may_take_the_folder_of_a_mount_away(bench: Bench) -> None:
@@ -192,15 +193,29 @@ def test_step_may_take_the_folder_of_a_mount_away(bench: Bench) -> None:
 # --- mounts ------------------------------------------------------------------------------------
 
 
-def test_bind_shows_a_folder_and_hides_what_is_there(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ours", [True, False])
+def test_bind_shows_a_folder_and_hides_what_is_there(bench: Bench, tmp_path: Path, ours: bool) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "f").write_text("hello")
     (bench.root / "d").mkdir()
     (bench.root / "d" / "own").write_text("own")
-    done = bench.sh("ls /d; cat /d/f; echo new > /d/g", mounts=[bind(tmp_path / "src", "/d")])
+    done = bench.sh("ls /d; cat /d/f; echo new > /d/g", mounts=[bind(tmp_path / "src", "/d", ours=ours)])
     assert done.out == "f\nhello"
     assert os.listdir(bench.root / "d") == ["own"]
     assert (tmp_path / "src" / "g").read_text() == "new\n"
+
+
+def test_folder_of_the_machine_stays_where_it_is(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "f").write_text("hello")
+    bench.driver.send(bench.root, {
+        "argv": ["/bin/sh", "-c", "cat /d/f; until test -e /go; do sleep 0.01; done"],
+        "env": [["PATH", "/bin"]], "mounts": [bind(tmp_path / "src", "/d")], "timeout_s": 10, "tell": True,
+    })  # fmt: skip
+    assert bench.driver.read() == {"seen": True}
+    assert (tmp_path / "src" / "f").read_text() == "hello"
+    (bench.root / "go").touch()
+    assert bench.driver.read()["status"] == 0
 
 
 def test_read_only_bind_refuses_writes(bench: Bench, tmp_path: Path) -> None:
