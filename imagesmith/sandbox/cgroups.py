@@ -62,6 +62,7 @@ def make_group(spec: RunSpec, number: int) -> Group | None:
     name = Path(spec.cgroup_parent.strip("/")) / f"{PREFIX}-{os.getpid()}-{number}"
     if ".." in name.parts:
         raise SandboxError(f"--cgroup-parent {spec.cgroup_parent}: .. has no meaning here")
+    sweep_groups()
     unified = (_ROOT / "cgroup.controllers").exists()
     folders = [_ROOT / name] if unified else [_ROOT / c / name for c in _V1 if (_ROOT / c).is_dir()]
     group = Group(folders)
