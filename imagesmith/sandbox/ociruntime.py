@@ -120,9 +120,7 @@ class OciSandbox:
         bundle = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-"))
         places = Places(str(root))
         try:
-            k.mount("tmpfs", str(bundle), "tmpfs", k.MS_NOSUID | k.MS_NODEV, "mode=700")
-            (bundle / "config.json").write_text(json.dumps(_config(spec, root, bundle, name, self._ids)))
-            _make_places(spec, places)
+            self._prepare(spec, root, bundle, name, places)
             command = self._command(bundle, "run", "--bundle", str(bundle), name)
             plain = RunSpec(
                 argv=tuple(command), env=_ENV, timeout_s=spec.timeout_s, tty=spec.tty,
@@ -130,17 +128,24 @@ class OciSandbox:
             )  # fmt: skip
             status = self._starter.run(plain, root, output, cancelled)
             reason = _reason(bundle / "log") if status else ""
-        except OSError as e:
-            raise SandboxError(f"cannot prepare {self._runtime}: {e.filename}: {e.strerror}") from e
         finally:
             subprocess.run(self._command(bundle, "delete", "--force", name), capture_output=True, check=False)
             unmake(str(root), places.made)
-            k.umount(str(bundle), k.MNT_DETACH)
+            with contextlib.suppress(OSError):  # it was not mounted
+                k.umount(str(bundle), k.MNT_DETACH)
             bundle.rmdir()
         if reason:
             start, _, told = reason.rpartition("unable to start container process: ")
             raise NotStarted(told) if start and told.startswith("exec: ") else SandboxError(reason)
         return status
+
+    def _prepare(self, spec: RunSpec, root: Path, bundle: Path, name: str, places: Places) -> None:
+        try:
+            k.mount("tmpfs", str(bundle), "tmpfs", k.MS_NOSUID | k.MS_NODEV, "mode=700")
+            (bundle / "config.json").write_text(json.dumps(_config(spec, root, bundle, name, self._ids)))
+            _make_places(spec, places)
+        except OSError as e:
+            raise SandboxError(f"cannot prepare {self._runtime}: {e.filename}: {e.strerror}") from e
 
     def _command(self, bundle: Path, *words: str) -> list[str]:
         log = ["--log", str(bundle / "log"), "--log-format", "json"]
