@@ -31,6 +31,8 @@ __all__ = ["FileCalls", "Opened"]
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEEP = 0xFFFFFFFF
 _O_TMPFILE = 0o20000000
+#: What of a register is an int of flags; no flag is the sign.
+_INT = 0x7FFFFFFF
 _CREATES = os.O_CREAT | _O_TMPFILE
 #: newfstatat: number, size of struct stat, where the owner is; statx: number. By uname's machine.
 _STAT = {"x86_64": (262, 144, 28, 332), "aarch64": (79, 128, 24, 291)}
@@ -188,16 +190,16 @@ class FileCalls:
 
     def open(self, tid: int, a: Args) -> Opened | None:
         """open(path, flags, mode)."""
-        return self._open(tid, AT_FDCWD, a[0], a[1], a[2])
+        return self._open(tid, AT_FDCWD, a[0], a[1] & _INT, a[2])
 
     def openat(self, tid: int, a: Args) -> Opened | None:
         """openat(dirfd, path, flags, mode)."""
-        return self._open(tid, signed(a[0]), a[1], a[2], a[3])
+        return self._open(tid, signed(a[0]), a[1], a[2] & _INT, a[3])
 
     def openat2(self, tid: int, a: Args) -> Opened | None:
-        """openat2(dirfd, path, how, size); one that limits the look-up is the kernel's."""
+        """openat2(dirfd, path, how, size); one that limits the look-up, or is wrong, is the kernel's."""
         flags, mode, limits = struct.unpack("=QQQ", self._tasks.read(tid, a[2], 24))
-        if limits:
+        if limits or flags & ~_INT:
             return None
         return self._open(tid, signed(a[0]), a[1], flags, mode)
 

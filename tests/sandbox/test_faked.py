@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -280,6 +281,24 @@ def test_file_opened_by_a_user_is_closed_or_kept_at_exec_as_asked(bench: Bench) 
         "x",
         "y",
     ]
+
+
+@pytest.mark.parametrize(("call", "flags"), [("openat", 0x80000041), ("openat", 0xF00000041), ("openat2", 0)])
+def test_flags_that_are_none_do_not_end_the_supervisor(bench: Bench, call: str, flags: int) -> None:
+    python = os.path.realpath(sys.executable)
+    if not python.startswith("/usr/"):
+        pytest.skip("this interpreter is no part of the system")
+    number = numbers(seccomp.machines()[0])[call]
+    text = f"""
+import ctypes, struct
+how, long = ctypes.create_string_buffer(struct.pack("=QQQ", 1 << 40 | 0x41, 0o644, 0)), ctypes.c_long
+rest = (how, long(24)) if {number} == 437 else (long({flags}), long(0o644))
+print(ctypes.CDLL(None).syscall(long({number}), long(-100), b"/tmp/made", *rest) >= 0)
+"""
+    binds = [{"kind": "bind", "source": f, "target": f, "readonly": True} for f in ("/lib", "/lib64", "/usr")]
+    mounts = [m for m in binds if os.path.isdir(str(m["source"]))]
+    done = bench.run(python, "-I", "-c", text, uid=7, gid=8, mounts=mounts)
+    assert (done.status, done.out, done.error) == (0, f"{call == 'openat'}\n", "")
 
 
 def test_end_of_the_supervisor_ends_the_step(bench: Bench) -> None:
