@@ -15,8 +15,7 @@ from typing import Any, BinaryIO
 from imagesmith.edit.edited import layers_of
 from imagesmith.edit.mutate import rebuilt
 from imagesmith.errors import InvalidDocument, NotFound, UsageError
-from imagesmith.export.rootfs import flat_entries
-from imagesmith.fs.view import View
+from imagesmith.fs.view import View, flat
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.codecs import Codec
 from imagesmith.layer.decompress import decompressed, sniff
@@ -141,7 +140,7 @@ def flattened(
     with store.blobs.writer() as blob:
         stream = LayerStream(Codec.parse("gzip", ""), blob, workers=len(os.sched_getaffinity(0)))
         try:
-            write_layer(flat_entries(view), stream.write)
+            write_layer(flat(view), stream.write)
             result = stream.finish()
         except BaseException:
             stream.abort()

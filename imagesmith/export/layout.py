@@ -17,7 +17,7 @@ from typing import BinaryIO
 from imagesmith.errors import UsageError
 from imagesmith.fs.entry import Entry
 from imagesmith.layer.tarwrite import header
-from imagesmith.oci.codec import dumps
+from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import OCI_INDEX
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
@@ -131,12 +131,11 @@ def write_layout_dir(
     ours = {m["annotations"].get("io.containerd.image.name") for m in fresh["manifests"]}
     index = folder / "index.json"
     if index.exists():
-        old = json.loads(index.read_bytes())
         fresh["manifests"] = [
-            m
-            for m in old.get("manifests", [])
-            if (m.get("annotations") or {}).get("io.containerd.image.name") not in ours
-            and m["digest"] not in {f["digest"] for f in fresh["manifests"]}
+            m.data
+            for m in parse_object(index.read_bytes(), str(index)).objects("manifests")
+            if m.text_map("annotations").get("io.containerd.image.name") not in ours
+            and m.need_text("digest") not in {f["digest"] for f in fresh["manifests"]}
         ] + fresh["manifests"]
     part = folder / f".index.json.{os.getpid()}"
     part.write_bytes(dumps(fresh))

@@ -6,7 +6,6 @@ Files are written beside their place and renamed; `dest=-` is standard output.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 import tempfile
@@ -38,22 +37,15 @@ def output_file(dest: str) -> Iterator[BinaryIO]:
             with path.open("wb") as out:  # a pipe or a device
                 yield out
             return
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
-            try:
-                yield out  # type: ignore[misc]  # NamedTemporaryFile's wrapper is a BinaryIO
-                os.fchmod(out.fileno(), 0o666 & ~_umask())
-                out.flush()
-                os.replace(out.name, path)
-            finally:
-                Path(out.name).unlink(missing_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".imagesmith-"))
+        try:
+            with (folder / "out").open("wb") as out:  # its mode is what the umask leaves, as for any new file
+                yield out
+            (folder / "out").replace(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as e:
         raise ContextError(f"cannot write {dest}: {e.strerror}") from e
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _created(export: Export) -> str:
@@ -127,8 +119,7 @@ def image(output: Output, export: Export) -> None:
     """
     by_digest = output.flag("push-by-digest")
     descriptor = export.image.descriptor
-    pushed = output.type == "registry" or output.flag("push")
-    if not pushed and output.flag("store", True):
+    if not output.pushes and output.flag("store", True):
         _complete(export, base=False)  # a base's registry has its layers; a cache may be gone tomorrow
     for ref in export.tags:
         if by_digest and ref.tag is not None:
@@ -139,7 +130,7 @@ def image(output: Output, export: Export) -> None:
                 export.store.name(ref, descriptor)
             if output.flag("name-canonical"):
                 export.store.name(canonical, descriptor)
-        if pushed:
+        if output.pushes:
             export.images.push(canonical if by_digest else ref, export)
 
 

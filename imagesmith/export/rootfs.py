@@ -12,23 +12,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.fs.entry import Entry, replace
-from imagesmith.fs.view import View
+from imagesmith.fs.view import View, flat
 from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarwrite import write_layer
 
-__all__ = ["flat_entries", "write_folder", "write_tar"]
-
-
-def flat_entries(view: View, epoch: int | None = None) -> Iterator[Entry]:
-    """All entries of a view in order, names of one file as hard links; with an epoch every time is it."""
-    first: dict[int, str] = {}
-    for e in view.walk():
-        now = e if epoch is None else replace(e, mtime_ns=epoch * 1_000_000_000)
-        if now.kind == "f" and now.content is not None:
-            name = first.setdefault(id(now.content), now.path)
-            if name != now.path:
-                now = replace(now, kind="h", link=name, size=0, content=None)
-        yield now
+__all__ = ["write_folder", "write_tar"]
 
 
 def write_tar(view: View, out: BinaryIO, epoch: int | None) -> None:
@@ -37,7 +25,7 @@ def write_tar(view: View, out: BinaryIO, epoch: int | None) -> None:
     def sink(data: bytes) -> None:
         out.write(data)
 
-    write_layer(flat_entries(view, epoch), sink)
+    write_layer(_entries(view, epoch), sink)
 
 
 def write_folder(
@@ -50,7 +38,7 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
 
     def plain() -> Iterator[Entry]:
-        for e in flat_entries(view, epoch):
+        for e in _entries(view, epoch):
             if e.kind in "cb":
                 if say is not None:
                     say(f"/{e.path}: a device, left out")
@@ -58,3 +46,9 @@ def write_folder(
             yield e
 
     extract_entries(plain(), folder, form="merged", owners=False)
+
+
+def _entries(view: View, epoch: int | None) -> Iterator[Entry]:
+    """All entries of a view in order, names of one file as hard links; with an epoch (s) every time is it."""
+    for e in flat(view):
+        yield e if epoch is None else replace(e, mtime_ns=epoch * 1_000_000_000)

@@ -10,7 +10,7 @@ import pytest
 
 import imagesmith
 from imagesmith.build.request import Output
-from imagesmith.errors import ContextError, NotFound, UsageError
+from imagesmith.errors import ContextError, InvalidDocument, NotFound, UsageError
 from imagesmith.store.store import Store
 from tests.kitchen import OLD_S, Kitchen
 from tests.registry.conftest import serve_embedded
@@ -73,6 +73,25 @@ def test_layout_folder_keeps_images_of_other_names(cook: Kitchen, tmp_path: Path
     names = [m["annotations"]["org.opencontainers.image.ref.name"] for m in index["manifests"]]
     assert names == ["2", "1"]
     assert (folder / "ingest").is_dir()
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"manifests":[{"annotations":[]}]}'])
+def test_layout_folder_with_a_damaged_index_is_refused(cook: Kitchen, tmp_path: Path, text: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.json").write_text(text)
+    with pytest.raises(InvalidDocument, match=r"index\.json"):
+        cook.build(outputs=[f"type=oci,tar=false,dest={tmp_path / 'out'}"])
+    assert (tmp_path / "out" / "index.json").read_text() == text
+
+
+def test_a_file_has_the_mode_of_any_new_file(cook: Kitchen, tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        cook.build(outputs=[f"type=tar,dest={tmp_path / 'out' / 'o.tar'}"])
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "out" / "o.tar").stat().st_mode & 0o777 == 0o640
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["o.tar"]
 
 
 def test_root_file_system_comes_as_a_tar(cook: Kitchen, tmp_path: Path) -> None:

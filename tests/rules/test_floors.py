@@ -68,7 +68,6 @@ SIBLINGS = {
     ("imagesmith.store", "imagesmith.layer"): "a stored layer is indexed by reading its tar",
     ("imagesmith.context", "imagesmith.layer"): "contexts come as tar archives too",
     ("imagesmith.registry", "imagesmith.credentials"): "authentication asks for credentials",
-    ("imagesmith.edit", "imagesmith.export"): "flattening writes the file system that exports write",
     (
         "imagesmith.places",
         "imagesmith.registry.transfer",
