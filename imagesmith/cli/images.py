@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from imagesmith.cli.common import add_session_flags, human, opened, print_json, table
-from imagesmith.errors import NotFound
+from imagesmith.errors import InvalidDocument, NotFound
 from imagesmith.oci.mediatype import is_image_config
 from imagesmith.oci.model import Descriptor, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
@@ -54,7 +55,10 @@ def _row(store: Store, ref: ImageRef, d: Descriptor) -> dict[str, Any]:
     document = parse_document(store.blobs.read(d.digest), d.media_type)
     if isinstance(document, Manifest):
         image = is_image_config(document.config.media_type) and store.blobs.has(document.config.digest)
-        platform = str(store.config(document).platform) if image else ""
+        platform = ""
+        if image:
+            with contextlib.suppress(InvalidDocument):  # one bad image does not hide the others
+                platform = str(store.config(document).platform)
         size = document.config.size + sum(layer.size for layer in document.layers)
     else:
         platforms = [str(m.platform) for m in document.manifests if m.platform and not m.is_attestation]

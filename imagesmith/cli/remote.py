@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.common import add_platform, add_session_flags, opened, platform_of, print_json, source_at
 from imagesmith.errors import UsageError
+from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.mediatype import is_image_config
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
@@ -85,7 +86,10 @@ def _report(
     text: str, found: Descriptor, raw: bytes, manifest: Manifest, config_raw: bytes
 ) -> dict[str, Any]:
     document = parse_document(raw, found.media_type)
-    config: dict[str, Any] = json.loads(config_raw) if is_image_config(manifest.config.media_type) else {}
+    config: dict[str, Any] = {}
+    if is_image_config(manifest.config.media_type):
+        ImageConfig.parse(config_raw)  # refuses what could not be shown below
+        config = json.loads(config_raw)
     name, tag = text, None
     if not text.startswith(("oci:", "oci-archive:", "docker-archive:")):
         ref = ImageRef.parse(text.removeprefix("docker://").removeprefix("store:"))

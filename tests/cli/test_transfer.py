@@ -13,7 +13,9 @@ import pytest
 
 from imagesmith.cli.main import main
 from imagesmith.embedded.registry import Registry
-from imagesmith.oci.model import Index, Manifest
+from imagesmith.oci.mediatype import OCI_CONFIG
+from imagesmith.oci.model import Descriptor, Index, Manifest
+from imagesmith.oci.names import ImageRef
 from imagesmith.plugins import COMMANDS
 from imagesmith.store.store import Store
 from tests.registry.conftest import PASSWORD, USER, make_htpasswd, serve_docker, serve_embedded
@@ -294,3 +296,16 @@ def test_login_is_checked_kept_and_forgotten(
         assert run("logout", served.host).startswith("removed")
         assert run("logout", served.host).startswith("not logged in")
         assert "unauthorized" in run("catalog", served.host, status=7)
+
+
+@pytest.mark.parametrize("config", [b"[]", b"nope", b'{"rootfs":[1]}', b'{"history":[1]}'])
+def test_an_image_with_a_bad_config_is_told_and_hides_no_other(
+    run: Run, image: str, tmp_path: Path, config: bytes
+) -> None:
+    with Store(tmp_path / "store") as store:
+        d = Descriptor(media_type=OCI_CONFIG, digest=store.blobs.put(config), size=len(config))
+        bad = Manifest.build(d, [])
+        store.blobs.put(bad.raw)
+        store.name(ImageRef.parse("bad:1"), bad.descriptor())
+    assert "image config" in run("inspect", "bad:1", status=6)
+    assert [line.split()[0] for line in run("images").splitlines()] == ["NAME", "app:1", "bad:1"]
