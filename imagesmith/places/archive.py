@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import sys
@@ -34,7 +33,7 @@ from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
-from imagesmith.places.files import Files
+from imagesmith.places.files import Files, PieceFile
 from imagesmith.places.layoutplace import LAYOUT, NAME, REF
 from imagesmith.store.store import Store
 
@@ -242,7 +241,7 @@ def _docker_row(files: Files, ref: str) -> Object:
 
 
 def _layer(files: Files, name: str, diff_id: Digest, store: Store) -> Descriptor:
-    source = _Stream(files.pieces(name))
+    source = PieceFile(files.pieces(name))
     head = source.peek(6)
     kind = sniff(head)
     if kind in ("gzip", "zstd"):
@@ -267,7 +266,7 @@ def _layer(files: Files, name: str, diff_id: Digest, store: Store) -> Descriptor
 def _stored(files: Files, name: str, diff_id: Digest, store: Store, media_type: str) -> Descriptor:
     """A layer that is compressed already: checked, and kept as it is."""
     seen = hashlib.sha256()
-    plain = decompressed(_Stream(files.pieces(name)))
+    plain = decompressed(PieceFile(files.pieces(name)))
     while data := plain.read(1 << 20):
         seen.update(data)
     if seen.hexdigest() != diff_id.hex:
@@ -277,33 +276,3 @@ def _stored(files: Files, name: str, diff_id: Digest, store: Store, media_type: 
             blob.write(piece)
         digest, size = blob.commit()
     return Descriptor(media_type=media_type, digest=digest, size=size)
-
-
-class _Stream(io.RawIOBase):
-    """Pieces as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        super().__init__()
-        self._pieces, self._left = pieces, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def peek(self, size: int) -> bytes:
-        while len(self._left) < size and (data := next(self._pieces, b"")):
-            self._left += data
-        return self._left[:size]
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            return b"".join(iter(lambda: self.read(1 << 20), b""))
-        if not self._left:
-            self._left = next(self._pieces, b"")
-        out, self._left = self._left[:size], self._left[size:]
-        return out
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type]  # any writable buffer
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)

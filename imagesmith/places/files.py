@@ -7,6 +7,7 @@ Threads: any; a tar is read at positions, without a shared offset.
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import shutil
@@ -20,7 +21,7 @@ from typing import BinaryIO, Protocol
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound, UsageError
 from imagesmith.layer.decompress import decompressed, sniff
 
-__all__ = ["Files", "FolderFiles", "TarFiles"]
+__all__ = ["Files", "FolderFiles", "PieceFile", "TarFiles"]
 
 _CHUNK = 1 << 17
 _MOST_MEMBERS = 200_000
@@ -184,3 +185,41 @@ def _whole(files: Files, name: str, limit: int) -> bytes:
     if size > limit:
         raise LimitExceeded(f"{files.name}: {name}: {size} bytes, more than {limit}")
     return b"".join(files.pieces(name))
+
+
+class PieceFile(io.RawIOBase):
+    """Pieces as a file; `seen` is how many bytes of them were taken."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces, self._left, self.seen = pieces, b"", 0
+
+    def readable(self) -> bool:
+        """See io.RawIOBase."""
+        return True
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes, fewer at the end only; they are still to be read."""
+        while len(self._left) < size and (data := self._next()):
+            self._left += data
+        return self._left[:size]
+
+    def read(self, size: int = -1) -> bytes:
+        """At most so many bytes, or all."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        self._left = self._left or self._next()
+        out, self._left = self._left[:size], self._left[size:]
+        return out
+
+    def readinto(self, buffer: object) -> int:
+        """See io.RawIOBase."""
+        view = memoryview(buffer)  # type: ignore[arg-type]  # any writable buffer
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def _next(self) -> bytes:
+        data = next(self._pieces, b"")
+        self.seen += len(data)
+        return data

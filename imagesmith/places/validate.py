@@ -7,8 +7,6 @@ Spec: OCI image-spec 1.1: manifest.md, image-index.md, config.md.
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Iterator
 
 from imagesmith.errors import DigestMismatch, InvalidDocument, NotFound
 from imagesmith.interfaces import ImageSource
@@ -17,6 +15,7 @@ from imagesmith.oci import mediatype as mt
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.places.files import PieceFile
 
 __all__ = ["validate"]
 
@@ -97,7 +96,7 @@ class _Check:
             return
         self.blobs.add(d.digest)
         self.bytes += d.size
-        source = _Pieces(self._source.pieces(d))
+        source = PieceFile(self._source.pieces(d))
         if diff_id is not None:
             seen = hashlib.new(diff_id.algorithm)
             plain = decompressed(source)
@@ -109,29 +108,3 @@ class _Check:
             pass  # to the verified end
         if source.seen != d.size:
             raise NotFound(f"layer {d.digest}: {source.seen} bytes, expected {d.size}")
-
-
-class _Pieces(io.RawIOBase):
-    """Pieces as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        super().__init__()
-        self._pieces, self._left, self.seen = pieces, b"", 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            return b"".join(iter(lambda: self.read(1 << 20), b""))
-        if not self._left:
-            self._left = next(self._pieces, b"")
-            self.seen += len(self._left)
-        out, self._left = self._left[:size], self._left[size:]
-        return out
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type]  # any writable buffer
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
