@@ -18,11 +18,13 @@ from typing import Protocol
 from imagesmith.errors import LimitExceeded, UnsafeArchive
 from imagesmith.fs.entry import Entry
 from imagesmith.layer.decompress import decompressed, sniff
+from imagesmith.layer.sparse import pieces_of
 
 __all__ = ["Limits", "Reader", "decompressed", "is_tar", "read_archive", "read_layer", "sniff"]
 
 _BLOCK = 512
-_KINDS = {b"0": "f", b"\0": "f", b"7": "f", b"1": "h", b"2": "l", b"3": "c", b"4": "b", b"5": "d", b"6": "p"}
+_KINDS = {b"0": "f", b"\0": "f", b"7": "f", b"1": "h", b"2": "l", b"3": "c", b"4": "b", b"5": "d", b"6": "p",
+          b"S": "f"}  # fmt: skip
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _MAX_EXTENDED = 1 << 20
 _XATTR = "SCHILY.xattr.security.capability"
@@ -184,10 +186,19 @@ def _entries(source: Reader, limits: Limits) -> Iterator[tuple[Entry, int]]:
         if count > limits.entries:
             raise LimitExceeded(f"tar: more than {limits.entries} entries")
         e = _entry(head, kind, size, pax)
+        stored = e.size
+        sparse = (
+            pieces_of(head, pax, stored, lambda: stream.exact(_BLOCK), _number) if e.kind == "f" else None
+        )
+        if sparse is not None:
+            e.content, stored = sparse
+            e.size = sparse[0].size
+            if e.size > limits.total_bytes:
+                raise LimitExceeded(f"tar: more than {limits.total_bytes} bytes")
         pax = {}
         offset = stream.offset
         yield e, offset
-        stream.skip(offset - stream.offset + e.size + (-e.size % _BLOCK))
+        stream.skip(offset - stream.offset + stored + (-stored % _BLOCK))
 
 
 def _extended(stream: _Stream, kind: bytes, size: int, pax: dict[str, bytes]) -> None:
@@ -206,12 +217,12 @@ def _entry(head: bytes, kind: bytes, size: int, pax: dict[str, bytes]) -> Entry:
     fields = _HEADER.unpack(head)
     name, mode, uid, gid, _, mtime, _, _, link, magic, _, _, major, minor, prefix = fields
     letter = _KINDS.get(kind)
-    if letter is None or any(k.startswith("GNU.sparse.") for k in pax):
+    if letter is None:
         raise UnsafeArchive(f"tar: entries of type {kind!r} are not supported")
     raw = name.split(b"\0", 1)[0]
     if magic[:6] == b"ustar\0" and prefix[:1] != b"\0":
         raw = prefix.split(b"\0", 1)[0] + b"/" + raw
-    raw = pax.get("path", raw)
+    raw = pax.get("GNU.sparse.name", pax.get("path", raw))
     size = _pax_int(pax, "size", size)
     if letter == "f" and raw.endswith(b"/"):
         letter = "d"
@@ -263,6 +274,7 @@ def read_layer(source: Reader, limits: Limits | None = None) -> Iterator[tuple[E
         LimitExceeded: more entries or bytes than allowed.
     """
     for e, offset in _entries(source, limits or Limits()):
+        _whole(e)
         path = _clean(e.path, climb=False)
         folder, _, name = path.rpartition("/")
         if name == ".wh..wh..opq":
@@ -286,14 +298,26 @@ def read_layer(source: Reader, limits: Limits | None = None) -> Iterator[tuple[E
         yield e, offset
 
 
-def read_archive(source: Reader, limits: Limits | None = None) -> Iterator[tuple[Entry, int]]:
+def _whole(e: Entry) -> None:
+    if e.content is not None:
+        raise UnsafeArchive(f"tar: {e.path[:200]!r}: sparse files are not supported")
+
+
+def read_archive(
+    source: Reader, limits: Limits | None = None, *, sparse: bool = False
+) -> Iterator[tuple[Entry, int]]:
     """The entries of an ordinary archive: `..` stops at the root, `.wh.` names are files like others.
+
+    With `sparse` a file that is stored without its holes has `layer.sparse.Pieces` as its content, without it
+    is refused.
 
     Raises:
         UnsafeArchive: an unknown type, a damaged header, an early end.
         LimitExceeded: more entries or bytes than allowed.
     """
     for e, offset in _entries(source, limits or Limits()):
+        if not sparse:
+            _whole(e)
         e.path = _clean(e.path, climb=True)
         if e.kind == "h":
             e.link = _clean(e.link, climb=True)

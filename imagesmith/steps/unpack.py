@@ -9,6 +9,7 @@ Spec: BuildKit's solver/llbsolver/file/unpack.go, moby/pkg/archive.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,6 +19,7 @@ from imagesmith.fs.draft import Draft
 from imagesmith.fs.entry import Content, Entry, replace
 from imagesmith.fs.tree import resolve
 from imagesmith.fs.view import parent_of
+from imagesmith.layer.sparse import Pieces
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
 
 if TYPE_CHECKING:
@@ -107,12 +109,13 @@ class _Unpacker:
         self.base = job.draft.resolve(job.op.dest)
         self.root = _Root(job.draft, self.base)
         self.folders: list[tuple[str, int]] = []
+        self.whole: BinaryIO | None = None  # sparse files with their holes
 
     def run(self, name: str) -> None:
         """Put every entry, then give folders their times."""
         self.spool.seek(0)
         try:
-            for e, offset in read_archive(self.spool):
+            for e, offset in read_archive(self.spool, sparse=True):
                 if e.path:
                     self._entry(e, offset)
         except (UnsafeArchive, LimitExceeded) as error:
@@ -126,6 +129,16 @@ class _Unpacker:
         inside = resolve(self.root, path, follow_last)
         return f"{self.base}/{inside}" if self.base else inside
 
+    def _stored(self, e: Entry, offset: int) -> tuple[BinaryIO, int]:
+        """Where a file's bytes are, all of them."""
+        if not isinstance(e.content, Pieces):
+            return self.spool, offset
+        if self.whole is None:
+            self.whole = tempfile.TemporaryFile()
+        at = os.fstat(self.whole.fileno()).st_size
+        e.content.expand(self.spool.fileno(), offset, self.whole.fileno(), at)
+        return self.whole, at
+
     def _entry(self, e: Entry, offset: int) -> None:
         draft = self.draft
         parent = parent_of(e.path)
@@ -138,7 +151,7 @@ class _Unpacker:
         uid, gid = self.job.owner or (e.uid, e.gid)
         new = replace(e, path=at, uid=uid, gid=gid)
         if e.kind == "f":
-            new.content = _Member(self.spool, offset)
+            new.content = _Member(*self._stored(e, offset))
         elif e.kind == "h":
             new.link = self._at(e.link, follow_last=False)
             first = draft.get(new.link)
