@@ -146,7 +146,6 @@ def _import(parser: argparse.ArgumentParser) -> Handler:
     )
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.errors import ContextError
         from imagesmith.sandbox import world
         from imagesmith.steps.cachefolders import import_folders
 
@@ -157,7 +156,7 @@ def _import(parser: argparse.ArgumentParser) -> Handler:
             try:
                 source = sys.stdin.buffer if args.file == "-" else stack.enter_context(open(args.file, "rb"))
             except OSError as e:
-                raise ContextError(f"cannot read {args.file}: {e.strerror}") from e
+                raise UsageError(f"cannot read {args.file}: {e.strerror}") from e
             keys = import_folders(store, place, source)
         sys.stdout.write(f"imported {len(keys)} cache{'s' * (len(keys) != 1)}\n")
         return 0

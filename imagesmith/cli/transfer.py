@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.cli.common import add_platform, add_transfer_flags, opened, platform_of, print_descriptor
-from imagesmith.errors import ImagesmithError, InvalidReference, NotFound, RegistryError, UsageError
+from imagesmith.errors import ImagesmithError, InvalidReference, RegistryError, UsageError
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 
@@ -277,8 +277,10 @@ def _jobs(file: str, prefix: str) -> Iterator[tuple[PlaceName, PlaceName]]:
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise NotFound(f"{file}: {e}") from e
+    except OSError as e:
+        raise UsageError(f"cannot read {file}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise UsageError(f"{file}: not a list: {e}") from e
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:

@@ -73,9 +73,11 @@ def folders(store: Store) -> list[CacheFolder]:
 
 
 def _folder(path: Path) -> CacheFolder:
-    about: dict[str, Any] = {}
+    about: Any = {}
     with contextlib.suppress(OSError, ValueError):
         about = json.loads((path / _ABOUT).read_bytes())
+    if not isinstance(about, dict):  # damaged: what it is called is lost, the cache is not
+        about = {}
     try:
         used_s = (path / _ABOUT).stat().st_mtime
     except OSError:
@@ -280,7 +282,8 @@ def _adopt(root: Path, folder: Path) -> str:
     about = folder / _ABOUT
     if about.is_symlink() or not about.is_file() or (folder / "data").is_symlink():
         raise InvalidDocument(f"the cache {folder.name} has no {_ABOUT}")
-    parse_object(about.read_bytes()[: 1 << 16], _ABOUT).need_text("id")
+    with about.open("rb") as f:
+        parse_object(f.read(1 << 16), _ABOUT).need_text("id")
     target = root / folder.name
     if target.exists():
         remove_tree(target)

@@ -66,6 +66,12 @@ def test_list_has_ids_sizes_and_ages(store: Path, capsys: pytest.CaptureFixture[
     assert 1_000_000 <= npm["size"] < 1_100_000
 
 
+def test_cache_whose_description_is_damaged_is_listed_without_a_name(store: Path) -> None:
+    (store / "cachemounts" / KEYS[0] / "about.json").write_text('["no", "object"]')
+    with Store(store) as opened:
+        assert sorted(f.id for f in folders(opened)) == ["", "go", "pip"]
+
+
 def test_use_is_noted(store: Path) -> None:
     with Store(store) as s:
         note_use(s.cache_mounts / KEYS[1], "pip", "")

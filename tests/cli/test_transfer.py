@@ -178,6 +178,7 @@ def test_mirror_goes_through_its_list_and_counts_what_failed(run: Run, host: str
     assert "1 of 2 images were not mirrored" in said
     assert run("tags", f"{host}/m/t/app") == "1\n"
     assert "-:1: " in run("mirror", "-", stdin=b"a b c\n", status=2)
+    assert "cannot read /no/list: No such file" in run("mirror", "/no/list", status=2)
 
 
 def test_tag_and_delete_in_a_registry(run: Run, host: str, image: str) -> None:
