@@ -58,7 +58,10 @@ def add_session_flags(parser: argparse.ArgumentParser, *, root: bool = True) -> 
 def add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of verbs that move blobs."""
     add_session_flags(parser)
-    parser.add_argument("--progress", default="auto", choices=("auto", "plain", "tty", "rawjson", "quiet"))
+    parser.add_argument(
+        "--progress", default="auto", choices=("auto", "plain", "tty", "rawjson", "quiet"),
+        help="how progress is shown",
+    )  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="print the digest only")
     parser.add_argument(
         "--json", action="store_true", help="progress as JSON lines on standard error, the result as JSON"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
+from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, source_at
 from imagesmith.cli.edit import pairs
 from imagesmith.errors import InvalidDocument, UsageError
 from imagesmith.interfaces import ImageSource
@@ -15,10 +14,6 @@ from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, parse_document
 from imagesmith.oci.names import Platform
-
-if TYPE_CHECKING:
-    from imagesmith.registry.transfer import Session
-    from imagesmith.store.store import Store
 
 __all__ = ["configure"]
 
@@ -72,19 +67,13 @@ def _run(args: argparse.Namespace) -> int:
             annotations = {k: v for k, v in {**index.annotations, **annotations}.items() if v}
             docker = index.media_type == mt.DOCKER_INDEX
         for text in getattr(args, "images", ()):
-            image = stack.enter_context(_image(text, session, store))
+            image = stack.enter_context(source_at(text, session, store))
             parts.append((image, entries_of(image, Platform.parse(args.platform) if args.platform else None)))
         edited = index_of(args.ref, parts, store.blobs, annotations=annotations, docker=docker)
         with open_target(target, session, store) as place:
             found = session.copy(edited, place)
     print_descriptor(args, found, str(target))
     return 0
-
-
-def _image(text: str, session: Session, store: Store) -> contextlib.AbstractContextManager[ImageSource]:
-    from imagesmith.cli.common import source_at
-
-    return source_at(text, session, store)
 
 
 def _index(source: ImageSource) -> Index:

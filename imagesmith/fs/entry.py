@@ -11,11 +11,12 @@ component by component, by bytes.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from typing import BinaryIO, Protocol
 
-__all__ = ["KINDS", "Content", "Entry", "replace", "sort_key"]
+__all__ = ["KINDS", "BytesContent", "Content", "Entry", "replace", "sort_key"]
 
 #: The kinds of entry. `h` is a further name of a file (`link` names the first one), `w` a whiteout (a
 #: deletion of `path` in lower layers), `o` marks
@@ -31,6 +32,19 @@ class Content(Protocol):
 
         A file's content of `Entry.size` bytes follows; there may be more behind it that is not the file's.
         """
+
+
+class BytesContent:
+    """Content that is in memory."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def open(self) -> BinaryIO:
+        """Open the bytes."""
+        return io.BytesIO(self.data)
 
 
 class Entry:

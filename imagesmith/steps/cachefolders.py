@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from imagesmith.errors import InvalidDocument, NotFound, StoreError, UnsafeArchive
-from imagesmith.fs.entry import Entry, sort_key
+from imagesmith.fs.entry import BytesContent, Entry, sort_key
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.interfaces import Place
 from imagesmith.layer.decompress import decompressed
@@ -187,7 +187,7 @@ def _exported(caches: Sequence[CacheFolder], place: Place) -> Iterator[Entry]:
         yield Entry(cache.key, "d", 0o755, mtime_ns=int(cache.used_s * 1e9))
         about = json.dumps({"id": cache.id, "namespace": cache.namespace}).encode()
         e = Entry(f"{cache.key}/{_ABOUT}", "f", 0o644, size=len(about), mtime_ns=int(cache.used_s * 1e9))
-        e.content = _Bytes(about)
+        e.content = BytesContent(about)
         yield e
         data = cache.path / "data"
         top = Entry.from_stat(f"{cache.key}/data", data.lstat())
@@ -207,19 +207,6 @@ def _exported(caches: Sequence[CacheFolder], place: Place) -> Iterator[Entry]:
                     if entry.kind == "h":
                         entry.link = f"{cache.key}/data/{entry.link}"
                     yield entry
-
-
-class _Bytes:
-    """Content in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def open(self) -> BinaryIO:
-        """Open the bytes."""
-        import io
-
-        return io.BytesIO(self._data)
 
 
 class _Piece:

@@ -7,11 +7,10 @@ Threads: methods may be called from any; downloads are single-flight.
 
 from __future__ import annotations
 
-import io
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import (
     ContextFiles,
@@ -30,7 +29,7 @@ from imagesmith.context.http import Download, file_name_of
 from imagesmith.context.local import FileDigests
 from imagesmith.context.sources import content_digest, select
 from imagesmith.errors import MissingSource
-from imagesmith.fs.entry import Entry
+from imagesmith.fs.entry import BytesContent, Entry
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW, LayerIndex, View
 from imagesmith.oci.codec import dumps
@@ -41,19 +40,6 @@ if TYPE_CHECKING:
     from imagesmith.build.solver import Solver
 
 __all__ = ["Sources"]
-
-
-class _Bytes:
-    """Content that is in memory."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def open(self) -> BinaryIO:
-        """Open the bytes."""
-        return io.BytesIO(self.data)
 
 
 def _layers(diff_ids: Sequence[Digest], path: str) -> str:
@@ -96,7 +82,7 @@ class Sources:
                 return View([LayerIndex([e])])
             case Inline():
                 e = Entry(origin.name, "f", origin.mode, size=len(origin.data), mtime_ns=self._now_ns)
-                e.content, e.digest = _Bytes(origin.data), digest_bytes(origin.data).hex
+                e.content, e.digest = BytesContent(origin.data), digest_bytes(origin.data).hex
                 return View([LayerIndex([e])])
 
     def file_name(self, origin: Fetched | Inline) -> str:
