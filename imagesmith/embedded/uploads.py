@@ -91,10 +91,12 @@ class Upload:
 
 
 class Uploads:
-    """The open sessions of a registry."""
+    """The open sessions of a registry; each has a descriptor, so there are at most `most`."""
 
-    def __init__(self, storage: Storage, *, idle_s: float = 3600.0, busy_s: float = 1.0) -> None:
-        self._storage, self._idle_s, self._busy_s = storage, idle_s, busy_s
+    def __init__(
+        self, storage: Storage, *, idle_s: float = 3600.0, busy_s: float = 1.0, most: int = 400
+    ) -> None:
+        self._storage, self._idle_s, self._busy_s, self._most = storage, idle_s, busy_s, most
         self._table: dict[str, Upload] = {}
         self._lock = threading.Lock()
 
@@ -148,11 +150,12 @@ class Uploads:
             self.drop(upload)
 
     def _sweep(self) -> None:
-        """Drop sessions that nobody has fed for long."""
+        """Drop sessions that nobody has fed for long; of too many, those that were not for the longest."""
         now = time.monotonic()
         with self._lock:
-            idle = [u for u in self._table.values() if now - u.used > self._idle_s]
-        for upload in idle:
+            oldest = sorted(self._table.values(), key=lambda u: u.used)
+        spare = len(oldest) - self._most
+        for upload in (u for n, u in enumerate(oldest) if n <= spare or now - u.used > self._idle_s):
             if upload.lock.acquire(blocking=False):
                 try:
                     self.drop(upload)

@@ -150,6 +150,15 @@ def test_fault_of_ours_is_500_and_the_server_goes_on(
     assert client("GET", "/v2/").status == 200
 
 
+def test_abandoned_sessions_do_not_use_up_the_descriptors(registry: Registry, client: Client) -> None:
+    registry.uploads._most = 3
+    sessions = [client.begin("a") for _ in range(4)]
+    client("GET", sessions[1])
+    sessions.append(client.begin("a"))
+    assert [client("GET", s).status for s in sessions] == [404, 204, 404, 204, 204]
+    assert len(list(registry.storage.uploads.iterdir())) == 3
+
+
 def test_idle_sessions_are_dropped(registry: Registry, client: Client) -> None:
     registry.uploads._idle_s = -1.0
     old = client.begin("a")
