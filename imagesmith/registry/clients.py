@@ -1,6 +1,6 @@
 """The HTTP clients of an endpoint: one for itself, one for hosts that it redirects to, each with its trust.
 
-Why: a client certificate and the endpoint's own authorities are for the endpoint alone.
+Why: a client certificate is for the endpoint alone; its authorities count for where it redirects to as well.
 Threads: any; httpx's clients are shared.
 """
 

@@ -40,7 +40,7 @@ from imagesmith.store.store import Store
 
 __all__ = ["CopyingSnapshotter", "CopyingWorkspace"]
 
-#: What tells that a path was not touched, 84 bytes of it: a scan holds one for every path.
+#: What tells that a path was not touched, 56 bytes of it: a scan holds one for every path.
 _MARK = struct.Struct("=QIQqqIIQI")
 #: CLOCK_REALTIME_COARSE, the one that file systems read; Python has no name for it.
 _COARSE_CLOCK = 5
