@@ -22,7 +22,7 @@ from imagesmith.build.request import BuildRequest
 from imagesmith.context.archive import looks_like_archive, unpack_context
 from imagesmith.context.git import Checkout, GitRef, fetch_git, is_git_url, set_times
 from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
-from imagesmith.context.ignore import read_ignore
+from imagesmith.context.ignore import read_ignore, read_small
 from imagesmith.context.local import FileDigests, LocalTree
 from imagesmith.context.named import (
     DockerImage,
@@ -107,7 +107,7 @@ class Contexts:
 
     def _read(self, path: Path) -> bytes:
         try:
-            data = path.read_bytes()
+            data = read_small(path)
         except FileNotFoundError:
             raise _missing(path) from None
         except OSError as e:

@@ -12,9 +12,10 @@ from pathlib import Path
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError
 
-__all__ = ["parse_ignore", "read_ignore"]
+__all__ = ["parse_ignore", "read_ignore", "read_small"]
 
 _MAX_LINE = 64 << 10
+_MAX_BYTES = 16 << 20
 
 
 def parse_ignore(data: bytes) -> list[str]:
@@ -40,6 +41,20 @@ def parse_ignore(data: bytes) -> list[str]:
     return out
 
 
+def read_small(path: Path) -> bytes:
+    """A Dockerfile or an ignore file; a link to something without an end is refused, not read.
+
+    Raises:
+        ContextError: it has more than 16 MiB.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as f:
+        data = f.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ContextError(f"{path} has more than {_MAX_BYTES >> 20} MiB")
+    return data
+
+
 def read_ignore(root: Path, dockerfile: Path | None = None) -> Matcher:
     """The matcher of a context folder's ignore file; one that matches nothing where there is none.
 
@@ -51,7 +66,7 @@ def read_ignore(root: Path, dockerfile: Path | None = None) -> Matcher:
         places.insert(0, dockerfile.with_name(f"{dockerfile.name}.dockerignore"))
     for place in places:
         try:
-            data = place.read_bytes()
+            data = read_small(place)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as e:

@@ -60,3 +60,9 @@ def test_an_ignored_source_is_not_found(kitchen: Kitchen) -> None:
 def test_the_dockerfile_itself_may_be_ignored(kitchen: Kitchen) -> None:
     kitchen.write({"Dockerfile": "FROM scratch\nCOPY . /\n", "a": "a", ".dockerignore": "*file\n.*\n"})
     assert kitchen.names(kitchen.build()) == ["a"]
+
+
+def test_ignore_file_without_an_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".dockerignore").symlink_to("/dev/zero")
+    with pytest.raises(ContextError, match="more than 16 MiB"):
+        read_ignore(tmp_path)
