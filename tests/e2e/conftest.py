@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.registry.conftest import serve_docker
-from tests.support import IMAGESMITH, PROJECT
+from tests.support import IMAGESMITH, PROJECT, lacking, need_program
 
 DEMO = PROJECT / "fixtures" / "demo"
 
@@ -63,3 +63,21 @@ def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of Debian's docker-registry."""
     with serve_docker(tmp_path_factory.mktemp("docker-registry")) as served:
         yield served.host
+
+
+def ordinary_user(lent: bool) -> str:
+    """A user of this machine to whom the system lends ids, or does not; looked for, none is made."""
+    rows = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
+    users = [row[0] for row in rows if 1000 <= int(row[2]) < 60000]
+    path = Path("/etc/subuid")
+    lending = {line.split(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
+    user = next((u for u in users if (u in lending) == lent), None)
+    if user is None:
+        lacking(f"no ordinary user {'with' if lent else 'without'} ids in /etc/subuid")
+        raise AssertionError
+    return user
+
+
+def as_user(user: str) -> list[str]:
+    """What is put before a command to run it as a user."""
+    return [need_program("setpriv"), "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all"]

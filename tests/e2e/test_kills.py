@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import IMAGESMITH, lacking, need_program, need_root
+from tests.e2e.conftest import as_user, ordinary_user
+from tests.support import IMAGESMITH, need_program, need_root
 
 pytestmark = pytest.mark.slow
 
@@ -100,9 +101,7 @@ def test_root_s_builds_survive_kills(isolation: str, base_image: Path, tmp_path:
 @pytest.mark.parametrize("lent", [False, True], ids=["one id", "lent ids"])
 def test_a_user_s_builds_survive_kills(lent: bool, base_image: Path) -> None:
     need_root()
-    user = next((u for u in users() if (u in lending()) == lent), None)
-    if user is None:
-        lacking(f"no ordinary user {'with' if lent else 'without'} ids in /etc/subuid")
+    user = ordinary_user(lent)
     with tempfile.TemporaryDirectory(prefix="kills-") as place:  # pytest closes its own folders to others
         shutil.copytree(base_image, f"{place}/base")
         Path(place).chmod(0o755)
@@ -110,20 +109,3 @@ def test_a_user_s_builds_survive_kills(lent: bool, base_image: Path) -> None:
         mine.mkdir()
         shutil.chown(mine, user)
         survive(Builder(mine, Path(place) / "base", "native", *as_user(user)))
-
-
-def as_user(user: str) -> list[str]:
-    """What is put before a command to run it as a user."""
-    return [need_program("setpriv"), "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all"]
-
-
-def users() -> list[str]:
-    """The ordinary users of this machine."""
-    rows = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
-    return [row[0] for row in rows if 1000 <= int(row[2]) < 60000]
-
-
-def lending() -> set[str]:
-    """Those of them to whom the system lends ids."""
-    path = Path("/etc/subuid")
-    return {line.split(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import DEMO
-from tests.support import IMAGESMITH, lacking, need_program, need_root
+from tests.e2e.conftest import DEMO, as_user, ordinary_user
+from tests.support import IMAGESMITH, need_root
 
 pytestmark = pytest.mark.slow
 
@@ -62,18 +62,14 @@ def test_an_ordinary_user_makes_the_same(
 ) -> None:
     """A user of the machine with ids in /etc/subuid, and one without; both are looked for, none is made."""
     need_root()
-    need_program("setpriv")
-    user = next((u for u in _users() if (u in _lent()) == lent), None)
-    if user is None:
-        lacking(f"no ordinary user {'with' if lent else 'without'} ids in /etc/subuid")
+    user = ordinary_user(lent)
     with tempfile.TemporaryDirectory(prefix="same-") as place:  # pytest closes its own folders to others
         shutil.copytree(base_image, f"{place}/base")
         Path(place).chmod(0o755)
         store = Path(place) / "user"
         store.mkdir()
         shutil.chown(store, user)
-        as_user = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all"]
-        got = digest(DEMO / "app", Path(place) / "base", store, *as_user, HOME=str(store))
+        got = digest(DEMO / "app", Path(place) / "base", store, *as_user(user), HOME=str(store))
     assert got == reference
 
 
@@ -88,13 +84,3 @@ def test_steps_that_run_again_in_one_store_make_the_same(base_image: Path, tmp_p
         digest(tmp_path / "context", base_image, tmp_path / "again", flags=["--no-cache"]) for _ in range(3)
     }
     assert len(made) == 1
-
-
-def _users() -> list[str]:
-    rows = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
-    return [row[0] for row in rows if 1000 <= int(row[2]) < 60000]
-
-
-def _lent() -> set[str]:
-    path = Path("/etc/subuid")
-    return {line.split(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
