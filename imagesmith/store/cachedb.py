@@ -24,6 +24,7 @@ from imagesmith.errors import StoreError
 __all__ = ["CacheDB", "FileStamp", "StepRecord"]
 
 _SCHEMA = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS steps (
     key TEXT PRIMARY KEY, base TEXT NOT NULL, parts TEXT NOT NULL, diff_id TEXT NOT NULL,
     layer TEXT NOT NULL, created_ns INTEGER NOT NULL, used_s INTEGER NOT NULL) WITHOUT ROWID;
@@ -42,9 +43,12 @@ CREATE TABLE IF NOT EXISTS builds (name TEXT PRIMARY KEY, summary TEXT NOT NULL)
 CREATE TABLE IF NOT EXISTS parsed (
     key TEXT PRIMARY KEY, text TEXT NOT NULL, at_s INTEGER NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = 3;
+COMMIT;
 """
 _VERSION = 3
 
+#: How long another process is waited for (seconds).
+_WAIT_S = 30
 #: A record's time of use is written again when it is older than this (seconds).
 _TOUCH_S = 24 * 3600
 #: Digests of files beyond this number are forgotten by `drop_unused`.
@@ -94,11 +98,8 @@ class CacheDB:
     def _connection(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None:
-            db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-                db.executescript(_SCHEMA)
+            db = sqlite3.connect(self._path, timeout=_WAIT_S, isolation_level=None)
+            _prepare(db)
             self._local.db = db
         return db
 
@@ -264,6 +265,28 @@ class CacheDB:
         if db is not None:
             db.close()
             self._local.db = None
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Make a connection ready, and the tables where the file is new.
+
+    Turning a file to WAL needs it for itself and fails at once where that is not so: first builds that begin
+    together meet here, so this waits by its own clock.
+    """
+    db.execute("PRAGMA synchronous=NORMAL")
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.executescript(_SCHEMA)
+            return
+        except sqlite3.OperationalError as e:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            if e.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _record(row: Sequence[object]) -> StepRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import sqlite3
@@ -263,6 +264,25 @@ def test_database_that_is_damaged_in_the_middle_forgets(root: Path) -> None:
     again = CacheDB(root / "cache.db")
     assert {again.file_digest(FileStamp(1, n, 2, 3, 4)) for n in range(2000)} <= {"", "d" * 64}
     again.close()
+
+
+def test_first_builds_that_begin_together_share_the_new_database(root: Path) -> None:
+    root.mkdir()
+    together = multiprocessing.get_context("fork").Barrier(4)
+    for n in range(15):
+        path, children = root / f"{n}.db", []
+        for _ in range(4):
+            pid = os.fork()
+            if pid == 0:
+                together.wait()
+                try:
+                    CacheDB(path).put_fetch(str(os.getpid()), {"n": n})
+                    os._exit(0)
+                except BaseException:
+                    os._exit(1)
+            children.append(pid)
+        assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0, 0, 0]
+        assert all(CacheDB(path).fetch(str(pid)) == {"n": n} for pid in children)
 
 
 def test_step_is_remembered_over_its_older_self(store: Store) -> None:
