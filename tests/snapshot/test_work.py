@@ -41,6 +41,25 @@ def test_folder_is_swept_once_its_process_is_dead(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_folders_are_spread_over_the_disk_where_the_file_system_can(tmp_path: Path) -> None:
+    """The T of lsattr; an inode that was just deleted is in the way of new ones otherwise."""
+
+    def flags(folder: Path) -> str:
+        listed = subprocess.run(["lsattr", "-d", str(folder)], capture_output=True, text=True)
+        if listed.returncode:
+            pytest.skip(listed.stderr.strip())
+        return listed.stdout.split()[0]
+
+    if subprocess.run(["chattr", "+T", str(tmp_path)], capture_output=True).returncode:
+        pytest.skip("this file system knows no such flag")
+    wanted = flags(tmp_path)
+    subprocess.run(["chattr", "-T", str(tmp_path)], check=True)
+    WorkFolder(tmp_path).close()
+    assert flags(tmp_path) == wanted
+    WorkFolder(tmp_path).close()
+    assert flags(tmp_path) == wanted
+
+
 def test_folder_without_a_lock_is_swept(tmp_path: Path) -> None:
     (tmp_path / "snap-x" / "y").mkdir(parents=True)
     sweep(tmp_path)
