@@ -93,6 +93,7 @@ class BuildRequest:
     cache_from      where to look for steps that the store does not know; cache_to where to write them
     explain         tell for each step why it was executed
     report          path of an HTML page about the build, or empty
+    step_timeout_s  how long a RUN step may take, 0 for no limit
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
@@ -119,5 +120,6 @@ class BuildRequest:
     shm_size_bytes: int = 0
     ulimits: tuple[tuple[str, int, int], ...] = ()
     cgroup_parent: str = ""
+    step_timeout_s: float = 0.0
     allow: frozenset[str] = frozenset()
     insecure: bool = False

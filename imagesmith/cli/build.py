@@ -22,6 +22,7 @@ from imagesmith.cli.values import (
     parse_secret,
     parse_size,
     parse_ssh,
+    parse_timeout,
     parse_ulimit,
 )
 from imagesmith.errors import ContextError, ImagesmithError, UsageError
@@ -156,6 +157,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         shm_size_bytes=parse_size(args.shm_size, "--shm-size") if args.shm_size else 0,
         ulimits=tuple(parse_ulimit(u) for u in args.ulimit),
         cgroup_parent=args.cgroup_parent,
+        step_timeout_s=parse_timeout(args.step_timeout, "--step-timeout") if args.step_timeout else 0.0,
         allow=frozenset(args.allow),
         insecure=args.insecure,
     )

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 
 from imagesmith.build.request import Annotation, Output, SecretSource
 from imagesmith.dockerfile.suggest import suggest
-from imagesmith.errors import UsageError
+from imagesmith.dockerfile.values import parse_duration
+from imagesmith.errors import DockerfileError, UsageError
 from imagesmith.oci.names import Platform
 from imagesmith.plugins import EXPORTERS
 
@@ -29,6 +30,7 @@ __all__ = [
     "parse_secret",
     "parse_size",
     "parse_ssh",
+    "parse_timeout",
     "parse_ulimit",
 ]
 
@@ -251,6 +253,17 @@ def parse_size(text: str, flag: str) -> int:
     if match is None:
         raise UsageError(f"{flag}: invalid size: '{text}'")
     return int(match[1]) << {"": 0, "b": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
+
+
+def parse_timeout(text: str, flag: str) -> float:
+    """A time limit in seconds, written as Go writes durations: `90s`, `1h30m`; 0 is none."""
+    try:
+        ns = parse_duration(text)
+    except DockerfileError as e:
+        raise UsageError(f"{flag}: {e.message}", hint="write it as 90s, 10m or 1h30m") from e
+    if ns < 0:
+        raise UsageError(f"{flag}: {text} is negative")
+    return ns / 10**9
 
 
 _LIMITS = (

@@ -21,11 +21,15 @@ from collections.abc import Callable, Iterator
 from imagesmith.errors import Cancelled, SandboxError
 from imagesmith.interfaces import Output, RunSpec
 
-__all__ = ["Streams", "follow"]
+__all__ = ["Streams", "TookTooLong", "follow"]
 
 #: How often (seconds) a running step looks whether it has been cancelled.
 _PATIENCE_S = 0.1
 _CHUNK = 1 << 16
+
+
+class TookTooLong(SandboxError):
+    """The step reached its time limit; all that it had started is dead."""
 
 
 class Streams:
@@ -98,7 +102,7 @@ def follow(
 
     Raises:
         Cancelled: `cancelled` became true.
-        SandboxError: the step took too long.
+        TookTooLong: the step reached its time limit.
     """
     loop = _Loop(sock, streams)
     deadline = time.monotonic() + spec.timeout_s if spec.timeout_s else float("inf")
@@ -112,7 +116,7 @@ def follow(
                 if cancelled():
                     reason = Cancelled("stopped")
                 elif time.monotonic() > deadline:
-                    reason = SandboxError(f"the step took longer than {spec.timeout_s:g} s and was stopped")
+                    reason = TookTooLong(f"the step took longer than {spec.timeout_s:g} s and was stopped")
                 else:
                     continue
             except BaseException as e:  # raised again when the step is dead

@@ -17,6 +17,7 @@ from imagesmith.build.plan import RunOp
 from imagesmith.build.request import BuildRequest
 from imagesmith.build.state import DEFAULT_PATH
 from imagesmith.concurrency import Cancel
+from imagesmith.dockerfile.values import go_duration
 from imagesmith.errors import SandboxError, StepFailed
 from imagesmith.events import Warned
 from imagesmith.fs.owner import process_user
@@ -42,6 +43,8 @@ _WEAK = {
 }
 #: How much (bytes) of a failed step's last output the error keeps.
 _TAIL = 4096
+#: The status of a step that was stopped at its time limit: that of timeout(1).
+_TIMED_OUT = 124
 
 
 class Runner:
@@ -68,7 +71,7 @@ class Runner:
             output: takes what the command writes.
 
         Raises:
-            StepFailed: the command ended with another status than 0, or could not be started.
+            StepFailed: the command ended with another status than 0, could not be started or took too long.
             SandboxUnavailable: this machine has no way to run anything.
             SandboxError: the sandbox, or a mount, could not be made.
         """
@@ -145,17 +148,28 @@ class Runner:
             shm_size_bytes=op.shm_size_bytes or 64 << 20,
             ulimits=op.ulimits,
             cgroup_parent=op.cgroup_parent,
+            timeout_s=self._request.step_timeout_s,
         )
 
     def _execute(
-        self, op: RunOp, sandbox: Sandbox, spec: RunSpec, workspace: Workspace, output: Output
+        self, op: RunOp, sandbox: Sandbox, spec: RunSpec, workspace: Workspace, output: _Tail
     ) -> int:
         from imagesmith.sandbox.native import NotStarted
+        from imagesmith.sandbox.streams import TookTooLong
 
         try:
             return sandbox.run(spec, workspace.root, output, lambda: self._cancel.is_set)
         except NotStarted as e:
             raise StepFailed(_failed(op, e.message), status=127, hint=_foreign(op)) from e
+        except TookTooLong as e:
+            limit = go_duration(round(spec.timeout_s * 10**9))
+            reason = f"it took longer than {limit} and was stopped"
+            raise StepFailed(
+                _failed(op, reason),
+                status=_TIMED_OUT,
+                output=output.text(),
+                hint="--step-timeout sets the limit",
+            ) from e
 
 
 def _foreign(op: RunOp) -> str:

@@ -16,6 +16,7 @@ from imagesmith.cli.values import (
     parse_secret,
     parse_size,
     parse_ssh,
+    parse_timeout,
     parse_ulimit,
 )
 from imagesmith.errors import UsageError
@@ -185,6 +186,14 @@ def test_bad_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match="soft limit must be less than or equal to hard limit: 2 > 1"):
         parse_ulimit("nofile=2:1")
     assert parse_ulimit("nofile=1:2") == ("nofile", 1, 2)
+
+
+def test_time_limit_is_written_as_go_writes_durations() -> None:
+    assert [parse_timeout(t, "--step-timeout") for t in ("90s", "1h30m", "1.5s", "0")] == [90, 5400, 1.5, 0]
+    with pytest.raises(UsageError, match='--step-timeout: time: missing unit in duration "90"'):
+        parse_timeout("90", "--step-timeout")
+    with pytest.raises(UsageError, match="--step-timeout: -1s is negative"):
+        parse_timeout("-1s", "--step-timeout")
 
 
 def test_host_has_an_address() -> None:

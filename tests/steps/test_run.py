@@ -259,6 +259,26 @@ def test_interrupted_build_ends_its_step(store: Path, context: Path, build: Buil
     assert not _running(nap)
 
 
+@pytest.mark.parametrize("isolation", ["native", "chroot", "oci"])
+def test_step_that_takes_too_long_is_stopped_with_all_it_started(build: Build, isolation: str) -> None:
+    nap = f"33.{int.from_bytes(os.urandom(5), 'big')}"
+    step = f"setsid sleep {nap} & sleep {nap}"
+    built = build(f"RUN true\nRUN {step}\n", "--step-timeout", "500ms", "--isolation", isolation)
+    if built.status == 9:
+        pytest.skip(built.said)
+    assert built.status == 4
+    reason = "did not complete successfully: it took longer than 500ms and was stopped"
+    assert f'error: process "/bin/sh -c {step}" {reason}\n' in built.said
+    assert "\nDockerfile:5\n" in built.said
+    assert not _running(nap)
+
+
+def test_time_limit_is_no_part_of_what_a_step_is_known_by(build: Build) -> None:
+    assert build("RUN echo limited > /out\n").status == 0
+    built = build("RUN echo limited > /out\n", "--step-timeout", "1ns")
+    assert (built.status, built.files["out"]) == (0, b"limited\n")
+
+
 def _running(word: str) -> bool:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
