@@ -153,6 +153,9 @@ class Workspace(Protocol):
 class Snapshotter(Protocol):
     """Makes workspaces of layers."""
 
+    def form(self) -> Literal["tar", "erofs"]:
+        """The form in which it wants the bytes of layers that it has no tree of (store/layers.py)."""
+
     def prepare(self, layers: Sequence[LayerTree], view: Tree) -> Workspace:
         """A root directory with the layers, bottom first; `view` is what they show together."""
 

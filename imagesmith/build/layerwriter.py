@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from array import array
 from collections.abc import Callable, Sequence
 
 from imagesmith.concurrency import Cancel
@@ -13,10 +15,13 @@ from imagesmith.layer.stream import LayerResult, LayerStream
 from imagesmith.layer.tarwrite import write_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
-from imagesmith.store.layers import StoredLayer
+from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.store import Store
 
 __all__ = ["LayerWriter"]
+
+#: Of a layer of more entries what was written is not remembered: its index is read back when it is wanted.
+_MANY = 1 << 17
 
 
 class LayerWriter:
@@ -36,6 +41,7 @@ class LayerWriter:
         cancel: Cancel,
         *,
         digests: bool = False,
+        form: Form = "",
         on_new: Callable[[Digest], None] | None = None,
     ) -> tuple[Digest, Descriptor]:
         """Write the entries, already in order, as a layer.
@@ -46,17 +52,30 @@ class LayerWriter:
             entries: what the layer holds.
             cancel: looked at once a block.
             digests: fill in those of the files.
+            form: how the tar is kept as well, for a step that will want it.
             on_new: told the diff_id where the store did not have the layer.
         """
-        with self._store.layers.new_index() as index:
+        layers, offsets = self._store.layers, array("q")
+        with contextlib.ExitStack() as stack:
+            index = stack.enter_context(layers.new_index())
+            kept = stack.enter_context(layers.new_tar(form)) if form else None
+
+            def written(entry: Entry, offset: int) -> None:
+                index.add(entry, offset)
+                offsets.append(offset)
 
             def tar(sink: Callable[[bytes], None]) -> None:
-                write_layer(entries, sink, clamp_s=self.clamp_s, digests=digests, on_offset=index.add)
+                write_layer(entries, sink, clamp_s=self.clamp_s, digests=digests, on_offset=written)
 
-            result = self._stream(tar, cancel)
-            if index.keep(result.diff_id) and on_new is not None:
-                on_new(result.diff_id)
-        self._store.layers.layer(result.diff_id, result.digest)
+            result = self._stream(tar, cancel, kept.write if kept is not None else None)
+            stored = layers.layer(result.diff_id, result.digest)
+            if index.keep(result.diff_id):
+                if len(offsets) <= _MANY:
+                    stored.just_written(entries, offsets)
+                if on_new is not None:
+                    on_new(result.diff_id)
+            if kept is not None:
+                kept.keep(stored.folder, stored.index)
         return result.diff_id, self._descriptor(result)
 
     def recompress(self, layer: StoredLayer, cancel: Cancel) -> tuple[Digest, Descriptor]:
@@ -82,10 +101,15 @@ class LayerWriter:
             raise DigestMismatch(f"layer {layer.blob}: its diff_id is {result.diff_id}, not {layer.diff_id}")
         return result.diff_id, self._descriptor(result)
 
-    def _stream(self, tar: Callable[[Callable[[bytes], None]], None], cancel: Cancel) -> LayerResult:
+    def _stream(
+        self,
+        tar: Callable[[Callable[[bytes], None]], None],
+        cancel: Cancel,
+        on_raw: Callable[[bytes], None] | None = None,
+    ) -> LayerResult:
         """Compress what `tar` writes, into a blob of the store."""
         with self._store.blobs.writer() as blob:
-            stream = LayerStream(self._codec, blob, workers=self._workers)
+            stream = LayerStream(self._codec, blob, workers=self._workers, on_raw=on_raw)
             try:
 
                 def sink(data: bytes) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "RunMount",
     "RunOp",
     "Step",
+    "under_runs",
 ]
 
 
@@ -191,3 +192,22 @@ class Step:
 
 #: Where files can come from: another step's result, an empty tree (None), a context, a URL, a repository.
 Origin = Step | ContextFiles | Fetched | GitFiles | Inline | None
+
+
+def under_runs(tip: Step | None) -> frozenset[Step]:
+    """The steps on whose layers a RUN stands, or that it mounts: it executes if they do."""
+    seen: set[Step] = set()
+    under: set[Step] = set()
+    todo = [tip] if tip is not None else []
+    while todo:
+        step = todo.pop()
+        if step in seen:
+            continue
+        seen.add(step)
+        todo += step.inputs()
+        for at in step.inputs() if isinstance(step.op, RunOp) else ():
+            below: Step | None = at
+            while below is not None and below not in under:
+                under.add(below)
+                below = below.parent
+    return frozenset(under)

@@ -9,6 +9,7 @@ Threads: one for each chain of steps that another needs; results are single-flig
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -19,10 +20,10 @@ from functools import cached_property
 from imagesmith.build.built import BuiltLayer, Solved, Watcher
 from imagesmith.build.cachekey import base_of, key_of, parts_of
 from imagesmith.build.layerwriter import LayerWriter
-from imagesmith.build.plan import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step
+from imagesmith.build.plan import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step, under_runs
 from imagesmith.build.stepcache import STORE, Found, StepCache
 from imagesmith.concurrency import Cancel, Promise
-from imagesmith.errors import Cancelled, ImagesmithError
+from imagesmith.errors import Cancelled, ImagesmithError, SandboxError
 from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import EMPTY_VIEW, View
@@ -32,7 +33,7 @@ from imagesmith.steps.copy import Copier
 from imagesmith.steps.run import Runner
 from imagesmith.steps.sources import Sources
 from imagesmith.store.cachedb import StepRecord
-from imagesmith.store.layers import StoredLayer
+from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.store import Store
 
 __all__ = ["BuiltLayer", "Result", "Solver"]
@@ -106,6 +107,7 @@ class Solver:
         self._promises: dict[Step, Promise[Result]] = {}
         self._refilled: dict[Step, Promise[Result]] = {}
         self._wanted: frozenset[Step] = frozenset()
+        self._under_runs: frozenset[Step] = frozenset()
         self._lock = threading.Lock()
         self._count = 0
         self._failure: BaseException | None = None
@@ -117,6 +119,7 @@ class Solver:
             wanted.add(at)
             at = at.parent
         self._wanted = frozenset(wanted)
+        self._under_runs = under_runs(tip)
         return self.result(tip)
 
     def result(self, step: Step | None) -> Result:
@@ -338,11 +341,15 @@ class Solver:
 
     def _execute(self, step: Step, parent: Result, number: int, *, digests: bool) -> BuiltLayer:
         op, now = step.op, time.time_ns()
+        form: Form = ""
+        if isinstance(op, RunOp) or step in self._under_runs:
+            with contextlib.suppress(SandboxError):  # a RUN tells itself why it cannot be executed
+                form = self.runner.expect([layer.stored for layer in parent.layers], self)
         if isinstance(op, RunOp):
             return self._run(op, parent, number, step.name)
         if isinstance(op, RootOp):
             entries = layer_entries(self.sources.whole(op.origin), set(), EMPTY_VIEW)
-            return self._write(entries, now, step.name)
+            return self._write(entries, now, step.name, form=form)
         assert not isinstance(op, ImageOp)
         lower = EMPTY_VIEW if isinstance(op, CopyOp) and op.link else parent.view  # --link looks into nothing
         copier = Copier(lower, now, self.sources, self)
@@ -350,7 +357,7 @@ class Solver:
         entries = layer_entries(draft.upper_entries(), draft.opaques, below)
         for watcher in self.watchers:
             watcher.copies(number, entries)
-        layer = self._write(entries, now, step.name, digests=digests)
+        layer = self._write(entries, now, step.name, digests=digests, form=form)
         if digests:
             self.sources.learn(entries)
         return layer
@@ -373,9 +380,12 @@ class Solver:
         name: str,
         *,
         digests: bool = False,
+        form: Form = "",
         on_new: Callable[[Digest], None] | None = None,
     ) -> BuiltLayer:
-        diff_id, descriptor = self.writer.write(entries, self.cancel, digests=digests, on_new=on_new)
+        diff_id, descriptor = self.writer.write(
+            entries, self.cancel, digests=digests, form=form, on_new=on_new
+        )
         stored = self.store.layers.layer(diff_id, descriptor.digest)
         writer = self.writer
         return BuiltLayer(diff_id, descriptor, stored, created_ns, name, writer.codec_name, writer.clamp_s)

@@ -8,7 +8,6 @@ Trust: hostile; a zstd window above 128 MiB is refused, what follows the data is
 from __future__ import annotations
 
 import bz2
-import gzip
 import io
 import lzma
 import zlib
@@ -20,6 +19,10 @@ __all__ = ["decompressed", "sniff"]
 
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _CHUNK = 1 << 18
+#: zlib's word for a gzip header and trailer around the data.
+_GZIP = 16 + zlib.MAX_WBITS
+#: What a read does not use up is copied for the next one, so pieces are not large.
+_GZIP_PIECE = 1 << 16
 #: All that a piece holds is decoded at once, and four bytes may stand for 128 KiB.
 _ZSTD_PIECE = 1 << 12
 
@@ -89,20 +92,16 @@ class _Peeked(io.RawIOBase):
         return len(data)
 
 
-class _ZstdErrors:
-    """zstandard's reader, its own error turned into a ValueError; an early end into an EOFError."""
+class _Pieces:
+    """Reads of any size out of pieces that a decoder gives."""
 
-    def __init__(self, source: BinaryIO) -> None:
-        import zstandard
-
-        self._error = zstandard.ZstdError
-        self._source = source
-        self._decoder = zstandard.ZstdDecompressor(max_window_size=128 << 20)
-        self._frame = self._decoder.decompressobj()
+    def __init__(self) -> None:
         self._out = memoryview(b"")
-        self._open = False
 
     def read(self, size: int, /) -> bytes:
+        if len(self._out) >= size > 0:
+            data, self._out = self._out[:size].tobytes(), self._out[size:]
+            return data
         parts = []
         while size and (self._out or self._fill()):
             parts.append(self._out[:size])
@@ -111,7 +110,64 @@ class _ZstdErrors:
         return b"".join(parts)
 
     def _fill(self) -> bool:
-        """Decode a piece; False at the end."""
+        """Put the next piece into `_out`; False at the end."""
+        raise NotImplementedError
+
+
+class _Gzip(_Pieces):
+    """A gzip stream of one member or several; zeros behind the last one are padding.
+
+    The standard library's reader gives eight kilobytes at a time and sums them up in Python.
+    """
+
+    def __init__(self, source: _Reads) -> None:
+        super().__init__()
+        self._source, self._left = source, b""
+        self._member = zlib.decompressobj(_GZIP)
+        self._begun = False
+
+    def _fill(self) -> bool:
+        while True:
+            if self._member.eof and not self._next_member():
+                return False
+            data = self._left or self._source.read(_GZIP_PIECE)
+            out = self._member.decompress(data, _CHUNK)
+            self._left = self._member.unconsumed_tail
+            self._begun = self._begun or bool(data)
+            if out:
+                self._out = memoryview(out)
+                return True
+            if not data and not self._member.eof:
+                if self._begun:
+                    raise EOFError
+                return False
+
+    def _next_member(self) -> bool:
+        """Begin the next member; False if there is none."""
+        data = self._member.unused_data.lstrip(b"\0")
+        while not data:
+            more = self._source.read(_GZIP_PIECE)
+            if not more:
+                return False
+            data = more.lstrip(b"\0")
+        self._member, self._left = zlib.decompressobj(_GZIP), data
+        return True
+
+
+class _Zstd(_Pieces):
+    """A zstd stream; the decoder's own error turned into a ValueError, an early end into an EOFError."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        import zstandard
+
+        super().__init__()
+        self._error = zstandard.ZstdError
+        self._source = source
+        self._decoder = zstandard.ZstdDecompressor(max_window_size=128 << 20)
+        self._frame = self._decoder.decompressobj()
+        self._open = False
+
+    def _fill(self) -> bool:
         while True:
             data = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
@@ -151,9 +207,9 @@ def decompressed(source: _Reads, kind: str | None = None) -> BinaryIO:
     if not found:
         return raw
     if found == "gzip":
-        return _Reader(gzip.GzipFile(fileobj=raw), "gzip")  # type: ignore[return-value]  # a RawIOBase reads
+        return _Reader(_Gzip(raw), "gzip")  # type: ignore[return-value]  # a RawIOBase reads
     if found == "bzip2":
         return _Reader(bz2.BZ2File(raw), "bzip2")  # type: ignore[return-value]
     if found == "xz":
         return _Reader(lzma.LZMAFile(raw), "xz")  # type: ignore[return-value]
-    return _Reader(_ZstdErrors(raw), "zstd")  # type: ignore[return-value]
+    return _Reader(_Zstd(raw), "zstd")  # type: ignore[return-value]

@@ -5,7 +5,7 @@ on its blocks. Blocks are compressed in any order and written in theirs, so the 
 number of threads. Queues are bounded: memory stays at a few blocks however large the layer is.
 Spec: OCI image-spec 1.1, layer.md (media types), config.md (diff_ids).
 Threads: a LayerStream belongs to the thread that writes to it; the sink and `on_compressed` are called from
-one other thread, in order.
+one other thread, in order, and `on_raw` from a third.
 """
 
 from __future__ import annotations
@@ -63,9 +63,14 @@ class LayerStream:
     """Bytes of a tar in, compressed blob out to `sink`, digests of both at the end."""
 
     def __init__(
-        self, codec: Codec, sink: Sink, workers: int = 2, on_compressed: Callable[[bytes], None] | None = None
+        self,
+        codec: Codec,
+        sink: Sink,
+        workers: int = 2,
+        on_compressed: Callable[[bytes], None] | None = None,
+        on_raw: Callable[[bytes], None] | None = None,
     ) -> None:
-        self._codec, self._sink, self._on_compressed = codec, sink, on_compressed
+        self._codec, self._sink, self._on_compressed, self._on_raw = codec, sink, on_compressed, on_raw
         self._raw_hash, self._blob_hash = hashlib.sha256(), hashlib.sha256()
         self._raw_size = self._blob_size = 0
         self._parts: list[bytes] = []
@@ -87,7 +92,7 @@ class LayerStream:
         """Append bytes of the tar; blocks of the codec's own size are taken without a copy.
 
         Raises:
-            BaseException: whatever compressing, the sink or `on_compressed` raised.
+            BaseException: whatever compressing, the sink, `on_compressed` or `on_raw` raised.
         """
         block = self._codec.block_bytes
         if len(data) == block and not self._held:
@@ -107,7 +112,7 @@ class LayerStream:
         """End the stream and wait for everything.
 
         Raises:
-            BaseException: whatever compressing, the sink or `on_compressed` raised.
+            BaseException: whatever compressing, the sink, `on_compressed` or `on_raw` raised.
         """
         if self._held or not self._raw_size:
             self._submit(b"".join(self._parts))
@@ -154,6 +159,11 @@ class LayerStream:
     def _hash_all(self) -> None:
         while (data := self._hashing.get()) is not None:
             self._raw_hash.update(data)
+            if self._on_raw is not None and self._failure is None:
+                try:
+                    self._on_raw(data)
+                except BaseException as e:  # `write` and `finish` raise it
+                    self._failure = e
 
     def _compress_all(self) -> None:
         compress: Callable[[bytes], bytes] | None = None

@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from imagesmith.errors import SandboxError
 from imagesmith.fs.entry import Entry
@@ -71,6 +71,10 @@ class CopyingSnapshotter:
             if self._work is not None:
                 self._work.close()
                 self._work = None
+
+    def form(self) -> Literal["tar", "erofs"]:
+        """See interfaces.Snapshotter."""
+        return "tar"
 
     def prepare(self, layers: Sequence[LayerTree], view: Tree) -> CopyingWorkspace:
         """See interfaces.Snapshotter.

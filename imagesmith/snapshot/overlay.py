@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from imagesmith.errors import SandboxError
 from imagesmith.fs.entry import Entry
@@ -79,6 +80,11 @@ class OverlaySnapshotter:
                 if not images_work(self.place, self._work, overlay_options(self.place)):
                     self._images = Images()
             return self._work
+
+    def form(self) -> Literal["tar", "erofs"]:
+        """See interfaces.Snapshotter."""
+        self.work()
+        return "tar" if self._images is None else "erofs"
 
     def prepare(self, layers: Sequence[LayerTree], view: Tree) -> OverlayWorkspace:
         """See interfaces.Snapshotter.

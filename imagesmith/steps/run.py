@@ -27,7 +27,7 @@ from imagesmith.oci.names import host_platform
 from imagesmith.sandbox.world import World
 from imagesmith.steps.mounts import Mounts
 from imagesmith.steps.scratch import Copies
-from imagesmith.store.layers import StoredLayer
+from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ _WEAK = {
     "native": "RUN has one user id only",
     "oci": "RUN has one id only",
 }
+#: So many layers are read at the same time.
+_READERS = 4
 #: How much (bytes) of a failed step's last output the error keeps.
 _TAIL = 4096
 #: The status of a step that was stopped at its time limit: that of timeout(1).
@@ -96,6 +98,34 @@ class Runner:
             if status:
                 raise StepFailed(_failed(op, f"exit code: {status}"), status=status, output=tail.text())
             yield workspace
+
+    def expect(self, layers: Sequence[StoredLayer], solver: Solver) -> Form:
+        """Read layers that a step will stand on before anybody looks into them, so that once is enough.
+
+        Returns the form in which the layers that are still to come are best kept.
+        """
+        form = self._ready(solver)[1].form()
+        unread = list(layers)
+        failed: list[BaseException] = []
+
+        def read() -> None:
+            with contextlib.suppress(IndexError):
+                while not failed:
+                    layer = unread.pop()
+                    try:
+                        layer.unpack(form)
+                    except BaseException as e:  # raised again by who waits
+                        failed.append(e)
+
+        threads = [threading.Thread(target=read, daemon=True) for _ in range(min(len(layers), _READERS) - 1)]
+        for thread in threads:
+            thread.start()
+        read()
+        for thread in threads:
+            thread.join()
+        if failed:
+            raise failed[0]
+        return form
 
     def close(self) -> None:
         """End the helper and delete what snapshots left."""

@@ -16,33 +16,33 @@ Threads: may be shared; each layer has a lock.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import io
-import json
 import os
 import stat
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from imagesmith.errors import DigestMismatch, NotFound, StoreError
-from imagesmith.fs.entry import Entry
+from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.view import LayerIndex
 from imagesmith.layer.erofs import TAR_AT, NotRepresentable, write_erofs
 from imagesmith.layer.tarread import decompressed, read_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.store.blobs import BlobStore
+from imagesmith.store.indexfile import NewIndex, Temporary, is_whole, read_index
 
-__all__ = ["LayerContent", "LayerStore", "NewIndex", "StoredLayer"]
+__all__ = ["Form", "LayerContent", "LayerStore", "NewTar", "StoredLayer"]
+
+#: How a layer's bytes are kept beside its blob: not at all, as they are, or so that the kernel mounts them.
+Form = Literal["", "tar", "erofs"]
 
 #: The names of a layer's trees (snapshot/trees.py).
 TREES = ("tree", "tree-subid", "tree-single")
-_HEAD, _END = b'"imagesmith-index-2"\n', b'"end"\n'
 
 
 class LayerContent:
@@ -67,6 +67,7 @@ class StoredLayer:
         self.fetch: Callable[[], None] | None = None
         self.folder = store.folder(diff_id)
         self._index: LayerIndex | None = None
+        self._written: tuple[Sequence[Entry], Sequence[int]] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -82,28 +83,54 @@ class StoredLayer:
             StoreError: the index is damaged, and the blob is not there to make another.
         """
         with self._lock:
-            if self._index is None:
-                self._index = LayerIndex(self._entries())
-            return self._index
+            return self._known()
 
     def entries(self) -> Iterator[Entry]:
         """The entries in the order of the tar, whiteouts included; see `index` for what it raises."""
         with self._lock:
             return self._entries()
 
+    def just_written(self, entries: Sequence[Entry], offsets: Sequence[int]) -> None:
+        """Take what the index that was written last holds: then it need not be read again in this process."""
+        self._written = entries, offsets
+
+    def unpack(self, form: Form) -> None:
+        """Read the blob and keep its tar in a form, if nothing was ever read of it: one reading does for all.
+
+        See `index` for what it raises.
+        """
+        with self._lock:
+            if self._index is None and not (self.folder / "index").exists():
+                self._unpack(form)
+
+    def _known(self) -> LayerIndex:
+        """The entries by path, for who holds the lock."""
+        if self._index is None:
+            if self._written is not None:
+                pairs, self._written = zip(*self._written, strict=True), None
+                self._index = LayerIndex(self._entry(replace(e), offset) for e, offset in pairs)
+            else:
+                self._index = LayerIndex(self._entries())
+        return self._index
+
     def _entries(self) -> Iterator[Entry]:
         """The rows of the index, made from the blob where there is none that is whole."""
         path = self.folder / "index"
         if not path.exists():
             self._unpack()
-        elif not _is_whole(path):
+        elif not is_whole(path):
             if self.blob is None:
                 raise StoreError(
                     f"the layer index {path} is damaged", hint="remove its folder and build again"
                 )
             path.unlink(missing_ok=True)
             self._unpack()
-        return self._read_index(path)
+        return (self._entry(e, offset) for e, offset in read_index(path))
+
+    def _entry(self, e: Entry, offset: int) -> Entry:
+        """An entry whose bytes are those of the layer."""
+        e.content = LayerContent(self, e.path, offset, e.size) if e.kind == "f" else None
+        return e
 
     def open_tar(self) -> BinaryIO:
         """The uncompressed tar, from its first byte."""
@@ -141,21 +168,17 @@ class StoredLayer:
     def erofs(self) -> Path | None:
         """A file that the kernel mounts as the layer's tree (layer/erofs.py); None if it has none."""
         path = self.folder / "erofs"
-        index = self.index()
         with self._lock:
-            try:
-                if not path.exists():
-                    self._unpack("erofs", index)
-            except NotRepresentable:
-                return None
-        return path
+            if not path.exists():
+                self._unpack("erofs")
+        return path if path.exists() else None
 
     def _tar(self) -> None:
         with self._lock:
             if not (self.folder / "tar").exists():
                 self._unpack("tar")
 
-    def _unpack(self, keep: Literal["", "tar", "erofs"] = "", known: LayerIndex | None = None) -> None:
+    def _unpack(self, form: Form = "") -> None:
         """Read the blob once: check the diff_id, write the index if it is missing, keep the tar if asked."""
         if self.blob is None:
             raise NotFound(f"the blob of layer {self.diff_id} is not in the store")
@@ -164,126 +187,51 @@ class StoredLayer:
         self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             raw = stack.enter_context(self.store.blobs.open(self.blob))
-            tar = stack.enter_context(_Temporary(self.store.blobs.ingest)) if keep else None
-            if tar is not None and keep == "erofs":
-                tar.file.write(bytes(TAR_AT))
+            tar = stack.enter_context(self.store.new_tar(form)) if form else None
             index = None
             if not (self.folder / "index").exists():
                 index = stack.enter_context(self.store.new_index())
-            tee = _Tee(decompressed(raw), tar.file if tar is not None else None)
-            for e, offset in () if known is not None and index is None else read_layer(tee):
-                if index is not None:
+            tee = _Tee(decompressed(raw), tar)
+            found = []
+            if index is not None:
+                for e, offset in read_layer(tee):
                     index.add(e, offset)
+                    if form:
+                        found.append(self._entry(e, offset))
             tee.drain()
             if tee.digest() != self.diff_id:
                 raise DigestMismatch(f"layer {self.blob}: its diff_id is {tee.digest()}, not {self.diff_id}")
             if index is not None:
                 index.keep(self.diff_id)
+                if form:
+                    self._index = LayerIndex(found)
             if tar is not None:
-                if known is not None:
-                    write_erofs(known, tar.file, tee.size)
-                tar.keep(self.folder / keep)
-
-    def _read_index(self, path: Path) -> Iterator[Entry]:
-        """The entries of an index file, some hundreds at a time: of a large layer no more is in memory."""
-        try:
-            with path.open("rb") as f:
-                if f.readline() != _HEAD:
-                    raise ValueError("another format")
-                while lines := f.readlines(1 << 16):
-                    if lines[-1] == _END:
-                        lines.pop()
-                    for row in json.loads(b"[" + b",".join(lines) + b"]"):
-                        yield self._entry(*row)
-        except (ValueError, TypeError, IndexError, OSError) as e:
-            raise StoreError(
-                f"the layer index {path} is damaged ({e})", hint="remove its folder and build again"
-            ) from e
-
-    def _entry(
-        self, path: str, kind: str, mode: int, uid: int, gid: int, size: int, mtime_ns: int, offset: int,
-        link: str, major: int = 0, minor: int = 0, capability: str = "", digest: str = "",
-    ) -> Entry:  # fmt: skip
-        """The entry of a row."""
-        e = Entry(path, kind, mode, uid, gid, size, mtime_ns, link, (major, minor), digest=digest)
-        if kind == "f":
-            e.content = LayerContent(self, path, offset, size)
-        if capability:
-            e.capability = base64.b64decode(capability)
-        return e
+                tar.keep(self.folder, self._known)
 
 
-def _row(e: Entry, offset: int) -> bytes:
-    """A line of the index."""
-    row: list[object] = [e.path, e.kind, e.mode, e.uid, e.gid, e.size, e.mtime_ns, offset, e.link]
-    if e.kind in "cb" or e.capability or e.digest:
-        row += [*e.rdev, base64.b64encode(e.capability or b"").decode(), e.digest]
-    return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
+class NewTar:
+    """A layer's uncompressed tar on its way, in one of its forms; becomes it by `keep`, nothing otherwise."""
 
+    def __init__(self, ingest: Path, form: Form) -> None:
+        self._form, self._out, self._size = form, Temporary(ingest), 0
+        if form == "erofs":
+            self._out.file.write(bytes(TAR_AT))
 
-def _is_whole(path: Path) -> bool:
-    """True if an index has its first and its last line: one that a power cut tore has not."""
-    with path.open("rb") as f:
-        if f.readline() != _HEAD:
-            return False
-        f.seek(-len(_END), os.SEEK_END)
-        return f.read() == _END
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        self._out.file.write(data)
+        self._size += len(data)
 
+    def keep(self, folder: Path, index: Callable[[], LayerIndex]) -> None:
+        """All bytes are there: put it into the layer's folder, unless the layer has to be extracted."""
+        if self._form == "erofs":
+            try:
+                write_erofs(index(), self._out.file, self._size)
+            except NotRepresentable:
+                return
+        self._out.keep(folder / self._form)
 
-class _Temporary:
-    """A file that is written under another name; without `keep` it goes away."""
-
-    def __init__(self, folder: Path) -> None:
-        fd, name = tempfile.mkstemp(dir=folder)
-        self.file = os.fdopen(fd, "wb", buffering=1 << 18)
-        self._path: Path | None = Path(name)
-
-    def keep(self, path: Path) -> None:
-        """Give it its name."""
-        assert self._path is not None
-        self.file.close()
-        self._path.replace(path)
-        self._path = None
-
-    def __enter__(self) -> _Temporary:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-
-
-class NewIndex:
-    """A layer's index while the layer is written or read: row by row, so that it is never in memory.
-
-    Becomes the index by `keep`, nothing otherwise.
-    """
-
-    def __init__(self, layers: LayerStore) -> None:
-        self._layers = layers
-        self._out = _Temporary(layers.blobs.ingest)
-        self._out.file.write(_HEAD)
-
-    def add(self, entry: Entry, offset: int) -> None:
-        """Add an entry, with the offset of its bytes in the uncompressed tar."""
-        self._out.file.write(_row(entry, offset))
-
-    def keep(self, diff_id: Digest) -> bool:
-        """All entries are there: make it that layer's index, and return True.
-
-        False where the layer has one: it stays, for trees were made after it, and two builds of one layer
-        differ in what its tar does not hold (fractions of times, or all of them under a clamp).
-        """
-        path = self._layers.folder(diff_id) / "index"
-        if path.exists() and _is_whole(path):
-            return False
-        self._out.file.write(_END)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._out.keep(path)
-        return True
-
-    def __enter__(self) -> NewIndex:
+    def __enter__(self) -> NewTar:
         return self
 
     def __exit__(self, *what: object) -> None:
@@ -293,7 +241,7 @@ class NewIndex:
 class _Tee(io.RawIOBase):
     """Reads a stream, hashes it, and copies it to a file."""
 
-    def __init__(self, source: BinaryIO, copy: BinaryIO | None) -> None:
+    def __init__(self, source: BinaryIO, copy: NewTar | None) -> None:
         super().__init__()
         self._source, self._copy, self._hash = source, copy, hashlib.sha256()
         self.size = 0
@@ -342,7 +290,11 @@ class LayerStore:
 
     def new_index(self) -> NewIndex:
         """Begin the index of a layer whose diff_id is not known yet."""
-        return NewIndex(self)
+        return NewIndex(self.blobs.ingest, lambda diff_id: self.folder(diff_id) / "index")
+
+    def new_tar(self, form: Form) -> NewTar:
+        """Begin the tar of a layer, in one of its forms."""
+        return NewTar(self.blobs.ingest, form)
 
     def diff_ids(self) -> list[Digest]:
         """The layers that have a folder."""

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import threading
 import zlib
 
@@ -110,6 +111,19 @@ def test_damaged_and_short_streams_are_errors(kind: str) -> None:
     for bad in (blob[:-5], blob[: len(blob) // 2], blob[:20] + bytes(8) + blob[28:]):
         with pytest.raises(InvalidDocument, match=kind):
             decompressed(io.BytesIO(bad)).read()
+
+
+def test_gzip_of_many_members_is_read_in_pieces_of_any_size_and_ends_before_its_padding() -> None:
+    data = os.urandom(300_000) + bytes(3_000_000)
+    blob = b"".join(gzip.compress(data[at : at + 200_000]) for at in range(0, len(data), 200_000))
+    for padding in (b"", bytes(1), bytes(100_000)):
+        for size in (1000, 1 << 16, 10_000_000):
+            stream = decompressed(io.BytesIO(blob + padding))
+            assert b"".join(iter(lambda s=stream, n=size: s.read(n), b"")) == data
+    with pytest.raises(InvalidDocument, match="gzip"):
+        decompressed(io.BytesIO(blob + bytes(7) + b"rubbish")).read()
+    with pytest.raises(InvalidDocument, match="gzip"):
+        decompressed(io.BytesIO(blob[:-5] + bytes(1) + blob[-4:])).read()  # another length at the end
 
 
 def test_plain_bytes_pass_as_they_are() -> None:

@@ -1,0 +1,139 @@
+"""The file that holds a layer's entries: JSON lines between one that names the format and one that ends it.
+
+Why: views of a large base need its entries and nothing else, so they are kept in a form that is read some
+hundreds at a time. A row's fields are in the order of fs.entry.Entry, with the offset of the bytes in the
+uncompressed tar after the time, and devices, capability and digest only where there is one.
+Trust: our own file, but a power cut may have torn it: without its last line it is none.
+Threads: a NewIndex belongs to one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from json.encoder import encode_basestring_ascii as quoted
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.errors import StoreError
+from imagesmith.fs.entry import Entry
+from imagesmith.oci.digest import Digest
+
+__all__ = ["NewIndex", "Temporary", "is_whole", "read_index"]
+
+_HEAD, _END = b'"imagesmith-index-2"\n', b'"end"\n'
+
+
+class Temporary:
+    """A file that is written under another name; without `keep` it goes away."""
+
+    def __init__(self, folder: Path) -> None:
+        fd, name = tempfile.mkstemp(dir=folder)
+        self.file: BinaryIO = os.fdopen(fd, "wb", buffering=1 << 18)
+        self._path: Path | None = Path(name)
+
+    def keep(self, path: Path) -> None:
+        """Give it its name."""
+        assert self._path is not None
+        self.file.close()
+        self._path.replace(path)
+        self._path = None
+
+    def __enter__(self) -> Temporary:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+class NewIndex:
+    """A layer's index while the layer is written or read: row by row, so that it is never in memory.
+
+    Becomes the index by `keep`, nothing otherwise.
+    """
+
+    def __init__(self, ingest: Path, path_of: Callable[[Digest], Path]) -> None:
+        """Begin one in `ingest`; `path_of` tells where the index of a layer is."""
+        self._path_of = path_of
+        self._out = Temporary(ingest)
+        self._out.file.write(_HEAD)
+
+    def add(self, entry: Entry, offset: int) -> None:
+        """Add an entry, with the offset of its bytes in the uncompressed tar."""
+        self._out.file.write(_row(entry, offset))
+
+    def keep(self, diff_id: Digest) -> bool:
+        """All entries are there: make it that layer's index, and return True.
+
+        False where the layer has one: it stays, for trees were made after it, and two builds of one layer
+        differ in what its tar does not hold (fractions of times, or all of them under a clamp).
+        """
+        path = self._path_of(diff_id)
+        if path.exists() and is_whole(path):
+            return False
+        self._out.file.write(_END)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._out.keep(path)
+        return True
+
+    def __enter__(self) -> NewIndex:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self._out.__exit__(*what)
+
+
+def _row(e: Entry, offset: int) -> bytes:
+    """A line of the index; made by hand, for there may be hundreds of thousands."""
+    rest = ""
+    if e.kind in "cb" or e.capability or e.digest:
+        major, minor = e.rdev
+        rest = f',{major},{minor},"{base64.b64encode(e.capability or b"").decode()}","{e.digest}"'
+    return (
+        f'[{quoted(e.path)},"{e.kind}",{e.mode},{e.uid},{e.gid},{e.size},{e.mtime_ns},{offset},'
+        f"{quoted(e.link)}{rest}]\n"
+    ).encode("ascii")
+
+
+def is_whole(path: Path) -> bool:
+    """True if an index has its first and its last line: one that a power cut tore has not."""
+    with path.open("rb") as f:
+        if f.readline() != _HEAD:
+            return False
+        f.seek(-len(_END), os.SEEK_END)
+        return f.read() == _END
+
+
+def read_index(path: Path) -> Iterator[tuple[Entry, int]]:
+    """The entries of an index and their offsets, some hundreds at a time: no more of it is in memory.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        with path.open("rb") as f:
+            if f.readline() != _HEAD:
+                raise ValueError("another format")
+            while lines := f.readlines(1 << 16):
+                if lines[-1] == _END:
+                    lines.pop()
+                for row in json.loads(b"[" + b",".join(lines) + b"]"):
+                    yield _entry(*row)
+    except (ValueError, TypeError, IndexError, OSError) as e:
+        raise StoreError(
+            f"the layer index {path} is damaged ({e})", hint="remove its folder and build again"
+        ) from e
+
+
+def _entry(
+    path: str, kind: str, mode: int, uid: int, gid: int, size: int, mtime_ns: int, offset: int,
+    link: str, major: int = 0, minor: int = 0, capability: str = "", digest: str = "",
+) -> tuple[Entry, int]:  # fmt: skip
+    """The entry of a row."""
+    known = base64.b64decode(capability) if capability else None
+    return Entry(path, kind, mode, uid, gid, size, mtime_ns, link, (major, minor), known, digest), offset
