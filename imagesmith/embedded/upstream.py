@@ -97,13 +97,12 @@ class Upstream:
     """
 
     def __init__(self, url: str, user: str = "", password: str = "", *, ca: str = "") -> None:
-        parts = urlsplit(url)
-        if (
-            parts.scheme not in ("http", "https")
-            or not parts.hostname
-            or parts.path.strip("/")
-            or parts.query
-        ):
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # brackets that do not match, a port that is no number
+            good = False
+        if not good or parts.path.strip("/") or parts.query:
             raise UsageError(
                 f"{url}: not the address of a registry", hint="it looks like https://HOST[:PORT]"
             )

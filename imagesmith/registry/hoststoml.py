@@ -76,8 +76,12 @@ def _read(path: Path, registry: str, upstream: Endpoint) -> tuple[list[Endpoint]
 def _host(
     url: str, table: dict[str, Any], path: Path, registry: str, upstream: Endpoint
 ) -> tuple[Endpoint, frozenset[str]]:
-    parts = urlsplit(url if "://" in url else f"https://{url}")
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    try:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port that is no number
+        good = False
+    if not good:
         raise UsageError(f"{path}: {url!r} is no address of a host")
     can = table.get("capabilities", list(_CAPABILITIES))
     if not isinstance(can, list) or not all(c in _CAPABILITIES for c in can):

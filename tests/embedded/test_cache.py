@@ -277,7 +277,10 @@ def test_docker_hub_is_found_where_it_is() -> None:
     ]
 
 
-@pytest.mark.parametrize("url", ["", "host", "ftp://host", "https://host/path", "https://", "https://h?x"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "host", "ftp://host", "https://host/path", "https://", "https://h?x", "http://[x", "http://h:x"],
+)
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(UsageError, match="not the address of a registry"):
         Upstream(url)

@@ -174,7 +174,16 @@ def test_port_and_default_have_folders_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[host", "host = 1", "[host.'ftp://x']", "[host.'https://x']\ncapabilities=['x']"]
+    "text",
+    [
+        "[host",
+        "host = 1",
+        "[host.'ftp://x']",
+        "[host.'https://x']\ncapabilities=['x']",
+        "[host.'http://[x']",
+        "[host.'http://x:port']",
+        "server = '[x'",
+    ],
 )
 def test_malformed_hosts_toml_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match=r"hosts\.toml"):
