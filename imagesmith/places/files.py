@@ -88,7 +88,7 @@ class TarFiles:
             scratch: a folder for a temporary copy where it cannot be read at positions.
 
         Raises:
-            NotFound: there is no such file.
+            UsageError: the file cannot be read.
             InvalidDocument: it is no tar.
         """
         self.name = "standard input" if file == "-" else file
@@ -116,7 +116,7 @@ class TarFiles:
             try:
                 raw = Path(file).open("rb")
             except OSError as e:
-                raise NotFound(f"{file}: {e.strerror}") from e
+                raise UsageError(f"cannot read {file}: {e.strerror}") from e
             if os.path.isfile(file) and not sniff(raw.read(6)):
                 raw.seek(0)
                 return raw

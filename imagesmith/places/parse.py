@@ -83,7 +83,8 @@ def open_source(place: PlaceName, session: Session, store: Store) -> Iterator[Im
     """An image to read.
 
     Raises:
-        NotFound: there is no such file or folder; a missing image shows when it is read.
+        UsageError: there is no such file.
+        NotFound: the folder is no layout; a missing image shows when it is read.
     """
     if place.kind == "registry":
         assert place.image is not None
