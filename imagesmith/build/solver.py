@@ -23,6 +23,7 @@ from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.plan import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step, under_runs
 from imagesmith.build.stepcache import STORE, Found, StepCache
 from imagesmith.concurrency import Cancel, Promise
+from imagesmith.context.sources import Rows
 from imagesmith.errors import Cancelled, ImagesmithError, SandboxError
 from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
@@ -352,14 +353,18 @@ class Solver:
             return self._write(entries, now, step.name, form=form)
         assert not isinstance(op, ImageOp)
         lower = EMPTY_VIEW if isinstance(op, CopyOp) and op.link else parent.view  # --link looks into nothing
-        copier = Copier(lower, now, self.sources, self)
-        draft, below = copier.make_dir(op) if isinstance(op, MakeDirOp) else copier.copy(op)
+        copier, rows = Copier(lower, now, self.sources, self), list[Rows]()
+        if isinstance(op, MakeDirOp):
+            draft, below = copier.make_dir(op)
+        else:
+            draft, below, rows = copier.copy(op)
         entries = layer_entries(draft.upper_entries(), draft.opaques, below)
+        del draft  # hundreds of thousands of names, perhaps, which nobody wants while the layer is written
         for watcher in self.watchers:
             watcher.copies(number, entries)
         layer = self._write(entries, now, step.name, digests=digests, form=form)
         if digests:
-            self.sources.learn(entries)
+            self.sources.learn(step, rows, entries)
         return layer
 
     def _run(self, op: RunOp, parent: Result, number: int, name: str) -> BuiltLayer:

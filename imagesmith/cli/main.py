@@ -7,6 +7,7 @@ Exit statuses are those of errors.py; 130 after Ctrl-C, 141 where the reader of 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -130,6 +131,7 @@ def _fault(text: str, error: Exception) -> int:
 
 def run() -> NoReturn:
     """The entry point of the installed command."""
+    gc.set_threshold(10_000, 20, 100)  # entries come by the hundred thousand, and there are no cycles of them
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(main(sys.argv[1:]))
 

@@ -16,6 +16,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -188,6 +189,12 @@ class LocalTree:
         return names
 
     def _entry(self, path: str, st: os.stat_result) -> Entry | None:
+        if stat.S_ISREG(st.st_mode):
+            stamp = FileStamp(st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+            return Entry(
+                path, "f", stat.S_IMODE(st.st_mode), 0, 0, st.st_size, st.st_mtime_ns,
+                content=LocalContent(self, path, stamp),
+            )  # fmt: skip
         e = Entry.from_stat(path, st)
         if e is None:
             if not stat.S_ISSOCK(st.st_mode):
@@ -198,9 +205,6 @@ class LocalTree:
         if e.kind == "l":
             with contextlib.suppress(OSError):
                 e.link = os.readlink(self._host(path))
-        elif e.kind == "f":
-            stamp = FileStamp(st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
-            e.content = LocalContent(self, path, stamp)
         return e
 
     def open(self, path: str) -> BinaryIO:
@@ -218,7 +222,7 @@ class LocalTree:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise ContextError(f"/{path} of the context changed while it was read")
-        return os.fdopen(fd, "rb", buffering=0)
+        return FileIO(fd)
 
     def _descend(self, folder: str) -> int:
         """The descriptor of a folder; the last one is kept, since files come in order."""

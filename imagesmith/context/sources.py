@@ -12,6 +12,7 @@ import os
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher, has_wildcards, match_name
@@ -19,11 +20,10 @@ from imagesmith.errors import MissingSource
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.tree import Tree
 
-__all__ = ["Match", "Taken", "content_digest", "select"]
+__all__ = ["Match", "Rows", "Taken", "content_digest", "select"]
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """An entry below a match: its path relative to it, and whether it is there only to hold others."""
 
     path: str
@@ -162,16 +162,45 @@ def _level(tree: Tree, folder: str, parts: list[str]) -> Iterator[str]:
             yield from _level(tree, path, parts[1:])
 
 
+class Rows:
+    """What a content digest is made of: names, kinds, modes, owners, links and contents; not times.
+
+    A row may be added before the digest of its file is known, and is finished with the entry that has it
+    then, so that a first COPY goes through its files once.
+    """
+
+    __slots__ = ("_rows",)
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, str, Entry | None]] = []
+
+    def add(self, name: str, e: Entry, later: Entry | None = None) -> None:
+        """Add an entry under a name; `later` is what will have the digest of its bytes, else `e` itself."""
+        head = f"{name}\0{_head(e)}"
+        self._rows.append((head, "", later or e) if e.kind in "fh" else (head, e.link, None))
+
+    def digest(self, file_digest: Callable[[Entry], str]) -> str:
+        """The digest of all rows."""
+        whole = hashlib.sha256()
+        for head, link, e in self._rows:
+            whole.update(os.fsencode(f"{head}{link if e is None else file_digest(e)}\0"))
+        return whole.hexdigest()
+
+
+def _head(e: Entry) -> str:
+    """What a row says of an entry before its content."""
+    capability = e.capability.hex() if e.capability else ""
+    kind = "f" if e.kind == "h" else e.kind
+    return f"{kind} {e.mode:o} {e.uid} {e.gid} {e.rdev[0]} {e.rdev[1]} {capability} "
+
+
 def content_digest(tree: Tree, matches: Sequence[Match], file_digest: Callable[[Entry], str]) -> str:
-    """A digest of all that the matches take: names, kinds, modes, owners, links and contents; not times."""
+    """A digest of all that the matches take; see `Rows`."""
     whole = hashlib.sha256()
 
     def add(name: str, e: Entry) -> None:
         content = file_digest(e) if e.kind in "fh" else e.link
-        kind = "f" if e.kind == "h" else e.kind
-        capability = e.capability.hex() if e.capability else ""
-        row = f"{kind} {e.mode:o} {e.uid} {e.gid} {e.rdev[0]} {e.rdev[1]} {capability} {content}"
-        whole.update(os.fsencode(name) + b"\0" + os.fsencode(row) + b"\0")
+        whole.update(os.fsencode(f"{name}\0{_head(e)}{content}\0"))
 
     for match in matches:
         add(f"/{match.name}", match.entry)

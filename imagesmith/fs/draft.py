@@ -73,12 +73,21 @@ class Draft:
 
     def put(self, entry: Entry) -> None:
         """Make or replace an entry whose parent exists; the parent's time moves unless it was there."""
-        old = self.get(entry.path)
+        self.put_over(self.get(entry.path), entry)
+
+    def put_over(self, old: Entry | None, entry: Entry) -> None:
+        """`put`, for who has just looked what is there."""
+        path = entry.path
+        if old is None and path not in self.upper:  # nothing of it is anywhere: what there are thousands of
+            folder, _, name = path.rpartition("/")
+            self._touch(folder)
+            self._add(folder, name, entry)
+            return
         if old is not None and old.kind == "d" and entry.kind != "d":
-            self.remove(entry.path)
-        self._part(entry.path)
+            self.remove(path)
+        self._part(path)
         if old is None or old.kind != "d" or entry.kind != "d":
-            self._touch(parent_of(entry.path))
+            self._touch(parent_of(path))
         self._set(entry)
 
     def change(self, entry: Entry) -> None:
@@ -137,12 +146,18 @@ class Draft:
                 below = self.lower.get(path) if not self._hidden(path) else None
                 if below is not None and below.kind == "d":
                     self._removed.add(path)
-        self.upper[path] = entry
+        folder, _, name = path.rpartition("/")
+        self._add(folder, name, entry)
+
+    def _add(self, folder: str, name: str, entry: Entry) -> None:
+        self.upper[entry.path] = entry
         if entry.kind == "h":
-            self._further.setdefault(entry.link, {})[path] = None
-        if path:
-            folder, _, name = path.rpartition("/")
-            self._names.setdefault(folder, {})[name] = None
+            self._further.setdefault(entry.link, {})[entry.path] = None
+        if name:
+            names = self._names.get(folder)
+            if names is None:
+                names = self._names[folder] = {}
+            names[name] = None
 
     def _part(self, path: str) -> None:
         """Before a name goes or changes: what it shares with other names becomes theirs alone."""
@@ -171,5 +186,7 @@ class Draft:
             path = parent_of(path)
 
     def _touch(self, folder: str) -> None:
-        self._copy_up(folder)
-        self.upper[folder] = replace(self.upper[folder], mtime_ns=self.now_ns)
+        e = self.upper.get(folder)
+        if e is None or e.mtime_ns != self.now_ns:
+            self._copy_up(folder)
+            self.upper[folder] = replace(self.upper[folder], mtime_ns=self.now_ns)

@@ -56,23 +56,38 @@ def write_erofs(index: LayerIndex, out: BinaryIO, tar_bytes: int) -> None:
 class _Node:
     """An inode: the entry that it is made of, its place in units of 32 bytes, and how many names it has."""
 
-    __slots__ = ("entry", "links", "nid")
+    __slots__ = ("entry", "links", "nid", "xattrs")
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry, self.nid, self.links = entry, 0, 1
+    def __init__(self, entry: Entry, xattrs: bytes = b"") -> None:
+        self.entry, self.xattrs, self.nid, self.links = entry, xattrs, 0, 1
 
 
 class _Folder(_Node):
-    """A directory: what is in it, name by name, and where its blocks are."""
+    """A directory: what is in it, name by name, where it is cut into blocks, and where those are."""
 
-    __slots__ = ("block", "names", "nodes", "parent", "size")
+    __slots__ = ("block", "ends", "names", "nodes", "parent", "size")
 
-    def __init__(self, entry: Entry, parent: _Folder | None) -> None:
-        super().__init__(entry)
+    def __init__(self, entry: Entry, xattrs: bytes, parent: _Folder | None) -> None:
+        super().__init__(entry, xattrs)
         self.parent, self.links = parent or self, 2
-        self.names: list[str] = []
+        self.names: list[bytes] = []
         self.nodes: list[_Node] = []
+        self.ends: list[int] = []
         self.block = self.size = 0
+
+    def fill(self, found: dict[bytes, _Node]) -> None:
+        """Take what is in it, and divide it into blocks."""
+        self.names = sorted(found)
+        self.nodes = [found[name] for name in self.names]
+        used = 0
+        for at, name in enumerate(self.names):
+            need = _DIRENT.size + len(name)
+            if used + need > _BLOCK:
+                self.ends.append(at)
+                used = 0
+            used += need
+        self.size = len(self.ends) * _BLOCK + used
+        self.ends.append(len(self.names))
 
 
 class _Image:
@@ -93,7 +108,7 @@ class _Image:
         place = 0
         for node in self._nodes:
             node.nid = place // _SLOT
-            place += _INODE.size + len(self._xattrs(node.entry))
+            place += _INODE.size + len(node.xattrs)
             place += -place % _SLOT
         block = (self._meta_at + place + _BLOCK - 1) // _BLOCK
         for node in self._nodes:
@@ -105,8 +120,11 @@ class _Image:
             block += (size + _BLOCK - 1) // _BLOCK
         out.seek(self._meta_at)
         for number, node in enumerate(self._nodes, 1):
-            raw = self._inode(node, number) + self._xattrs(node.entry)
-            out.write(raw + bytes(-len(raw) % _SLOT))
+            raw = self._inode(node, number)
+            if node.xattrs:
+                raw += node.xattrs
+                raw += bytes(-len(raw) % _SLOT)
+            out.write(raw)
         out.write(bytes(-out.tell() % _BLOCK))
         for node in self._nodes:
             if isinstance(node, _Folder):
@@ -132,26 +150,25 @@ class _Image:
     def _tree(self) -> _Folder:
         """The node of the root, and those of all below it."""
         index = self._index
-        root = _Folder(index.entries.get("") or Entry("", "d", 0o755), None)
+        top = index.entries.get("") or Entry("", "d", 0o755)
+        root = _Folder(top, self._xattrs(top), None)
         self._nodes.append(root)
         todo = [root]
         while todo:
             folder = todo.pop()
             here = folder.entry.path
             prefix = f"{here}/" if here else ""
-            found: dict[str, _Node] = {".": folder, "..": folder.parent}
+            found: dict[bytes, _Node] = {b".": folder, b"..": folder.parent}
             for name in index.children(here):
-                child = found[name] = self._node(prefix + name, folder)
+                child = found[os.fsencode(name)] = self._node(prefix + name, folder)
                 if isinstance(child, _Folder):
                     folder.links += 1
                     todo.append(child)
-            for name in index.deleted(here):
-                if name not in found:
-                    found[name] = self._deleted
+            for gone in map(os.fsencode, index.deleted(here)):
+                if gone not in found:
+                    found[gone] = self._deleted
                     self._deleted.links += 1
-            folder.names = sorted(found, key=os.fsencode)
-            folder.nodes = [found[name] for name in folder.names]
-            folder.size = sum(map(len, _blocks(folder)))
+            folder.fill(found)
         if self._deleted.links:
             self._nodes.append(self._deleted)
         return root
@@ -159,15 +176,17 @@ class _Image:
     def _node(self, path: str, folder: _Folder) -> _Node:
         e = self._index.entries.get(path) or Entry(path, "d", 0o755)
         key = id(e.content)
-        if e.kind in "fh" and key in self._linked:
+        linked = e.kind in "fh" and key in self._linked
+        if linked:
             if e.content is None and e.kind == "h":
                 raise NotRepresentable(path)
             first = self._shared.get(key)
             if first is not None and e.content is not None:
                 first.links += 1
                 return first
-        node = _Folder(e, folder) if e.kind == "d" else _Node(e)
-        if e.kind in "fh" and key in self._linked and e.content is not None:
+        xattrs = self._xattrs(e)
+        node = _Folder(e, xattrs, folder) if e.kind == "d" else _Node(e, xattrs)
+        if linked and e.content is not None:
             self._shared[key] = node
         self._nodes.append(node)
         return node
@@ -182,13 +201,13 @@ class _Image:
     def _inode(self, node: _Node, number: int) -> bytes:
         e = node.entry
         seconds, nanoseconds = divmod(e.mtime_ns, 1_000_000_000)
-        xattrs = len(self._xattrs(e))
+        xattrs = len(node.xattrs)
         size, block = 0, 0
-        if isinstance(node, _Folder):
-            size, block = node.size, node.block
-        elif e.kind in "fh":
+        if e.kind in "fh":
             size = e.size
             block = _first_block(e) if size else 0
+        elif isinstance(node, _Folder):
+            size, block = node.size, node.block
         elif e.kind == "l":
             size, block = _link_size(e), self._targets.get(node, 0)
         elif e.kind in "cb":
@@ -215,13 +234,8 @@ def _first_block(e: Entry) -> int:
 
 def _blocks(folder: _Folder) -> Iterator[bytes]:
     """A directory's blocks: in each the fixed parts of its entries, then their names."""
-    names = [os.fsencode(name) for name in folder.names]
-    at = 0
-    while at < len(names):
-        used, end = 0, at
-        while end < len(names) and used + _DIRENT.size + len(names[end]) <= _BLOCK:
-            used += _DIRENT.size + len(names[end])
-            end += 1
+    names, at = folder.names, 0
+    for end in folder.ends:
         place = (end - at) * _DIRENT.size
         heads = []
         for name, node in zip(names[at:end], folder.nodes[at:end], strict=True):

@@ -208,7 +208,12 @@ class _Out:
         self.offset = 0
 
     def write(self, data: bytes) -> None:
-        self.offset += len(data)
+        size = len(data)
+        self.offset += size
+        if size < self.room:
+            self._parts.append(data)
+            self.room -= size
+            return
         while len(data) >= self.room:
             head, data = (data, b"") if len(data) == self.room else (data[: self.room], data[self.room :])
             self._parts.append(head)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import CopyOp, CopySource, Fetched, GitFiles, Inline, MakeDirOp, Origin, Step
-from imagesmith.context.sources import Match, Taken, select
+from imagesmith.context.sources import Match, Rows, Taken, select
 from imagesmith.dockerfile.values import Chmod, parse_chmod
 from imagesmith.errors import ContextError
 from imagesmith.fs.draft import Draft
@@ -47,15 +47,19 @@ class Copier:
             draft.change(replace(last, mtime_ns=op.time_ns))
         return draft, self._lower
 
-    def copy(self, op: CopyOp) -> tuple[Draft, View]:
-        """COPY or ADD. Returns the draft and the view that it is to be compared with."""
+    def copy(self, op: CopyOp) -> tuple[Draft, View, list[Rows]]:
+        """COPY or ADD.
+
+        Returns the draft, the view that it is to be compared with, and what each source's digest is made of.
+        """
         below = EMPTY_VIEW if op.link else self._lower
         draft = Draft(below, self._now)
         owner = copy_owner(op.chown, below)
         chmod = parse_chmod(op.chmod) if op.chmod else None
-        for source in op.sources:
-            CopyJob(draft, op, owner, chmod).copy_from(source, self._tree_of(source), self._sources)
-        return draft, below
+        jobs = [CopyJob(draft, op, owner, chmod) for _ in op.sources]
+        for job, source in zip(jobs, op.sources, strict=True):
+            job.copy_from(source, self._tree_of(source), self._sources)
+        return draft, below, [job.rows for job in jobs]
 
     def _tree_of(self, source: CopySource) -> Tree:
         origin = source.origin
@@ -70,6 +74,7 @@ class CopyJob:
     def __init__(self, draft: Draft, op: CopyOp, owner: tuple[int, int] | None, chmod: Chmod | None) -> None:
         self.draft, self.op, self.owner, self.chmod = draft, op, owner, chmod
         self.parent_mode = 0o755 if chmod is None or chmod.octal is None else chmod.octal & 0o777
+        self.rows = Rows()
         self._inodes: dict[object, str] = {}
 
     def copy_from(self, source: CopySource, tree: Tree, sources: Sources) -> None:
@@ -80,7 +85,9 @@ class CopyJob:
         else:
             matches = select(tree, source.path, excludes=op.excludes, parents=op.parents)
         for match in matches:
-            if not (self._wants_unpack(origin) and unpack(self, match)):
+            if self._wants_unpack(origin) and unpack(self, match):
+                self.rows.add(f"/{match.name}", match.entry)
+            else:
                 self._copy(match, tree)
 
     def _wants_unpack(self, origin: Origin) -> bool:
@@ -109,8 +116,9 @@ class CopyJob:
             if there is not None and there.kind == "d":
                 dest = f"{dest}/{match.name}".lstrip("/")
             self.make_dirs(parent_of(dest))  # still missing where a link led to no folder
-            self._put(top, dest)
+            self.rows.add(f"/{match.name}", top, self._put(top, dest))
             return
+        self.rows.add(f"/{match.name}", top)
         if there is not None and there.kind != "d":
             raise ContextError(f"cannot copy to non-directory: /{dest}")
         if there is None:
@@ -123,13 +131,15 @@ class CopyJob:
     def _below(self, entries: Iterable[Taken], dest: str) -> None:
         """Put what is below a copied folder; folders get their times when all is in them."""
         folders: list[tuple[str, int]] = []
-        for taken in entries:
-            at = f"{dest}/{taken.path}" if dest else taken.path
-            if taken.holder and self._is_dir(at):
+        prefix = f"{dest}/" if dest else ""
+        for path, entry, holder in entries:
+            at = prefix + path
+            if holder and self._is_dir(at):
+                self.rows.add(path, entry)
                 continue
-            self._put(taken.entry, at)
-            if taken.entry.kind == "d" and not taken.holder:
-                folders.append((at, taken.entry.mtime_ns))
+            self.rows.add(path, entry, self._put(entry, at))
+            if entry.kind == "d" and not holder:
+                folders.append((at, entry.mtime_ns))
         for at, mtime_ns in reversed(folders):
             self._set_time(at, mtime_ns)
 
@@ -144,15 +154,17 @@ class CopyJob:
 
     # --- entries -------------------------------------------------------------------------------
 
-    def _put(self, e: Entry, at: str) -> None:
-        """Put one entry at a path, with the owner and mode that the flags ask for."""
+    def _put(self, e: Entry, at: str) -> Entry:
+        """Put one entry at a path, with the owner and mode that the flags ask for; returns what was put."""
         old = self.draft.get(at)
         if e.kind == "d":
             if old is not None and old.kind != "d":
                 raise ContextError(f"cannot copy to non-directory: /{at}")
         elif old is not None and old.kind == "d":
             raise ContextError(f"cannot replace to directory /{at} with file")
-        self.draft.put(self._dressed(e, at))
+        new = self._dressed(e, at)
+        self.draft.put_over(old, new)
+        return new
 
     def _dressed(self, e: Entry, at: str) -> Entry:
         """The entry under its new path, with --chown and --chmod applied; names of one file stay linked."""
@@ -160,14 +172,15 @@ class CopyJob:
         mode = e.mode
         if self.chmod is not None and e.kind != "l":
             mode = self.chmod.apply(mode, e.kind == "d")
-        new = replace(e, path=at, uid=uid, gid=gid, mode=mode, link=e.link if e.kind == "l" else "")
-        if e.kind in "fh":
-            key: object = e.link if e.kind == "h" else id(e.content) if e.link else e.path
-            first = self._inodes.setdefault(key, at)
-            if e.kind == "f" and not e.link:
-                self._inodes.setdefault(id(e.content), at)
-            if first != at:
-                new.kind, new.link = "h", first
-            else:
-                new.kind = "f"
-        return new
+        kind, link, content = e.kind, e.link, e.content
+        if kind == "f" and not link:  # the first name of a file, and mostly the only one
+            self._inodes[e.path] = at
+            self._inodes.setdefault(id(content), at)
+        elif kind in "fh":
+            first = self._inodes.setdefault(link if kind == "h" else id(content), at)
+            kind, link = ("f", "") if first == at else ("h", first)
+        elif kind != "l":
+            link = ""
+        return Entry(
+            at, kind, mode, uid, gid, e.size, e.mtime_ns, link, e.rdev, e.capability, e.digest, content
+        )

@@ -27,7 +27,7 @@ from imagesmith.build.plan import (
 )
 from imagesmith.context.http import Download, file_name_of
 from imagesmith.context.local import FileDigests
-from imagesmith.context.sources import content_digest, select
+from imagesmith.context.sources import Rows, content_digest, select
 from imagesmith.errors import MissingSource
 from imagesmith.fs.entry import BytesContent, Entry
 from imagesmith.fs.tree import Tree
@@ -62,6 +62,7 @@ class Sources:
         self._fetch_url, self._fetch_git, self._file_digest = fetch_url, fetch_git, file_digest
         self._now_ns = now_ns
         self._memo: dict[Origin, object] = {}
+        self._rows: dict[Step, Sequence[Rows]] = {}
         self._lock = threading.Lock()
 
     # --- trees ---------------------------------------------------------------------------------
@@ -111,8 +112,9 @@ class Sources:
 
     # --- digests -------------------------------------------------------------------------------
 
-    def learn(self, entries: Iterable[Entry]) -> None:
-        """Take over the digests of files that were read while a layer was written."""
+    def learn(self, step: Step, rows: Sequence[Rows], entries: Iterable[Entry]) -> None:
+        """Take over what was seen of a step's files while its layer was made: each source's rows; digests."""
+        self._rows[step] = rows
         for e in entries:
             self._file_digest.learn(e)
 
@@ -126,11 +128,12 @@ class Sources:
         """
         op = step.op
         if isinstance(op, CopyOp):
+            rows = () if by_layers else self._rows.pop(step, ())
             return [
                 _layers(solver.result(s.origin).diff_ids, s.path)
                 if by_layers and isinstance(s.origin, Step)
-                else self._source(op, s, solver)
-                for s in op.sources
+                else self._source(op, s, solver, seen)
+                for s, seen in itertools.zip_longest(op.sources, rows)
             ]
         if isinstance(op, RunOp):
             return [
@@ -175,7 +178,7 @@ class Sources:
         tree = self.tree(origin)
         return content_digest(tree, select(tree, "/", excludes=(), parents=False), self._file_digest)
 
-    def _source(self, op: CopyOp, source: CopySource, solver: Solver) -> str:
+    def _source(self, op: CopyOp, source: CopySource, solver: Solver, seen: Rows | None) -> str:
         origin = source.origin
         match origin:
             case Inline():
@@ -185,6 +188,8 @@ class Sources:
                 return digest_bytes(dumps([self.file_name(origin), str(got.digest), got.mtime_ns])).hex
             case GitFiles():
                 return f"{self._git(origin)[0]} {origin.ref.subdir} {origin.keep_git_dir}"
+            case _ if seen is not None:
+                return seen.digest(self._file_digest)
             case Step():
                 tree: Tree = solver.result(origin).view
             case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,36 @@ def test_second_build_executes_nothing_and_makes_the_same_image(kitchen: Kitchen
     second = kitchen.build(text)
     assert (kitchen.executed, len(kitchen.cached)) == ([], 4)
     assert second.digest == first.digest
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "COPY . /",
+        "COPY d d/g l h /x/",
+        "COPY d/* /y/",
+        "COPY --chown=5:6 --chmod=0700 . /new/",
+        "COPY --exclude=d/g --exclude=*.skip . /",
+        "COPY --parents ./d/./e/f d/g /p/",
+        "COPY --link d /l/d",
+        "ADD a.tar d /unpacked/",
+        "COPY --from=other /d /h /o/",
+        "COPY --from=other --exclude=g / /all/",
+    ],
+)
+def test_key_made_while_a_copy_is_executed_is_the_one_that_is_looked_for_later(
+    kitchen: Kitchen, copy: str
+) -> None:
+    kitchen.write({"d/g": "g", "d/e/f": "f", "d/e/\udcff": "", "h": "h", "no.skip": "skip"})
+    os.link(kitchen.context / "h", kitchen.context / "d/again")
+    (kitchen.context / "l").symlink_to("d/g")
+    with tarfile.open(kitchen.context / "a.tar", "w") as t:
+        t.add(kitchen.context / "d", "inside")
+    text = f"FROM scratch AS other\nCOPY . /\nFROM scratch\nCOPY h /new/h\nCOPY h /h\n{copy}\n"
+    first = kitchen.build(text)
+    assert kitchen.executed
+    assert kitchen.build(text).digest == first.digest
+    assert kitchen.executed == []
 
 
 @pytest.mark.slow
