@@ -8,13 +8,12 @@ Spec: OCI image-spec 1.1, image-layout.md; Docker's image archive format.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from imagesmith.errors import UsageError
+from imagesmith.errors import ContextError, StoreError, UsageError
 from imagesmith.fs.entry import Entry
 from imagesmith.layer.tarwrite import header
 from imagesmith.oci.codec import dumps, parse_object
@@ -22,11 +21,11 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import OCI_INDEX
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
+from imagesmith.places.layoutplace import LAYOUT, NAME, REF, alone, put_file
 from imagesmith.store.blobs import BlobStore
 
 __all__ = ["layout_index", "reachable", "write_docker_archive", "write_layout_dir", "write_layout_tar"]
 
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _CHUNK = 1 << 20
 
 
@@ -55,8 +54,8 @@ def layout_index(root: Descriptor, names: Sequence[ImageRef], created: str) -> b
     for name in names or (None,):
         annotations = {"org.opencontainers.image.created": created}
         if name is not None:
-            annotations["io.containerd.image.name"] = str(name)
-            annotations["org.opencontainers.image.ref.name"] = name.tag or "latest"
+            annotations[NAME] = str(name)
+            annotations[REF] = name.tag or "latest"
         entry = root.to_json()
         entry["annotations"] = dict(sorted({**root.annotations, **annotations}.items()))
         order = ("mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType")
@@ -86,7 +85,7 @@ def write_layout_tar(
     """Write an OCI layout as a tar."""
     _blobs(out, reachable(root, blobs), blobs)
     _member(out, "index.json", 0o644, layout_index(root, names, created))
-    _member(out, "oci-layout", 0o444, _LAYOUT)
+    _member(out, "oci-layout", 0o444, LAYOUT)
     out.write(bytes(1024))
 
 
@@ -109,35 +108,50 @@ def write_docker_archive(
     _blobs(out, reachable(root, blobs), blobs)
     _member(out, "index.json", 0o644, layout_index(root, names, created))
     _member(out, "manifest.json", 0o644, dumps([entry]))
-    _member(out, "oci-layout", 0o444, _LAYOUT)
+    _member(out, "oci-layout", 0o444, LAYOUT)
     out.write(bytes(1024))
 
 
 def write_layout_dir(
     folder: Path, root: Descriptor, blobs: BlobStore, names: Sequence[ImageRef], created: str
 ) -> None:
-    """Write an OCI layout as a folder; entries of other names in its index stay."""
-    for digest in reachable(root, blobs):
-        target = folder / "blobs" / digest.algorithm / digest.hex
-        if target.exists():
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        with blobs.open(digest) as f, part.open("wb") as out:
-            shutil.copyfileobj(f, out, _CHUNK)
-        part.replace(target)
-    (folder / "ingest").mkdir(exist_ok=True)
+    """Write an OCI layout as a folder; entries of other names in its index stay.
+
+    Raises:
+        ContextError: the folder cannot be written.
+        InvalidDocument: its index is damaged.
+    """
+    digests = reachable(root, blobs)
     fresh = json.loads(layout_index(root, names, created))
-    ours = {m["annotations"].get("io.containerd.image.name") for m in fresh["manifests"]}
-    index = folder / "index.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = BlobStore(folder)
+        for digest in digests:
+            if not there.has(digest):
+                with blobs.open(digest) as f, there.writer(digest.algorithm) as out:
+                    while data := f.read(_CHUNK):
+                        out.write(data)
+                    out.commit(digest)
+        with alone(folder):
+            put_file(folder / "oci-layout", LAYOUT)
+            put_file(folder / "index.json", _merged(folder / "index.json", fresh))
+    except (OSError, StoreError) as e:
+        raise ContextError(f"cannot write an OCI layout to {folder}: {e}") from e
+
+
+def _merged(index: Path, fresh: dict[str, Any]) -> bytes:
+    """An index.json with the entries that are there, but for those whose name, or lack of one, is taken."""
     if index.exists():
-        fresh["manifests"] = [
-            m.data
+        names = {_title(m["annotations"]) for m in fresh["manifests"]}
+        digests = {m["digest"] for m in fresh["manifests"]}
+        old = [
+            (m, _title(m.text_map("annotations")), m.need_text("digest"))
             for m in parse_object(index.read_bytes(), str(index)).objects("manifests")
-            if m.text_map("annotations").get("io.containerd.image.name") not in ours
-            and m.need_text("digest") not in {f["digest"] for f in fresh["manifests"]}
-        ] + fresh["manifests"]
-    part = folder / f".index.json.{os.getpid()}"
-    part.write_bytes(dumps(fresh))
-    (folder / "oci-layout").write_bytes(_LAYOUT)
-    part.replace(index)
+        ]
+        kept = [m.data for m, title, digest in old if title not in names and (title or digest not in digests)]
+        fresh["manifests"] = [*kept, *fresh["manifests"]]
+    return dumps(fresh)
+
+
+def _title(annotations: Mapping[str, str]) -> str:
+    return annotations.get(NAME) or annotations.get(REF) or ""

@@ -34,7 +34,7 @@ from imagesmith.places.storeplace import write_blob
 from imagesmith.registry.repository import referrer_descriptor
 from imagesmith.store.blobs import BlobStore
 
-__all__ = ["LAYOUT", "NAME", "REF", "LayoutFolder", "LayoutSource", "is_layout"]
+__all__ = ["LAYOUT", "NAME", "REF", "LayoutFolder", "LayoutSource", "alone", "is_layout", "put_file"]
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 REF = "org.opencontainers.image.ref.name"
@@ -179,12 +179,12 @@ class LayoutFolder(LayoutSource):
         if create:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                with _alone(folder):
+                with alone(folder):
                     self._blobs = BlobStore(folder)
                     if not (folder / "oci-layout").exists():
-                        _replace(folder / "oci-layout", LAYOUT)
+                        put_file(folder / "oci-layout", LAYOUT)
                     if not (folder / "index.json").exists():
-                        _replace(folder / "index.json", _index([]))
+                        put_file(folder / "index.json", _index([]))
             except (OSError, StoreError) as e:
                 raise ContextError(f"cannot write an OCI layout to {folder}: {e}") from e
         super().__init__(FolderFiles(folder), ref)
@@ -214,7 +214,7 @@ class LayoutFolder(LayoutSource):
         loose, self._loose = [x for x in self._loose if x.digest != d.digest], []
         entry = replace(d, annotations={**d.annotations, **({REF: self._ref} if self._ref else {})})
         self.change(lambda entries: _with(_with_all(entries, loose), entry))
-        with _alone(self.folder), contextlib.suppress(OSError):  # not while others write
+        with alone(self.folder), contextlib.suppress(OSError):  # not while others write
             (self.folder / "ingest").rmdir()
 
     def unname(self) -> None:
@@ -228,12 +228,12 @@ class LayoutFolder(LayoutSource):
 
     def change(self, change: Callable[[list[Descriptor]], list[Descriptor]]) -> None:
         """Write index.json anew, alone among processes."""
-        with _alone(self.folder):
-            _replace(self.folder / "index.json", _index(change(self.entries())))
+        with alone(self.folder):
+            put_file(self.folder / "index.json", _index(change(self.entries())))
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Nobody else changes the tables meanwhile: the folder is locked, for its files are replaced."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -264,7 +264,11 @@ def _with(entries: list[Descriptor], entry: Descriptor) -> list[Descriptor]:
     return [*kept, entry]
 
 
-def _replace(path: Path, data: bytes) -> None:
+def put_file(path: Path, data: bytes) -> None:
+    """Write a table of a layout that is locked: whole and on disk, or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(data)
+    with part.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
     part.replace(path)

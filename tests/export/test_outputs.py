@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from imagesmith.errors import ContextError, InvalidDocument, NotFound, UsageErro
 from imagesmith.store.store import Store
 from tests.kitchen import OLD_S, Kitchen
 from tests.registry.conftest import serve_embedded
-from tests.support import need_program
+from tests.support import PROJECT, need_program
 
 FILE = "FROM scratch\nCOPY --chown=5:6 d /d\nCOPY --chmod=4755 g /g\n"
 
@@ -73,6 +74,61 @@ def test_layout_folder_keeps_images_of_other_names(cook: Kitchen, tmp_path: Path
     names = [m["annotations"]["org.opencontainers.image.ref.name"] for m in index["manifests"]]
     assert names == ["2", "1"]
     assert (folder / "ingest").is_dir()
+
+
+def test_layout_folder_has_an_image_under_each_of_its_names(cook: Kitchen, tmp_path: Path) -> None:
+    epoch = {"SOURCE_DATE_EPOCH": "1000"}
+    for tags in ([], ["x:1"], ["x:2"], [], ["x:1"]):
+        cook.build(tags=tags, build_args=epoch, outputs=[f"type=oci,tar=false,dest={tmp_path / 'o'}"])
+    index = json.loads((tmp_path / "o" / "index.json").read_bytes())
+    names = [m["annotations"].get("org.opencontainers.image.ref.name") for m in index["manifests"]]
+    assert names == ["2", "1"]
+    assert len({m["digest"] for m in index["manifests"]}) == 1
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from imagesmith.export.layout import write_layout_dir
+from imagesmith.oci.names import ImageRef
+from imagesmith.store.store import Store
+
+with Store(Path(sys.argv[1])) as store:
+    ref = ImageRef.parse("x")
+    root = store.find(ref)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for n in range(20):
+        write_layout_dir(Path(sys.argv[2]), root, store.blobs, [ref.with_tag(f"{sys.argv[3]}{n}")], "")
+"""
+
+
+def test_layout_folder_that_two_write_at_once_has_all_their_images(cook: Kitchen, tmp_path: Path) -> None:
+    cook.build(tags=["x"])
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, cook.root, tmp_path / "o", name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT,
+        )
+        for name in "ab"
+    ]  # fmt: skip
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    assert [writer.communicate()[0] for writer in writers] == ["", ""]
+    index = json.loads((tmp_path / "o" / "index.json").read_bytes())
+    names = {m["annotations"]["org.opencontainers.image.ref.name"] for m in index["manifests"]}
+    assert names == {f"{name}{n}" for name in "ab" for n in range(20)}
+
+
+def test_layout_folder_that_cannot_be_written_is_named(cook: Kitchen, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ContextError, match=r"cannot write an OCI layout to .*file/o"):
+        cook.build(outputs=[f"type=oci,tar=false,dest={tmp_path / 'file' / 'o'}"])
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"manifests":[{"annotations":[]}]}'])
