@@ -8,9 +8,12 @@ and output are bounded.
 from __future__ import annotations
 
 import json
+import os
 import re
+import selectors
 import shutil
 import subprocess
+import time
 
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import InvalidDocument, RegistryError
@@ -21,6 +24,7 @@ __all__ = ["erase", "get", "store"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TIMEOUT_S = 60.0
 _MOST_BYTES = 1 << 20
+_CHUNK = 1 << 16
 _NONE = "credentials not found in native keychain"
 
 
@@ -84,9 +88,33 @@ def _run(helper: str, verb: str, text: str) -> tuple[int, str]:
             hint="install it, or take it out of the configuration file",
         )
     try:
-        done = subprocess.run(
-            [program, verb], input=text.encode(), capture_output=True, timeout=_TIMEOUT_S, check=False
-        )
+        status, out = _ask([program, verb], text.encode())
     except (OSError, subprocess.TimeoutExpired) as e:
         raise RegistryError(f"{name} {verb}: {e}") from e
-    return done.returncode, done.stdout[:_MOST_BYTES].decode("utf-8", "replace")
+    if len(out) > _MOST_BYTES:
+        raise RegistryError(f"{name} {verb}: answers with more than {_MOST_BYTES} bytes")
+    return status, out.decode("utf-8", "replace")
+
+
+def _ask(command: list[str], text: bytes) -> tuple[int, bytes]:
+    """Run a helper; returns its status and what it says, or enough of that to show that it is too much."""
+    ends_s = time.monotonic() + _TIMEOUT_S
+    with open(os.memfd_create("asked"), "w+b") as asked:  # a pipe could fill while the helper does not read
+        asked.write(text)
+        asked.seek(0)
+        process = subprocess.Popen(command, stdin=asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with process, selectors.DefaultSelector() as selector:
+        assert process.stdout is not None
+        selector.register(process.stdout, selectors.EVENT_READ)
+        try:
+            out = b""
+            while len(out) <= _MOST_BYTES:
+                if not selector.select(max(0.0, ends_s - time.monotonic())):
+                    raise subprocess.TimeoutExpired(command, _TIMEOUT_S)
+                data = os.read(process.stdout.fileno(), _CHUNK)
+                if not data:
+                    return process.wait(max(0.0, ends_s - time.monotonic())), out
+                out += data
+            return 1, out
+        finally:
+            process.kill()

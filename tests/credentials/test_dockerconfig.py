@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -161,6 +162,23 @@ def test_helper_that_cannot_be_run_is_an_error(tmp_path: Path, name: str, messag
 def test_helper_that_answers_nonsense_is_an_error(tmp_path: Path, helper: Path) -> None:
     (helper / "secret").write_text("not json")
     with pytest.raises(RegistryError, match="nonsense"):
+        docker(tmp_path, {"credsStore": "test"}).find("r.io")
+
+
+def test_helper_that_never_ends_its_answer_is_stopped(tmp_path: Path, helper: Path) -> None:
+    (helper / "docker-credential-test").write_text("#!/bin/sh\necho $$ > pid\nexec yes\n")
+    with contextlib.chdir(tmp_path), pytest.raises(RegistryError, match="more than 1048576 bytes"):
+        docker(tmp_path, {"credsStore": "test"}).find("r.io")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_helper_that_is_silent_is_not_waited_for_without_end(
+    tmp_path: Path, helper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagesmith.credentials.helpers._TIMEOUT_S", 0.05)
+    (helper / "docker-credential-test").write_text("#!/bin/sh\nexec sleep 33\n")
+    with pytest.raises(RegistryError, match=r"docker-credential-test get: .* timed out after 0\.05 seconds"):
         docker(tmp_path, {"credsStore": "test"}).find("r.io")
 
 
