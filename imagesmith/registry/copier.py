@@ -2,7 +2,7 @@
 
 Order: documents are read first, blobs go in parallel, then manifests, children before their index, the named
 one last. What is interrupted leaves content without a name, which the next try finds and does not send again.
-Trust: indexes nest, and may name themselves; depth and number are bounded.
+Trust: indexes nest, and may name themselves; depth, number and size are bounded.
 Threads: blobs on a pool; the first failure stops the others at their next piece.
 """
 
@@ -30,6 +30,8 @@ __all__ = ["Choice", "Plan", "choose", "copy_image", "plan_copy"]
 
 _DEPTH = 5
 _MOST_MANIFESTS = 5_000
+#: How much (bytes) of manifests a plan holds.
+_MOST_BYTES = 64 << 20
 _TELL_EVERY_S = 0.1
 
 
@@ -103,6 +105,7 @@ def plan_copy(source: ImageSource, choice: Choice, root: Descriptor | None = Non
 
     Raises:
         NotFound: a document or a wanted platform is missing.
+        LimitExceeded: too many manifests, too large together, or nested too deeply.
     """
     plan = Plan()
     top = root or source.root()
@@ -124,6 +127,7 @@ class _Walker:
     def __init__(self, source: ImageSource, choice: Choice, plan: Plan) -> None:
         self._source, self._choice, self._plan = source, choice, plan
         self._done: dict[Digest, Descriptor] = {}
+        self._size = 0
 
     def visit(self, d: Descriptor, depth: int, platforms: Sequence[Platform]) -> Descriptor:
         """Plan a manifest or index; returns its descriptor as it will be there."""
@@ -132,6 +136,9 @@ class _Walker:
         if depth > _DEPTH or len(self._done) > _MOST_MANIFESTS:
             raise LimitExceeded(f"{self._source.name}: indexes nested too deeply, or too many manifests")
         raw = self._source.document(d)
+        self._size += len(raw)
+        if self._size > _MOST_BYTES:
+            raise LimitExceeded(f"{self._source.name}: more than {_MOST_BYTES} bytes of manifests")
         document = parse_document(raw, d.media_type)
         children: dict[Digest, Descriptor] = {}
         if isinstance(document, Index):
