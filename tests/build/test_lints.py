@@ -10,6 +10,9 @@ import pytest
 
 from imagesmith.dockerfile.lint import RULES, LintConfig
 from imagesmith.errors import DockerfileError
+from imagesmith.events import Warned
+from imagesmith.oci.names import host_platform
+from tests.kitchen import Kitchen
 from tests.support import IMAGESMITH
 
 #: rule -> (a Dockerfile that breaks it, the line that is told, one that keeps it)
@@ -92,6 +95,19 @@ def test_a_near_miss_is_clean(rule: str, tmp_path: Path) -> None:
 
 def test_every_rule_has_a_case_but_the_one_that_needs_a_foreign_image() -> None:
     assert set(RULES) - set(CASES) == {"InvalidBaseImagePlatform"}
+
+
+def test_a_base_of_another_platform_is_told_where_it_was_not_asked_for(kitchen: Kitchen) -> None:
+    foreign, layout = "linux/mips64le", kitchen.root.parent / "base"
+    kitchen.build("FROM scratch\nENV A=1\n", platform=foreign, outputs=[f"type=oci,tar=false,dest={layout}"])
+    base = ["--build-context", f"base=oci-layout://{layout}"]
+    broken, kept = "FROM scratch AS a\nFROM base", f"FROM --platform={foreign} base AS on-mips64le"
+    assert check(kitchen.root.parent, broken, *base) == (1, [("InvalidBaseImagePlatform", 2)])
+    assert check(kitchen.root.parent, kept, *base) == (0, [])
+    kitchen.build(broken, contexts={"base": f"oci-layout://{layout}"})
+    (told,) = [e for e in kitchen.events if isinstance(e, Warned)]
+    pulled = f'Base image base was pulled with platform "{foreign}"'
+    assert told.text == f'{pulled}, expected "{host_platform()}" for current build'
 
 
 def test_a_comment_above_an_instruction_silences_a_rule_there_alone(tmp_path: Path) -> None:
