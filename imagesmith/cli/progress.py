@@ -215,7 +215,6 @@ class Terminal(Front):
         self._notes: dict[int, list[str]] = {}
         self._drawn = 0
         self._start = time.monotonic()
-        self._wall = time.time()
         self._counts = [0, 0]
         self._stop = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
