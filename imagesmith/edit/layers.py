@@ -6,26 +6,25 @@ Trust: layers from files and registries are read by layer/tarread.py; what is me
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from imagesmith.edit.edited import layers_of
 from imagesmith.edit.mutate import rebuilt
 from imagesmith.errors import InvalidDocument, NotFound, UsageError
 from imagesmith.fs.view import View, flat
 from imagesmith.interfaces import ImageSource
-from imagesmith.layer.codecs import Codec
-from imagesmith.layer.decompress import decompressed, sniff
-from imagesmith.layer.stream import LayerResult, LayerStream
+from imagesmith.layer.decompress import sniff
 from imagesmith.layer.tarwrite import write_layer
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
+from imagesmith.places.files import FolderFiles
+from imagesmith.places.layerfile import bring_layer, new_layer
 from imagesmith.places.storeplace import write_blob
 from imagesmith.store.store import Store
 
@@ -54,49 +53,15 @@ def layer_of_file(file: str, store: Store) -> Layer:
         UsageError: it cannot be read.
         InvalidDocument: it is compressed in a way that layers are not.
     """
+    path = Path(file).absolute()
     try:
-        source = Path(file).open("rb")
+        with path.open("rb") as source:
+            kind = sniff(source.read(6))
     except OSError as e:
         raise UsageError(f"cannot read {file}: {e.strerror}") from e
-    with source:
-        kind = sniff(source.read(6))
-        source.seek(0)
-        if not kind:
-            result = _compressed(source, store)
-            return result.diff_id, _descriptor(result)
-        if kind not in ("gzip", "zstd"):
-            raise InvalidDocument(
-                f"{file}: layers are not compressed with {kind}", hint="gzip, zstd or plain"
-            )
-        seen = hashlib.sha256()
-        plain = decompressed(source)
-        while data := plain.read(1 << 20):
-            seen.update(data)
-        source.seek(0)
-        with store.blobs.writer() as blob:
-            while data := source.read(1 << 20):
-                blob.write(data)
-            digest, size = blob.commit()
-    media_type = mt.OCI_LAYER_GZIP if kind == "gzip" else mt.OCI_LAYER_ZSTD
-    return Digest("sha256", seen.hexdigest()), Descriptor(media_type=media_type, digest=digest, size=size)
-
-
-def _descriptor(result: LayerResult) -> Descriptor:
-    return Descriptor(media_type=result.media_type, digest=result.digest, size=result.size)
-
-
-def _compressed(source: BinaryIO, store: Store) -> LayerResult:
-    with store.blobs.writer() as blob:
-        stream = LayerStream(Codec.parse("gzip", ""), blob)
-        try:
-            while data := source.read(1 << 20):
-                stream.write(data)
-            result = stream.finish()
-        except BaseException:
-            stream.abort()
-            raise
-        blob.commit(result.digest, result.size)
-    return result
+    if kind not in ("", "gzip", "zstd"):
+        raise InvalidDocument(f"{file}: layers are not compressed with {kind}", hint="gzip, zstd or plain")
+    return bring_layer(lambda: FolderFiles(path.parent).pieces(path.name), store)
 
 
 def _of_family(d: Descriptor, manifest: Manifest) -> Descriptor:
@@ -137,20 +102,14 @@ def flattened(
 ) -> tuple[Manifest, bytes]:
     """An image with the same files in one layer."""
     view = view_of(source, manifest, store)
-    with store.blobs.writer() as blob:
-        stream = LayerStream(Codec.parse("gzip", ""), blob, workers=len(os.sched_getaffinity(0)))
-        try:
-            write_layer(flat(view), stream.write)
-            result = stream.finish()
-        except BaseException:
-            stream.abort()
-            raise
-        blob.commit(result.digest, result.size)
+    diff_id, layer = new_layer(
+        lambda sink: write_layer(flat(view), sink), store, workers=len(os.sched_getaffinity(0))
+    )
     document = parse_object(config, "config").data
-    _rootfs(document)["diff_ids"] = [str(result.diff_id)]
+    _rootfs(document)["diff_ids"] = [str(diff_id)]
     document["history"] = [{"created": created, "created_by": f"imagesmith flatten {manifest.digest}"}]
     raw = dumps(document)
-    return rebuilt(manifest, raw, layers=[_of_family(_descriptor(result), manifest)]), raw
+    return rebuilt(manifest, raw, layers=[_of_family(layer, manifest)]), raw
 
 
 def rebased(

@@ -10,7 +10,6 @@ Threads: a target belongs to one thread.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
@@ -23,9 +22,6 @@ from typing import BinaryIO
 from imagesmith.errors import ContextError, DigestMismatch, InvalidDocument, NotFound, UsageError
 from imagesmith.fs.entry import Entry
 from imagesmith.interfaces import ImageSource
-from imagesmith.layer.codecs import Codec
-from imagesmith.layer.decompress import decompressed, sniff
-from imagesmith.layer.stream import LayerStream
 from imagesmith.layer.tarwrite import header
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import Object, dumps
@@ -33,7 +29,8 @@ from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
-from imagesmith.places.files import Files, PieceFile
+from imagesmith.places.files import Files
+from imagesmith.places.layerfile import bring_layer
 from imagesmith.places.layoutplace import LAYOUT, NAME, REF
 from imagesmith.store.store import Store
 
@@ -241,38 +238,8 @@ def _docker_row(files: Files, ref: str) -> Object:
 
 
 def _layer(files: Files, name: str, diff_id: Digest, store: Store) -> Descriptor:
-    source = PieceFile(files.pieces(name))
-    head = source.peek(6)
-    kind = sniff(head)
-    if kind in ("gzip", "zstd"):
-        media_type = mt.OCI_LAYER_GZIP if kind == "gzip" else mt.OCI_LAYER_ZSTD
-        return _stored(files, name, diff_id, store, media_type)
-    plain = decompressed(source, kind)
-    with store.blobs.writer() as blob:
-        stream = LayerStream(Codec.parse("gzip", ""), blob)
-        try:
-            while data := plain.read(1 << 20):
-                stream.write(data)
-            result = stream.finish()
-        except BaseException:
-            stream.abort()
-            raise
-        if result.diff_id != diff_id:
-            raise DigestMismatch(f"{files.name}: {name}: its diff_id is {result.diff_id}, not {diff_id}")
-        blob.commit(result.digest, result.size)
-    return Descriptor(media_type=result.media_type, digest=result.digest, size=result.size)
+    def check(found: Digest) -> None:
+        if found != diff_id:
+            raise DigestMismatch(f"{files.name}: {name}: its diff_id is {found}, not {diff_id}")
 
-
-def _stored(files: Files, name: str, diff_id: Digest, store: Store, media_type: str) -> Descriptor:
-    """A layer that is compressed already: checked, and kept as it is."""
-    seen = hashlib.sha256()
-    plain = decompressed(PieceFile(files.pieces(name)))
-    while data := plain.read(1 << 20):
-        seen.update(data)
-    if seen.hexdigest() != diff_id.hex:
-        raise DigestMismatch(f"{files.name}: {name}: its diff_id is sha256:{seen.hexdigest()}, not {diff_id}")
-    with store.blobs.writer() as blob:
-        for piece in files.pieces(name):
-            blob.write(piece)
-        digest, size = blob.commit()
-    return Descriptor(media_type=media_type, digest=digest, size=size)
+    return bring_layer(lambda: files.pieces(name), store, check)[1]
