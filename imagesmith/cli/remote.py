@@ -158,8 +158,7 @@ def _digest(parser: argparse.ArgumentParser) -> Handler:
 
 def _tags(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("repository", help="host[:port]/path, or oci:DIR")
-    parser.add_argument("--json", action="store_true", help="one JSON document")
-    add_session_flags(parser)
+    _list_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.places.layoutplace import LayoutFolder
@@ -179,8 +178,7 @@ def _tags(parser: argparse.ArgumentParser) -> Handler:
 
 def _catalog(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("registry", help="host[:port]")
-    parser.add_argument("--json", action="store_true", help="one JSON document")
-    add_session_flags(parser)
+    _list_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.registry.client import catalog
@@ -193,6 +191,11 @@ def _catalog(parser: argparse.ArgumentParser) -> Handler:
         return 0
 
     return run
+
+
+def _list_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    add_session_flags(parser)
 
 
 def _list(args: argparse.Namespace, document: dict[str, Any], lines: list[str]) -> None:

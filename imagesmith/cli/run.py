@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.values import parse_hosts, parse_size, parse_ulimit
+from imagesmith.cli.values import parse_hosts, parse_size, parse_ulimit, parse_variables
 from imagesmith.errors import UsageError
 from imagesmith.interfaces import Mount, RunSpec
 
@@ -157,7 +157,7 @@ def spec_of(args: argparse.Namespace, image: ResolvedImage, view: View, volumes:
     env["HOSTNAME"] = hostname
     if args.tty:
         env["TERM"] = "xterm"
-    env |= _variables(args.env, os.environ)
+    env |= parse_variables(args.env, os.environ)
     env.setdefault("HOME", user.home)
     tmpfs = [Mount(kind="tmpfs", target=_absolute(d, "--tmpfs"), nosuid=True, nodev=True) for d in args.tmpfs]
     mounts = {m.target: m for m in [*volumes, *tmpfs]}
@@ -193,20 +193,6 @@ def _command(args: argparse.Namespace, entrypoint: tuple[str, ...], cmd: tuple[s
     if not argv:
         raise UsageError("no command is given, and the image has none")
     return argv
-
-
-def _variables(words: list[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """-e: `K=V`, or `K` for the value that it has here."""
-    out = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not name:
-            raise UsageError(f"-e {word}: a variable needs a name")
-        if equals:
-            out[name] = value
-        elif name in environ:
-            out[name] = environ[name]
-    return out
 
 
 def parse_volume(text: str) -> Mount:

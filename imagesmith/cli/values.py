@@ -32,6 +32,7 @@ __all__ = [
     "parse_ssh",
     "parse_timeout",
     "parse_ulimit",
+    "parse_variables",
 ]
 
 _TRUE, _FALSE = {"1", "t", "true"}, {"0", "f", "false"}
@@ -178,10 +179,13 @@ def parse_annotation(text: str) -> list[Annotation]:
 
 
 def parse_build_args(words: Iterable[str], env: Mapping[str, str]) -> dict[str, str]:
-    """--build-arg: `k=v`, or `k` for the value of the environment (nothing where it is not set)."""
+    """--build-arg: see parse_variables; SOURCE_DATE_EPOCH is taken from the environment unasked."""
+    return parse_variables(["SOURCE_DATE_EPOCH", *words], env)
+
+
+def parse_variables(words: Iterable[str], env: Mapping[str, str]) -> dict[str, str]:
+    """`k=v`, or `k` for the value of the environment (nothing where it is not set)."""
     out: dict[str, str] = {}
-    if "SOURCE_DATE_EPOCH" in env:
-        out["SOURCE_DATE_EPOCH"] = env["SOURCE_DATE_EPOCH"]
     for word in words:
         key, equals, value = word.partition("=")
         if not key:

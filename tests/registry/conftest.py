@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from imagesmith.embedded.registry import Registry
+from tests.registry.faultproxy import FaultProxy
 from tests.support import IMAGESMITH, need_program
 
 USER, PASSWORD = "smith", "a password: with a colon"
@@ -176,3 +178,10 @@ def docker_registry_tls(
     """docker-registry that speaks TLS, under the certificate `served.ca`."""
     with serve_docker(tmp_path_factory.mktemp("docker"), tls=registry_certificate) as served:
         yield served
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[FaultProxy]:
+    """A registry in this process, behind a proxy that breaks what it is told to."""
+    with Registry(tmp_path / "registry") as registry, FaultProxy(registry.host) as proxy:
+        yield proxy

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from imagesmith.embedded.registry import Registry
 from tests.registry.faultproxy import (
     Answer,
     Before,
@@ -27,12 +24,6 @@ from tests.registry.faultproxy import (
 DATA = bytes(range(256)) * 1024
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
 BLOB = f"/v2/a/blobs/{DIGEST}"
-
-
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[FaultProxy]:
-    with Registry(tmp_path / "r") as registry, FaultProxy(registry.host) as proxy:
-        yield proxy
 
 
 def ask(

@@ -9,7 +9,7 @@ import base64
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,12 +50,6 @@ IN_FLIGHT = 1 << 20
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once: how long is waited is not what is tested here."""
     monkeypatch.setattr(transport, "_BASE_WAIT_S", 0.001)
-
-
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[FaultProxy]:
-    with Registry(tmp_path / "registry") as registry, FaultProxy(registry.host) as proxy:
-        yield proxy
 
 
 def image(store: Store) -> Descriptor:
