@@ -6,6 +6,7 @@ Files are written beside their place and renamed; `dest=-` is standard output.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -41,6 +42,8 @@ def output_file(dest: str) -> Iterator[BinaryIO]:
         try:
             with (folder / "out").open("wb") as out:  # its mode is what the umask leaves, as for any new file
                 yield out
+                out.flush()
+                os.fsync(out.fileno())  # or a power cut could leave an empty file under the name
             (folder / "out").replace(path)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

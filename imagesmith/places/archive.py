@@ -168,6 +168,7 @@ def archive_target(file: str, *, docker: bool) -> Iterator[ArchiveTarget]:
                 os.umask(mask)
                 os.fchmod(out.fileno(), 0o666 & ~mask)
                 out.flush()
+                os.fsync(out.fileno())  # or a power cut could leave an empty file under the name
                 os.replace(out.name, path)
             finally:
                 Path(out.name).unlink(missing_ok=True)

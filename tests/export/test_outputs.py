@@ -150,6 +150,24 @@ def test_a_file_has_the_mode_of_any_new_file(cook: Kitchen, tmp_path: Path) -> N
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["o.tar"]
 
 
+def test_an_archive_is_on_disk_before_it_has_its_name(
+    cook: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[int, int] = {}
+
+    def fsync(fd: int) -> None:
+        found = os.fstat(fd)
+        synced[found.st_ino] = found.st_size
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files = [f"type={kind},dest={tmp_path / kind}" for kind in ("oci", "docker", "tar")]
+    cook.build(tags=["x"], outputs=["type=image", *files])
+    imagesmith.copy("store:x", f"oci-archive:{tmp_path / 'copy'}", root=cook.root)
+    for name in ("oci", "docker", "tar", "copy"):
+        found = (tmp_path / name).stat()
+        assert synced[found.st_ino] == found.st_size
+
+
 def test_root_file_system_comes_as_a_tar(cook: Kitchen, tmp_path: Path) -> None:
     cook.build(outputs=[f"type=tar,dest={tmp_path / 'r.tar'}"])
     with tarfile.open(tmp_path / "r.tar") as tar:
