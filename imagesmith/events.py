@@ -7,8 +7,9 @@ an EventSink; it may be called from any thread and must not block for long.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from imagesmith.values import field, frozen
 
 __all__ = [
     "Event",
@@ -25,14 +26,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Event:
     """Something happened; `at_s` is the wall clock in seconds."""
 
     at_s: float = field(default_factory=time.time)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StepStarted(Event):
     """A vertex began. `step` is its number, unique in the build, `name` what is read: `[2/3] RUN x`."""
 
@@ -40,7 +41,7 @@ class StepStarted(Event):
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StepDone(Event):
     """A vertex ended well after `seconds`."""
 
@@ -48,7 +49,7 @@ class StepDone(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StepCached(Event):
     """A vertex was answered from the cache; it may come without a StepStarted before it."""
 
@@ -56,7 +57,7 @@ class StepCached(Event):
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StepFailedEvent(Event):
     """A vertex failed; `error` is the line that says why."""
 
@@ -65,7 +66,7 @@ class StepFailedEvent(Event):
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Log(Event):
     """Output of a step: `stream` 1 or 2, `data` raw bytes, cut anywhere."""
 
@@ -74,7 +75,7 @@ class Log(Event):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Progress(Event):
     """A transfer or a part of a step: `current` of `total` bytes (0 = not known), `done` when it ended."""
 
@@ -85,7 +86,7 @@ class Progress(Event):
     done: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Warned(Event):
     """A lint warning or another one that is worth a line: `rule` may be empty, `line` 0 where none."""
 
@@ -96,7 +97,7 @@ class Warned(Event):
     file: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Message(Event):
     """A plain line for the user; `step` is the vertex that it is about, 0 where it belongs to none."""
 

@@ -8,7 +8,6 @@ the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,6 +15,7 @@ from imagesmith.fs.entry import Entry
 from imagesmith.fs.tree import Tree
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
+from imagesmith.values import field, frozen
 
 __all__ = [
     "Ids",
@@ -40,7 +40,7 @@ Ids = Literal["root", "subid", "single", "own"]
 Output = Callable[[int, bytes], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Place:
     """What this process may do after it entered its namespaces.
 
@@ -52,7 +52,7 @@ class Place:
     mounts: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Mount:
     """Something to be laid over a path of the step's root.
 
@@ -77,10 +77,10 @@ class Mount:
     mode: int = 0o1777
     uid: int = 0
     gid: int = 0
-    data: bytes = field(default=b"", repr=False)
+    data: bytes = field(default=b"", shown=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RunSpec:
     """A process to run in a root file system: the whole contract with a sandbox.
 

@@ -6,13 +6,14 @@ Why: no module below reads the environment for itself, so that a build depends o
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from imagesmith.values import frozen
 
 __all__ = ["Settings"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Settings:
     """Paths, sizes of pools, and the switches that the environment gives.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from imagesmith.build.built import Watcher, Watching
 from imagesmith.build.cacheplaces import CacheExport, CacheImport, CacheLost
@@ -42,11 +41,12 @@ from imagesmith.settings import Settings
 from imagesmith.steps.run import Runner
 from imagesmith.steps.sources import Sources
 from imagesmith.store.store import Store
+from imagesmith.values import frozen, replace
 
 __all__ = ["Built", "Export", "linter_of", "read_dockerfile", "run_build"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Built:
     """What came out of a build."""
 
@@ -90,7 +90,7 @@ class Built:
         return json.dumps(dict(sorted(document.items())), indent=2).encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Export:
     """What an exporter is given: the image, its file system, where it comes from and who is told."""
 

@@ -8,7 +8,6 @@ Threads: a watcher is called from the thread of each step, several at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 from imagesmith.build.plan import Step
@@ -17,11 +16,12 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import StoredLayer
+from imagesmith.values import frozen
 
 __all__ = ["BuiltLayer", "Solved", "Watcher", "Watching"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BuiltLayer:
     """A layer of a result; `created_ns` is None for a base image's, `name` is that of the step.
 
@@ -39,7 +39,7 @@ class BuiltLayer:
     hollow: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Solved:
     """What became of a step that makes a layer.
 

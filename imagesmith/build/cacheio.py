@@ -19,7 +19,6 @@ is read like any other of a registry, strictly, and a layer is checked against i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from imagesmith.build.built import Solved
@@ -31,6 +30,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import is_layer
 from imagesmith.oci.model import Descriptor
 from imagesmith.store.cachedb import StepRecord
+from imagesmith.values import replace
 
 __all__ = ["CONFIG_TYPE", "INLINE", "decode", "encode", "exported"]
 

@@ -36,6 +36,7 @@ from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
+from imagesmith.values import replace
 
 __all__ = ["CacheExport", "CacheImport", "CacheLost"]
 
@@ -261,8 +262,6 @@ def _in_codec(
     solved: Solved, codec: Codec, recompressed: Callable[[BuiltLayer, Codec], BuiltLayer]
 ) -> Solved:
     """A step with its layer in another compression, and its records under the keys of that."""
-    from dataclasses import replace
-
     layer = recompressed(solved.layer, codec)
     records = []
     for r in solved.records:

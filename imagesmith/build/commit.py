@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from imagesmith.build.forms import Form
 from imagesmith.build.solver import BuiltLayer
@@ -21,13 +20,14 @@ from imagesmith.oci.config import History, ImageConfig
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.store.store import Store
+from imagesmith.values import frozen, replace
 
 __all__ = ["Image", "commit"]
 
 _OWN_ANNOTATIONS = ("containerd.io/uncompressed", "buildkit/createdat", "containerd.io/distribution.source.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Image:
     """A finished image; its config and manifest are in the store, its base layers perhaps not yet."""
 

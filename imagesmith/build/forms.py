@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.request import Annotation, BuildRequest, Output
@@ -27,6 +26,7 @@ from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import Platform
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.store import Store
+from imagesmith.values import field, frozen, replace
 
 __all__ = ["Form", "Reforming", "common_form", "form_of", "is_image"]
 
@@ -36,7 +36,7 @@ _ANNOTATION = re.compile(
 _ROOTS = ("local", "tar")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Form:
     """How an image is written.
 

@@ -7,8 +7,6 @@ Values only; steps are compared by identity, for two equal lines are still two s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from imagesmith.context.named import GitRef
 from imagesmith.dockerfile.mounts import Mount
 from imagesmith.dockerfile.nodes import Span
@@ -16,6 +14,7 @@ from imagesmith.fs.tree import Tree
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
+from imagesmith.values import field, frozen
 
 __all__ = [
     "ContextFiles",
@@ -37,7 +36,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ResolvedImage:
     """An image that FROM or --from names: what its reference was resolved to, no layer fetched.
 
@@ -51,7 +50,7 @@ class ResolvedImage:
     origin: object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContextFiles:
     """The files of a build context that are below a folder of the machine; `name` is for messages."""
 
@@ -59,7 +58,7 @@ class ContextFiles:
     tree: Tree
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fetched:
     """A file from a URL, fetched when the step is worked on. `checksum` is a digest or empty."""
 
@@ -68,7 +67,7 @@ class Fetched:
     unpack: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GitFiles:
     """The files of a repository at a ref."""
 
@@ -77,7 +76,7 @@ class GitFiles:
     checksum: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inline:
     """A here-document as a file."""
 
@@ -86,7 +85,7 @@ class Inline:
     mode: int = 0o644
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CopySource:
     """One source of COPY or ADD: a path or pattern in an origin."""
 
@@ -94,7 +93,7 @@ class CopySource:
     path: str = "/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CopyOp:
     """COPY and ADD. `dest` is absolute; a trailing slash (or `/.`) means a directory.
 
@@ -112,7 +111,7 @@ class CopyOp:
     unpack: bool | None = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MakeDirOp:
     """WORKDIR's directory, owned by `user`; `time_ns` is its time under SOURCE_DATE_EPOCH."""
 
@@ -121,7 +120,7 @@ class MakeDirOp:
     time_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunMount:
     """A --mount with where its files come from; `origin` is None for an empty tree."""
 
@@ -129,7 +128,7 @@ class RunMount:
     origin: Origin = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RunOp:
     """RUN. `env` is the whole environment, `proxy_env` what is given to the process but is not in the key."""
 
@@ -149,14 +148,14 @@ class RunOp:
     platform: Platform | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageOp:
     """The file system of an image."""
 
     image: ResolvedImage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RootOp:
     """A folder, repository or URL as a whole root file system (`FROM` a named context)."""
 
@@ -166,7 +165,7 @@ class RootOp:
 Op = RunOp | CopyOp | MakeDirOp | ImageOp | RootOp
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Step:
     """An operation on the result of `parent` (None: an empty file system).
 

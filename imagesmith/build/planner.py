@@ -10,7 +10,6 @@ Threads: one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 from imagesmith.build import naming
@@ -31,6 +30,7 @@ from imagesmith.errors import DockerfileError, ImagesmithError
 from imagesmith.oci.config import Runtime
 from imagesmith.oci.names import Platform, host_platform
 from imagesmith.steps import filesystem, metadata
+from imagesmith.values import frozen, replace
 
 __all__ = ["ContextProvider", "ImageResolver", "Plan", "Planner"]
 
@@ -63,7 +63,7 @@ class ContextProvider(Protocol):
         """Download a file."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """A worked-out Dockerfile: the state of the target, and the epoch if one was given (seconds)."""
 

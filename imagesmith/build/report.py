@@ -11,7 +11,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -31,6 +30,7 @@ from imagesmith.events import (
 )
 from imagesmith.oci.digest import Digest
 from imagesmith.store.store import Store
+from imagesmith.values import frozen, replace
 
 __all__ = ["Bar", "Growth", "LayerLine", "Outcome", "Recorder", "Report", "critical_path", "reporting"]
 
@@ -39,7 +39,7 @@ _NEAR_S = 0.002
 _MOST_FILES = 15
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Bar:
     """A vertex on the timeline.
 
@@ -66,7 +66,7 @@ class Bar:
         return self.ended_s - self.began_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LayerLine:
     """A layer of the image, or all of its base's together; `before` is its size in the last build."""
 
@@ -77,7 +77,7 @@ class LayerLine:
     hit: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Growth:
     """A file that became larger since the last build, in the layer of a step."""
 
@@ -87,7 +87,7 @@ class Growth:
     now: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Report:
     """All that the page shows."""
 

@@ -14,7 +14,6 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from imagesmith.build.build import run_build
@@ -32,6 +31,7 @@ from imagesmith.oci.model import Manifest
 from imagesmith.sandbox.world import World
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
+from imagesmith.values import frozen, replace
 
 __all__ = ["LayerReport", "Original", "Report", "epoch_of", "reproduce"]
 
@@ -41,7 +41,7 @@ _REWRITTEN = "buildkit/rewritten-timestamp"
 _MOST = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Original:
     """The image that exists: where it is read, its manifest, and its config as it was stored."""
 
@@ -50,7 +50,7 @@ class Original:
     raw_config: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LayerReport:
     """A layer that differs; `number` counts from 1, `made_by` is its history. A side without it has None."""
 
@@ -61,7 +61,7 @@ class LayerReport:
     differences: tuple[Difference, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Report:
     """What was found. `there` and `here` are the image IDs: the digests of the configs."""
 

@@ -6,8 +6,9 @@ Why: the command line and the library fill this one value; nothing below reads a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from imagesmith.values import field, frozen
 
 if TYPE_CHECKING:
     from imagesmith.context.named import NamedContext
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Annotation", "BuildRequest", "CachePlace", "Output", "SecretSource"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Annotation:
     """An annotation; `kind` is manifest, manifest-descriptor, index or index-descriptor.
 
@@ -31,7 +32,7 @@ class Annotation:
     platform: Platform | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Output:
     """One -o: a type and its options as given; `dest` is a path, `-` or empty."""
 
@@ -50,7 +51,7 @@ class Output:
         return self.type == "registry" or (self.type == "image" and self.flag("push"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SecretSource:
     """A --secret: its value comes from a file or from a variable of the environment."""
 
@@ -59,7 +60,7 @@ class SecretSource:
     env: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CachePlace:
     """One --cache-from or --cache-to.
 
@@ -84,7 +85,7 @@ class CachePlace:
         return str(self.ref) if self.ref is not None else self.path or self.type
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BuildRequest:
     """A build. Paths are as the user gave them, relative to the working directory.
 

@@ -14,7 +14,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from imagesmith.build.built import BuiltLayer, Solved, Watcher
@@ -36,6 +36,7 @@ from imagesmith.steps.sources import Sources
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.store import Store
+from imagesmith.values import replace
 
 __all__ = ["BuiltLayer", "Result", "Solver"]
 

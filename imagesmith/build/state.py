@@ -7,11 +7,12 @@ an ARG changes the first alone. A stage built on another starts from a copy of a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from imagesmith.build.plan import ResolvedImage, Step
 from imagesmith.oci.config import History, Runtime
 from imagesmith.oci.names import Platform
+from imagesmith.values import frozen, replace
 
 __all__ = ["COMMENT", "DEFAULT_PATH", "PlannedHistory", "StageState", "set_pair"]
 
@@ -19,7 +20,7 @@ COMMENT = "buildkit.dockerfile.v0"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlannedHistory:
     """A history entry whose time is known only when its layer is; `step` is None for an empty layer."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from imagesmith.build.built import BuiltLayer
 from imagesmith.build.cachekey import key_of
@@ -20,6 +19,7 @@ from imagesmith.oci.model import Descriptor
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
+from imagesmith.values import field, frozen
 
 __all__ = ["STORE", "Found", "Imported", "StepCache"]
 
@@ -27,7 +27,7 @@ __all__ = ["STORE", "Found", "Imported", "StepCache"]
 STORE = "store"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Imported:
     """The records of a cache somewhere else, and how one of its layers is got when it is needed."""
 
@@ -37,7 +37,7 @@ class Imported:
     notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """A hit: the record, the layer it names, and where it was found."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from imagesmith.cli.common import (
 from imagesmith.cli.edit import pairs
 from imagesmith.errors import UsageError
 from imagesmith.oci.model import Descriptor
+from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.interfaces import ImageSource

@@ -10,7 +10,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.build.times import format_ns, parse_epoch
@@ -19,6 +18,7 @@ from imagesmith.errors import NotFound, UsageError
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.model import Manifest
 from imagesmith.oci.names import ImageRef, Platform, host_platform
+from imagesmith.values import frozen
 
 if TYPE_CHECKING:
     from imagesmith.edit.edited import Change, Edited
@@ -41,7 +41,7 @@ def configure(name: str, parser: argparse.ArgumentParser) -> Handler:
     return handler
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Open:
     """A source, and what it is worked on with."""
 

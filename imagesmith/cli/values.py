@@ -6,7 +6,6 @@ Trust: words of a command line; every mistake is a UsageError that quotes the wo
 from __future__ import annotations
 
 import csv
-import dataclasses
 import os
 import re
 import sys
@@ -18,6 +17,7 @@ from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError, UsageError
 from imagesmith.oci.names import Platform
 from imagesmith.plugins import EXPORTERS
+from imagesmith.values import replace
 
 __all__ = [
     "boolean",
@@ -142,7 +142,7 @@ def _placed(output: Output) -> Output:
         raise UsageError(f"dest file is required for {kind} exporter. refusing to write to console")
     if os.path.isdir(dest):
         raise UsageError(f"destination file {dest} is a directory")
-    return dataclasses.replace(output, dest=dest or "-")
+    return replace(output, dest=dest or "-")
 
 
 def _check_options(kind: str, options: Mapping[str, str]) -> None:

@@ -17,13 +17,13 @@ import shutil
 import subprocess
 import tempfile
 import urllib.parse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError, DockerfileError, MissingSource
+from imagesmith.values import frozen
 
 __all__ = ["Checkout", "GitRef", "fetch_git", "is_git_url", "set_times"]
 
@@ -55,7 +55,7 @@ def is_git_url(text: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class GitRef:
     """An address taken apart. `ref` is a branch, tag or commit, empty for the default branch."""
 

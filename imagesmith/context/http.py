@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import posixpath
 import urllib.parse
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagesmith.errors import ContextError, DockerfileError
 from imagesmith.oci.digest import Digest
 from imagesmith.store.store import Store
+from imagesmith.values import frozen
 
 __all__ = ["Download", "fetch_url", "file_name_of", "is_http_url"]
 
@@ -40,7 +40,7 @@ def file_name_of(url: str) -> str:
     return name if name not in ("", ".", "..") else "__unnamed__"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Download:
     """A file that was fetched, as a content of the store."""
 

@@ -5,7 +5,6 @@ Spec: buildx's build contexts and BuildKit's frontend/dockerui/namedcontext.go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from imagesmith.context.git import GitRef, is_git_url
@@ -13,6 +12,7 @@ from imagesmith.context.http import is_http_url
 from imagesmith.errors import InvalidReference, UsageError
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.names import ImageRef
+from imagesmith.values import frozen
 
 __all__ = [
     "DockerImage",
@@ -27,21 +27,21 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LocalContext:
     """A folder."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DockerImage:
     """An image of a registry or of the store; `scratch` is the empty one."""
 
     ref: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OciLayout:
     """An image of a layout folder."""
 
@@ -50,14 +50,14 @@ class OciLayout:
     digest: Digest | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GitContext:
     """A repository."""
 
     ref: GitRef
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpContext:
     """A tar, or one file, behind a URL."""
 

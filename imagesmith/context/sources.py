@@ -11,7 +11,6 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from imagesmith.context.local import LocalTree
@@ -19,6 +18,7 @@ from imagesmith.context.patterns import Matcher, has_wildcards, match_name
 from imagesmith.errors import MissingSource
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.tree import Tree
+from imagesmith.values import frozen
 
 __all__ = ["Match", "Rows", "Taken", "content_digest", "select"]
 
@@ -31,7 +31,7 @@ class Taken(NamedTuple):
     holder: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Match:
     """A file or folder that a source names. `name` is what it was called, `entry` what it is, links followed.
 

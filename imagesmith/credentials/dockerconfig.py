@@ -13,13 +13,13 @@ import base64
 import binascii
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from imagesmith.credentials import helpers
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import InvalidDocument, UsageError
 from imagesmith.oci.codec import Object, parse_object
+from imagesmith.values import frozen
 
 __all__ = ["ConfigFile", "Credentials", "credential_of", "helper_of", "hub_key", "keys_of"]
 
@@ -58,7 +58,7 @@ def _host_of(key: str) -> str:
     return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConfigFile:
     """One configuration file, read when it is asked."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from imagesmith.values import frozen
 
 __all__ = ["Credential", "Kind"]
 
@@ -11,7 +12,7 @@ __all__ = ["Credential", "Kind"]
 Kind = Literal["basic", "identity", "bearer"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Credential:
     """A user name and a secret; never shown, compared by identity."""
 

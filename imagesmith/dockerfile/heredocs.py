@@ -7,14 +7,15 @@ the backslash as escape; quotes stay in the words, for a quoted name means a bod
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from imagesmith.values import frozen
 
 __all__ = ["Opening", "heredocs_of", "opening_of"]
 
 _OPENS = re.compile(r"(\d*)<<(-?)\s*([^<]*)", re.ASCII | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opening:
     """A here-document's start: its name without quotes, and what its form means."""
 

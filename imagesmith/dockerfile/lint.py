@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.nodes import Dockerfile, Span
 from imagesmith.dockerfile.values import parse_bool
 from imagesmith.errors import DockerfileError
+from imagesmith.values import frozen
 
 __all__ = ["RULES", "Finding", "LintConfig", "Linter", "Rule"]
 
 _SITE = "https://docs.docker.com/go/dockerfile/rule/"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """A check: its name, what it is about, and whether it runs only where it is asked for."""
 
@@ -84,7 +84,7 @@ RULES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """A finding: the rule, what is wrong here, and where."""
 
@@ -93,7 +93,7 @@ class Finding:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LintConfig:
     """Which rules run: those of `skip` do not, experimental ones only if they are asked for."""
 

@@ -6,7 +6,7 @@ by `words.py`. A node says which instruction it is by its class and where it sto
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from imagesmith.values import field, frozen
 
 __all__ = [
     "Add",
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """First and last physical line of an instruction, from 1."""
 
@@ -47,7 +47,7 @@ class Span:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Directive:
     """A parser directive: name in lower case, value as written."""
 
@@ -56,7 +56,7 @@ class Directive:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heredoc:
     """A here-document: `expand` is False if its name was quoted, `chomp` is True for `<<-`.
 
@@ -75,7 +75,7 @@ class Heredoc:
         return "".join(line.lstrip("\t") for line in self.text.splitlines(keepends=True))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyValue:
     """One pair of ENV, LABEL or ARG, both parts as written; `value` is None for an ARG without `=`."""
 
@@ -83,7 +83,7 @@ class KeyValue:
     value: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """A command line: `exec` form is a list of arguments, shell form one string in a list of one."""
 
@@ -91,7 +91,7 @@ class Command:
     exec: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Instruction:
     """What all instructions have. `text` is the joined line, keyword as written included.
 
@@ -105,7 +105,7 @@ class Instruction:
     comments: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class From(Instruction):
     """FROM: `name` is in lower case, `written_name` as written; `as_word` the word AS as written."""
 
@@ -116,7 +116,7 @@ class From(Instruction):
     as_word: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Run(Instruction):
     """RUN. `mounts` are the values of `--mount` as written; heredocs in order of appearance."""
 
@@ -128,7 +128,7 @@ class Run(Instruction):
     devices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Copy(Instruction):
     """COPY. `sources` exclude heredocs, which stand in `heredocs`."""
 
@@ -143,7 +143,7 @@ class Copy(Instruction):
     excludes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Add(Instruction):
     """ADD. `keep_git_dir` and `unpack` are None where the flag is absent."""
 
@@ -159,7 +159,7 @@ class Add(Instruction):
     unpack: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Env(Instruction):
     """ENV. `legacy` is True for `ENV key value`."""
 
@@ -167,7 +167,7 @@ class Env(Instruction):
     legacy: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Label(Instruction):
     """LABEL. `legacy` is True for `LABEL key value`."""
 
@@ -175,70 +175,70 @@ class Label(Instruction):
     legacy: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Arg(Instruction):
     """ARG, one or more names."""
 
     pairs: tuple[KeyValue, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Workdir(Instruction):
     """WORKDIR."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class User(Instruction):
     """USER."""
 
     user: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Expose(Instruction):
     """EXPOSE: words as written, not yet expanded or split into ranges."""
 
     ports: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Volume(Instruction):
     """VOLUME."""
 
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Cmd(Instruction):
     """CMD."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Entrypoint(Instruction):
     """ENTRYPOINT."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Shell(Instruction):
     """SHELL."""
 
     args: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Stopsignal(Instruction):
     """STOPSIGNAL."""
 
     signal: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Healthcheck(Instruction):
     """HEALTHCHECK. `test` is the config's Test list; durations in nanoseconds, 0 = not set."""
 
@@ -250,21 +250,21 @@ class Healthcheck(Instruction):
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Onbuild(Instruction):
     """ONBUILD: `trigger` is the text that goes into the config, heredoc bodies included."""
 
     trigger: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Maintainer(Instruction):
     """MAINTAINER."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stage:
     """FROM and the instructions up to the next FROM."""
 
@@ -278,7 +278,7 @@ class Stage:
         return self.base.name or str(self.index)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dockerfile:
     """A whole Dockerfile. `global_args` are the ARGs before the first FROM.
 

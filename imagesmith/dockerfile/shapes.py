@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.dockerfile.grammar import BLANKS, SPACE, compiled
 from imagesmith.dockerfile.nodes import KeyValue
 from imagesmith.dockerfile.reader import Line
 from imagesmith.errors import DockerfileError
+from imagesmith.values import field_names, frozen
 
 if TYPE_CHECKING:
     from lark import Token, Tree
@@ -33,7 +33,7 @@ _NAMES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shape:
     """A line taken apart. `words` are the list, or the one text; `json` tells that they were a JSON list.
 
@@ -57,7 +57,7 @@ class Shape:
 
 def shapes_to_json(shapes: Iterable[Shape]) -> str:
     """Shapes as text, to be remembered; see `shapes_from_json`."""
-    rows = [[getattr(s, name) for name in Shape.__slots__] for s in shapes]
+    rows = [[getattr(s, name) for name in field_names(s)] for s in shapes]
     return json.dumps(rows, default=lambda pair: [pair.key, pair.value])
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from imagesmith.errors import DockerfileError
+from imagesmith.values import frozen
 
 __all__ = [
     "Chmod",
@@ -245,7 +245,7 @@ _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": 0o7777}
 _OCTAL = re.compile(r"[0-7]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chmod:
     """A --chmod: an octal mode, or symbolic clauses to be applied to each entry's own."""
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from imagesmith.fs.entry import Content, Entry
 from imagesmith.fs.view import View
 from imagesmith.store.layers import LayerContent
+from imagesmith.values import frozen
 
 __all__ = ["Difference", "compare_configs", "compare_files"]
 
 _KIND = {"f": "file", "d": "directory", "l": "link", "c": "device", "b": "device", "p": "fifo", "h": "file"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """One difference: `sign` is + (only in the second), - (only in the first) or ~ (in both)."""
 

@@ -8,7 +8,6 @@ Threads: any, once it is made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 from imagesmith.errors import NotFound
 from imagesmith.interfaces import ImageSource
@@ -19,6 +18,7 @@ from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.places.storeplace import file_pieces
 from imagesmith.registry.convert import converted
 from imagesmith.store.blobs import BlobStore
+from imagesmith.values import replace
 
 __all__ = ["Change", "Edited", "edit_image", "layers_of"]
 

@@ -6,7 +6,6 @@ Spec: OCI image-spec 1.1, image-index.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from imagesmith.edit.edited import Edited
 from imagesmith.errors import NotFound, UsageError
@@ -17,6 +16,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform
 from imagesmith.store.blobs import BlobStore
+from imagesmith.values import replace
 
 __all__ = ["entries_of", "index_of", "without"]
 

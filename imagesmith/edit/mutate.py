@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imagesmith.errors import InvalidDocument, UsageError
@@ -17,13 +16,14 @@ from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
+from imagesmith.values import field, frozen, replace
 
 __all__ = ["Changes", "rebuilt"]
 
 _PORT = re.compile(r"\d{1,5}(?:/(?:tcp|udp|sctp))?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Changes:
     """What `mutate` is asked to change; None leaves a field alone, an empty value removes it.
 

@@ -12,12 +12,12 @@ import binascii
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from imagesmith.embedded.answers import Failure, json_answer
 from imagesmith.embedded.passwords import Passwords
 from imagesmith.embedded.tokens import Signer
 from imagesmith.embedded.wire import Request, Response, parse_fields
+from imagesmith.values import frozen
 
 __all__ = ["Access", "BasicGuard", "BearerGuard", "Grant", "Guard"]
 
@@ -26,7 +26,7 @@ _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 _ACTIONS = ("pull", "push", "delete", "*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Access:
     """What a request needs: actions on a repository, or on the catalogue."""
 
@@ -47,7 +47,7 @@ class Access:
         return cls(kind.partition("(")[0], name, tuple(a for a in actions.split(",") if a in _ACTIONS))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grant:
     """What whoever asks may do; None stands for everything."""
 

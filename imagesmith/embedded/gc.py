@@ -8,17 +8,16 @@ what it needs would be deleted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from imagesmith.embedded.storage import Storage
 from imagesmith.errors import StoreError
 from imagesmith.oci.codec import Object, parse_object
 from imagesmith.oci.digest import Digest
+from imagesmith.values import frozen
 
 __all__ = ["Collected", "collect"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Collected:
     """What a collection deleted: manifests, blobs, and the bytes of both."""
 

@@ -20,12 +20,12 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.errors import InvalidDocument, LockTimeout, StoreError
 from imagesmith.oci.digest import Digest
+from imagesmith.values import frozen
 
 __all__ = ["NAME", "TAG", "Storage", "StoredManifest"]
 
@@ -34,7 +34,7 @@ NAME = re.compile(rf"(?=.{{1,255}}\Z){_COMPONENT}(?:/{_COMPONENT})*")
 TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredManifest:
     """A manifest of a repository: what it is called and what it is served as."""
 

@@ -24,6 +24,7 @@ from typing import BinaryIO
 from urllib.parse import parse_qsl, unquote
 
 from imagesmith.errors import ImagesmithError
+from imagesmith.values import frozen
 
 __all__ = ["Body", "Connection", "FileBody", "Gone", "Refusal", "Request", "Response", "parse_fields"]
 
@@ -50,7 +51,7 @@ class Refusal(Exception):
         self.status, self.message = status, message
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileBody:
     """A part of an open file, which is closed once it is sent."""
 

@@ -7,10 +7,9 @@ Trust: the files come from an image: they are read through the view, at most 10 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from imagesmith.errors import SandboxError
 from imagesmith.fs.tree import Tree
+from imagesmith.values import frozen
 
 __all__ = ["ProcessUser", "copy_owner", "process_user"]
 
@@ -18,7 +17,7 @@ _LIMIT = 10 << 20
 _MAX_ID = (1 << 31) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProcessUser:
     """Who a process runs as, and its home folder."""
 

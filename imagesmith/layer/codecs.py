@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from imagesmith.errors import UsageError
 from imagesmith.oci import mediatype as mt
+from imagesmith.values import frozen
 
 __all__ = ["Codec"]
 
@@ -22,7 +22,7 @@ __all__ = ["Codec"]
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Kind:
     """What is fixed for a compression; `top` is its highest level, -1 where it has none."""
 
@@ -39,7 +39,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Codec:
     """A compression: `name` is gzip, zstd or uncompressed; `level` -1 stands for the default."""
 

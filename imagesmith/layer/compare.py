@@ -9,11 +9,11 @@ Trust: tars come from registries; they are read by tarread.py, and nothing is wr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagesmith.fs.entry import Entry
 from imagesmith.layer.tarread import read_archive
+from imagesmith.values import frozen
 
 __all__ = ["Difference", "compare_tars"]
 
@@ -24,7 +24,7 @@ _KINDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """One field of one entry: `there` is what the first tar has, `here` the second; `path` is absolute."""
 

@@ -14,11 +14,11 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
+from imagesmith.values import frozen
 
 __all__ = ["LayerResult", "LayerStream", "Sink"]
 
@@ -33,7 +33,7 @@ class Sink(Protocol):
         """Append bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LayerResult:
     """A finished layer. Sizes are in bytes."""
 

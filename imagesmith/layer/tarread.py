@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from imagesmith.errors import LimitExceeded, UnsafeArchive
 from imagesmith.fs.entry import Entry
 from imagesmith.layer.decompress import decompressed, sniff
 from imagesmith.layer.sparse import pieces_of
+from imagesmith.values import frozen
 
 __all__ = ["Limits", "Reader", "decompressed", "is_tar", "read_archive", "read_layer", "sniff"]
 
@@ -32,7 +32,7 @@ _XATTR = "SCHILY.xattr.security.capability"
 _MAX_ID, _MAX_S = 0xFFFFFFFE, 10**12
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """Caps on what a tar may hold: number of entries, and bytes in all."""
 

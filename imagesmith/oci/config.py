@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from imagesmith.errors import InvalidDocument
 from imagesmith.oci.codec import Object, dumps, parse_object
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.names import Platform
+from imagesmith.values import field, frozen
 
 __all__ = ["Healthcheck", "History", "ImageConfig", "Runtime", "chain_id"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Healthcheck:
     """How to test that a container is well; durations in nanoseconds, 0 = not set."""
 
@@ -57,7 +57,7 @@ class Healthcheck:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Runtime:
     """The `config` object: how a container is started. None and empty are the same when written."""
 
@@ -115,7 +115,7 @@ class Runtime:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class History:
     """One step of the image's making; `created` is RFC 3339 text, empty where not known."""
 
@@ -164,7 +164,7 @@ _KNOWN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ImageConfig:
     """An image config. `extra` holds the top-level fields that the specification does not know."""
 

@@ -9,7 +9,6 @@ Trust: the documents may come from a registry; sizes are capped by the reader, c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from imagesmith.errors import InvalidDocument, Unsupported
@@ -17,6 +16,7 @@ from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import Object, dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.names import Platform
+from imagesmith.values import field, frozen
 
 __all__ = ["MAX_MANIFEST_BYTES", "Descriptor", "Index", "Manifest", "parse_document"]
 
@@ -25,7 +25,7 @@ MAX_MANIFEST_BYTES = 4 << 20
 _MAX_DESCRIPTORS = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Descriptor:
     """Names a blob or manifest: its type, digest and size in bytes."""
 
@@ -102,7 +102,7 @@ def _platform_of(o: Object) -> Platform:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Manifest:
     """The manifest of one image (or artifact). `raw` is its identity."""
 
@@ -158,7 +158,7 @@ class Manifest:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Index:
     """A list of manifests, one a platform. `raw` is its identity."""
 

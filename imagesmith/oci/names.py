@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from imagesmith.errors import InvalidDocument, InvalidReference
 from imagesmith.oci.digest import Digest
+from imagesmith.values import frozen, replace
 
 __all__ = ["ImageRef", "Platform", "choose_platform", "host_platform"]
 
@@ -35,7 +35,7 @@ def _is_host(first: str) -> bool:
     return first == "localhost" or "." in first or ":" in first or first != first.lower()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageRef:
     """A normalised image reference: `docker.io/library/alpine:3.20`.
 
@@ -190,7 +190,7 @@ _VERSION = re.compile(r"v?([0-9])(?:\.([0-9]))?")
 _OS_PART = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)((?:\+[A-Za-z0-9_.-]+)*)\))?")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Platform:
     """An operating system and an architecture, normalised as containerd/platforms does."""
 

@@ -15,7 +15,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +32,7 @@ from imagesmith.places.files import Files
 from imagesmith.places.layerfile import bring_layer
 from imagesmith.places.layoutplace import LAYOUT, NAME, REF
 from imagesmith.store.store import Store
+from imagesmith.values import replace
 
 __all__ = ["ArchiveTarget", "archive_target", "docker_image", "docker_names"]
 

@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from imagesmith.errors import (
@@ -33,6 +32,7 @@ from imagesmith.places.files import Files, FolderFiles
 from imagesmith.places.storeplace import write_blob
 from imagesmith.registry.repository import referrer_descriptor
 from imagesmith.store.blobs import BlobStore
+from imagesmith.values import replace
 
 __all__ = ["LAYOUT", "NAME", "REF", "LayoutFolder", "LayoutSource", "alone", "is_layout", "put_file"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from imagesmith.places.archive import archive_target, docker_image
 from imagesmith.places.files import TarFiles
 from imagesmith.places.layoutplace import LayoutFolder, LayoutSource, is_layout
 from imagesmith.places.storeplace import StorePlace
+from imagesmith.values import frozen
 
 if TYPE_CHECKING:
     from imagesmith.registry.transfer import Session
@@ -29,7 +29,7 @@ _KINDS = ("oci", "oci-archive", "docker-archive")
 _FOREIGN = ("containers-storage:", "dir:", "docker-daemon:", "ostree:", "sif:", "tarball:")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PlaceName:
     """A place's name: `kind` is registry, store, oci, oci-archive or docker-archive.
 

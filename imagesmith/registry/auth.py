@@ -16,7 +16,6 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.credentials.model import Credential
@@ -25,6 +24,7 @@ from imagesmith.oci.codec import Object, parse_object
 from imagesmith.registry import quirks
 from imagesmith.registry.challenge import Challenge, parse_challenges, split_scope
 from imagesmith.registry.faults import absolute
+from imagesmith.values import frozen
 
 if TYPE_CHECKING:
     from imagesmith.registry.reply import Reply
@@ -41,7 +41,7 @@ _CLIENT_ID = "imagesmith"
 Fetch = Callable[[str, str, Mapping[str, str], bytes | None], "Reply"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Token:
     text: str
     until: float  # time.monotonic() at which it is to be renewed

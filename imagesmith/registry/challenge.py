@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from imagesmith.values import frozen
 
 __all__ = ["Challenge", "parse_challenges", "split_scope"]
 
@@ -21,7 +22,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"?', re.DOTALL)
 _BARE = re.compile(r"[^\s,]*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Challenge:
     """A scheme and its parameters, both in lower case; values as they came."""
 

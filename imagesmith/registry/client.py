@@ -12,7 +12,6 @@ import contextlib
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.errors import DigestMismatch, InvalidDocument, RegistryError, Unsupported
@@ -24,6 +23,7 @@ from imagesmith.registry import quirks
 from imagesmith.registry.faults import absolute
 from imagesmith.registry.reply import Reply, error_of, need_object
 from imagesmith.registry.transport import Transport, pieces
+from imagesmith.values import frozen
 
 if TYPE_CHECKING:
     import httpx
@@ -38,7 +38,7 @@ _MOST_MANIFEST_BYTES = 2 * MAX_MANIFEST_BYTES
 _PAGES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fetched:
     """A manifest or index as it came, verified."""
 

@@ -8,13 +8,13 @@ Spec: OCI image-spec 1.1, media-types.md (compatibility matrix).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
 from imagesmith.errors import Unsupported
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest
+from imagesmith.values import replace
 
 __all__ = ["Family", "converted"]
 

@@ -25,6 +25,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform, choose_platform
 from imagesmith.registry.convert import Family, converted
+from imagesmith.values import frozen
 
 __all__ = ["Choice", "Plan", "choose", "copy_image", "plan_copy"]
 
@@ -35,7 +36,7 @@ _MOST_BYTES = 64 << 20
 _TELL_EVERY_S = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Choice:
     """What of an image is taken.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from imagesmith.values import field, frozen
 
 __all__ = ["HUB_HOST", "Endpoint", "default_endpoint", "is_loopback"]
 
@@ -19,7 +20,7 @@ HUB_HOST = "registry-1.docker.io"
 _LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Endpoint:
     """An API root.
 
@@ -44,7 +45,7 @@ class Endpoint:
     verify: bool = True
     ca: tuple[str, ...] = ()
     client_cert: tuple[str, str] = ("", "")
-    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
     mirror: bool = False
     namespace: str = ""
     use: Literal["all", "digest-only", "tag-only"] = "all"
@@ -55,6 +56,9 @@ class Endpoint:
     def key(self) -> tuple[object, ...]:
         """What makes two endpoints share a connection."""
         return self.host, self.schemes, self.prefix, self.verify, self.ca, self.client_cert, self.namespace
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
 
 def is_loopback(host: str) -> bool:

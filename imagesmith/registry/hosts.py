@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from imagesmith.registry.endpoint import Endpoint, default_endpoint
 from imagesmith.registry.hoststoml import load as load_hosts
 from imagesmith.registry.registriesconf import Location, Registry, match
 from imagesmith.registry.registriesconf import load as load_conf
+from imagesmith.values import replace
 
 __all__ = ["Hosts"]
 

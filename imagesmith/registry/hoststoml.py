@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from imagesmith.errors import UsageError
 from imagesmith.registry.endpoint import Endpoint
+from imagesmith.values import replace
 
 __all__ = ["load"]
 

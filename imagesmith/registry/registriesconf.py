@@ -8,11 +8,11 @@ Trust: a file of the machine or its user; what is malformed is named.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from imagesmith.errors import UsageError
+from imagesmith.values import field, frozen
 
 __all__ = ["Location", "Registry", "load", "match"]
 
@@ -21,7 +21,7 @@ _USES: tuple[Use, ...] = ("all", "digest-only", "tag-only")
 _V1 = ("search", "insecure", "block")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Location:
     """A host with a path, and how far it is trusted."""
 
@@ -30,7 +30,7 @@ class Location:
     use: Use = "all"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Registry:
     """A [[registry]] table; `location` is empty where names stay as they are."""
 

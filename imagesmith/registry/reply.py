@@ -7,7 +7,6 @@ Trust: the body may be anything (HTML of a proxy, nothing at all); what is shown
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.errors import (
@@ -19,6 +18,7 @@ from imagesmith.errors import (
     Unauthorized,
     Unsupported,
 )
+from imagesmith.values import frozen
 
 if TYPE_CHECKING:
     import httpx
@@ -28,7 +28,7 @@ __all__ = ["Reply", "error_of", "need_object"]
 _SHOWN = 300
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """An answer whose body was small enough to be read; `url` is where it came from, after redirects."""
 

@@ -12,7 +12,6 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from imagesmith.errors import (
     DigestMismatch,
@@ -30,6 +29,7 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.registry.client import Client, Fetched
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.upload import mount, upload
+from imagesmith.values import replace
 
 __all__ = ["Repository", "fallback_tag", "referrer_descriptor"]
 

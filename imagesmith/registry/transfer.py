@@ -13,7 +13,6 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Self
 
 from imagesmith.credentials.dockerconfig import Credentials
@@ -33,11 +32,12 @@ from imagesmith.registry.proxies import Proxies
 from imagesmith.registry.repository import Repository
 from imagesmith.registry.transport import Transport
 from imagesmith.store.store import Store
+from imagesmith.values import frozen
 
 __all__ = ["Resolved", "Session"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Resolved:
     """What a reference stands for: its descriptor, the platform's manifest, and the documents read for it.
 

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +25,7 @@ from imagesmith.interfaces import Mount, Output, Place, RunSpec
 from imagesmith.sandbox.cgroups import make_group
 from imagesmith.sandbox.etc import etc_files
 from imagesmith.sandbox.streams import Streams, follow
+from imagesmith.values import field_names
 
 __all__ = ["DEFAULT_CAPABILITIES", "NativeSandbox", "NotStarted"]
 
@@ -134,7 +134,7 @@ class NativeSandbox:
 
     def _plan(self, spec: RunSpec, root: Path, doors: list[str]) -> dict[str, Any]:
         """The request, as the helper reads it."""
-        plan = asdict(spec)
+        plan: dict[str, Any] = {name: getattr(spec, name) for name in field_names(spec)}
         plan["root"] = _text(os.path.realpath(root))
         plan["mounts"] = [_mount(m) for m in sorted((*etc_files(spec), *spec.mounts), key=lambda m: m.target)]
         plan["capabilities"] = DEFAULT_CAPABILITIES

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+from imagesmith.values import frozen
 
 __all__ = ["Lent", "enter_with_all", "lent_ids"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lent:
     """Ranges (first, count) and the programs that map them, for users and for groups."""
 

@@ -19,13 +19,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from imagesmith.errors import SandboxUnavailable
 from imagesmith.interfaces import Place, Sandbox
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.subids import enter_with_all, lent_ids
+from imagesmith.values import frozen
 
 __all__ = ["World", "enter"]
 
@@ -49,7 +49,7 @@ _WEAKER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class World:
     """What this process may do.
 

@@ -19,7 +19,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,6 +35,7 @@ from imagesmith.snapshot.ownership import Owners, table_of
 from imagesmith.snapshot.trees import on_disk, opaque_xattr
 from imagesmith.snapshot.upper import scan_upper
 from imagesmith.store.store import Store
+from imagesmith.values import frozen
 
 __all__ = ["CacheFolder", "export_folders", "find", "folders", "import_folders", "note_use", "prune_folders"]
 
@@ -43,7 +43,7 @@ _KEY = re.compile(r"[0-9a-f]{32}(-[0-9]{1,4})?")
 _ABOUT = "about.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CacheFolder:
     """A cache: its key, what the Dockerfile calls it, bytes on the disk, last use (s), and if it is held."""
 

@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from imagesmith.concurrency import Cancel
@@ -31,13 +30,14 @@ from imagesmith.oci.digest import digest_bytes
 from imagesmith.snapshot.ownership import XATTR
 from imagesmith.steps.cachefolders import note_use
 from imagesmith.store.store import Store
+from imagesmith.values import frozen
 
 __all__ = ["CacheMounts", "Seed"]
 
 _POLL_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seed:
     """What a new cache starts with: its identity, and how to get a folder with its files."""
 

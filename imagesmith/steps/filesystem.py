@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagesmith.build import naming
@@ -32,6 +31,7 @@ from imagesmith.dockerfile.mounts import parse_mount
 from imagesmith.errors import DockerfileError, ImagesmithError, InvalidDocument
 from imagesmith.oci.digest import Digest
 from imagesmith.steps.metadata import shell_words
+from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.build.planner import Planner

@@ -8,12 +8,12 @@ here, so that they count only in stages that are built.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from imagesmith.build.state import StageState, set_pair
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
 from imagesmith.oci.config import Healthcheck
+from imagesmith.values import replace
 
 __all__ = [
     "apply",

@@ -15,11 +15,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from imagesmith.errors import StoreError
+from imagesmith.values import frozen
 
 __all__ = ["CacheDB", "FileStamp", "StepRecord"]
 
@@ -55,7 +55,7 @@ _TOUCH_S = 24 * 3600
 _MOST_FILES = 2_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StepRecord:
     """What a step made. `layer` is its descriptor as JSON; `parts` is what its key was made of."""
 

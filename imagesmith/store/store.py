@@ -21,7 +21,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from imagesmith.oci.names import ImageRef, Platform, choose_platform
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.cachedb import CacheDB
 from imagesmith.store.layers import LayerStore
+from imagesmith.values import frozen, replace
 
 __all__ = ["UNUSED_S", "Pruned", "Store"]
 
@@ -46,7 +46,7 @@ UNUSED_S = 60 * 24 * 3600
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pruned:
     """What a prune took: counts, and bytes that became free."""
 

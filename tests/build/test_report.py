@@ -7,7 +7,6 @@ import struct
 import subprocess
 import zlib
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from imagesmith.build.report import Bar, Growth, LayerLine, Report, critical_path
 from imagesmith.build.reportpage import page
 from imagesmith.errors import ImagesmithError
+from imagesmith.values import replace
 from tests.kitchen import Kitchen
 from tests.support import need_program
 

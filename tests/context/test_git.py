@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from imagesmith.context.git import GitRef, fetch_git, is_git_url
 from imagesmith.errors import ContextError, DockerfileError, MissingSource
+from imagesmith.values import replace
 from tests.support import need_program
 from tests.web import git, repository
 
@@ -48,7 +48,7 @@ def test_addresses_of_repositories_are_told_apart(text: str, is_git: bool) -> No
 )
 def test_address_is_taken_apart(text: str, fields: dict[str, object]) -> None:
     plain = GitRef(remote="https://h/x.git")
-    assert GitRef.parse(text) == dataclasses.replace(plain, **fields)
+    assert GitRef.parse(text) == replace(plain, **fields)
 
 
 @pytest.mark.parametrize(

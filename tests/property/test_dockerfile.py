@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from imagesmith.dockerfile.nodes import Dockerfile, Span
 from imagesmith.dockerfile.parse import parse
 from imagesmith.dockerfile.words import Lexer
 from imagesmith.errors import DockerfileError
+from imagesmith.values import replace
 
 _WORDS = ("RUN", "COPY", "ADD", "FROM", "ENV", "ARG", "ONBUILD", "HEALTHCHECK", "CMD", "EXPOSE", "VOLUME")
 _MARKS = ("<<EOF", "EOF", "--mount=type=", "--", "# escape=`", '["a"]', "\u2003", "\x00", "\n", " ", "é")

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -31,6 +30,7 @@ from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.endpoint import default_endpoint
 from imagesmith.registry.transport import Transport
 from imagesmith.registry.upload import mount, upload
+from imagesmith.values import replace
 from tests.registry.scripted import Answers, Asked, Scripted
 
 EMPTY = Descriptor(media_type=mt.OCI_EMPTY, digest=digest_bytes(b"{}"), size=2)

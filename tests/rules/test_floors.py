@@ -23,6 +23,7 @@ FLOORS = {
     "imagesmith.events": 0,
     "imagesmith.settings": 0,
     "imagesmith.concurrency": 0,
+    "imagesmith.values": 0,
     # 1: values without input or output
     "imagesmith.oci": 1,
     "imagesmith.fs.entry": 1,
@@ -58,6 +59,8 @@ FLOORS = {
 
 #: Packages of one floor that may use each other, and why.
 SIBLINGS = {
+    ("imagesmith.events", "imagesmith.values"): "events are values",
+    ("imagesmith.settings", "imagesmith.values"): "settings are a value",
     ("imagesmith.concurrency", "imagesmith.errors"): "a stop is one of our errors",
     ("imagesmith.fs.tree", "imagesmith.fs.entry"): "what is looked up in a tree is an entry",
     ("imagesmith.__main__", "imagesmith.cli"): "`python -m imagesmith` is the command",
