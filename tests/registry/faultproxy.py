@@ -337,6 +337,7 @@ class FaultProxy:
         while True:
             room = len(view) if limit is None else min(len(view), limit - exchange.sent)
             if limit is not None and not room:
+                _hang_up(upstream.sock)
                 raise _Break
             got = body.readinto(view[:room])
             if not got:
@@ -356,13 +357,22 @@ class FaultProxy:
         pieces: Iterable[bytes],
     ) -> None:
         lines = [f"HTTP/1.1 {status} From The Fault Proxy", *(f"{k}: {v}" for k, v in headers.items())]
+        exchange.status = status  # before the client, who may look at it then, has the answer
         connection.send_all(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-        exchange.status = status
         if exchange.method == "HEAD":
             return
         for piece in pieces:
-            connection.send_all(piece)
             exchange.got += len(piece)
+            connection.send_all(piece)
+
+
+def _hang_up(sock: socket.socket) -> None:
+    """Send no more, and wait until the registry has taken what came and hung up, too."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        sock.settimeout(5)
+        while sock.recv(_PIECE):
+            pass
 
 
 def _first(pieces: Iterable[bytes], count: int) -> Iterable[bytes]:
