@@ -7,9 +7,11 @@ Why: this is the only place where all parts meet; each of them knows only what i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from imagesmith.build.built import Watcher, Watching
 from imagesmith.build.cacheplaces import CacheExport, CacheImport, CacheLost
@@ -208,13 +210,33 @@ def _build(
         store, writer_of(first.codec, first.clamp_s), sources, runner, images.layers, events, cancel, cache,
         [keeper, *watchers, *_explainer(request, store, cache, events), uploading],
     )  # fmt: skip
+    wanted = list(zip(outputs, forms, strict=True))
+    with _solved(solver, plan.state.tip, uploading, runner) as result:
+        return _write(
+            wanted, plan.state, result, Reforming(store, writer_of, cancel), keeper, images, request
+        )
+
+
+@contextlib.contextmanager
+def _solved(solver: Solver, tip: Step | None, uploading: Watching, runner: Runner) -> Iterator[Result]:
+    """The result of the last step. While it is used, what steps needed on this machine is taken away."""
+
+    def end() -> None:
+        with contextlib.suppress(OSError):  # what is left is swept by the next build
+            runner.close()
+
     try:
         with uploading:
-            result = solver.solve(plan.state.tip)
+            result = solver.solve(tip)
+    except BaseException:
+        end()
+        raise
+    ending = threading.Thread(target=end, daemon=True)
+    ending.start()
+    try:
+        yield result
     finally:
-        runner.close()
-    wanted = list(zip(outputs, forms, strict=True))
-    return _write(wanted, plan.state, result, Reforming(store, writer_of, cancel), keeper, images, request)
+        ending.join()
 
 
 def _write(

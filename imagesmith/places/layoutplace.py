@@ -211,6 +211,7 @@ class LayoutFolder(LayoutSource):
     def finish(self, d: Descriptor, raw: bytes) -> None:
         """Take the last manifest and name it; see ImageTarget."""
         self.put_document(d, raw)
+        self._blobs.settle()
         loose, self._loose = [x for x in self._loose if x.digest != d.digest], []
         entry = replace(d, annotations={**d.annotations, **({REF: self._ref} if self._ref else {})})
         self.change(lambda entries: _with(_with_all(entries, loose), entry))

@@ -32,8 +32,10 @@ def make_snapshotter(place: Place, store: Store) -> Snapshotter:
     Raises:
         OSError: the store cannot be written.
     """
-    return (
-        CopyingSnapshotter(place, store)
-        if why_not_overlay(place, store)
-        else OverlaySnapshotter(place, store)
-    )
+    work = WorkFolder(store.work)
+    try:
+        kind = CopyingSnapshotter if overlay_works(place, work) else OverlaySnapshotter
+        return kind(place, store, work)
+    except BaseException:
+        work.close()
+        raise

@@ -58,9 +58,9 @@ class _Folder:
 class CopyingSnapshotter:
     """Makes workspaces for one process."""
 
-    def __init__(self, place: Place, store: Store) -> None:
-        self.place, self.store = place, store
-        self._work: WorkFolder | None = None
+    def __init__(self, place: Place, store: Store, work: WorkFolder) -> None:
+        """Use a work folder, which is closed with this."""
+        self.place, self.store, self._work = place, store, work
         self._lock = threading.Lock()
         self._idle: list[_Folder] = []
 
@@ -68,9 +68,7 @@ class CopyingSnapshotter:
         """Delete the process's work folder."""
         with self._lock:
             self._idle.clear()
-            if self._work is not None:
-                self._work.close()
-                self._work = None
+            self._work.close()
 
     def form(self) -> Literal["tar", "erofs"]:
         """See interfaces.Snapshotter."""
@@ -111,10 +109,7 @@ class CopyingSnapshotter:
             return best
 
     def _extract(self, chain: tuple[Digest, ...], view: Tree) -> _Folder:
-        with self._lock:
-            if self._work is None:
-                self._work = WorkFolder(self.store.work)
-            base = self._work.new()
+        base = self._work.new()
         root = base / "root"
         root.mkdir()
         extract_entries(flat(view), root, **on_disk(self.place))

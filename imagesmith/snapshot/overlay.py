@@ -51,13 +51,13 @@ def overlay_options(place: Place) -> tuple[str, ...]:
 class OverlaySnapshotter:
     """Makes workspaces for one process."""
 
-    def __init__(self, place: Place, store: Store) -> None:
-        self.place, self.store = place, store
+    def __init__(self, place: Place, store: Store, work: WorkFolder) -> None:
+        """Use a work folder, which is closed with this."""
+        self.place, self.store, self._work = place, store, work
         self.trees = Trees(place)
-        self._work: WorkFolder | None = None
         self._lock = threading.Lock()
         self._here: dict[tuple[str, Sequence[Digest]], Path] = {}
-        self._images: Images | None = None
+        self._images = None if images_work(place, work, overlay_options(place)) else Images()
         self._memory = Memory(place)
 
     def close(self) -> None:
@@ -67,23 +67,11 @@ class OverlaySnapshotter:
                 self._images.close()
                 self._images = None
             self._memory.close()
-            if self._work is not None:
-                self._work.close()
-                self._work = None
+            self._work.close()
             self._here.clear()
-
-    def work(self) -> WorkFolder:
-        """The work folder, made when it is first needed."""
-        with self._lock:
-            if self._work is None:
-                self._work = WorkFolder(self.store.work)
-                if not images_work(self.place, self._work, overlay_options(self.place)):
-                    self._images = Images()
-            return self._work
 
     def form(self) -> Literal["tar", "erofs"]:
         """See interfaces.Snapshotter."""
-        self.work()
         return "tar" if self._images is None else "erofs"
 
     def prepare(self, layers: Sequence[LayerTree], view: Tree) -> OverlayWorkspace:
@@ -93,7 +81,7 @@ class OverlaySnapshotter:
             SandboxError: the kernel does not mount it, or the disk is full.
         """
         try:
-            work = self.work()
+            work = self._work
             lowers = self._lowers(layers, view, work)
             base = work.new()
             for name in ("root", "upper", "work"):

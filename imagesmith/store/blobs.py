@@ -2,7 +2,8 @@
 
 Why: a blob gets its name only when it is complete and on disk, by rename within the store, so a crash
 leaves nothing but a file in `ingest/` that the next prune takes. Equal content written twice at once is
-harmless: the second rename replaces a file by its equal.
+harmless: the second rename replaces a file by its equal. The folders are synced once, by `settle`, before
+anything is written that says that blobs are there.
 Spec: OCI image-spec 1.1, image-layout.md.
 Trust: what a writer is given may come from a registry; `commit` compares with what was promised.
 Threads: a BlobWriter belongs to one thread; a BlobStore may be shared.
@@ -65,12 +66,7 @@ class BlobWriter:
         target.parent.mkdir(parents=True, exist_ok=True)
         self._path.rename(target)
         self._file.close()
-        with contextlib.suppress(OSError):
-            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        self._store.unsettled.add(target.parent)
         return digest, self.size
 
     def abort(self) -> None:
@@ -95,6 +91,8 @@ class BlobStore:
         """Open (and make) the folders below `root`."""
         self.root = root
         self.ingest = root / "ingest"
+        #: Folders with names that a power cut may still undo.
+        self.unsettled: set[Path] = set()
         try:
             (root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
             self.ingest.mkdir(exist_ok=True)
@@ -154,6 +152,17 @@ class BlobStore:
                         self.ingest.mkdir()
         except OSError as e:
             raise StoreError(f"cannot write to the store at {self.root}: {e.strerror}") from e
+
+    def settle(self) -> None:
+        """Let the names of all blobs so far outlive a power cut."""
+        for path in list(self.unsettled):
+            self.unsettled.discard(path)
+            with contextlib.suppress(OSError):
+                folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
 
     def put(self, data: bytes) -> Digest:
         """Store bytes that are in memory; does nothing if they are there."""

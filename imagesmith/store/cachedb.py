@@ -273,13 +273,16 @@ def _prepare(db: sqlite3.Connection) -> None:
     Turning a file to WAL needs it for itself and fails at once where that is not so: first builds that begin
     together meet here, so this waits by its own clock.
     """
-    db.execute("PRAGMA synchronous=NORMAL")
     deadline = time.monotonic() + _WAIT_S
     while True:
         try:
             if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                db.execute(
+                    "PRAGMA synchronous=OFF"
+                )  # a power cut here tears a file without rows, which is made anew
                 db.execute("PRAGMA journal_mode=WAL")
                 db.executescript(_SCHEMA)
+            db.execute("PRAGMA synchronous=NORMAL")
             return
         except sqlite3.OperationalError as e:
             if db.in_transaction:

@@ -118,6 +118,7 @@ class Store:
 
     def close(self) -> None:
         """Give the lock back."""
+        self.blobs.settle()
         if "cache" in self.__dict__:
             self.cache.close()
         self._lock_file.close()
@@ -190,6 +191,7 @@ class Store:
             raise StoreError(f"{self.root / 'index.json'} is damaged: {e}") from e
 
     def _write_names(self, names: list[Descriptor]) -> None:
+        self.blobs.settle()
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [d.to_json() for d in names]}
         self._replace("index.json", dumps(document))
 

@@ -28,6 +28,7 @@ from imagesmith.snapshot.choose import why_not_overlay
 from imagesmith.snapshot.copying import CopyingSnapshotter
 from imagesmith.snapshot.overlay import OverlaySnapshotter
 from imagesmith.snapshot.ownership import Owners, table_of
+from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.store import Store
 
 
@@ -150,9 +151,8 @@ def main() -> None:
             diff_id, descriptor = writer.write([entry(r) for r in rows], Cancel())
             layers.append(store.layers.layer(diff_id, descriptor.digest))
         make = CopyingSnapshotter if kind == "copying" else OverlaySnapshotter
-        snapshotter = make(place, store)
+        snapshotter = make(place, store, WorkFolder(store.work))
         if kind == "extracting" and isinstance(snapshotter, OverlaySnapshotter):
-            snapshotter.work()
             snapshotter._images = None
         done = [step(snapshotter, layers, writer, s, job) for s in job["steps"]]
         snapshotter.close()
