@@ -2,8 +2,7 @@
 
 Why: the network is idle while steps run, and the last layer is often a small one. The base image's layers are
 mounted, or sent if the store has them, from the beginning on; one that is in another registry only is left to
-the push, for a step may yet bring it here. What is sent here the push at the end finds there, and asks once
-for each blob.
+the push, for a step may yet bring it here. What was sent here the push at the end does not ask for again.
 Why failures are not told: the push comes to the same blob again, with its retries and its error message.
 Threads: a small pool; the end of the `with` waits for it, or makes it give up at its next piece.
 """

@@ -2,7 +2,8 @@
 
 Why: hashing and compressing release the interpreter's lock, so one thread builds the tar while others work
 on its blocks. Blocks are compressed in any order and written in theirs, so the bytes do not depend on the
-number of threads. Queues are bounded: memory stays at a few blocks however large the layer is.
+number of threads. Queues are bounded: memory stays at a few blocks however large the layer is. A layer of one
+block, as most steps make, starts no thread.
 Spec: OCI image-spec 1.1, layer.md (media types), config.md (diff_ids).
 Threads: a LayerStream belongs to the thread that writes to it; the sink and `on_compressed` are called from
 one other thread, in order, and `on_raw` from a third.
@@ -77,16 +78,12 @@ class LayerStream:
         self._held = 0
         self._failure: BaseException | None = None
         self._ended = False
-        workers = max(1, workers)
+        self._workers = max(1, workers)
         ahead = max(1, _AHEAD_BYTES // codec.block_bytes)
         self._hashing: queue.Queue[bytes | None] = queue.Queue(ahead)
         self._waiting: queue.Queue[_Block | None] = queue.Queue(ahead)
-        self._ordered: queue.Queue[_Block | None] = queue.Queue(ahead + workers)
-        jobs = [self._hash_all, self._write_all, *([self._compress_all] * workers)]
-        self._workers = workers
-        self._threads = [threading.Thread(target=job, name="layer", daemon=True) for job in jobs]
-        for thread in self._threads:
-            thread.start()
+        self._ordered: queue.Queue[_Block | None] = queue.Queue(ahead + self._workers)
+        self._threads: list[threading.Thread] = []
 
     def write(self, data: bytes) -> None:
         """Append bytes of the tar; blocks of the codec's own size are taken without a copy.
@@ -114,8 +111,11 @@ class LayerStream:
         Raises:
             BaseException: whatever compressing, the sink, `on_compressed` or `on_raw` raised.
         """
-        if self._held or not self._raw_size:
-            self._submit(b"".join(self._parts))
+        last = b"".join(self._parts)
+        if not self._threads and not self._ended:
+            self._at_once(last)
+        elif last:
+            self._submit(last)
         self._end()
         if self._failure is not None:
             raise self._failure
@@ -137,17 +137,32 @@ class LayerStream:
         if self._ended:
             return
         self._ended = True
+        self._parts = []
+        if not self._threads:
+            return
         self._hashing.put(None)
         self._ordered.put(None)
         for _ in range(self._workers):
             self._waiting.put(None)
         for thread in self._threads:
             thread.join()
-        self._parts = []
+
+    def _at_once(self, data: bytes) -> None:
+        """The whole layer, which is one block."""
+        self._raw_size = len(data)
+        self._raw_hash.update(data)
+        if self._on_raw is not None:
+            self._on_raw(data)
+        self._write(self._codec.compressor()(data))
 
     def _submit(self, data: bytes) -> None:
         if self._failure is not None:
             raise self._failure
+        if not self._threads:
+            jobs = [self._hash_all, self._write_all, *([self._compress_all] * self._workers)]
+            self._threads = [threading.Thread(target=job, name="layer", daemon=True) for job in jobs]
+            for thread in self._threads:
+                thread.start()
         self._raw_size += len(data)
         block = _Block(data)
         self._hashing.put(data)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
@@ -35,6 +36,8 @@ __all__ = ["Repository", "fallback_tag", "referrer_descriptor"]
 
 #: Configs and other small blobs that are read into memory.
 _MOST_DOCUMENT_BYTES = 4 * MAX_MANIFEST_BYTES
+#: A blob that the repository had is not asked for again for so long (seconds).
+_TRUSTED_S = 60
 _FALLBACK = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64}")
 
 
@@ -78,6 +81,7 @@ class Repository:
         self._readers, self._sources, self._found = readers, sources, found
         self._lock = threading.Lock()
         self._raw: dict[Digest, bytes] = {}
+        self._seen: dict[Digest, float] = {}
         self._no_api = False
 
     @property
@@ -168,10 +172,16 @@ class Repository:
 
     def has(self, d: Descriptor) -> bool:
         """True if the repository has the blob."""
+        if time.monotonic() < self._seen.get(d.digest, 0.0) + _TRUSTED_S:
+            return True
         if self.writer.head_blob(d.digest) is None:
             return False
-        self._found(d.digest, self.ref.name)
+        self._is_there(d.digest)
         return True
+
+    def _is_there(self, digest: Digest) -> None:
+        self._seen[digest] = time.monotonic()
+        self._found(digest, self.ref.name)
 
     def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
         """Mount a blob if another repository has it, else send it; see ImageTarget."""
@@ -179,7 +189,7 @@ class Repository:
         for repository in self._mountable(d.digest, source):
             answer = mount(self.writer, d.digest, repository)
             if answer == "":
-                self._found(d.digest, self.ref.name)
+                self._is_there(d.digest)
                 return "mounted"
             if answer:
                 session = answer
@@ -193,7 +203,7 @@ class Repository:
                 progress(sent)
 
         upload(self.writer, d.digest, d.size, body, session)
-        self._found(d.digest, self.ref.name)
+        self._is_there(d.digest)
         return "sent"
 
     def _mountable(self, digest: Digest, source: ImageSource) -> list[str]:
