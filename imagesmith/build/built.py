@@ -8,7 +8,7 @@ Threads: a watcher is called from the thread of each step, several at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 from imagesmith.build.plan import Step
 from imagesmith.fs.entry import Entry
@@ -18,7 +18,7 @@ from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import StoredLayer
 from imagesmith.values import frozen
 
-__all__ = ["BuiltLayer", "Solved", "Watcher", "Watching"]
+__all__ = ["BuiltLayer", "Solved", "Tap", "Watcher", "Watching"]
 
 
 @frozen
@@ -57,6 +57,16 @@ class Solved:
     ended_s: float
 
 
+class Tap(Protocol):
+    """Takes the bytes of a blob while it is made."""
+
+    def write(self, data: bytes, /) -> None:
+        """The next bytes."""
+
+    def abort(self) -> None:
+        """There will be no such blob."""
+
+
 class Watcher:
     """Is told of steps; does nothing itself."""
 
@@ -76,6 +86,9 @@ class Watcher:
 
     def copies(self, number: int, entries: Sequence[Entry]) -> None:
         """COPY or ADD is about to write these entries."""
+
+    def taps(self, step: Step) -> Tap | None:
+        """Who takes the compressed bytes of a step's layer while it is made."""
 
     def solved(self, solved: Solved) -> None:
         """A step's layer is there."""

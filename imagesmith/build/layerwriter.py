@@ -6,6 +6,7 @@ import contextlib
 from array import array
 from collections.abc import Callable, Sequence
 
+from imagesmith.build.built import Tap
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import DigestMismatch, NotFound
 from imagesmith.fs.entry import Entry
@@ -43,6 +44,7 @@ class LayerWriter:
         digests: bool = False,
         form: Form = "",
         on_new: Callable[[Digest], None] | None = None,
+        tap: Tap | None = None,
     ) -> tuple[Digest, Descriptor]:
         """Write the entries, already in order, as a layer.
 
@@ -54,6 +56,7 @@ class LayerWriter:
             digests: fill in those of the files.
             form: how the tar is kept as well, for a step that will want it.
             on_new: told the diff_id where the store did not have the layer.
+            tap: takes the compressed bytes.
         """
         layers, offsets = self._store.layers, array("q")
         with contextlib.ExitStack() as stack:
@@ -67,7 +70,7 @@ class LayerWriter:
             def tar(sink: Callable[[bytes], None]) -> None:
                 write_layer(entries, sink, clamp_s=self.clamp_s, digests=digests, on_offset=written)
 
-            result = self._stream(tar, cancel, kept.write if kept is not None else None)
+            result = self._stream(tar, cancel, kept.write if kept is not None else None, tap)
             stored = layers.layer(result.diff_id, result.digest)
             if index.keep(result.diff_id):
                 if len(offsets) <= _MANY:
@@ -106,10 +109,12 @@ class LayerWriter:
         tar: Callable[[Callable[[bytes], None]], None],
         cancel: Cancel,
         on_raw: Callable[[bytes], None] | None = None,
+        tap: Tap | None = None,
     ) -> LayerResult:
         """Compress what `tar` writes, into a blob of the store."""
         with self._store.blobs.writer() as blob:
-            stream = LayerStream(self._codec, blob, workers=self._workers, on_raw=on_raw)
+            further = tap.write if tap is not None else None
+            stream = LayerStream(self._codec, blob, self._workers, on_compressed=further, on_raw=on_raw)
             try:
 
                 def sink(data: bytes) -> None:
@@ -120,6 +125,8 @@ class LayerWriter:
                 result = stream.finish()
             except BaseException:
                 stream.abort()
+                if tap is not None:
+                    tap.abort()
                 raise
             blob.commit(result.digest, result.size)
         return result

@@ -348,10 +348,10 @@ class Solver:
             with contextlib.suppress(SandboxError):  # a RUN tells itself why it cannot be executed
                 form = self.runner.expect([layer.stored for layer in parent.layers], self)
         if isinstance(op, RunOp):
-            return self._run(op, parent, number, step.name)
+            return self._run(op, parent, number, step)
         if isinstance(op, RootOp):
             entries = layer_entries(self.sources.whole(op.origin), set(), EMPTY_VIEW)
-            return self._write(entries, now, step.name, form=form)
+            return self._write(entries, now, step, form=form)
         assert not isinstance(op, ImageOp)
         lower = EMPTY_VIEW if isinstance(op, CopyOp) and op.link else parent.view  # --link looks into nothing
         copier, rows = Copier(lower, now, self.sources, self), list[Rows]()
@@ -363,12 +363,12 @@ class Solver:
         del draft  # hundreds of thousands of names, perhaps, which nobody wants while the layer is written
         for watcher in self.watchers:
             watcher.copies(number, entries)
-        layer = self._write(entries, now, step.name, digests=digests, form=form)
+        layer = self._write(entries, now, step, digests=digests, form=form)
         if digests:
             self.sources.learn(step, rows, entries)
         return layer
 
-    def _run(self, op: RunOp, parent: Result, number: int, name: str) -> BuiltLayer:
+    def _run(self, op: RunOp, parent: Result, number: int, step: Step) -> BuiltLayer:
         def output(stream: int, data: bytes) -> None:
             self.events(Log(step=number, stream=stream, data=data))
 
@@ -377,21 +377,24 @@ class Solver:
         ) as workspace:
             upper, opaques = workspace.changes()
             entries = layer_entries(upper, opaques, parent.view)
-            return self._write(entries, time.time_ns(), name, on_new=workspace.commit)
+            return self._write(entries, time.time_ns(), step, on_new=workspace.commit)
 
     def _write(
         self,
         entries: Sequence[Entry],
         created_ns: int,
-        name: str,
+        step: Step,
         *,
         digests: bool = False,
         form: Form = "",
         on_new: Callable[[Digest], None] | None = None,
     ) -> BuiltLayer:
+        tap = next((t for w in self.watchers if (t := w.taps(step)) is not None), None)
         diff_id, descriptor = self.writer.write(
-            entries, self.cancel, digests=digests, form=form, on_new=on_new
+            entries, self.cancel, digests=digests, form=form, on_new=on_new, tap=tap
         )
         stored = self.store.layers.layer(diff_id, descriptor.digest)
         writer = self.writer
-        return BuiltLayer(diff_id, descriptor, stored, created_ns, name, writer.codec_name, writer.clamp_s)
+        return BuiltLayer(
+            diff_id, descriptor, stored, created_ns, step.name, writer.codec_name, writer.clamp_s
+        )

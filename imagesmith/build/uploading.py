@@ -12,12 +12,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Self
 
-from imagesmith.build.built import BuiltLayer, Solved, Watching
+from imagesmith.build.built import BuiltLayer, Solved, Tap, Watching
 from imagesmith.build.images import Images
-from imagesmith.build.plan import ResolvedImage
+from imagesmith.build.plan import ResolvedImage, Step
+from imagesmith.build.streaming import LayerStreams
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import EventSink, Progress
@@ -25,6 +25,7 @@ from imagesmith.oci.mediatype import is_nondistributable
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
 from imagesmith.places.storeplace import StorePlace
+from imagesmith.registry.repository import Repository
 from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
 
@@ -59,6 +60,7 @@ class Uploader(Watching):
         self._store, self._images, self._targets, self._steps = store, images, targets, steps
         self._transfers, self._events, self._cancel = transfers, events, Cancel()
         self._pool: ThreadPoolExecutor | None = None
+        self._streams: dict[object, LayerStreams] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -82,13 +84,30 @@ class Uploader(Watching):
                     if near or self._store.blobs.has(d.digest):
                         self._send(ref, d, source)
 
+    def taps(self, step: Step) -> Tap | None:
+        """See Watcher."""
+        if step not in self._steps:
+            return None
+
+        def targets() -> list[Repository]:
+            return [self._images.session().repository(ref) for ref in self._targets]
+
+        found = self._streams[step] = LayerStreams(targets)
+        return found
+
     def solved(self, solved: Solved) -> None:
         """See Watcher."""
-        d = solved.layer.descriptor
+        d, streams = solved.layer.descriptor, self._streams.pop(solved.step, None)
         if solved.step not in self._steps or not self._store.blobs.has(d.digest):
             return
-        for ref in self._targets:
-            self._submit(partial(self._send, ref, d, StorePlace(self._store)))
+
+        def send() -> None:
+            for target in streams.finish(d.digest) if streams is not None else ():
+                self._tell_sent(target.ref, d)
+            for ref in self._targets:
+                self._send(ref, d, StorePlace(self._store))
+
+        self._submit(send)
 
     def _submit(self, work: Callable[[], None]) -> None:
         with self._lock:
@@ -109,6 +128,11 @@ class Uploader(Watching):
         except ImagesmithError:
             return
 
+    def _tell_sent(self, ref: ImageRef, d: Descriptor) -> None:
+        """A layer was sent while it was made."""
+        with self._images.step(f"upload {ref.name} {d.digest.hex[:12]}") as step:
+            self._events(Progress(step=step, id=str(d.digest), current=d.size, total=d.size, done=True))
+
     def _teller(self, step: int, d: Descriptor) -> Callable[[int], None]:
         def tell(current: int) -> None:
             self._cancel.check()
@@ -120,5 +144,7 @@ class Uploader(Watching):
         """Wait until all is sent; give up where the build failed."""
         if e is not None:
             self._cancel.set()
+            for streams in self._streams.values():
+                streams.abort()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=e is not None)

@@ -248,17 +248,20 @@ class Client:
 
     # --- listings ------------------------------------------------------------------------------
 
-    def tags(self) -> list[str]:
-        """All tags, sorted.
+    def tags(self, most: int = 0) -> list[str]:
+        """All tags, or about the first `most`, sorted.
 
         Raises:
             NotFound: there is no such repository.
         """
         found: set[str] = set()
-        for reply in _paged(self.transport, self.url("tags/list"), self.pull_scope):
+        query = f"tags/list?n={most}" if most else "tags/list"
+        for reply in _paged(self.transport, self.url(query), self.pull_scope):
             if not reply.ok:
                 raise self.error(reply)
             found.update(quirks.usable_tags(need_object(reply, f"{self.name}: tags").get("tags")))
+            if 0 < most <= len(found):
+                break
         return sorted(found)
 
     def referrers(self, digest: Digest, artifact_type: str = "") -> list[Descriptor] | None:

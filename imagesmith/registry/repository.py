@@ -176,12 +176,20 @@ class Repository:
             return True
         if self.writer.head_blob(d.digest) is None:
             return False
-        self._is_there(d.digest)
+        self.has_now(d.digest)
         return True
 
-    def _is_there(self, digest: Digest) -> None:
+    def has_now(self, digest: Digest) -> None:
+        """Learn that the repository has a blob."""
         self._seen[digest] = time.monotonic()
         self._found(digest, self.ref.name)
+
+    def is_new(self) -> bool:
+        """True if the registry knows no image of that name, so that hardly any blob is there."""
+        try:
+            return not self.writer.tags(most=1)
+        except NotFound:
+            return True
 
     def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
         """Mount a blob if another repository has it, else send it; see ImageTarget."""
@@ -189,7 +197,7 @@ class Repository:
         for repository in self._mountable(d.digest, source):
             answer = mount(self.writer, d.digest, repository)
             if answer == "":
-                self._is_there(d.digest)
+                self.has_now(d.digest)
                 return "mounted"
             if answer:
                 session = answer
@@ -203,7 +211,7 @@ class Repository:
                 progress(sent)
 
         upload(self.writer, d.digest, d.size, body, session)
-        self._is_there(d.digest)
+        self.has_now(d.digest)
         return "sent"
 
     def _mountable(self, digest: Digest, source: ImageSource) -> list[str]:

@@ -194,7 +194,7 @@ def once(
     """One build and push, with an empty store or, for `warm` and `changed`, after another build."""
     try:
         begin = builder.prepare(folder, address)
-        tag = f"{address}/{builder.name}/{workload.name}:{number}"
+        tag = f"{address}/{builder.name}/{workload.name}{again}-{number}:latest"  # which has no blob yet
         command = [*begin, tag, str(workload)]
         if again:
             timed(command, builder.env)

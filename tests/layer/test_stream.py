@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import random
 import threading
 import zlib
 
@@ -24,6 +25,7 @@ def zstd(data: bytes) -> bytes:
     return zstandard.ZstdCompressor(write_checksum=True).compress(data)
 
 
+PACKED = random.Random(1).randbytes(1 << 20)
 COMPRESS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstd}
 DATA = bytes(range(256)) * 5000
 
@@ -93,9 +95,21 @@ def test_compression_that_does_not_exist_is_refused(name: str, level: str) -> No
 
 
 @pytest.mark.parametrize("level", [0, 1, 6, 9])
-def test_every_level_of_gzip_is_read_back(level: int) -> None:
-    member = Codec("gzip", level).compressor()(DATA)
-    assert zlib.decompress(member, 31) == DATA
+@pytest.mark.parametrize(
+    "data", [DATA, b"", b"x", bytes(0xFFFF), bytes(0x10000), random.Random(1).randbytes(1 << 20)]
+)
+def test_every_level_of_gzip_is_read_back(level: int, data: bytes) -> None:
+    member = Codec("gzip", level).compressor()(data)
+    assert zlib.decompress(member, 31) == data
+
+
+def test_block_that_is_packed_already_is_stored_and_one_that_is_so_in_part_is_not() -> None:
+    compress = Codec().compressor()
+    assert PACKED[: 1 << 15] in compress(PACKED)
+    text = (b"some words that come again and again, " * 30000)[: 1 << 20]
+    assert len(compress(text)) < len(text) // 20
+    half = PACKED[: 1 << 19] + text[: 1 << 19]
+    assert len(compress(half)) < len(half) * 0.55
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
