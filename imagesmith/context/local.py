@@ -15,7 +15,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -263,6 +263,16 @@ class FileDigests:
         if stamp is not None:
             self._remember(stamp, e.digest)
         return e.digest
+
+    def prime(self, entries: Iterable[Entry]) -> None:
+        """Fill in the digests of files that have not changed; many at once are quicker than one by one."""
+        by_stamp: dict[FileStamp, list[Entry]] = {}
+        for e in entries:
+            if not e.digest and isinstance(e.content, LocalContent) and e.content.stamp not in self._learnt:
+                by_stamp.setdefault(e.content.stamp, []).append(e)
+        for stamp, digest in self._cache.file_digests(by_stamp).items():
+            for e in by_stamp[stamp]:
+                e.digest = digest
 
     def learn(self, e: Entry) -> None:
         """Take the digest of an entry whose bytes were read anyway, so that they are not read again."""

@@ -8,12 +8,14 @@ Spec: tonistiigi/fsutil's copy (ResolveWildcards, include and exclude patterns),
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import posixpath
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from imagesmith.context.local import LocalTree
+from imagesmith.context.local import FileDigests, LocalTree
 from imagesmith.context.patterns import Matcher, has_wildcards, match_name
 from imagesmith.errors import MissingSource
 from imagesmith.fs.entry import Entry
@@ -21,6 +23,9 @@ from imagesmith.fs.tree import Tree
 from imagesmith.values import frozen
 
 __all__ = ["Match", "Rows", "Taken", "content_digest", "select"]
+
+#: So many files' digests are looked up at once.
+_TOGETHER = 900
 
 
 class Taken(NamedTuple):
@@ -169,21 +174,28 @@ class Rows:
     then, so that a first COPY goes through its files once.
     """
 
-    __slots__ = ("_rows",)
+    __slots__ = ("_ends", "_entries", "_text")
 
     def __init__(self) -> None:
-        self._rows: list[tuple[str, str, Entry | None]] = []
+        self._text = bytearray()  # all rows but for digests, one after the other
+        self._ends = array("q")
+        self._entries: list[Entry | None] = []
 
     def add(self, name: str, e: Entry, later: Entry | None = None) -> None:
         """Add an entry under a name; `later` is what will have the digest of its bytes, else `e` itself."""
-        head = f"{name}\0{_head(e)}"
-        self._rows.append((head, "", later or e) if e.kind in "fh" else (head, e.link, None))
+        has_digest = e.kind in "fh"
+        self._text += os.fsencode(f"{name}\0{_head(e)}{'' if has_digest else e.link}")
+        self._ends.append(len(self._text))
+        self._entries.append((later or e) if has_digest else None)
 
     def digest(self, file_digest: Callable[[Entry], str]) -> str:
         """The digest of all rows."""
-        whole = hashlib.sha256()
-        for head, link, e in self._rows:
-            whole.update(os.fsencode(f"{head}{link if e is None else file_digest(e)}\0"))
+        whole, begin = hashlib.sha256(), 0
+        with memoryview(self._text) as text:
+            for end, e in zip(self._ends, self._entries, strict=True):
+                whole.update(text[begin:end])
+                whole.update(b"\0" if e is None else f"{file_digest(e)}\0".encode())
+                begin = end
         return whole.hexdigest()
 
 
@@ -194,17 +206,21 @@ def _head(e: Entry) -> str:
     return f"{kind} {e.mode:o} {e.uid} {e.gid} {e.rdev[0]} {e.rdev[1]} {capability} "
 
 
-def content_digest(tree: Tree, matches: Sequence[Match], file_digest: Callable[[Entry], str]) -> str:
+def content_digest(tree: Tree, matches: Sequence[Match], file_digest: FileDigests) -> str:
     """A digest of all that the matches take; see `Rows`."""
     whole = hashlib.sha256()
+    rows = _rows(tree, matches)
+    while some := list(itertools.islice(rows, _TOGETHER)):
+        file_digest.prime(e for _, e in some)
+        for name, e in some:
+            content = file_digest(e) if e.kind in "fh" else e.link
+            whole.update(os.fsencode(f"{name}\0{_head(e)}{content}\0"))
+    return whole.hexdigest()
 
-    def add(name: str, e: Entry) -> None:
-        content = file_digest(e) if e.kind in "fh" else e.link
-        whole.update(os.fsencode(f"{name}\0{_head(e)}{content}\0"))
 
+def _rows(tree: Tree, matches: Sequence[Match]) -> Iterator[tuple[str, Entry]]:
     for match in matches:
-        add(f"/{match.name}", match.entry)
+        yield f"/{match.name}", match.entry
         if match.entry.kind == "d":
             for taken in match.entries(tree):
-                add(taken.path, taken.entry)
-    return whole.hexdigest()
+                yield taken.path, taken.entry

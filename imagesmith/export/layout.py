@@ -132,6 +132,7 @@ def write_layout_dir(
                     while data := f.read(_CHUNK):
                         out.write(data)
                     out.commit(digest)
+        there.settle()
         with alone(folder):
             put_file(folder / "oci-layout", LAYOUT)
             put_file(folder / "index.json", _merged(folder / "index.json", fresh))

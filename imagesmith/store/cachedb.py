@@ -46,7 +46,10 @@ PRAGMA user_version = 3;
 COMMIT;
 """
 _VERSION = 3
+_FILES = "SELECT ino, size, mtime_ns, ctime_ns, sha256 FROM files WHERE dev = ? AND ino IN (INOS)"
 
+#: How many values a question has at most; older libraries take 999.
+_VALUES = 900
 #: How long another process is waited for (seconds).
 _WAIT_S = 30
 #: A record's time of use is written again when it is older than this (seconds).
@@ -210,6 +213,23 @@ class CacheDB:
         )
         values = (stamp.dev, stamp.ino, stamp.size, stamp.mtime_ns, stamp.ctime_ns)
         return next((str(row[0]) for row in self._read(question, values)), "")
+
+    def file_digests(self, stamps: Iterable[FileStamp]) -> dict[FileStamp, str]:
+        """The digests of those among some files that are known and unchanged."""
+        wanted: dict[int, dict[int, FileStamp]] = {}
+        for s in stamps:
+            wanted.setdefault(s.dev, {})[s.ino] = s
+        out = {}
+        for dev, by_ino in wanted.items():
+            inos = list(by_ino)
+            for at in range(0, len(inos), _VALUES):
+                some = inos[at : at + _VALUES]
+                question = _FILES.replace("INOS", ",".join("?" * len(some)))
+                for ino, size, mtime_ns, ctime_ns, digest in self._read(question, (dev, *some)):
+                    s = by_ino[int(str(ino))]
+                    if (size, mtime_ns, ctime_ns) == s[2:]:
+                        out[s] = str(digest)
+        return out
 
     def put_file_digests(self, digests: Iterable[tuple[FileStamp, str]]) -> None:
         """Remember digests of files."""
