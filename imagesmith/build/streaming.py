@@ -46,15 +46,15 @@ class LayerStreams:
         self._size += len(data)
         if self._size >= _SMALL_BYTES:
             held, self._held = self._held, None
-            for target in self._targets():
-                self._begin(target)
+            self._begin()
             for piece in held:
                 self._send(piece)
 
-    def _begin(self, target: Repository) -> None:
+    def _begin(self) -> None:
         try:
-            if target.is_new():
-                self._streams.append((target, StreamedUpload(target.writer)))
+            for target in self._targets():
+                if target.is_new():
+                    self._streams.append((target, StreamedUpload(target.writer)))
         except ImagesmithError as e:
             _log.debug("a layer is not sent before it is whole: %s", e.message)
 

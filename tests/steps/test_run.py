@@ -243,8 +243,9 @@ def test_interrupted_build_ends_its_step(store: Path, context: Path, build: Buil
     assert build("RUN true\n").status == 0
     (context / "Dockerfile").write_text(f"{_BASE}RUN echo up; sleep {nap}\n")
     process = subprocess.Popen(
-        command(store, context), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=PROJECT
-    )
+        command(store, context), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=PROJECT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+    )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:
         if line.rstrip().endswith(" up"):
