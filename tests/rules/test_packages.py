@@ -56,7 +56,7 @@ def test_sdist_holds_what_builds_and_tests_it(unpacked: Path) -> None:
         "CHANGELOG.md",
         "tests/run.py",
         "fixtures/demo/run.py",
-        "tools/bootstrap.py",
+        "fixtures/demo/bootstrap.py",
     )
     assert [path for path in wanted if not (unpacked / path).is_file()] == []
 
