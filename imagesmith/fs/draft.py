@@ -10,7 +10,6 @@ Threads: one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry, replace
@@ -61,15 +60,6 @@ class Draft:
     def resolve(self, path: str, follow_last: bool = True) -> str:
         """The path with every symbolic link followed inside the root."""
         return resolve(self, path, follow_last)
-
-    def walk(self, path: str = "") -> Iterator[Entry]:
-        """All entries below a directory, the directory itself not among them."""
-        for name in self.children(path):
-            e = self.get(f"{path}/{name}" if path else name)
-            if e is not None:
-                yield e
-                if e.kind == "d":
-                    yield from self.walk(e.path)
 
     def put(self, entry: Entry) -> None:
         """Make or replace an entry whose parent exists; the parent's time moves unless it was there."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 
 from imagesmith.errors import Cancelled
@@ -23,6 +24,8 @@ __all__ = ["StreamedUpload"]
 
 #: How many pieces may wait; a registry that is slower than the compressor slows it down.
 _AHEAD = 16
+#: How long (seconds) a request may take to end when it is given up.
+_PATIENCE_S = 3.0
 
 
 class StreamedUpload:
@@ -62,9 +65,10 @@ class StreamedUpload:
         check_finished(self._client, digest, put_last(self._client, digest, self._session, lambda: (), 0))
 
     def abort(self) -> None:
-        """Give up; harmless after `finish`."""
+        """Give up; harmless after `finish`. A registry that stalls is left to itself."""
         self._aborted = True
-        while self._thread.is_alive():
+        deadline = time.monotonic() + _PATIENCE_S
+        while self._thread.is_alive() and time.monotonic() < deadline:
             try:
                 self._pieces.put(None, timeout=0.1)
             except queue.Full:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,6 +199,43 @@ def test_streamed_blob_can_be_given_up(registry: Served, store: Store, tmp_path:
         upload.write(b"x" * 100_000)
         upload.abort()
         assert client.head_blob(digest_bytes(b"x" * 100_000)) is None
+
+
+class _ReadsNoMore(http.server.BaseHTTPRequestHandler):
+    """Opens upload sessions, and stops reading what is sent to them."""
+
+    protocol_version = "HTTP/1.1"
+    done = threading.Event()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.send_response(202)
+        self.send_header("Location", "/v2/a/b/blobs/uploads/x")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_PATCH(self) -> None:
+        self.done.wait(30)
+
+
+def test_streamed_blob_is_given_up_where_the_registry_reads_no_more(store: Store) -> None:
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ReadsNoMore) as server,
+        Session(store) as session,
+    ):
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ref = ImageRef.parse(f"127.0.0.1:{server.server_port}/a/b")
+        upload = StreamedUpload(session.repository(ref).writer)
+        for _ in range(14):
+            upload.write(bytes(1 << 20))
+        began = time.monotonic()
+        upload.abort()
+        assert time.monotonic() - began < 15
+        _ReadsNoMore.done.set()
+        server.shutdown()
 
 
 def test_streamed_blob_that_breaks_fails_at_its_end_or_before(store: Store, tmp_path: Path) -> None:
