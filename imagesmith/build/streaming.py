@@ -6,7 +6,7 @@ until it is whole and can be asked for. Small layers wait as well, for they are 
 Why failures are not told: the layer is in the store in the end, and the push sends it with its retries and
 its error message.
 Spec: OCI distribution-spec 1.1, end-5 and end-6.
-Threads: one after the other: who writes the layer, then who ends it.
+Threads: one that writes the layer, then any, each with a target of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LayerStreams:
         self._targets = targets
         self._held: list[bytes] | None = []
         self._size = 0
-        self._streams: list[tuple[Repository, StreamedUpload]] = []
+        self._streams: dict[Repository, StreamedUpload] = {}
 
     def write(self, data: bytes, /) -> None:
         """Take the next bytes; never fails."""
@@ -54,35 +54,36 @@ class LayerStreams:
         try:
             for target in self._targets():
                 if target.is_new():
-                    self._streams.append((target, StreamedUpload(target.writer)))
+                    self._streams[target] = StreamedUpload(target.writer)
         except ImagesmithError as e:
             _log.debug("a layer is not sent before it is whole: %s", e.message)
 
     def _send(self, data: bytes) -> None:
-        for pair in list(self._streams):
+        for target, stream in list(self._streams.items()):
             try:
-                pair[1].write(data)
+                stream.write(data)
             except ImagesmithError as e:
                 _log.debug("a layer is sent again when it is whole: %s", e.message)
-                self._streams.remove(pair)
-                pair[1].abort()
-
-    def finish(self, digest: Digest) -> list[Repository]:
-        """Name what was sent; returns where that worked."""
-        done = []
-        for target, stream in self._streams:
-            try:
-                stream.finish(digest)
-                target.has_now(digest)
-                done.append(target)
-            except ImagesmithError as e:
-                _log.debug("a layer is sent again when it is whole: %s", e.message)
+                self._streams.pop(target, None)
                 stream.abort()
-        self._streams = []
-        return done
+
+    def finish(self, target: Repository, digest: Digest) -> bool:
+        """Name what was sent to a target; False if it has to be sent."""
+        self._held = None
+        stream = self._streams.pop(target, None)
+        if stream is None:
+            return False
+        try:
+            stream.finish(digest)
+        except ImagesmithError as e:
+            _log.debug("a layer is sent again when it is whole: %s", e.message)
+            stream.abort()
+            return False
+        target.has_now(digest)
+        return True
 
     def abort(self) -> None:
-        """Give up; harmless after `finish`."""
-        for _, stream in self._streams:
-            stream.abort()
-        self._streams, self._held = [], None
+        """Give up what is not finished."""
+        self._held = None
+        while self._streams:
+            self._streams.popitem()[1].abort()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Self
 
 from imagesmith.build.built import BuiltLayer, Solved, Tap, Watching
@@ -97,17 +98,12 @@ class Uploader(Watching):
 
     def solved(self, solved: Solved) -> None:
         """See Watcher."""
-        d, streams = solved.layer.descriptor, self._streams.pop(solved.step, None)
+        d = solved.layer.descriptor
         if solved.step not in self._steps or not self._store.blobs.has(d.digest):
             return
-
-        def send() -> None:
-            for target in streams.finish(d.digest) if streams is not None else ():
-                self._tell_sent(target.ref, d)
-            for ref in self._targets:
-                self._send(ref, d, StorePlace(self._store))
-
-        self._submit(send)
+        streams = self._streams.get(solved.step)
+        for ref in self._targets:
+            self._submit(partial(self._send, ref, d, StorePlace(self._store), streams))
 
     def _submit(self, work: Callable[[], None]) -> None:
         with self._lock:
@@ -115,23 +111,21 @@ class Uploader(Watching):
                 self._pool = ThreadPoolExecutor(self._transfers, thread_name_prefix="upload")
             self._pool.submit(work)
 
-    def _send(self, ref: ImageRef, d: Descriptor, source: StorePlace) -> None:
+    def _send(
+        self, ref: ImageRef, d: Descriptor, source: StorePlace, streams: LayerStreams | None = None
+    ) -> None:
         try:
             self._cancel.check()
             target = self._images.session().repository(ref)
-            if target.has(d):
+            streamed = streams is not None and streams.finish(target, d.digest)
+            if not streamed and target.has(d):
                 return
             with self._images.step(f"upload {ref.name} {d.digest.hex[:12]}") as step:
-                how = target.put_blob(d, source, self._teller(step, d))
+                how = "sent" if streamed else target.put_blob(d, source, self._teller(step, d))
                 name = str(d.digest) if how == "sent" else f"{d.digest} {how}"
                 self._events(Progress(step=step, id=name, current=d.size, total=d.size, done=True))
         except ImagesmithError:
             return
-
-    def _tell_sent(self, ref: ImageRef, d: Descriptor) -> None:
-        """A layer was sent while it was made."""
-        with self._images.step(f"upload {ref.name} {d.digest.hex[:12]}") as step:
-            self._events(Progress(step=step, id=str(d.digest), current=d.size, total=d.size, done=True))
 
     def _teller(self, step: int, d: Descriptor) -> Callable[[int], None]:
         def tell(current: int) -> None:
@@ -144,7 +138,7 @@ class Uploader(Watching):
         """Wait until all is sent; give up where the build failed."""
         if e is not None:
             self._cancel.set()
-            for streams in self._streams.values():
-                streams.abort()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=e is not None)
+        for streams in list(self._streams.values()):
+            streams.abort()

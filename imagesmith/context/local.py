@@ -252,26 +252,27 @@ class FileDigests:
 
     def __call__(self, e: Entry) -> str:
         """The digest of a file's content as hex."""
-        if e.digest:
-            return e.digest
-        stamp = e.content.stamp if isinstance(e.content, LocalContent) else None
-        if stamp is not None:
-            e.digest = self._learnt.get(stamp) or self._cache.file_digest(stamp)
-            if e.digest:
-                return e.digest
-        e.digest = _hash(e)
-        if stamp is not None:
-            self._remember(stamp, e.digest)
+        self.fill((e,))
         return e.digest
 
-    def prime(self, entries: Iterable[Entry]) -> None:
-        """Fill in the digests of files that have not changed; many at once are quicker than one by one."""
-        by_stamp: dict[FileStamp, list[Entry]] = {}
-        for e in entries:
-            if not e.digest and isinstance(e.content, LocalContent) and e.content.stamp not in self._learnt:
-                by_stamp.setdefault(e.content.stamp, []).append(e)
-        for stamp, digest in self._cache.file_digests(by_stamp).items():
-            for e in by_stamp[stamp]:
+    def fill(self, files: Iterable[Entry]) -> None:
+        """Fill in the digests of files; those of many are looked up at once, and each is hashed once."""
+        unknown: dict[FileStamp, list[Entry]] = {}
+        for e in files:
+            stamp = e.content.stamp if isinstance(e.content, LocalContent) else None
+            if stamp is not None:
+                e.digest = e.digest or self._learnt.get(stamp, "")
+                if not e.digest:
+                    unknown.setdefault(stamp, []).append(e)
+            elif not e.digest:
+                e.digest = _hash(e)
+        known = self._cache.file_digests(unknown)
+        for stamp, names in unknown.items():
+            digest = known.get(stamp)
+            if digest is None:
+                digest = _hash(names[0])
+                self._remember(stamp, digest)
+            for e in names:
                 e.digest = digest
 
     def learn(self, e: Entry) -> None:

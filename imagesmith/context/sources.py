@@ -211,9 +211,9 @@ def content_digest(tree: Tree, matches: Sequence[Match], file_digest: FileDigest
     whole = hashlib.sha256()
     rows = _rows(tree, matches)
     while some := list(itertools.islice(rows, _TOGETHER)):
-        file_digest.prime(e for _, e in some)
+        file_digest.fill(e for _, e in some if e.kind in "fh")
         for name, e in some:
-            content = file_digest(e) if e.kind in "fh" else e.link
+            content = e.digest if e.kind in "fh" else e.link
             whole.update(os.fsencode(f"{name}\0{_head(e)}{content}\0"))
     return whole.hexdigest()
 

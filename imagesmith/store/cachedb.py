@@ -207,12 +207,7 @@ class CacheDB:
 
     def file_digest(self, stamp: FileStamp) -> str:
         """The digest of an unchanged file, or ''."""
-        question = (
-            "SELECT sha256 FROM files"
-            " WHERE dev = ? AND ino = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?"
-        )
-        values = (stamp.dev, stamp.ino, stamp.size, stamp.mtime_ns, stamp.ctime_ns)
-        return next((str(row[0]) for row in self._read(question, values)), "")
+        return self.file_digests((stamp,)).get(stamp, "")
 
     def file_digests(self, stamps: Iterable[FileStamp]) -> dict[FileStamp, str]:
         """The digests of those among some files that are known and unchanged."""
@@ -297,9 +292,8 @@ def _prepare(db: sqlite3.Connection) -> None:
     while True:
         try:
             if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-                db.execute(
-                    "PRAGMA synchronous=OFF"
-                )  # a power cut here tears a file without rows, which is made anew
+                # A power cut here tears a file without rows, which is made anew.
+                db.execute("PRAGMA synchronous=OFF")
                 db.execute("PRAGMA journal_mode=WAL")
                 db.executescript(_SCHEMA)
             db.execute("PRAGMA synchronous=NORMAL")
