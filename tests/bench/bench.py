@@ -276,6 +276,20 @@ def _ratio(own: list[float], peer: list[float]) -> str:
     return f"{statistics.median(pairs):.2f}" if pairs else "-"
 
 
+def make_workloads(folder: Path, address: str, scale: float) -> Path:
+    """The folder with every workload, whose base image is pushed to the registry."""
+    sys.path.insert(0, str(PROJECT / "fixtures" / "demo"))
+    import base
+
+    layout, image, made = folder / "base", f"{address}/base:latest", folder / "workloads"
+    base.make(layout)
+    copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}", f"docker://{image}"]
+    subprocess.run(copy, check=True)
+    maker = [sys.executable, str(PROJECT / "fixtures/bench/make_workloads.py"), str(made)]
+    subprocess.run([*maker, "--base", image, "--scale", str(scale)], check=True)
+    return made
+
+
 def main() -> None:
     """Make the workloads, measure, print."""
     ap = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -293,22 +307,11 @@ def main() -> None:
         Imagesmith([sys.executable, "-m", "imagesmith"]),
         *(makers[p][1]() for p in peers),
     ]
-    sys.path.insert(0, str(PROJECT / "fixtures" / "demo"))
-    import base
-
     with tempfile.TemporaryDirectory(prefix="bench-data-") as tmp, registry(Path(tmp)) as address:
-        layout = Path(tmp) / "base"
-        base.make(layout)
-        image = f"{address}/base:latest"
-        subprocess.run(
-            ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}", f"docker://{image}"],
-            check=True,
-        )
-        maker = [sys.executable, str(PROJECT / "fixtures/bench/make_workloads.py"), f"{tmp}/workloads"]
-        subprocess.run([*maker, "--base", image, "--scale", str(a.scale)], check=True)
+        workloads = make_workloads(Path(tmp), address, a.scale)
         stores = Path(tmp, "stores")
         stores.mkdir()
-        results = measure(builders, a.only.split(","), Path(tmp, "workloads"), stores, address, a.runs)
+        results = measure(builders, a.only.split(","), workloads, stores, address, a.runs)
         subprocess.run(["rm", "-rf", str(stores)], check=False)
     print(table(results, peers))
     if a.json:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from bench import PROJECT, Imagesmith, registry, timed
+from bench import Imagesmith, make_workloads, registry, timed
 
 #: How much of what a workload holds at scale 1: its unit, and the number.
 UNITS = {"files": ("file", 50_000, "us"), "big": ("MiB", 1024, "ms")}
@@ -40,22 +39,11 @@ def main() -> None:
     ap.add_argument("--scales", default="0.1,1,10")
     ap.add_argument("--only", default="files,big")
     a = ap.parse_args()
-    sys.path.insert(0, str(PROJECT / "fixtures" / "demo"))
-    import base
-
     for scale in map(float, a.scales.split(",")):
         with tempfile.TemporaryDirectory(prefix="bench-linear-") as tmp, registry(Path(tmp)) as address:
-            base.make(Path(tmp) / "base")
-            image = f"{address}/base:latest"
-            copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false"]
-            subprocess.run([*copy, f"oci:{tmp}/base", f"docker://{image}"], check=True)
-            maker = [sys.executable, str(PROJECT / "fixtures/bench/make_workloads.py"), f"{tmp}/workloads"]
-            subprocess.run([*maker, "--base", image, "--scale", str(scale)], check=True)
+            workloads = make_workloads(Path(tmp), address, scale)
             for name in a.only.split(","):
-                print(
-                    measure(name, scale, Path(tmp, "workloads", name), address, Path(tmp, "stores")),
-                    flush=True,
-                )
+                print(measure(name, scale, workloads / name, address, Path(tmp, "stores")), flush=True)
 
 
 if __name__ == "__main__":

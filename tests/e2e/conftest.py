@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +79,18 @@ def ordinary_user(lent: bool) -> str:
         lacking(f"no ordinary user {'with' if lent else 'without'} ids in /etc/subuid")
         raise AssertionError
     return user
+
+
+@contextmanager
+def place_of(user: str, base_image: Path) -> Iterator[tuple[Path, Path]]:
+    """A folder of a user, and a base image that the user can read: pytest closes its own to others."""
+    with tempfile.TemporaryDirectory(prefix="imagesmith-") as place:
+        shutil.copytree(base_image, f"{place}/base")
+        Path(place).chmod(0o755)
+        mine = Path(place) / "user"
+        mine.mkdir()
+        shutil.chown(mine, user)
+        yield mine, Path(place) / "base"
 
 
 def as_user(user: str) -> list[str]:

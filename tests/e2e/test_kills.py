@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import as_user, ordinary_user
+from tests.e2e.conftest import as_user, ordinary_user, place_of
 from tests.support import IMAGESMITH, need_program, need_root
 
 pytestmark = pytest.mark.slow
@@ -102,10 +100,5 @@ def test_root_s_builds_survive_kills(isolation: str, base_image: Path, tmp_path:
 def test_a_user_s_builds_survive_kills(lent: bool, base_image: Path) -> None:
     need_root()
     user = ordinary_user(lent)
-    with tempfile.TemporaryDirectory(prefix="kills-") as place:  # pytest closes its own folders to others
-        shutil.copytree(base_image, f"{place}/base")
-        Path(place).chmod(0o755)
-        mine = Path(place) / "user"
-        mine.mkdir()
-        shutil.chown(mine, user)
-        survive(Builder(mine, Path(place) / "base", "native", *as_user(user)))
+    with place_of(user, base_image) as (mine, base):
+        survive(Builder(mine, base, "native", *as_user(user)))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import DEMO, as_user, ordinary_user
+from tests.e2e.conftest import DEMO, as_user, ordinary_user, place_of
 from tests.support import IMAGESMITH, need_root
 
 pytestmark = pytest.mark.slow
@@ -63,13 +62,8 @@ def test_an_ordinary_user_makes_the_same(
     """A user of the machine with ids in /etc/subuid, and one without; both are looked for, none is made."""
     need_root()
     user = ordinary_user(lent)
-    with tempfile.TemporaryDirectory(prefix="same-") as place:  # pytest closes its own folders to others
-        shutil.copytree(base_image, f"{place}/base")
-        Path(place).chmod(0o755)
-        store = Path(place) / "user"
-        store.mkdir()
-        shutil.chown(store, user)
-        got = digest(DEMO / "app", Path(place) / "base", store, *as_user(user), HOME=str(store))
+    with place_of(user, base_image) as (store, base):
+        got = digest(DEMO / "app", base, store, *as_user(user), HOME=str(store))
     assert got == reference
 
 
