@@ -158,7 +158,7 @@ def spec_of(args: argparse.Namespace, image: ResolvedImage, view: View, volumes:
     if args.tty:
         env["TERM"] = "xterm"
     env |= parse_variables(args.env, os.environ)
-    env.setdefault("HOME", user.home)
+    env["HOME"] = env.get("HOME") or user.home
     tmpfs = [Mount(kind="tmpfs", target=_absolute(d, "--tmpfs"), nosuid=True, nodev=True) for d in args.tmpfs]
     mounts = {m.target: m for m in [*volumes, *tmpfs]}
     return RunSpec(

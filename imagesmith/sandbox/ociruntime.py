@@ -205,13 +205,14 @@ def _config(spec: RunSpec, root: Path, bundle: Path, name: str, ids: Ids) -> dic
     limits = [
         {"type": f"RLIMIT_{n.upper()}", "soft": s % 2**64, "hard": h % 2**64} for n, s, h in spec.ulimits
     ]
+    groups = list(spec.groups) if ids != "single" else []  # nobody may set any there
     return {
         "ociVersion": "1.0.2",
         "hostname": spec.hostname,
         "root": {"path": str(root), "readonly": False},
         "process": {
             "terminal": spec.tty,
-            "user": {"uid": spec.uid, "gid": spec.gid, "umask": 0o022, "additionalGids": list(spec.groups)},
+            "user": {"uid": spec.uid, "gid": spec.gid, "umask": 0o022, "additionalGids": groups},
             "args": list(spec.argv),
             "env": [f"{key}={value}" for key, value in spec.env],
             "cwd": spec.cwd,

@@ -161,7 +161,7 @@ class Runner:
             env.setdefault(name, value)
         env.setdefault("PATH", DEFAULT_PATH)
         env |= mounts.env
-        env.setdefault("HOME", user.home)
+        env["HOME"] = env.get("HOME") or user.home  # runc takes an empty one for none
         by_target = {m.target: m for found in made for m in found}  # of two at one place the last one counts
         return RunSpec(
             argv=op.argv,

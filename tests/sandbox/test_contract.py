@@ -99,6 +99,16 @@ def test_user_and_groups_are_the_step_s(bench: Bench) -> None:
     assert "Permission denied" in done.err
 
 
+def test_groups_of_root_are_the_step_s(bench: Bench) -> None:
+    done = bench.sh("id -G; grep ^Groups: /proc/self/status; :", groups=[0, 10])
+    if bench.ids == "single" and bench.kind != "native":  # one id only, but it runs
+        assert done.status == 0
+        return
+    assert done.out.splitlines()[0] == "0 10"
+    if bench.kind != "chroot" and bench.ids != "single":
+        assert done.out.splitlines()[1].split() == ["Groups:", "0", "10"]
+
+
 def test_user_may_open_its_streams_by_name(bench: Bench) -> None:
     need_mounts(bench)
     if (bench.kind, bench.ids) == ("oci", "single"):

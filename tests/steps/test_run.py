@@ -90,6 +90,20 @@ def test_environment_is_the_image_s_and_home(build: Build) -> None:
     assert built.files["env"].decode().split() == ["A=1", "HOME=/", path]
 
 
+def test_root_has_the_image_s_groups_and_home(build: Build) -> None:
+    lines = [
+        "RUN mkdir -p /etc && echo root:x:0:0::/r: >/etc/passwd && echo w:x:10:v,root >/etc/group",
+        "ENV HOME=",
+        *(
+            f"USER {user}\nRUN id -G >> /groups; echo $HOME >> /home"
+            for user in ("root", "0", "0:0", "root:w")
+        ),
+    ]
+    files = build("\n".join([lines[0], "RUN id -G > /groups", *lines[1:]]) + "\n").files
+    assert files["groups"].decode().splitlines() == ["0 10", "0 10", "0 10", "0", "10"]
+    assert files["home"].decode().split() == ["/r"] * 4
+
+
 def test_failure_names_the_process_its_status_and_what_it_said(build: Build) -> None:
     built = build("RUN echo why >&2; exit 3\n")
     assert built.status == 4
