@@ -11,7 +11,6 @@ Threads: any; one token is fetched once.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import threading
 import time
 import urllib.parse
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import Denied, InvalidDocument, RegistryError, Unauthorized
+from imagesmith.oci.addresses import same_trust
 from imagesmith.oci.codec import Object, parse_object
 from imagesmith.registry import quirks
 from imagesmith.registry.challenge import Challenge, parse_challenges, split_scope
@@ -73,15 +73,10 @@ def check_realm(realm: str, registry_url: str) -> str:
         raise RegistryError(
             f"{home.netloc}: asks for a token from {url[:200]!r}, which is not https; refused"
         )
-    if there.hostname and there.hostname != home.hostname:
-        try:
-            address = ipaddress.ip_address(there.hostname)
-        except ValueError:
-            return url
-        if address.is_private or address.is_loopback or address.is_link_local or address.is_unspecified:
-            raise RegistryError(
-                f"{home.netloc}: asks for a token from the private address {there.hostname}; refused"
-            )
+    if not same_trust(registry_url, url):
+        raise RegistryError(
+            f"{home.netloc}: asks for a token from the private address {there.hostname}; refused"
+        )
     return url
 
 

@@ -20,7 +20,7 @@ from imagesmith.oci.codec import Object, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index
 from imagesmith.registry import quirks
-from imagesmith.registry.faults import absolute
+from imagesmith.registry.faults import onward
 from imagesmith.registry.reply import Reply, error_of, need_object
 from imagesmith.registry.transport import Transport, pieces
 from imagesmith.values import frozen
@@ -316,7 +316,7 @@ def _paged(
         following = _next_link(reply.headers.get_list("link")) if reply.ok else ""
         if not following:
             return
-        url = absolute(reply.url, following)
+        url = onward(transport.base(), reply.url, following)
 
 
 _LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[^,;]*)*)")

@@ -9,6 +9,7 @@ import time
 import urllib.parse
 
 from imagesmith.errors import NetworkFault
+from imagesmith.registry.quirks import same_scheme
 
 __all__ = [
     "ATTEMPTS",
@@ -16,6 +17,7 @@ __all__ = [
     "Fault",
     "absolute",
     "network_fault",
+    "onward",
     "origin_of",
     "retry_after_s",
     "shown",
@@ -67,6 +69,18 @@ def absolute(base: str, address: str) -> str:
         _ = urllib.parse.urlsplit(url).port
     except ValueError as e:
         raise Fault(f"{shown(base)}: names {address[:100]!r}, which is no usable address", tries=1) from e
+    return url
+
+
+def onward(base: str, reply_url: str, address: str) -> str:
+    """Where an answer of an API at `base` sends its reader on (Location, Link), as an absolute URL.
+
+    Raises:
+        Fault: it leads from https to http.
+    """
+    url = same_scheme(absolute(reply_url, address), base)
+    if base.startswith("https:") and not url.startswith("https:"):
+        raise Fault(f"{shown(reply_url)}: goes on at {shown(url)}, which is not https; refused", tries=1)
     return url
 
 

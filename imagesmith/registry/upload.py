@@ -4,7 +4,8 @@ Why: one PUT of the whole works with every registry; 413 tells of a proxy that a
 in pieces. After a cut the session is asked how much it has: registries that keep it go on there, the others
 answer 404 and get a new session.
 Spec: OCI distribution-spec 1.1, "Pushing Blobs" (end-4a, 5, 6, 13, 14).
-Trust: Location may lead anywhere; its query is kept to the byte, its host gets no credentials of ours.
+Trust: Location may lead anywhere but from https to http; its query is kept to the byte, and another host gets
+no credentials of ours.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from imagesmith.errors import DigestMismatch, NetworkFault, RegistryError
 from imagesmith.oci.digest import Digest
 from imagesmith.registry import quirks
 from imagesmith.registry.client import Client
-from imagesmith.registry.faults import absolute
+from imagesmith.registry.faults import onward
 from imagesmith.registry.reply import Reply
 from imagesmith.registry.transport import Body
 
@@ -160,9 +161,8 @@ def begin(client: Client, digest: Digest | None = None) -> UploadSession:
 
 
 def next_location(client: Client, reply: Reply) -> str:
-    """The next address of a session."""
-    url = absolute(reply.url, reply.headers["location"])
-    return quirks.same_scheme(url, client.transport.base())
+    """The next address of a session; see `onward` for what it raises."""
+    return onward(client.transport.base(), reply.url, reply.headers["location"])
 
 
 def put_last(client: Client, digest: Digest, state: UploadSession, body: Body, length: int) -> Reply:

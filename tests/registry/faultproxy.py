@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
-from imagesmith.embedded.wire import Connection, Gone, Refusal, Request
+from imagesmith.embedded.heads import Refusal
+from imagesmith.embedded.wire import Connection, Gone, Request
 
 _PIECE = 64 << 10
 _OWN = {"connection", "keep-alive", "transfer-encoding", "expect", "content-length"}

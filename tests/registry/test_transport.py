@@ -17,6 +17,7 @@ from imagesmith.errors import (
     DigestMismatch,
     InvalidDocument,
     LimitExceeded,
+    NetworkFault,
     NotFound,
     RateLimited,
     RegistryError,
@@ -28,6 +29,7 @@ from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.registry.client import Client, catalog
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.endpoint import default_endpoint
+from imagesmith.registry.faults import onward
 from imagesmith.registry.transport import Transport
 from imagesmith.registry.upload import mount, upload
 from imagesmith.values import replace
@@ -449,3 +451,13 @@ def test_next_reader_is_asked_where_one_has_not_got_it() -> None:
         served(lambda _: answer(200, DATA)) as (_, full, _),
     ):
         assert b"".join(blob_pieces([empty, full], BLOB)) == DATA
+
+
+def test_an_answer_leads_on_but_not_out_of_tls() -> None:
+    base = "https://r.example/v2"
+    assert onward(base, f"{base}/a", "b?x=%2F") == "https://r.example/v2/b?x=%2F"
+    assert onward(base, f"{base}/a", "http://r.example/u") == "https://r.example/u"
+    plain = "http://r.example/v2"
+    assert onward(plain, f"{plain}/a", "http://s.example/u") == "http://s.example/u"
+    with pytest.raises(NetworkFault, match="not https"):
+        onward(base, f"{base}/a", "http://s.example/u")
