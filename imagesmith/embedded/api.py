@@ -104,8 +104,7 @@ class Api:
         if self._cache:
             return self._cached(self._cache, request, kind, name, rest)
         if kind == "begin":
-            source = request.param("from")
-            return self._blobs.begin(request, name, may_mount=source is None or grant.may_pull(source))
+            return self._blobs.begin(request, name, may_mount=grant.may_pull(request.param("from")))
         if kind == "session":
             return self._blobs.session(request, name, rest)
         if method == "PUT":

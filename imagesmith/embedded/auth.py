@@ -14,14 +14,17 @@ import time
 from collections.abc import Iterable
 
 from imagesmith.embedded.answers import Failure, json_answer
+from imagesmith.embedded.heads import parse_fields
 from imagesmith.embedded.passwords import Passwords
 from imagesmith.embedded.tokens import Signer
-from imagesmith.embedded.wire import Request, Response, parse_fields
+from imagesmith.embedded.wire import Request, Response
 from imagesmith.values import frozen
 
 __all__ = ["Access", "BasicGuard", "BearerGuard", "Grant", "Guard"]
 
 _FORM_BYTES = 64 << 10
+#: How long a refresh token is good for, in seconds; a new one comes with every use.
+_REFRESH_S = 30 * 24 * 3600
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 _ACTIONS = ("pull", "push", "delete", "*")
 
@@ -63,9 +66,11 @@ class Grant:
             for action in wanted.actions
         )
 
-    def may_pull(self, name: str) -> bool:
-        """Whether a repository may be read."""
-        return self.allows(Access("repository", name, ("pull",)))
+    def may_pull(self, name: str | None) -> bool:
+        """Whether a repository may be read; None stands for every one that there is."""
+        return self.access is None or (
+            name is not None and self.allows(Access("repository", name, ("pull",)))
+        )
 
 
 class Guard:
@@ -181,7 +186,7 @@ class BearerGuard(Guard):
         if kind == "refresh_token":
             claims = self.signer.read(form.get("refresh_token", ""), "refresh")
             user = claims["sub"] if claims else ""
-            if claims is None or (self._passwords and not self._passwords.has(user)):
+            if claims is None or claims["mark"] != self._mark(user):
                 raise Failure(401, "UNAUTHORIZED", "the refresh token is not valid")
         elif kind == "password":
             user = form.get("username", "")
@@ -204,9 +209,7 @@ class BearerGuard(Guard):
                 allowed = [a for a in access.actions if everything or a == "pull"]
                 granted += [(access.kind, access.name, action) for action in allowed]
         now = time.time()
-        token = self.signer.sign(
-            {"typ": "access", "sub": user, "exp": now + self._token_s, "access": granted}
-        )
+        token = self.signer.sign({"typ": "access", "sub": user, "access": granted}, self._token_s)
         answer: dict[str, object] = {
             "token": token,
             "access_token": token,
@@ -215,10 +218,15 @@ class BearerGuard(Guard):
             "scope": " ".join(f"{kind}:{name}:{action}" for kind, name, action in granted),
         }
         if refresh and everything:
-            answer["refresh_token"] = self.signer.sign({"typ": "refresh", "sub": user})
+            claims: dict[str, object] = {"typ": "refresh", "sub": user, "mark": self._mark(user)}
+            answer["refresh_token"] = self.signer.sign(claims, _REFRESH_S)
         response = json_answer(answer)
         response.headers.append(("Cache-Control", "no-store"))
         return response
+
+    def _mark(self, user: str) -> str | None:
+        """What a user's refresh token holds on to: it ends with the user, and with the password."""
+        return self._passwords.mark(user) if self._passwords else ""
 
 
 def _only_reads(wanted: tuple[Access, ...]) -> bool:

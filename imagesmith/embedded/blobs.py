@@ -107,16 +107,24 @@ class Blobs:
         with self._uploads.hold(name, key, request) as upload:
             if upload is None:
                 raise Failure(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry", detail=key[:64])
-            if request.method == "PATCH":
-                _check_place(request, upload)
-                upload.receive(request)
-                return plain(202, *_session(upload))
-            if request.method == "PUT":
-                return self._put(request, upload)
-            if request.method == "DELETE":
+            try:
+                return self._act(request, upload)
+            except OSError:  # a full disk: the bytes that came so far must not keep it full
                 self._uploads.drop(upload)
-                return plain(204)
-            return plain(204, *_session(upload))
+                raise
+
+    def _act(self, request: Request, upload: Upload) -> Response:
+        """One request to a session that is there."""
+        if request.method == "PATCH":
+            _check_place(request, upload)
+            upload.receive(request)
+            return plain(202, *_session(upload))
+        if request.method == "PUT":
+            return self._put(request, upload)
+        if request.method == "DELETE":
+            self._uploads.drop(upload)
+            return plain(204)
+        return plain(204, *_session(upload))
 
     def _put(self, request: Request, upload: Upload) -> Response:
         digest = parse_digest(request.param("digest") or "")

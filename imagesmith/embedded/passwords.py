@@ -31,6 +31,8 @@ _APR1 = re.compile(r"\$apr1\$([^$]{0,8})\$[./0-9A-Za-z]{22}")
 _SHA = re.compile(r"\{SHA\}[A-Za-z0-9+/]{27}=")
 _ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _REMEMBERED = 1000
+#: An entry that no password fits.
+_NOBODY = "{SHA}" + "A" * 27 + "="
 _PASSWORD_BYTES = 512
 
 
@@ -51,8 +53,12 @@ class Passwords:
     def check(self, user: str, password: str) -> bool:
         """Whether the password is this user's."""
         self._refresh()
-        entry, secret = self._users.get(user), password.encode()
-        if entry is None or len(secret) > _PASSWORD_BYTES or b"\0" in secret:
+        users, secret = self._users, password.encode()
+        entry = users.get(user)
+        if len(secret) > _PASSWORD_BYTES or b"\0" in secret:
+            return False
+        if entry is None:  # as slow as for one that there is: the time must not tell who is a user
+            _matches(next(iter(users.values()), _NOBODY), secret)
             return False
         mark = hmac.digest(self._key, b"\0".join((user.encode(), entry.encode(), secret)), "sha256")
         if mark in self._known:
@@ -65,10 +71,13 @@ class Passwords:
             self._known.add(mark)
         return True
 
-    def has(self, user: str) -> bool:
-        """Whether there is such a user."""
+    def mark(self, user: str) -> str | None:
+        """What stands for a user's present password and tells nothing of it; None for an unknown user."""
         self._refresh()
-        return user in self._users
+        entry = self._users.get(user)
+        if entry is None:
+            return None
+        return hmac.digest(self._key, b"\0".join((user.encode(), entry.encode())), "sha256").hex()
 
     def _look(self) -> tuple[int, int, int]:
         try:

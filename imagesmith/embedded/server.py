@@ -1,7 +1,8 @@
 """The listening side: a thread for each connection, a limit of them, and a stop that lets requests end.
 
 Why: threads, because the work is reading, hashing and writing, all outside the interpreter's lock.
-Trust: more connections than the limit are answered 503 and closed; TLS handshakes have the stall time.
+Trust: where there are as many connections as may be, the one that has waited longest without a request makes
+room for a new one; where all are at work, the new one is answered 503. TLS handshakes have the stall time.
 Threads: the accept thread, and one for each connection; `_lock` guards the table of connections only.
 """
 
@@ -15,7 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from imagesmith.embedded.wire import Connection, Gone, Refusal, Request, Response
+from imagesmith.embedded.heads import Refusal
+from imagesmith.embedded.wire import Connection, Gone, Request, Response
 from imagesmith.errors import RegistryError
 
 __all__ = ["Server"]
@@ -50,7 +52,8 @@ class Server:
     ) -> None:
         self._answer, self._refuse, self._tls = answer, refuse, tls
         self._idle_s, self._stall_s, self._limit = idle_s, stall_s, connections
-        self._open: dict[socket.socket, bool] = {}  # socket -> whether a request is being answered
+        # Whether a request is being answered; what waits for one stands in the order of its waiting.
+        self._open: dict[socket.socket, bool] = {}
         self._lock = threading.Lock()
         self._stopping = False
         try:
@@ -97,15 +100,25 @@ class Server:
                 time.sleep(0.1)  # no file descriptors left: others must end first
                 continue
             with self._lock:
-                full = len(self._open) >= self._limit
-                if not full:
+                room = len(self._open) < self._limit or self._make_room()
+                if room:
                     self._open[sock] = False
-            if full:
+            if not room:
                 with contextlib.suppress(OSError), sock:
                     sock.settimeout(1)
                     sock.sendall(_BUSY)
                 continue
             threading.Thread(target=self._serve, args=(sock,), name="registry-client", daemon=True).start()
+
+    def _make_room(self) -> bool:
+        """End the connection that has waited longest for a request; False where none waits."""
+        idle = next((sock for sock, busy in self._open.items() if not busy), None)
+        if idle is None:
+            return False
+        del self._open[idle]
+        with contextlib.suppress(OSError):
+            idle.shutdown(socket.SHUT_RDWR)  # its thread sees the end
+        return True
 
     def _serve(self, sock: socket.socket) -> None:
         try:
@@ -114,7 +127,9 @@ class Server:
             talk = self._tls.wrap_socket(sock, server_side=True) if self._tls else sock
             if talk is not sock:
                 with self._lock:
-                    self._open[talk] = self._open.pop(sock)
+                    if self._open.pop(sock, None) is None:  # it had to make room meanwhile
+                        return
+                    self._open[talk] = False
                 sock = talk
             with talk:
                 self._talk(talk)
@@ -154,4 +169,6 @@ class Server:
 
     def _mark(self, sock: socket.socket, *, busy: bool) -> None:
         with self._lock:
+            if self._open.pop(sock, None) is None:
+                raise Gone("the connection had to make room for another")
             self._open[sock] = busy

@@ -10,6 +10,7 @@
 Why: a name's components never begin with `_`, so names and records cannot meet. Files appear by rename, so
 a reader needs no lock and a crash leaves only files in `uploads`.
 Trust: names, tags and digests are checked by their patterns before they become paths (`api` parses them).
+The folder may come from somebody else: it may hold no link, which is looked at before anything else.
 Threads: all methods may be called from any. One process serves a folder, by the lock on it.
 """
 
@@ -46,7 +47,7 @@ class Storage:
     """Content and repositories below a folder.
 
     Raises:
-        StoreError: the folder cannot be made or written.
+        StoreError: the folder cannot be made or written, or there is a link in it.
         LockTimeout: another process serves it.
     """
 
@@ -54,6 +55,7 @@ class Storage:
         self.root = root.absolute()
         self.uploads = self.root / "uploads"
         try:
+            _refuse_links(self.root)
             for folder in ("blobs/sha256", "repositories", "uploads"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             self._lock = open(self.root / "lock", "ab")
@@ -236,6 +238,21 @@ class Storage:
                 yield key, (folder / key).read_bytes()
             except FileNotFoundError:  # deleted since the listing
                 continue
+
+
+def _refuse_links(root: Path) -> None:
+    """Refuse a folder that has a link somewhere: it could lead out of the folder."""
+    todo = [str(root)] if root.is_dir() else []
+    while todo:
+        with os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    raise StoreError(
+                        f"{entry.path} is a link, which a registry's folder may not have",
+                        hint="remove it, or choose another --dir",
+                    )
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
 
 
 def _flat(digest: Digest) -> str:

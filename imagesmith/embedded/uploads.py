@@ -45,7 +45,7 @@ class Upload:
 
         Raises:
             Gone: the connection broke; what arrived until then stays.
-            OSError: the disk is full; what was written stays.
+            OSError: the disk is full.
         """
         view = memoryview(bytearray(CHUNK if request.body.length is None else _buffer(request.body.length)))
         while got := request.body.readinto(view):

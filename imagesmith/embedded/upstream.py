@@ -4,8 +4,9 @@ Why: a cache needs three kinds of GET; the client's code stays out of here, so t
 other, and http.client is enough.
 Spec: OCI distribution-spec 1.1, pull; distribution's token authentication.
 Trust: answers come from another machine: documents are capped, credentials go to its own host and to the
-token server that it names over the same or a safer scheme, and never along a redirect to another host, whose
-own challenge is not answered.
+token server that it names, and never along a redirect to another host, whose own challenge is not answered.
+Neither leads from TLS to none, nor into a private network where upstream is in none: what is there would be
+served to whoever asks this cache.
 Threads: all methods may be called from any; each request has a connection of its own.
 """
 
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from imagesmith.errors import NetworkFault, UsageError
+from imagesmith.oci.addresses import same_trust
 
 __all__ = ["Answer", "Upstream"]
 
@@ -146,11 +148,11 @@ class Upstream:
         fields = {m[1].lower(): m[2] if m[2] is not None else m[3] for m in _PARAMETER.finditer(rest)}
         if scheme.lower() == "basic" and self._basic:
             return self._keep(scope, f"Basic {self._basic}", 3600.0)
-        realm = self._absolute(self.url, fields.get("realm", ""))
         if scheme.lower() != "bearer" or "realm" not in fields:
             raise NetworkFault(f"{self.host} wants credentials that are not there")
-        if self.url.startswith("https:") and not realm.startswith("https:"):
-            raise NetworkFault(f"{self.host} names a token server without TLS")
+        realm = self._absolute(self.url, fields["realm"])
+        if not same_trust(self.url, realm):
+            raise NetworkFault(f"{self.host} names the token server {realm[:100]!r}: refused")
         query = urlencode([("service", fields.get("service", "")), ("scope", fields.get("scope") or scope)])
         headers = {"Accept": "application/json"}
         if self._basic:
@@ -185,8 +187,8 @@ class Upstream:
                 return answer
             answer.close()
             target = self._absolute(url, answer.header("Location"))
-            if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-                raise NetworkFault(f"{self.host} redirects away from TLS")
+            if not same_trust(url, target) or not same_trust(self.url, target):
+                raise NetworkFault(f"{self.host} redirects to {target[:100]!r}: refused")
             if urlsplit(target).netloc != urlsplit(url).netloc:
                 sent.pop("Authorization", None)
             url = target

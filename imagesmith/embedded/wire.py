@@ -4,7 +4,8 @@ Why: http.server reads headers through `email` and knows no chunked request bodi
 of HTTP, but that exactly: bodies read straight into the caller's buffer, sendfile, limits and time-outs.
 Spec: RFC 9112 (messages), RFC 9110 (Expect, ranges are the caller's matter).
 Trust: every byte read here comes from a client. Lines, heads and their number are capped, time-outs end
-slow ones, and whatever is ambiguous about a body's length is refused and the connection closed.
+slow ones, and whatever two readers could take for different messages (a body's length, a line that does not
+end in CR LF, a control character) is refused and the connection closed.
 Threads: a connection belongs to one thread.
 """
 
@@ -21,34 +22,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import BinaryIO
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
+from imagesmith.embedded.heads import (
+    HEAD_FIELDS,
+    Refusal,
+    body_length,
+    parse_fields,
+    parse_headers,
+    parse_request_line,
+)
 from imagesmith.errors import ImagesmithError
 from imagesmith.values import frozen
 
-__all__ = ["Body", "Connection", "FileBody", "Gone", "Refusal", "Request", "Response", "parse_fields"]
+__all__ = ["Body", "Connection", "FileBody", "Gone", "Request", "Response"]
 
 HEAD_BYTES = 64 << 10
-HEAD_FIELDS, QUERY_FIELDS = 200, 100
-TARGET_BYTES = 16 << 10
 LINGER_BYTES, LINGER_S = 1 << 30, 10.0
 CHUNK = 1 << 20
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_LENGTH = re.compile(r"[0-9]{1,18}")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 
 
 class Gone(Exception):
     """The client went away or was too slow: there is nobody to answer."""
-
-
-class Refusal(Exception):
-    """A request that is no proper HTTP; the connection is closed after the answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
 
 
 @frozen
@@ -101,7 +98,8 @@ class Body:
         self._left -= got
         if not self._left:
             if self.length is None:
-                self._connection.read_line(2)
+                if self._connection.read_line(2):
+                    raise Refusal(400, "a chunk of the body is longer than it says")
             else:
                 self.ended = True
         return got
@@ -186,12 +184,12 @@ class Connection:
         if head is None:
             return None
         lines = head.decode("latin-1").split("\r\n")
-        method, target, version = _request_line(lines[0])
-        headers = _fields(lines[1:])
+        method, target, version = parse_request_line(lines[0])
+        headers = parse_headers(lines[1:])
         keep = "close" not in headers.get("connection", "").lower() and version == "HTTP/1.1"
         if version == "HTTP/1.1" and "host" not in headers:
             raise Refusal(400, "the Host header is missing")
-        length = _length(headers)
+        length = body_length(headers)
         expects = headers.get("expect", "").lower() == "100-continue"
         path, _, query = target.partition("?")
         fields = parse_fields(query)
@@ -238,14 +236,16 @@ class Connection:
             raise Gone(str(e)) from e
 
     def read_line(self, limit: int) -> bytes:
-        """One line of at most `limit` bytes, without its end."""
+        """One line of at most `limit` bytes, without its end, which is CR LF."""
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > limit:
                 raise Refusal(400, "a line of the body is too long")
             self._fill()
-        line = bytes(self._buffer[:end]).removesuffix(b"\r")
+        line = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
-        return line
+        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
+            raise Refusal(400, "a line of the body does not end in CR LF")
+        return line[:-2]
 
     def send_all(self, data: bytes) -> None:
         """Write bytes."""
@@ -342,57 +342,6 @@ class Connection:
                 if not got:
                     return
                 left -= got
-
-
-def parse_fields(text: str) -> list[tuple[str, str]]:
-    """The fields of a query or a form, in order; too many are refused."""
-    try:
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS)
-    except ValueError as e:
-        raise Refusal(400, f"more than {QUERY_FIELDS} fields") from e
-
-
-def _request_line(line: str) -> tuple[str, str, str]:
-    parts = line.split(" ")
-    if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or parts[2] not in ("HTTP/1.1", "HTTP/1.0"):
-        raise Refusal(400, "not an HTTP/1.1 request")
-    target = parts[1]
-    if len(target) > TARGET_BYTES:
-        raise Refusal(414, f"the address is longer than {TARGET_BYTES} bytes")
-    if target.lower().startswith(("http://", "https://")):
-        target = "/" + target.split("//", 1)[1].partition("/")[2]
-    if not target.startswith("/"):
-        raise Refusal(400, "the address is no path")
-    return parts[0], target, parts[2]
-
-
-def _fields(lines: list[str]) -> dict[str, str]:
-    if len(lines) > HEAD_FIELDS:
-        raise Refusal(431, f"more than {HEAD_FIELDS} headers")
-    out: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not _TOKEN.fullmatch(name):
-            raise Refusal(400, "a header line is none")
-        key, value = name.lower(), value.strip(" \t")
-        if key in out and key in ("content-length", "host", "transfer-encoding"):
-            raise Refusal(400, f"the header {key} stands twice")  # request smuggling
-        out[key] = f"{out[key]}, {value}" if key in out else value
-    return out
-
-
-def _length(headers: dict[str, str]) -> int | None:
-    """The body's length; None where it comes in chunks."""
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-    if coding is not None:
-        if coding.lower() != "chunked" or length is not None:
-            raise Refusal(400, "Transfer-Encoding must be chunked, without Content-Length")
-        return None
-    if length is None:
-        return 0
-    if not _LENGTH.fullmatch(length):
-        raise Refusal(400, "Content-Length is no number")
-    return int(length)
 
 
 def _clean(value: str) -> str:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
+from imagesmith.embedded import passwords
 from imagesmith.embedded.auth import Access
 from imagesmith.embedded.passwords import Passwords
 from imagesmith.embedded.registry import Registry
@@ -162,6 +164,35 @@ def test_token_by_post_and_its_refresh(bearer: Registry) -> None:
     assert post(client, grant_type="else").status == 400
 
 
+def test_refresh_token_ends_with_the_password_and_the_user(bearer: Registry, users: Path) -> None:
+    client = Client(bearer.host)
+    form = {"grant_type": "password", "username": "ada", "access_type": "offline", "password": PASSWORD}
+    token = post(client, **form).json()["refresh_token"]
+    assert post(client, grant_type="refresh_token", refresh_token=token).status == 200
+    users.write_text(f"ada:{ENTRIES['apr1']}\n")  # the same password, given anew
+    assert post(client, grant_type="refresh_token", refresh_token=token).status == 401
+    users.write_text(f"bob:{ENTRIES['sha']}\n")
+    assert post(client, grant_type="refresh_token", refresh_token=token).status == 401
+
+
+def test_refresh_token_grows_old(bearer: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(bearer.host)
+    form = {"grant_type": "password", "username": "ada", "access_type": "offline", "password": PASSWORD}
+    token = post(client, **form).json()["refresh_token"]
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 31 * 24 * 3600)
+    assert post(client, grant_type="refresh_token", refresh_token=token).status == 401
+
+
+def test_unknown_user_takes_as_long_as_a_known_one(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries: list[str] = []
+    monkeypatch.setattr(passwords, "_matches", lambda entry, _secret: entries.append(entry) or False)
+    found = Passwords(users)
+    assert not found.check("ada", "wrong")
+    assert not found.check("eve", "wrong")
+    assert entries[0][:4] == entries[1][:4]
+
+
 def test_tokens_are_not_for_strangers(bearer: Registry) -> None:
     client = Client(bearer.host)
     assert client("GET", "/token?scope=repository:a:pull").status == 401
@@ -198,6 +229,8 @@ def test_mount_needs_to_read_the_source_too(bearer: Registry) -> None:
     bearer.storage.link_blob("src", Digest.parse(digest))
     path = f"/v2/dst/blobs/uploads/?mount={digest}&from=src"
     assert client("POST", path, Authorization=token("repository:dst:pull,push")).status == 202
+    anywhere = f"/v2/dst/blobs/uploads/?mount={digest}"
+    assert client("POST", anywhere, Authorization=token("repository:dst:pull,push")).status == 202
     both = token("repository:dst:pull,push%20repository:src:pull")
     assert client("POST", path, Authorization=both).status == 201
 
@@ -224,10 +257,10 @@ def test_what_is_no_scope(scope: str) -> None:
 
 def test_signed_claims_come_back_and_changed_ones_do_not() -> None:
     signer = Signer()
-    token = signer.sign({"typ": "access", "exp": 1e12, "access": []})
+    token = signer.sign({"typ": "access", "access": []}, 60)
     assert signer.read(token, "access")
     assert signer.read(token, "refresh") is None
-    assert signer.read(signer.sign({"typ": "access", "exp": 1}), "access") is None
+    assert signer.read(signer.sign({"typ": "access"}, 0), "access") is None
     head, body, mac = token.split(".")
     for wrong in (
         f"{head}.{body[:-1]}A.{mac}",

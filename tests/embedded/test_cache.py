@@ -232,6 +232,36 @@ def test_address_that_is_none_is_told(proxy: FaultProxy, fault: Answer) -> None:
         Upstream(f"http://{proxy.host}").get("/v2/", "")
 
 
+@pytest.mark.parametrize(
+    "target", ["http://reg.example/x", "https://169.254.169.254/x", "https://localhost/x"]
+)
+def test_upstream_leads_to_nothing_less_safe(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Leads:
+        status = 307
+
+        def header(self, _name: str) -> str:
+            return target
+
+        def close(self) -> None:
+            pass
+
+    def once(self: Upstream, _method: str, url: str, _headers: object) -> Leads:
+        asked.append(url)
+        return Leads()
+
+    monkeypatch.setattr(Upstream, "_once", once)
+    upstream = Upstream("https://reg.example")
+    with pytest.raises(NetworkFault, match="refused"):
+        upstream.get("/v2/a/tags/list", "repository:a:pull")
+    monkeypatch.setattr(Leads, "status", 401)
+    monkeypatch.setattr(Leads, "header", lambda *_: f'Bearer realm="{target}",service="x"')
+    with pytest.raises(NetworkFault, match="token server"):
+        upstream.get("/v2/a/tags/list", "repository:a:pull")
+    assert asked == ["https://reg.example/v2/a/tags/list"] * 2
+
+
 def test_redirects_without_end_are_given_up(proxy: FaultProxy) -> None:
     proxy.on("GET", "", Answer(302, {"Location": "/v2/"}), times=100)
     with pytest.raises(NetworkFault, match="redirects more than 5 times"):

@@ -125,7 +125,7 @@ def test_content_outlives_a_restart_and_half_uploads_do_not(tmp_path: Path) -> N
         assert list((tmp_path / "r/uploads").iterdir()) == []
 
 
-def test_full_disk_is_507_and_the_upload_goes_on_when_there_is_room(
+def test_full_disk_is_507_and_what_came_does_not_keep_it_full(
     registry: Registry, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     location = client.begin("a")
@@ -137,7 +137,9 @@ def test_full_disk_is_507_and_the_upload_goes_on_when_there_is_room(
         patch.setattr(os, "pwrite", full)
         reply = client("PATCH", location, b"data")
         assert (reply.status, reply.json()["errors"][0]["message"]) == (507, "no space left in the registry")
-    assert client("PUT", f"{location}?digest={digest_of(b'data')}", b"data").status == 201
+    assert list(registry.storage.uploads.iterdir()) == []
+    assert client("GET", location).status == 404
+    assert client("PUT", f"{client.begin('a')}?digest={digest_of(b'data')}", b"data").status == 201
 
 
 def test_fault_of_ours_is_500_and_the_server_goes_on(
@@ -301,3 +303,18 @@ def test_collection_as_a_command(tmp_path: Path) -> None:
         assert "served by another registry" in command("gc", "--dir", str(tmp_path / "r")).stderr
     done = command("gc", "--dir", str(tmp_path / "r"))
     assert done.stdout == "deleted 0 manifests and 1 blobs, 5 bytes\n"
+
+
+@pytest.mark.parametrize(
+    "place", ["uploads", "blobs", "repositories", "repositories/a/_tags", "blobs/sha256/x"]
+)
+def test_folder_with_a_link_is_refused_and_nothing_behind_it_is_touched(tmp_path: Path, place: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "id_rsa").write_text("alive")
+    link = tmp_path / "r" / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    with pytest.raises(StoreError, match=f"{place} is a link"):
+        Storage(tmp_path / "r")
+    assert [(p.name, p.read_text()) for p in outside.iterdir()] == [("id_rsa", "alive")]

@@ -64,6 +64,12 @@ def hasty(tmp_path: Path) -> Iterator[Registry]:
         (["PUT /v2/a HTTP/1.1", "Host: x", "Content-Length: 1", "Transfer-Encoding: chunked"], 400),
         (["PUT /v2/a HTTP/1.1", "Host: x", "Transfer-Encoding: gzip, chunked"], 400),
         (["GET /v2/?" + "a&" * 200 + " HTTP/1.1", "Host: x"], 400),
+        (["GET /v2/ HTTP/1.1", "Host: x\nX: y"], 400),
+        (["GET /v2/ HTTP/1.1", "Host: x\rX: y"], 400),
+        (["GET /v2/ HTTP/1.1", "Host: x", "X: a\0b"], 400),
+        (["GET /v2/\0 HTTP/1.1", "Host: x"], 400),
+        (["GET /v2/\x7f HTTP/1.1", "Host: x"], 400),
+        (["GET /v2/ HTTP/1.1\nX: y", "Host: x"], 400),
     ],
 )
 def test_what_is_no_request_is_refused(registry: Registry, lines: list[str], status: int) -> None:
@@ -145,8 +151,22 @@ def test_refusal_reaches_a_client_that_is_still_sending(registry: Registry) -> N
     assert (reply.status, reply.headers["connection"]) == (404, "close")
 
 
-@pytest.mark.parametrize("bad", [b"zz\r\n", b"-1\r\nx\r\n", b"1" * 2000 + b"\r\n", b"fffffffffffffffff\r\n"])
-def test_chunks_without_a_size_are_refused(registry: Registry, bad: bytes) -> None:
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"zz\r\n",
+        b"-1\r\nx\r\n",
+        b"1" * 2000 + b"\r\n",
+        b"fffffffffffffffff\r\n",
+        b"1\nx\r\n0\r\n\r\n",
+        b"1;a\rb\r\nx\r\n0\r\n\r\n",
+        b"1\r\nxy0\r\n\r\n",
+        b"1\r\nx\n0\r\n\r\n",
+        b"1\r\nxy\r\n0\r\n\r\n",
+        b"1\r\nx\r\n0\n\n",
+    ],
+)
+def test_chunks_that_are_none_are_refused(registry: Registry, bad: bytes) -> None:
     location = Client(registry.host).begin("a")
     raw = Raw(registry).send(f"PATCH {location} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", body=bad)
     assert raw.status() == 400
@@ -224,10 +244,24 @@ def test_plain_and_broken_greetings_to_tls_end_and_others_are_served(tmp_path: P
         silent.sock.close()
 
 
-def test_too_many_connections_are_told_to_come_again(tmp_path: Path) -> None:
+def test_connections_that_say_nothing_make_room(tmp_path: Path) -> None:
+    with Registry(tmp_path / "r") as registry:
+        registry._server._limit = 4
+        silent = [Raw(registry) for _ in range(12)]
+        client = Client(registry.host)
+        for _ in range(5):
+            assert client("GET", "/v2/").status == 200
+        for raw in silent:
+            raw.sock.close()
+
+
+def test_too_many_connections_at_work_are_told_to_come_again(tmp_path: Path) -> None:
     with Registry(tmp_path / "r") as registry:
         registry._server._limit = 1
-        first = Client(registry.host)
-        assert first("GET", "/v2/").status == 200
-        assert Client(registry.host)("GET", "/v2/").status == 503
-        assert first("GET", "/v2/").status == 200
+        location = Client(registry.host).begin("a")
+        busy = Raw(registry).send(f"PATCH {location} HTTP/1.1", "Host: x", "Content-Length: 2", body=b"1")
+        while (reply := Client(registry.host)("GET", "/v2/").status) == 200:  # until the first is at work
+            busy.sock.close()
+            busy = Raw(registry).send(f"PATCH {location} HTTP/1.1", "Host: x", "Content-Length: 2", body=b"1")
+        assert reply == 503
+        busy.sock.close()
