@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from imagesmith.build.scope import global_args
+from imagesmith.build.scope import NEVER_ENV, global_args
 from imagesmith.context.local import LocalTree
 from imagesmith.dockerfile import lint
 from imagesmith.dockerfile import nodes as n
@@ -48,11 +48,13 @@ class BuildLints:
 
     # --- FROM ----------------------------------------------------------------------------------
 
-    def before_stages(self, graph: StageGraph, scope: Mapping[str, str]) -> None:
-        """The rules about FROM lines and the global scope."""
+    def before_stages(
+        self, graph: StageGraph, predefined: Mapping[str, str], scope: Mapping[str, str]
+    ) -> None:
+        """The rules about FROM lines and the global scope, which is `predefined` and the ARGs before FROM."""
         self._scope = scope
         declared = {p.key for a in graph.dockerfile.global_args for p in a.pairs}
-        self._defaults(graph.dockerfile, scope)
+        self._defaults(graph.dockerfile, predefined)
         for stage in graph.stages:
             name, platform = graph.expansions[stage.index]
             used = set(name.unmatched) | (platform.unmatched if platform is not None else set())
@@ -80,12 +82,11 @@ class BuildLints:
             detail = f'FROM --platform flag should not use constant value "{text}"'
             self.linter.report("FromPlatformFlagConstDisallowed", detail, word.span)
 
-    def _defaults(self, dockerfile: Dockerfile, scope: Mapping[str, str]) -> None:
+    def _defaults(self, dockerfile: Dockerfile, predefined: Mapping[str, str]) -> None:
         """FROM as it would be had no argument been given."""
-        own = {p.key for a in dockerfile.global_args for p in a.pairs}
         lexer = Lexer(dockerfile.escape)
         try:
-            bare = global_args(dockerfile, {k: v for k, v in scope.items() if k not in own}, {})
+            bare = global_args(dockerfile, predefined, {})
             for stage in dockerfile.stages:
                 name = lexer.expand(stage.base.image, bare.get).text
                 try:
@@ -159,7 +160,7 @@ class BuildLints:
 
     def unset(self, state: StageState, i: n.Instruction, names: Iterable[str]) -> None:
         """An expansion used names that are not set."""
-        for name in sorted(set(names) - set(state.args)):
+        for name in sorted(set(names) - set(state.args) - NEVER_ENV):
             hint = suggest(name, [*self._scope, *state.env]).replace("did you mean ", "did you mean $")
             self._report("UndefinedVar", f"Usage of undefined variable '${name}'{hint}", i)
 
@@ -188,12 +189,17 @@ class BuildLints:
         if not isinstance(tree, LocalTree) or not tree.ignore or tree.ignore.has_exclusions:
             return
         for source in sources:
-            path = posixpath.normpath(source or ".").lstrip("/")
-            if path in ("", "."):
-                found = any(p.text in _EVERYTHING for p in tree.ignore.patterns)
-            else:
-                found = tree.ignore.matches(path)
-            if found:
+            path = _clean(source)
+            if path in (".", "/") and not any(p.text in _EVERYTHING for p in tree.ignore.patterns):
+                continue
+            # As BuildKit has it, what is before a leading slash is a folder too, one without a name.
+            if tree.ignore.matches(path) or (path[:1] == "/" and tree.ignore.matches("")):
                 verb = "Add" if isinstance(i, n.Add) else "Copy"
-                detail = f'Attempting to {verb} file "{source}" that is excluded by .dockerignore'
+                detail = f'Attempting to {verb} file "{path}" that is excluded by .dockerignore'
                 self._report("CopyIgnoredFile", detail, i)
+
+
+def _clean(path: str) -> str:
+    """A path as Go's filepath.Clean has it."""
+    path = posixpath.normpath(path or ".")
+    return path[1:] if path.startswith("//") else path

@@ -89,11 +89,8 @@ class Planner:
         stage_name = request.target or next(
             (s.base.name for s in dockerfile.stages[-1:] if s.base.name), "default"
         )
-        self.scope = global_args(
-            dockerfile,
-            platform_args(request.platform, stage_name, request.build_args),
-            request.build_args,
-        )
+        self.predefined = platform_args(request.platform, stage_name, request.build_args)
+        self.scope = global_args(dockerfile, self.predefined, request.build_args)
         self.graph = StageGraph(dockerfile, self.scope, request.contexts, request.target, request.platform)
         self.epoch = self._epoch()
         self._states: dict[PlannedStage, StageState] = {}
@@ -106,14 +103,14 @@ class Planner:
         Raises:
             DockerfileError: located at its instruction.
         """
-        self.lints.before_stages(self.graph, self.scope)
+        self.lints.before_stages(self.graph, self.predefined, self.scope)
         for stage in self.graph.reachable():
             self.state_of(stage)
         return Plan(self.state_of(self.graph.target), self.epoch)
 
     def plan_all(self) -> None:
         """Work out all stages; for `--call check` without a target."""
-        self.lints.before_stages(self.graph, self.scope)
+        self.lints.before_stages(self.graph, self.predefined, self.scope)
         for stage in self.graph.stages:
             self.state_of(stage)
 
@@ -151,7 +148,7 @@ class Planner:
         if found is None:
             if stage in self._busy:
                 raise self._at(
-                    DockerfileError(f"circular dependency detected on stage: {stage.name}"), stage.stage.base
+                    DockerfileError(f"circular dependency detected on stage: {stage.shown}"), stage.stage.base
                 )
             self._busy.append(stage)
             found = self._states[stage] = self._work_out(stage)
@@ -271,23 +268,24 @@ class Planner:
     # --- where files come from -----------------------------------------------------------------
 
     def source(
-        self, stage: PlannedStage, name: str, *, number: bool
+        self, stage: PlannedStage, name: str, *, number: bool, target: str = ""
     ) -> Step | ContextFiles | GitFiles | Fetched | None:
-        """What `--from` or a mount's `from` means; None for `scratch`.
+        """What `--from`, or the `from` of a mount with a target, means; None for `scratch`.
 
         Raises:
             DockerfileError: a stage that comes later, or an image that cannot be found.
         """
         planned = self.graph.source(name, number=number)
         if planned is not None:
-            if planned.index >= stage.index:
+            if planned.index >= stage.index and not planned.context:
                 if number:
                     raise DockerfileError(
                         f'cannot copy from stage "{name}", it needs to be defined before current stage '
-                        f'"{stage.name}"'
+                        f'"{stage.shown}"'
                     )
                 raise DockerfileError(
-                    f'cannot mount from stage "{name}", stage needs to be defined before current command'
+                    f'cannot mount from stage "{name}" to "{target}", stage needs to be defined before '
+                    "current command"
                 )
             return self.state_of(planned).tip
         if name == "scratch":

@@ -15,8 +15,10 @@ from imagesmith.dockerfile.words import Lexer
 from imagesmith.errors import DockerfileError
 from imagesmith.oci.names import Platform, host_platform
 
-__all__ = ["global_args", "platform_args", "proxy_env"]
+__all__ = ["NEVER_ENV", "global_args", "platform_args", "proxy_env"]
 
+#: ARGs that speak to the builder alone: no step and no expansion ever sees them.
+NEVER_ENV = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
@@ -49,24 +51,23 @@ def global_args(
     scope = dict(predefined)
     for arg in dockerfile.global_args:
         for pair in arg.pairs:
-            value = pair.value
-            if value is not None:
+            if pair.key in given:
+                scope[pair.key] = given[pair.key]  # the default is not even looked at: it might be an error
+            elif pair.value is not None:
                 try:
-                    value = lexer.expand(value, scope.get).text
+                    scope[pair.key] = lexer.expand(pair.value, scope.get).text
                 except DockerfileError as e:
                     raise e.located(
                         dockerfile.file, arg.span.first, arg.span.last, dockerfile.source
                     ) from None
-            value = given.get(pair.key, value)
-            if value is not None:
-                scope[pair.key] = value
     return scope
 
 
 def proxy_env(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The proxy variables that RUN sees, in both cases, for proxy build arguments in any case."""
-    found: dict[str, str] = {}
-    for name, value in given.items():
-        if name.lower() in _PROXIES:
-            found[name.lower()] = value
-    return tuple((k, v) for name, v in found.items() for k in (name.upper(), name))
+    """The proxy variables that RUN sees, in both cases, for proxy build arguments in any case.
+
+    Of two spellings of one name the later in the order of their bytes counts: `http_proxy`, where it is
+    given. An empty one is as good as none.
+    """
+    found = {name.lower(): given[name] for name in sorted(given) if name.lower() in _PROXIES}
+    return tuple((k, found[name]) for name in _PROXIES if found.get(name) for k in (name.upper(), name))

@@ -44,6 +44,11 @@ class PlannedStage:
         """The stage's name, or its number as text."""
         return self.stage.name
 
+    @property
+    def shown(self) -> str:
+        """The stage's name in messages."""
+        return self.stage.base.name or f"stage-{self.index}"
+
 
 class StageGraph:
     """All stages, their edges, and the target."""
@@ -196,7 +201,7 @@ class StageGraph:
     def _visit(self, stage: PlannedStage, path: list[PlannedStage], done: set[PlannedStage]) -> None:
         if stage in path:
             raise self._at(
-                DockerfileError(f"circular dependency detected on stage: {stage.name}"), stage.stage.base
+                DockerfileError(f"circular dependency detected on stage: {stage.shown}"), stage.stage.base
             )
         if stage in done:
             return

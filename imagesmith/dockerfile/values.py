@@ -184,16 +184,22 @@ def check_volumes(paths: Iterable[str]) -> None:
         raise DockerfileError("VOLUME specified can not be an empty string")
 
 
-_PORT = re.compile(rf"\d{{1,{_DIGITS}}}", re.ASCII)
+_NUMBER = re.compile(rf"[+-]?\d{{1,{_DIGITS}}}", re.ASCII)
+#: Every port of every protocol; one EXPOSE that opens more is an attack on memory, not a Dockerfile.
+_MAX_PORTS = 3 << 16
+
+
+def _port(text: str) -> int | None:
+    """A port's number as Go's ParseInt reads it: with a sign and leading zeros; None where it is none."""
+    number = int(text) if _NUMBER.fullmatch(text) else -1
+    return number if 0 <= number <= 65535 else None
 
 
 def _range(text: str) -> tuple[int, int] | None:
     first, dash, last = text.partition("-")
-    ends = (first, last) if dash else (first, first)
-    if not all(_PORT.fullmatch(e) for e in ends):
-        return None
-    low, high = int(ends[0]), int(ends[1])
-    return (low, high) if low <= high <= 65535 else None
+    low = _port(first)
+    high = _port(last) if dash else low
+    return None if low is None or high is None or high < low else (low, high)
 
 
 def parse_ports(words: Iterable[str]) -> list[str]:
@@ -202,28 +208,27 @@ def parse_ports(words: Iterable[str]) -> list[str]:
     Raises:
         DockerfileError: in Docker's words.
     """
-    return [port for word in words for port in _ports_of(word)]
+    ports: list[str] = []
+    for word in words:
+        (first, last), protocol = _ports_of(word)
+        if len(ports) + last - first >= _MAX_PORTS:
+            raise DockerfileError(f"EXPOSE opens more than {_MAX_PORTS} ports")
+        ports += (f"{n}/{protocol}" for n in range(first, last + 1))
+    return ports
 
 
-def _ports_of(word: str) -> list[str]:
-    *before, port = word.rsplit(":", 2)
-    ip, host = ("", before[0]) if len(before) == 1 else (before[0], before[1]) if before else ("", "")
-    port, slash, protocol = port.partition("/")
-    protocol = protocol.lower() if slash else "tcp"
+def _ports_of(word: str) -> tuple[tuple[int, int], str]:
+    """First and last port of `[ip:][host:]port[-port][/protocol]`, and the protocol."""
+    before, _, port = word.rpartition(":")
+    ip, _, host = before.rpartition(":")
+    port, _, protocol = port.partition("/")
+    protocol = protocol.lower() or "tcp"
     if not port:
         raise DockerfileError(f'invalid port: "{word}": no port specified')
     if protocol not in ("tcp", "udp", "sctp"):
-        if not protocol:
-            protocol = "tcp"
-        else:
-            raise DockerfileError(f'invalid port: "{word}": invalid proto: {protocol}')
-    if ip:
-        try:
-            import ipaddress
-
-            ipaddress.ip_address(ip.removeprefix("[").removesuffix("]"))
-        except ValueError:
-            raise DockerfileError(f"invalid IP address: {ip}") from None
+        raise DockerfileError(f'invalid port: "{word}": invalid proto: {protocol}')
+    if ip and not _is_address(ip):
+        raise DockerfileError(f"invalid IP address: {ip}")
     inside = _range(port)
     if inside is None:
         raise DockerfileError(f"invalid containerPort: {port}")
@@ -233,7 +238,22 @@ def _ports_of(word: str) -> list[str]:
             raise DockerfileError(f"invalid hostPort: {host}")
         if inside[0] != inside[1] and inside[1] - inside[0] != outside[1] - outside[0]:
             raise DockerfileError(f"invalid ranges specified for container and host Ports: {port} and {host}")
-    return [f"{n}/{protocol}" for n in range(inside[0], inside[1] + 1)]
+    return inside, protocol
+
+
+def _is_address(text: str) -> bool:
+    """An address as Go's ParseIP takes it, in brackets or not: without a zone."""
+    import ipaddress
+
+    if text.startswith("["):
+        if not text.endswith("]"):
+            return False
+        text = text[1:-1]
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 # --- modes -------------------------------------------------------------------------------------

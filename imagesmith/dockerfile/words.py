@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from imagesmith.dockerfile.globs import Glob
+from imagesmith.dockerfile.grammar import SPACE
 from imagesmith.errors import DockerfileError
 
 __all__ = ["Expansion", "Lexer", "Lookup"]
@@ -22,7 +23,7 @@ Lookup = Callable[[str], str | None]
 
 _SPECIAL = "@*#?-$!0"
 _END = "\ufffd"
-_BLANKS = re.compile("[ \t\r\n\v\f\x85\xa0]")
+_BLANKS = re.compile(f"[{SPACE}]")
 
 #: Substitutions within substitutions; more is an attack on the stack, not a Dockerfile.
 _MAX_DEPTH = 100

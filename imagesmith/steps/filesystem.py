@@ -27,6 +27,7 @@ from imagesmith.context.git import GitRef, is_git_url
 from imagesmith.context.http import is_http_url
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
+from imagesmith.dockerfile.grammar import BLANKS
 from imagesmith.dockerfile.mounts import parse_mount
 from imagesmith.errors import DockerfileError, ImagesmithError, InvalidDocument
 from imagesmith.oci.digest import Digest
@@ -148,7 +149,7 @@ class _Builder:
             mounts=(*extra, *mounts),
             network=i.network if i.network and i.network != "default" else request.network,
             security=i.security or "sandbox",
-            proxy_env=tuple((k, v) for k, v in planner.proxies if k not in state.env),
+            proxy_env=planner.proxies,
             hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", ""),
             extra_hosts=request.extra_hosts,
             shm_size_bytes=request.shm_size_bytes,
@@ -172,31 +173,31 @@ class _Builder:
 
     def _command(self, i: n.Run) -> tuple[tuple[str, ...], tuple[RunMount, ...], str]:
         """The argument list, a mount for a script with `#!`, and the text for the screen."""
+        state = self.state
         text = " ".join(i.command.args) if not i.command.exec else values.json_list(i.command.args)
         flags = "".join(f"--mount={m} " for m in i.mounts)
         if not i.heredocs:
-            return shell_words(self.state, i.command), (), flags + text
+            return shell_words(state, i.command), (), flags + text
         first = i.heredocs[0]
         if not n.is_single_heredoc(i):
             whole = i.command.args[0] + "".join(f"\n{h.text}{h.name}" for h in i.heredocs)
-            return shell_words(self.state, n.Command((whole,), exec=False)), (), flags + text
+            return shell_words(state, n.Command((whole,), exec=False)), (), flags + text
         summary = f"{flags}{text} ({_summary(first.text)})"
         content = first.content()
-        if not first.text.startswith("#!"):
-            return shell_words(self.state, n.Command((content,), exec=False)), (), summary
+        if not content.startswith("#!") or state.platform.os == "windows":
+            return shell_words(state, n.Command((content,), exec=False)), (), summary
         script = f"/dev/pipes/{first.name}"
         inline = Inline(first.name, values.to_bytes(content), 0o755)
         mount = parse_mount("type=bind,target=/dev/pipes/,readonly", lambda w: w)
-        return shell_words(self.state, n.Command((script,), exec=False)), (RunMount(mount, inline),), summary
+        return shell_words(state, n.Command((script,), exec=False)), (RunMount(mount, inline),), summary
 
     def _mount(self, value: str) -> RunMount:
         mount = parse_mount(value, self.expand, self.state.runtime.working_dir or "/")
-        if mount.type not in ("bind", "cache"):
-            return RunMount(mount)
-        if not mount.from_:
-            return RunMount(mount, self.planner.build_context() if mount.type == "bind" else None)
-        origin = self.planner.source(self.stage, mount.from_, number=False)
-        return RunMount(mount, origin)
+        if mount.from_ and mount.type != "tmpfs":
+            origin = self.planner.source(self.stage, mount.from_, number=False, target=mount.target)
+        else:
+            origin = self.planner.build_context() if mount.type == "bind" else None
+        return RunMount(mount, origin if mount.type in ("bind", "cache") else None)
 
     # --- COPY and ADD --------------------------------------------------------------------------
 
@@ -299,5 +300,6 @@ def _absolute(dest: str, workdir: str) -> str:
 
 
 def _summary(body: str) -> str:
-    first, _, rest = body.lstrip("\n").partition("\n")
-    return first + ("..." if rest.strip() else "")
+    """The first line of a script that says something, with dots where there is more."""
+    first, more, _ = body.replace("\r\n", "\n").strip(BLANKS).partition("\n")
+    return first + "..." * bool(more)

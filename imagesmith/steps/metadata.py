@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from imagesmith.build.scope import NEVER_ENV
 from imagesmith.build.state import StageState, set_pair
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
@@ -75,7 +76,7 @@ def arg(
             value = expand(value)
         else:
             value = outer.get(pair.key)
-        if value is not None:
+        if value is not None and pair.key not in NEVER_ENV:
             state.set_env(pair.key, value)
         state.args[pair.key] = value
         said.append(pair.key if value is None else f"{pair.key}={value}")

@@ -156,9 +156,7 @@ class Runner:
         except SandboxError as e:
             raise StepFailed(_failed(op, e.message)) from e
         made = tuple(mounts.make(m) for m in op.mounts)
-        env = dict(op.env)
-        for name, value in op.proxy_env:
-            env.setdefault(name, value)
+        env = dict(op.env) | dict(op.proxy_env)  # what the command line says counts over ENV and ARG
         env.setdefault("PATH", DEFAULT_PATH)
         env |= mounts.env
         env["HOME"] = env.get("HOME") or user.home  # runc takes an empty one for none

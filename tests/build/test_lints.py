@@ -136,3 +136,46 @@ def test_a_bad_check_directive_is_refused(text: str) -> None:
 def test_names_of_rules_become_addresses() -> None:
     assert RULES["JSONArgsRecommended"].url.endswith("/rule/json-args-recommended/")
     assert RULES["InvalidBaseImagePlatform"].url == ""
+
+
+@pytest.mark.parametrize(
+    ("ignored", "source", "told"),
+    [
+        ("secret", "./x/../secret", "secret"),
+        ("docs", "docs/", "docs"),
+        ("docs", "docs//deep/./f", "docs/deep/f"),
+        ("docs", "/docs", ""),  # as BuildKit has it: a pattern does not match a path with a slash before it
+        ("*", "/docs/f", "/docs/f"),
+        ("**/f", "/docs/f", "/docs/f"),
+        ("secret", "../secret", ""),
+        ("**/secret", "../secret", "../secret"),
+        ("*.md", "*.md", "*.md"),
+        ("*.md", "a*.md", "a*.md"),
+        ("docs", "d*", ""),
+        ("docs", ".", ""),
+        ("*", "./", "."),
+        ("*", "/", "/"),
+        ("**", "//", "/"),
+        ("**/*", "./.", "."),
+        ("./docs/../secret", "secret", "secret"),
+        ("/secret", "secret", "secret"),
+    ],
+)
+def test_sources_are_cleaned_and_held_against_the_ignore_file(
+    kitchen: Kitchen, ignored: str, source: str, told: str
+) -> None:
+    text = f'FROM scratch AS a\nADD ["{source}", "/"]\nFROM scratch\n'
+    kitchen.write({".dockerignore": "a.md\n", "D.prod.dockerignore": f"{ignored}\n", "D.prod": text})
+    command = [*IMAGESMITH, "build", "--root", str(kitchen.root), "--call", "check,format=json"]
+    command += ["-f", str(kitchen.context / "D.prod"), str(kitchen.context)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    details = [w["detail"] for w in json.loads(done.stdout)["warnings"]]
+    want = [f'Attempting to Add file "{told}" that is excluded by .dockerignore'] if told else []
+    assert details == want
+
+
+def test_a_platform_argument_that_is_declared_again_keeps_its_value(tmp_path: Path) -> None:
+    assert (
+        check(tmp_path, "ARG TARGETARCH\nFROM scratch AS a\nFROM base-$TARGETARCH AS b", "--target=a")[1]
+        == []
+    )

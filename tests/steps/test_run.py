@@ -104,6 +104,38 @@ def test_root_has_the_image_s_groups_and_home(build: Build) -> None:
     assert files["home"].decode().split() == ["/r"] * 4
 
 
+def test_proxies_of_the_command_line_count_over_env_and_arg_and_empty_ones_do_not(build: Build) -> None:
+    text = "ENV http_proxy=e NO_PROXY=e\nARG https_proxy=a\nRUN env | grep -i _proxy | sort > /env\n"
+    given = {"HTTP_PROXY": "p", "https_proxy": "q", "no_proxy": "", "ALL_PROXY": ""}
+    built = build(text, *(f"--build-arg={k}={v}" for k, v in given.items()))
+    want = ["HTTPS_PROXY=q", "HTTP_PROXY=p", "NO_PROXY=e", "http_proxy=p", "https_proxy=q"]
+    assert sorted(built.files["env"].decode().split()) == want
+
+
+@pytest.mark.parametrize(
+    ("opening", "body"),
+    [
+        ("<<EOF", "#!/bin/sh -e\n{}EOF\n"),
+        ("<<'EOF'", "#! /bin/sh -e\n{}EOF\n"),
+        ("<<-EOF", "\t#!/bin/sh -e\n\t{}\tEOF\n"),
+        ('<<-"EOF"', "\t\t#!\t/bin/sh -e\n{}EOF\n"),
+        ("<< EOF", "#!/bin/sh -e\n{}EOF\n"),
+        ("<<- EOF", "\t#!/bin/sh -e\n{}EOF\n"),
+        ("7<<EOF", "#!/bin/sh -e\n{}EOF\n"),
+        ("--network=none <<-EOF", "\t#!/bin/sh -e\n{}EOF\n"),
+        ("<<-E\\\nOF", "\t#!/bin/sh -e\n{}EOF\n"),
+    ],
+)
+def test_a_script_that_names_its_interpreter_is_run_by_it(build: Build, opening: str, body: str) -> None:
+    built = build(f"RUN {opening}\n" + body.format("echo $- $0 > /out\n"))
+    assert built.files["out"] == b"e /dev/pipes/EOF\n"
+
+
+@pytest.mark.parametrize("body", [" #!/bin/sh -e\n", "\n#!/bin/sh -e\n", "\t#!/bin/sh -e\n"])
+def test_a_script_that_begins_with_anything_else_is_given_to_the_shell(build: Build, body: str) -> None:
+    assert build(f"RUN <<EOF\n{body}echo $0 > /out\nEOF\n").files["out"] == b"/bin/sh\n"
+
+
 def test_failure_names_the_process_its_status_and_what_it_said(build: Build) -> None:
     built = build("RUN echo why >&2; exit 3\n")
     assert built.status == 4
