@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import tomllib
 
 import pytest
@@ -59,12 +58,11 @@ def test_answering_at_once_loads_nothing_heavy(words: list[str]) -> None:
     assert sorted(loaded & set(HEAVY)) == []
 
 
-@pytest.mark.parametrize("words", [["--version"], ["--help"]], ids=" ".join)
-def test_answering_at_once_takes_little_longer_than_the_interpreter(words: list[str]) -> None:
-    """A generous bound, best of seven: it finds a new import of 50 ms, not a busy machine."""
-    bare = min(_seconds(sys.executable, "-c", "pass") for _ in range(7))
-    ours = min(_seconds(*IMAGESMITH, *words) for _ in range(7))
-    assert ours - bare < 0.08
+@pytest.mark.parametrize(("words", "most"), [("--version", 45), ("--help", 45), ("build --help", 125)])
+def test_answering_at_once_loads_little_beyond_the_interpreter(words: str, most: int) -> None:
+    """Counted, for a count is the same on a busy machine: 0.3 ms a module."""
+    bare = _imported([sys.executable, "-X", "importtime", "-c", "pass"])
+    assert len(_loaded(*words.split()) - bare) <= most
 
 
 def test_every_dependency_is_used_and_every_use_declared() -> None:
@@ -79,13 +77,10 @@ def _below(name: str, packages: tuple[str, ...]) -> bool:
 
 
 def _loaded(*words: str) -> set[str]:
-    command = (sys.executable, "-X", "importtime", *IMAGESMITH[1:], *words)
+    return _imported([sys.executable, "-X", "importtime", *IMAGESMITH[1:], *words])
+
+
+def _imported(command: list[str]) -> set[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     return {line.rsplit("|", 1)[1].strip() for line in lines}
-
-
-def _seconds(*command: str) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL)
-    return time.perf_counter() - start
