@@ -19,8 +19,10 @@ from typing import BinaryIO
 from imagesmith.build.images import Images
 from imagesmith.build.plan import ContextFiles, Fetched, GitFiles, ResolvedImage
 from imagesmith.build.request import BuildRequest
+from imagesmith.build.secrets import git_access
 from imagesmith.context.archive import looks_like_archive, unpack_context
-from imagesmith.context.git import Checkout, GitRef, fetch_git, is_git_url, set_times
+from imagesmith.context.git import GitRef, is_git_url, parse_flag
+from imagesmith.context.gitfetch import Checkout, fetch_git, set_times
 from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
 from imagesmith.context.ignore import read_ignore, read_small
 from imagesmith.context.local import FileDigests, LocalTree
@@ -32,7 +34,7 @@ from imagesmith.context.named import (
     OciLayout,
     normalise_name,
 )
-from imagesmith.errors import ContextError, UsageError
+from imagesmith.errors import ContextError, DockerfileError, UsageError
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.oci.names import Platform
@@ -159,9 +161,14 @@ class Contexts:
 
     def _from_git(self, ref: GitRef) -> Path:
         if self._main is None:
-            keep = self._request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
-            keep = keep or bool(ref.keep_git_dir)
-            got = fetch_git(ref, self._scratch(), keep_git_dir=keep, checksum=ref.checksum)
+            given = self._request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")
+            keep = parse_flag("BUILDKIT_CONTEXT_KEEP_GIT_DIR", given) if given else ref.keep_git_dir
+            if ref.keep_git_dir not in (None, keep):
+                raise DockerfileError("inconsistent keep-git-dir configuration")
+            access = git_access(self._request, ref, own=True)
+            got = fetch_git(
+                ref, self._scratch(), keep_git_dir=bool(keep), checksum=ref.checksum, access=access
+            )
             self._times["context"] = got.commit_s
             self._commits.add("context")
             self._main = ContextFiles("context", self._owned(got.tree))
@@ -244,7 +251,7 @@ class Contexts:
                     self._named[key] = ContextFiles(key, self._owned(tree))
                 return self._named[key]
             case GitContext(ref=ref):
-                return GitFiles(ref, checksum=ref.checksum)
+                return GitFiles(ref, bool(ref.keep_git_dir), ref.checksum, own=True)
             case HttpContext(url=url):
                 return self._named_url(key, url)
         raise UsageError(f"--build-context {name}: not supported")
@@ -311,6 +318,7 @@ class Contexts:
                     self._scratch() / "git",
                     keep_git_dir=origin.keep_git_dir,
                     checksum=origin.checksum,
+                    access=git_access(self._request, origin.ref, own=origin.own),
                 )
                 self._owned(found.tree)
             return found

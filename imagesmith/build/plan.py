@@ -7,7 +7,7 @@ Values only; steps are compared by identity, for two equal lines are still two s
 
 from __future__ import annotations
 
-from imagesmith.context.named import GitRef
+from imagesmith.context.git import GitRef
 from imagesmith.dockerfile.mounts import Mount
 from imagesmith.dockerfile.nodes import Span
 from imagesmith.fs.tree import Tree
@@ -69,11 +69,12 @@ class Fetched:
 
 @frozen
 class GitFiles:
-    """The files of a repository at a ref."""
+    """The files of a repository at a ref; `own` if the user named it, and no Dockerfile did."""
 
     ref: GitRef
     keep_git_dir: bool = False
     checksum: str = ""
+    own: bool = False
 
 
 @frozen

@@ -12,17 +12,17 @@ Trust: a source is looked up in the tree that it comes from, links followed insi
 
 from __future__ import annotations
 
-import os
 import posixpath
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import RunMount, Step
-from imagesmith.build.request import BuildRequest, SecretSource
+from imagesmith.build.request import BuildRequest
+from imagesmith.build.secrets import read_secret
 from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile import mounts as parsed
-from imagesmith.errors import DockerfileError, MissingSource, UsageError
+from imagesmith.errors import DockerfileError, MissingSource
 from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Mount, Place, Snapshotter
 from imagesmith.steps.agent import AgentSocket
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from imagesmith.build.solver import Solver
 
 __all__ = ["Mounts"]
-
-_SECRET_BYTES = 500 << 10
 
 
 class Mounts:
@@ -136,7 +134,7 @@ class Mounts:
 
     def _secret(self, m: parsed.Mount) -> list[Mount]:
         known = {s.id: s for s in self._request.secrets}
-        data = _read(known[m.id]) if m.id in known else None
+        data = read_secret(known[m.id]) if m.id in known else None
         if data is None and m.required:
             raise MissingSource(f"secret {m.id}: not found", hint=f"give it with --secret id={m.id},src=FILE")
         if m.env is not None:
@@ -173,23 +171,3 @@ class Mounts:
         )
         self._stack.callback(agent.close)
         return [Mount(kind="bind", source=str(folder / "agent"), target=target)]
-
-
-def _read(secret: SecretSource) -> bytes | None:
-    """A secret's value; None where it is not there."""
-    if secret.env:
-        value = os.environ.get(secret.env)
-        if value is None:
-            return None
-        data = os.fsencode(value)
-    else:
-        try:
-            with open(secret.file, "rb") as f:
-                data = f.read(_SECRET_BYTES + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as e:
-            raise UsageError(f"--secret id={secret.id}: {secret.file}: {e.strerror}") from e
-    if len(data) > _SECRET_BYTES:
-        raise UsageError(f"secret {secret.id} too big. max size {_SECRET_BYTES >> 10}KB")
-    return data
