@@ -26,7 +26,7 @@ from imagesmith.oci.digest import Digest, digest_bytes
 __all__ = ["FORMAT", "base_of", "key_of", "parts_of"]
 
 #: Raise it when the bytes of layers or the meaning of a part change.
-FORMAT = 1
+FORMAT = 2
 
 
 def parts_of(op: Op, below: Sequence[Digest], inputs: Sequence[str]) -> dict[str, object]:

@@ -37,12 +37,17 @@ _KEPT = 1 << 16
 
 
 class LocalContent:
-    """A file of a folder; opened below it without following links."""
+    """A file of a folder; opened below it without following links.
 
-    __slots__ = ("path", "stamp", "tree")
+    `file` is the same for all names of one file, None if it has no other name.
+    """
 
-    def __init__(self, tree: LocalTree, path: str, stamp: FileStamp) -> None:
-        self.tree, self.path, self.stamp = tree, path, stamp
+    __slots__ = ("file", "path", "stamp", "tree")
+
+    def __init__(
+        self, tree: LocalTree, path: str, stamp: FileStamp, file: tuple[int, int] | None = None
+    ) -> None:
+        self.tree, self.path, self.stamp, self.file = tree, path, stamp, file
 
     def open(self) -> BinaryIO:
         """Open the file as it is now.
@@ -82,7 +87,10 @@ class LocalTree:
     # --- Tree ----------------------------------------------------------------------------------
 
     def get(self, path: str, /) -> Entry | None:
-        """The entry at a path; None if it is ignored or not there."""
+        """The entry at a path; None if it is ignored or not there.
+
+        The root has no time: it is made anew wherever a context is used, and what is sent is in it.
+        """
         try:
             st = os.lstat(self._host(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -95,7 +103,10 @@ class LocalTree:
             )
             if not shown:
                 return None
-        return self._entry(path, st)
+        found = self._entry(path, st)
+        if found is not None and not path:
+            found.mtime_ns = 0
+        return found
 
     def children(self, path: str, /) -> list[str]:
         """The names in a folder that are not ignored."""
@@ -191,9 +202,10 @@ class LocalTree:
     def _entry(self, path: str, st: os.stat_result) -> Entry | None:
         if stat.S_ISREG(st.st_mode):
             stamp = FileStamp(st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+            file = (st.st_dev, st.st_ino) if st.st_nlink > 1 else None
             return Entry(
                 path, "f", stat.S_IMODE(st.st_mode), 0, 0, st.st_size, st.st_mtime_ns,
-                content=LocalContent(self, path, stamp),
+                content=LocalContent(self, path, stamp, file),
             )  # fmt: skip
         e = Entry.from_stat(path, st)
         if e is None:

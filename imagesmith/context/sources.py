@@ -111,7 +111,7 @@ def select(
     if parents:
         before, pivot, after = source.partition("/./")
         base, pattern = (before or "/", after) if pivot else ("/", source)
-        pattern = posixpath.normpath(pattern).lstrip("/")
+        pattern = _normal(pattern)
         if not has_wildcards(pattern):
             required = pattern
         include, source = Matcher([pattern]), base

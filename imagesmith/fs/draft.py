@@ -111,8 +111,8 @@ class Draft:
         """
         made: list[str] = []
         at = ""
-        for name in filter(None, path.split("/")):
-            at = self.resolve(f"{at}/{name}")
+        for name in filter(None, self.resolve(path).split("/")):  # a link may name what is not there yet
+            at = f"{at}/{name}" if at else name
             e = self.get(at)
             if e is None:
                 self.put(Entry(at, "d", mode, uid, gid, mtime_ns=self.now_ns))

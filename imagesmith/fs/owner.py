@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from imagesmith.errors import ContextError, SandboxError
+from imagesmith.errors import ContextError, DockerfileError, SandboxError
 from imagesmith.fs.tree import Tree
 from imagesmith.values import frozen
 
@@ -87,29 +87,42 @@ def _looked_up(text: str, files: _Files) -> tuple[int, int, list[int]]:
     return uid, named if named is not None else group_id or 0, []
 
 
-def copy_owner(text: str, tree: Tree) -> tuple[int, int] | None:
+def copy_owner(text: str, tree: Tree | None) -> tuple[int, int] | None:
     """The owner that `--chown` (or USER, for WORKDIR) names; None if the text is empty.
 
+    Args:
+        text: as it was given, expanded.
+        tree: the image that knows the names; None under --link, which looks into none.
+
     Raises:
+        DockerfileError: a name, and there is nothing to look it up in.
         SandboxError: a name has to be looked up in something that is no regular file, or too large.
     """
     if not text:
         return None
-    files = _Files(tree)
     user, colon, group = text.partition(":")
     uid = gid = 0
     number = _owner(user)
     if number is not None:
         uid = gid = number
-    elif (found := files.user(user)) is not None:
+    elif (found := _files(tree, "user", user).user(user)) is not None:
         _, uid, gid, _ = found
     if colon:
         number = _owner(group)
         if number is not None:
             gid = number
-        elif (named := files.group(group)) is not None:
+        elif (named := _files(tree, "group", group).group(group)) is not None:
             gid = named
     return _stored(uid), _stored(gid)
+
+
+def _files(tree: Tree | None, kind: str, name: str) -> _Files:
+    if tree is None:
+        raise DockerfileError(
+            f"invalid {kind} {name}: --link looks into no image, so it finds no names",
+            hint=f"give the {kind}'s number, or leave --link out",
+        )
+    return _Files(tree)
 
 
 def _stored(number: int) -> int:

@@ -2,7 +2,8 @@
 
 Imports the standard library only: the step's process uses it.
 Spec: BuildKit's executor/stubs.go: what had to be made for a mount is gone afterwards, with the folders above
-it that were missing, unless something else is in them by then.
+it that were missing, unless something else is in them by then. The folder that a place was made in has the
+time of that making afterwards, as in BuildKit.
 Trust: the root's content is hostile; `unmake` works while nothing of the step is alive, one directory at a
 time, and through no link.
 """
@@ -68,8 +69,7 @@ class Places:
             at = os.path.dirname(at)
         covered = any(at == c or at.startswith(c + "/") for c in self._covered)
         for at in reversed(missing):
-            here, above = self.base + at, self.base + os.path.dirname(at)
-            before = os.stat(above)
+            here = self.base + at
             if folder or at != path:
                 os.mkdir(here, 0o755)
                 os.chmod(here, 0o755)  # noqa: S103 - whatever the umask is
@@ -77,7 +77,6 @@ class Places:
                 os.close(os.open(here, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
             if not covered and not stays:
                 self.made.append(at)
-                os.utime(above, ns=(before.st_atime_ns, before.st_mtime_ns))
         self._covered.append(path)
         return path
 

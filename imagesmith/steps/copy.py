@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import CopyOp, CopySource, Fetched, GitFiles, Inline, MakeDirOp, Origin, Step
+from imagesmith.context.local import LocalContent
 from imagesmith.context.sources import Match, Rows, Taken, select
 from imagesmith.dockerfile.values import Chmod, parse_chmod
 from imagesmith.errors import ContextError
@@ -54,7 +55,7 @@ class Copier:
         """
         below = EMPTY_VIEW if op.link else self._lower
         draft = Draft(below, self._now)
-        owner = copy_owner(op.chown, below)
+        owner = copy_owner(op.chown, None if op.link else below)
         chmod = parse_chmod(op.chmod) if op.chmod else None
         jobs = [CopyJob(draft, op, owner, chmod) for _ in op.sources]
         for job, source in zip(jobs, op.sources, strict=True):
@@ -124,9 +125,8 @@ class CopyJob:
         if there is None:
             self.make_dirs(dest)
         self._below(match.entries(tree), dest)
-        if not match.filtered:
-            # The root of an image has no time of its own: it is made when it is needed.
-            self._set_time(dest, top.mtime_ns if top.path or top.mtime_ns else self.draft.now_ns)
+        # The root of a tree has no time of its own: it is made when it is needed.
+        self._set_time(dest, top.mtime_ns if top.path or top.mtime_ns else self.draft.now_ns)
 
     def _below(self, entries: Iterable[Taken], dest: str) -> None:
         """Put what is below a copied folder; folders get their times when all is in them."""
@@ -134,7 +134,8 @@ class CopyJob:
         prefix = f"{dest}/" if dest else ""
         for path, entry, holder in entries:
             at = prefix + path
-            if holder and self._is_dir(at):
+            if holder and (there := self.draft.get(at)) is not None and there.kind == "d":
+                self.draft.change(replace(there, mode=entry.mode))  # of a folder on the way nothing but that
                 self.rows.add(path, entry)
                 continue
             self.rows.add(path, entry, self._put(entry, at))
@@ -142,10 +143,6 @@ class CopyJob:
                 folders.append((at, entry.mtime_ns))
         for at, mtime_ns in reversed(folders):
             self._set_time(at, mtime_ns)
-
-    def _is_dir(self, path: str) -> bool:
-        e = self.draft.get(path)
-        return e is not None and e.kind == "d"
 
     def _set_time(self, path: str, mtime_ns: int) -> None:
         e = self.draft.get(path)
@@ -173,12 +170,13 @@ class CopyJob:
         if self.chmod is not None and e.kind != "l":
             mode = self.chmod.apply(mode, e.kind == "d")
         kind, link, content = e.kind, e.link, e.content
-        if kind == "f" and not link:  # the first name of a file, and mostly the only one
-            self._inodes[e.path] = at
-            self._inodes.setdefault(id(content), at)
-        elif kind in "fh":
-            first = self._inodes.setdefault(link if kind == "h" else id(content), at)
-            kind, link = ("f", "") if first == at else ("h", first)
+        if kind in "fh":
+            kind, link = "f", ""
+            file = content.file if isinstance(content, LocalContent) else id(content)
+            if file is not None:  # it may have other names
+                first = self._inodes.setdefault(file, at)
+                if first != at:
+                    kind, link = "h", first
         elif kind != "l":
             link = ""
         return Entry(

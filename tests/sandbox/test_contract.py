@@ -140,11 +140,24 @@ def test_hosts_and_name_servers_are_seen_and_leave_nothing(bench: Bench) -> None
 def test_hosts_file_of_the_image_is_as_it_was(bench: Bench) -> None:
     (bench.root / "etc").mkdir()
     (bench.root / "etc" / "hosts").write_text("mine\n")
+    (bench.root / "etc" / "resolv.conf").touch()
     os.utime(bench.root / "etc", ns=(5_000_000_000, 6_000_000_000))
     assert "mine" not in bench.sh("cat /etc/hosts").out
     assert (bench.root / "etc" / "hosts").read_text() == "mine\n"
     assert (bench.root / "etc").stat().st_mtime_ns == 6_000_000_000
-    assert os.listdir(bench.root / "etc") == ["hosts"]
+    assert sorted(os.listdir(bench.root / "etc")) == ["hosts", "resolv.conf"]
+
+
+def test_a_place_that_is_made_moves_the_time_of_the_folder_that_it_is_made_in(bench: Bench) -> None:
+    for name in ("etc", "d"):
+        (bench.root / name).mkdir()
+        os.utime(bench.root / name, ns=(5_000_000_000, 6_000_000_000))
+    began = time.time_ns()
+    bench.sh("sleep 0.2; date +%s%N > /end", mounts=[file("/d/made/f", b"x")])
+    for name in ("etc", "d"):
+        made = (bench.root / name).stat().st_mtime_ns
+        assert os.listdir(bench.root / name) == []
+        assert began - 10**8 < made < began + 10**11, name  # a tick of the clock before, at most
 
 
 def test_dangling_link_of_resolv_conf_is_followed_inside_and_leaves_nothing(bench: Bench) -> None:

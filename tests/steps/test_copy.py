@@ -62,11 +62,45 @@ def test_names_of_owners_are_looked_up_in_the_image(kitchen: Kitchen) -> None:
         assert (member.uid, member.gid) == owner
 
 
-def test_linked_copy_knows_no_names_and_no_links_below(kitchen: Kitchen) -> None:
-    kitchen.write({"f": "f", "etc/passwd": "u:x:7:8::/:/sh\n", "to/": "", "l": "-> to"})
-    built = kitchen.build("FROM scratch\nCOPY etc /etc\nCOPY . /\nCOPY --link --chown=u f /l/f\n")
+def test_linked_copy_follows_no_links_below(kitchen: Kitchen) -> None:
+    kitchen.write({"f": "f", "to/": "", "l": "-> to"})
+    built = kitchen.build("FROM scratch\nCOPY . /\nCOPY --link --chown=root:7 f /l/f\n")
     tar = kitchen.layer(built)
-    assert (tar.getnames(), tar.getmember("l/f").uid) == (["l", "l/f"], 0)
+    assert (tar.getnames(), tar.getmember("l/f").uid, tar.getmember("l/f").gid) == (["l", "l/f"], 0, 7)
+
+
+@pytest.mark.parametrize("who", ["u", "5:g", ":g"])
+def test_linked_copy_finds_no_names(kitchen: Kitchen, who: str) -> None:
+    kitchen.write({"f": "f", "etc/passwd": "u:x:7:8::/:/sh\n", "etc/group": "g:x:9:\n"})
+    with pytest.raises(DockerfileError, match=r"invalid (user u|group g): --link looks into no image"):
+        kitchen.build(f"FROM scratch\nCOPY etc /etc\nCOPY --link --chown={who} f /f\n")
+    built = kitchen.build(f"FROM scratch\nCOPY etc /etc\nCOPY --link --chmod=600 --chown={who} f /f\n")
+    assert kitchen.layer(built).getmember("f").gid in (8, 9)  # --chmod makes it an ordinary copy
+
+
+def test_destinations_are_made_behind_dangling_links(kitchen: Kitchen) -> None:
+    kitchen.write({"f": "f", "d/x": "x"})
+    kitchen.write({"l/l1": "-> /a/b", "l/l2": "-> gone/deep", "l/l3": "-> l2/../other/n"})
+    built = kitchen.build(
+        "FROM scratch\nCOPY l /\nCOPY --chown=5:6 f /l1/x\nCOPY f /l2/\nCOPY d /l3\nWORKDIR /l3/w\n"
+    )
+    assert [kitchen.names(built, n) for n in range(1, 4)] == [
+        ["a", "a/b", "a/b/x"],
+        ["gone", "gone/deep", "gone/deep/f"],
+        ["gone", "gone/other", "gone/other/n", "gone/other/n/x"],
+    ]
+    assert {m.uid for m in kitchen.layer(built, 1).getmembers()} == {5}
+    assert kitchen.names(built) == ["gone", "gone/other", "gone/other/n", "gone/other/n/w"]
+
+
+def test_folders_on_the_way_that_exist_take_the_mode_and_nothing_else(kitchen: Kitchen) -> None:
+    kitchen.write({"x/y/f": "f", "old/x/y/": ""})
+    os.chmod(kitchen.context / "x", 0o1711)
+    os.chmod(kitchen.context / "old/x", 0o700)
+    lines = "COPY --chown=3:4 old /p\nCOPY --parents --chown=7:8 --chmod=600 ../x/y/f /p\n"
+    tar = kitchen.layer(kitchen.build(f"FROM scratch\n{lines}"))
+    found = {m.name: (m.mode, m.uid) for m in tar.getmembers()}
+    assert found == {"p": (0o755, 3), "p/x": (0o1711, 3), "p/x/y": (0o755, 3), "p/x/y/f": (0o600, 7)}
 
 
 def test_links_of_the_image_are_followed_and_stay_inside(kitchen: Kitchen) -> None:
