@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -35,6 +34,7 @@ from imagesmith.context.named import (
     normalise_name,
 )
 from imagesmith.errors import ContextError, DockerfileError, UsageError
+from imagesmith.fs.folders import make_plain, temporary
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.oci.names import Platform
@@ -78,7 +78,7 @@ class Contexts:
         """A folder of the build's own, gone at its end."""
         if self._temporary is None:
             self._store.work.mkdir(parents=True, exist_ok=True)
-            self._temporary = Path(tempfile.mkdtemp(prefix="context-", dir=self._store.work))
+            self._temporary = temporary("context-", self._store.work)
         return self._temporary
 
     # --- the Dockerfile ------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class Contexts:
             with opened() as f:
                 unpack_context(f, folder)
         else:
-            folder.mkdir()
+            make_plain(folder)
             data = spool.read_bytes()
             (folder / name).write_bytes(data)
             if self._request.dockerfile is None:
@@ -265,7 +265,7 @@ class Contexts:
                 with got.open() as f:
                     unpack_context(f, folder)
             else:
-                folder.mkdir()
+                make_plain(folder)
                 shutil.copyfile(self._store.blobs.path(got.digest), folder / "context")
             self._named[key] = ContextFiles(key, self._owned(LocalTree(folder)))
         found = self._named[key]

@@ -1,19 +1,19 @@
 """Contexts that come as a stream: a tar on standard input or behind a URL, unpacked to a folder of ours.
 
-Trust: the tar is hostile; names are cleaned, links are made but never followed while files are written.
+Trust: the tar is hostile; names are cleaned, and everything is made through fs/jail.py.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.errors import ContextError, ImagesmithError, UnsafeArchive
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.folders import make_plain
+from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
 
 __all__ = ["looks_like_archive", "unpack_context"]
@@ -39,57 +39,37 @@ def unpack_context(source: BinaryIO, folder: Path) -> None:
     try:
         with spool.open("wb") as out:
             shutil.copyfileobj(decompressed(source), out, 1 << 20)
-        folder.mkdir()
-        with spool.open("rb") as tar, spool.open("rb") as data:
-            for e, offset in read_archive(tar):
-                if e.path:
-                    _make(folder, e, data, offset)
+        make_plain(folder)
+        with spool.open("rb") as tar:
+            extract_entries(_entries(tar, spool), folder, owners=False)
     except OSError as e:
         raise ContextError(f"cannot unpack the context: {e.strerror}: {e.filename}") from e
     finally:
         spool.unlink(missing_ok=True)
 
 
-def _make(folder: Path, e: Entry, data: BinaryIO, offset: int) -> None:
-    target = folder / e.path
-    parent = target.parent
-    for step in [*reversed(parent.relative_to(folder).parents), parent.relative_to(folder)]:
-        place = folder / step
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
-            place.unlink()
-        place.mkdir(exist_ok=True)
-    if e.kind == "d":
-        if target.is_symlink() or (target.exists() and not target.is_dir()):
-            target.unlink()
-        target.mkdir(exist_ok=True)
-        target.chmod(e.mode | 0o700)
-        os.utime(target, ns=(e.mtime_ns, e.mtime_ns))
-        return
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    target.unlink(missing_ok=True)
-    if e.kind == "f":
-        with target.open("xb") as out:
-            data.seek(offset)
-            left = e.size
-            while left:
-                chunk = data.read(min(left, 1 << 20))
-                if not chunk:
-                    raise UnsafeArchive(f"tar: unexpected EOF in {e.path[:200]!r}")
-                out.write(chunk)
-                left -= len(chunk)
-        target.chmod(e.mode)
-    elif e.kind == "l":
-        target.symlink_to(e.link)
-    elif e.kind == "h":
-        first = folder / e.link
-        if first.is_symlink() or not first.is_file() or not first.resolve().is_relative_to(folder.resolve()):
-            raise ContextError(f"the context's hard link {e.path} names {e.link}, which is no file of it")
-        os.link(first, target)
-        return
-    elif e.kind == "p":
-        os.mkfifo(target, e.mode)
-    else:
-        return
-    with contextlib.suppress(OSError):
-        os.utime(target, ns=(e.mtime_ns, e.mtime_ns), follow_symlinks=False)
+class _Piece:
+    """Content at a place of a file."""
+
+    def __init__(self, file: Path, offset: int) -> None:
+        self._file, self._offset = file, offset
+
+    def open(self) -> BinaryIO:
+        """Open it there; see fs.entry.Content."""
+        f = self._file.open("rb", buffering=0)
+        f.seek(self._offset)
+        return f
+
+
+def _entries(tar: BinaryIO, spool: Path) -> Iterator[Entry]:
+    """What becomes files; folders stay open to who builds."""
+    size = spool.stat().st_size
+    for e, offset in read_archive(tar):
+        if offset + e.size > size:
+            raise UnsafeArchive(f"tar: unexpected EOF in {e.path[:200]!r}")
+        if e.kind == "d":
+            e.mode |= 0o700
+        elif e.kind == "f" and e.size:
+            e.content = _Piece(spool, offset)
+        if e.kind not in "cb":
+            yield e

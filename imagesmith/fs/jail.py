@@ -36,6 +36,8 @@ class Jail:
     def __init__(self, root: Path) -> None:
         self.fd = os.open(root, _DIRECTORY)
         self._folder, self._folder_fd = "", self.fd
+        #: How often `folder` came to another one.
+        self.opened = 0
 
     def close(self) -> None:
         """Let the descriptors go."""
@@ -60,6 +62,7 @@ class Jail:
             fd = self.open(path, _DIRECTORY)
             self._forget()
             self._folder, self._folder_fd = path, fd
+            self.opened += 1
         return self._folder_fd
 
     def _forget(self) -> None:

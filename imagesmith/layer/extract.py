@@ -4,6 +4,8 @@ Why two forms: as an overlay's lower directory a layer keeps its deletions (a de
 the kernel to apply; merged, they are applied here. A deletion is one of lower layers, wherever it stands in
 the tar. Files get their final mode as they are made and one call for the times; nothing is synced, for a tree
 can be made again from its blob.
+Nothing comes from the folders on the disk: where they would give a new file their group or an ACL, owner and
+mode are set by calls of their own; a folder that is there already becomes what its new entry says.
 Trust: hostile entries: everything happens through fs/jail.py, never through a link that leads out. A hard
 link names a file inside the root only.
 """
@@ -19,6 +21,7 @@ from typing import Literal
 
 from imagesmith.errors import UnsafeArchive
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.folders import DEFAULT_ACL
 from imagesmith.fs.jail import Jail
 
 __all__ = ["extract_entries"]
@@ -27,6 +30,8 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _CAPABILITY = "security.capability"
+#: The xattrs that a directory may have of what was there before.
+_XATTRS = ("user.", "trusted.overlay.", "system.posix_acl_", _CAPABILITY)
 
 
 def extract_entries(
@@ -89,7 +94,12 @@ class _Extraction:
         self.jail, self.owners, self.opaque, self.keep, self.below = jail, owners, opaque, keep, below
         self.overlay = form == "overlay"
         self.me = os.geteuid(), os.getegid()
-        self.set_by_call = 0o7000 | _umask()
+        self.masked = 0o7000 | _umask()
+        #: What holds in the folder that was looked at last: who owns what is made there, None if that is not
+        #: sure, and the bits of a mode that have to be set by a call.
+        self.born: tuple[int, int] | None = None
+        self.set_by_call = 0o7777
+        self.looked = -1
         self.folders: dict[str, Entry] = {}
         self.made: set[str] = set()  # merged only: what this layer made, which its own deletions do not touch
 
@@ -125,20 +135,33 @@ class _Extraction:
             finally:
                 os.close(fd)
 
+    def _folder(self, path: str) -> int:
+        """The descriptor of a directory, looked at for what it would hand down."""
+        fd = self.jail.folder(path)
+        if self.looked != self.jail.opened:
+            self.looked = self.jail.opened
+            self.born = self.me if os.fstat(fd).st_gid == self.me[1] else None
+            try:
+                os.getxattr(fd, DEFAULT_ACL)
+                self.set_by_call = 0o7777
+            except OSError:  # as it should be
+                self.set_by_call = self.masked
+        return fd
+
     def _parent(self, path: str) -> int:
         """The descriptor of a parent; made with what the layers below say of it, if it is missing."""
         missing: list[str] = []
         at = path
         while True:
             try:
-                fd = self.jail.folder(at)
+                fd = self._folder(at)
                 break
             except (FileNotFoundError, NotADirectoryError):
                 missing.append(at)
                 at = at.rpartition("/")[0]
         for at in reversed(missing):
             self._directory(fd, at.rpartition("/")[2], self._known(at))
-            fd = self.jail.folder(at)
+            fd = self._folder(at)
         return fd
 
     def _known(self, path: str) -> Entry:
@@ -147,19 +170,44 @@ class _Extraction:
         return known if known is not None and known.kind == "d" else Entry(path, "d", 0o755)
 
     def _directory(self, fd: int, name: str, e: Entry) -> None:
+        self.folders[e.path] = e
         try:
             os.mkdir(name, 0o700, dir_fd=fd)
         except FileExistsError:
             st = os.lstat(name, dir_fd=fd)
-            if not stat.S_ISDIR(st.st_mode):
-                self.jail.remove(e.path)
-                fd = self.jail.folder(e.path.rpartition("/")[0])
-                os.mkdir(name, 0o700, dir_fd=fd)
-                if self.overlay and stat.S_ISCHR(st.st_mode) and st.st_rdev == 0:
-                    self._mark(fd, name)  # deleted below, and made anew
+            if stat.S_ISDIR(st.st_mode):
+                self._change(fd, name, e)
+                return
+            self.jail.remove(e.path)
+            fd = self._folder(e.path.rpartition("/")[0])
+            os.mkdir(name, 0o700, dir_fd=fd)
+            if self.overlay and stat.S_ISCHR(st.st_mode) and st.st_rdev == 0:
+                self._mark(fd, name)  # deleted below, and made anew
         self._own(fd, name, e)
         self._keep(fd, name, e)
-        self.folders[e.path] = e
+
+    def _change(self, fd: int, name: str, e: Entry) -> None:
+        """A directory that is there gets the owner of its new entry, and loses what that does not have."""
+        try:
+            at = os.open(name, _FOLDER, dir_fd=fd)
+        except PermissionError:
+            os.chmod(name, 0o700, dir_fd=fd)
+            at = os.open(name, _FOLDER, dir_fd=fd)
+        try:
+            os.fchmod(at, 0o700)
+            if self.owners:
+                os.fchown(at, e.uid, e.gid)
+            if self.owners or self.keep is not None:  # a folder that a user exports to keeps what it has
+                self._strip(at)
+        finally:
+            os.close(at)
+        self._keep(fd, name, e)
+
+    def _strip(self, at: int) -> None:
+        with contextlib.suppress(OSError):  # a file system without
+            for xattr in os.listxattr(at):
+                if xattr.startswith(_XATTRS) and xattr != self.opaque:
+                    os.removexattr(at, xattr)
 
     def _whiteout(self, fd: int, name: str, e: Entry) -> None:
         if not self.overlay:
@@ -180,7 +228,7 @@ class _Extraction:
             return
         if e.path not in self.folders:
             self._directory(fd, name, self._known(e.path))
-            fd = self.jail.folder(e.path.rpartition("/")[0])
+            fd = self._folder(e.path.rpartition("/")[0])
         self._mark(fd, name)
 
     def _mark(self, fd: int, name: str) -> None:
@@ -205,7 +253,7 @@ class _Extraction:
             done = self._make(fd, name, e)
         except FileExistsError:
             self.jail.remove(e.path)
-            fd = self.jail.folder(e.path.rpartition("/")[0])
+            fd = self._folder(e.path.rpartition("/")[0])
             done = self._make(fd, name, e)
         if done:
             return
@@ -241,7 +289,7 @@ class _Extraction:
         try:
             if e.size:
                 self._fill(out, e)
-            if self.owners and (e.uid, e.gid) != self.me:
+            if self.owners and (e.uid, e.gid) != self.born:
                 os.fchown(out, e.uid, e.gid)
             if keep:
                 self._keep(fd, name, e)
@@ -285,7 +333,7 @@ class _Extraction:
             self._file(fd, name, known)  # its first name is in a lower layer
 
     def _own(self, fd: int, name: str, e: Entry) -> None:
-        if self.owners and (e.uid, e.gid) != self.me:
+        if self.owners and (e.uid, e.gid) != self.born:
             os.chown(name, e.uid, e.gid, dir_fd=fd, follow_symlinks=False)
 
     def _keep(self, fd: int, name: str, e: Entry) -> None:

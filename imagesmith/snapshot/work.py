@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from imagesmith.fs.folders import temporary
 from imagesmith.fs.jail import remove_tree
 
 __all__ = ["WorkFolder", "keep_tree", "sweep"]
@@ -40,7 +41,7 @@ class WorkFolder:
         _spread(work)
         with _alone(work):
             _sweep(work)
-            self.path = Path(tempfile.mkdtemp(prefix="snap-", dir=work))
+            self.path = temporary("snap-", work)
             self._lock = (self.path / "lock").open("wb")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 from imagesmith.errors import InvalidDocument, NotFound, StoreError, UnsafeArchive
 from imagesmith.fs.entry import BytesContent, Entry, sort_key
+from imagesmith.fs.folders import temporary
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.interfaces import Place
 from imagesmith.layer.decompress import decompressed
@@ -232,7 +233,7 @@ def import_folders(store: Store, place: Place, source: BinaryIO) -> list[str]:
     """
     root = store.cache_mounts
     root.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix="import-", dir=root))
+    made = temporary("import-", root)
     try:
         with tempfile.NamedTemporaryFile(dir=store.blobs.ingest) as tar:
             plain = decompressed(source)

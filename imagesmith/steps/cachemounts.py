@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from pathlib import Path
 from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile import mounts as parsed
 from imagesmith.errors import MissingSource, SandboxError
+from imagesmith.fs.folders import temporary
 from imagesmith.fs.tree import Tree
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import digest_bytes
@@ -104,7 +104,7 @@ class CacheMounts:
 
     def _make(self, data: Path, m: parsed.Mount, seed: Seed | None, owner: tuple[int, int, int]) -> None:
         """A new cache: a copy of the seed, or an empty folder."""
-        made = Path(tempfile.mkdtemp(prefix="new-", dir=data.parent)) / "data"
+        made = temporary("new-", data.parent) / "data"
         try:
             if seed is None:
                 made.mkdir()

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from imagesmith.errors import SandboxError
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.folders import make_plain, temporary
 from imagesmith.fs.tree import Tree
 from imagesmith.store.store import Store
 
@@ -31,7 +31,7 @@ def scratch_folder(store: Store, stack: ExitStack) -> Path:
     store.work.mkdir(parents=True, exist_ok=True)
     _sweep(store.work)
     while True:
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=store.work))
+        folder = temporary("run-", store.work)
         lock = (folder / "lock").open("wb")
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (folder / "lock").exists():  # nobody swept it before it was locked
@@ -39,7 +39,7 @@ def scratch_folder(store: Store, stack: ExitStack) -> Path:
         lock.close()
     stack.callback(lock.close)
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    (folder / "files").mkdir()
+    make_plain(folder / "files")
     return folder / "files"
 
 

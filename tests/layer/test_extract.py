@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
+import struct
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +15,11 @@ import pytest
 from imagesmith.errors import UnsafeArchive
 from imagesmith.fs import jail
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.folders import DEFAULT_ACL
 from imagesmith.layer.extract import extract_entries
+
+#: The id of an ACL's entry that has none.
+_NOBODY = (0xFFFF, 0xFFFF)
 
 
 class Bytes:
@@ -128,6 +134,48 @@ def test_modes_are_exact_under_any_umask_and_the_umask_stays(root: Path) -> None
         assert os.umask(0o077) == 0o077
     finally:
         os.umask(old)
+
+
+def test_a_folder_hands_nothing_down(root: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    os.chown(root, -1, 50)
+    root.chmod(0o2777)
+    with contextlib.suppress(OSError):  # a file system without ACLs
+        os.setxattr(
+            root, DEFAULT_ACL, struct.pack("<I12H", 2, *(1, 7, *_NOBODY, 4, 7, *_NOBODY, 32, 0, *_NOBODY))
+        )
+    made = [
+        d("d"),
+        d("d/e", 0o2755),
+        f("d/e/x"),
+        d("d/e/f"),
+        f("f", mode=0o4755),
+        link("l", "f"),
+        Entry("p", "p", 0o644),
+    ]
+    extract_entries(made, root)
+    extract_entries([f("d/e/y"), d("d/e/g"), Entry("d/e/q", "p", 0o600), link("d/e/l", "x")], root)
+    modes = {str(p.relative_to(root)): stat.S_IMODE(p.lstat().st_mode) for p in root.rglob("*")}
+    assert modes == {
+        "d": 0o755, "d/e": 0o2755, "d/e/x": 0o644, "d/e/f": 0o755, "f": 0o4755, "l": 0o777, "p": 0o644,
+        "d/e/y": 0o644, "d/e/g": 0o755, "d/e/q": 0o600, "d/e/l": 0o777,
+    }  # fmt: skip
+    assert {p.lstat().st_gid for p in root.rglob("*")} == {0}
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o3777, 0o6711])
+def test_a_folder_that_is_there_becomes_what_its_new_entry_says(root: Path, mode: int) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    old = Entry("g", "d", 0o2770, 7, 50, mtime_ns=1)
+    extract_entries([old, f("g/x")], root)
+    os.setxattr(root / "g", "user.containers.override_stat", b"7:50:02770")
+    extract_entries([Entry("g", "d", mode, mtime_ns=10**18), f("g/y")], root)
+    st = (root / "g").stat()
+    assert (stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, st.st_mtime_ns) == (mode, 0, 0, 10**18)
+    assert os.listxattr(root / "g") == []
+    assert {p.stat().st_gid for p in (root / "g").iterdir()} == {0}
 
 
 def test_times_of_everything_are_the_entries(root: Path) -> None:

@@ -70,6 +70,7 @@ SIBLINGS = {
     ("imagesmith.store", "imagesmith.fs"): "a stored layer is read as a view",
     ("imagesmith.store", "imagesmith.layer"): "a stored layer is indexed by reading its tar",
     ("imagesmith.context", "imagesmith.layer"): "contexts come as tar archives too",
+    ("imagesmith.context", "imagesmith.fs"): "what they hold goes into a folder that hands nothing down",
     ("imagesmith.registry", "imagesmith.credentials"): "authentication asks for credentials",
     (
         "imagesmith.places",
