@@ -3,38 +3,42 @@
 Why two kinds: ignore patterns know `**`, match parents and take back with `!`; COPY's wildcards are Go's
 filepath.Match, where `*` stays within one path element and there is nothing else.
 Spec: moby/patternmatcher; Go's path/filepath.Match.
-Trust: text of a Dockerfile or ignore file; a bad pattern is a ContextError that quotes it.
+Trust: text of a Dockerfile or ignore file; a bad pattern is a ContextError that quotes it, and none takes long
+(context/wildcards.py). A path costs one look-up for all patterns without wildcards.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+from imagesmith.context.wildcards import FOLDERS, REST, STAR, wildcards
 from imagesmith.errors import ContextError
 
 __all__ = ["Matcher", "has_wildcards", "match_name"]
 
 
 class _Pattern:
-    """One pattern: exact, prefix, suffix, or a regular expression."""
+    """One pattern: exact, prefix, suffix, or with wildcards that are matched by an expression."""
 
-    __slots__ = ("exclusion", "kind", "regex", "text")
+    __slots__ = ("_match", "exclusion", "kind", "text")
 
     def __init__(self, text: str, exclusion: bool) -> None:
         self.text, self.exclusion = text, exclusion
-        self.kind, expression = _compile(text)
-        try:
-            self.regex = re.compile(expression, re.DOTALL) if self.kind == "regex" else None
-        except re.error:
-            raise ContextError(f"syntax error in pattern: {text}") from None
+        self.kind, tokens = _tokens(text)
+        self._match: Callable[[str], object] | None = None
+        if self.kind == "wild":
+            try:
+                self._match = wildcards(tokens)
+            except re.error:
+                raise ContextError(f"syntax error in pattern: {text}") from None
 
     def matches(self, path: str) -> bool:
         """True if the pattern matches this very path."""
-        if self.regex is not None:
-            return self.regex.match(path) is not None
+        if self._match is not None:
+            return bool(self._match(path))
         if self.kind == "exact":
             return path == self.text
         if self.kind == "prefix":
@@ -43,42 +47,49 @@ class _Pattern:
         return path.endswith(suffix) or (suffix[:1] == "/" and path == suffix[1:])
 
 
-def _compile(text: str) -> tuple[str, str]:
-    """The kind of a pattern and its regular expression, as patternmatcher translates it."""
-    kind, out, at, first = "exact", "^", 0, True
+def _tokens(text: str) -> tuple[str, list[str]]:
+    """The kind of a pattern and what it is made of, as patternmatcher reads it."""
+    kind, out, at = "exact", list[str](), 0
     while at < len(text):
-        char = text[at]
+        char, first = text[at], not at
         at += 1
         if char == "*" and text[at : at + 1] == "*":
             at += 1
             if text[at : at + 1] == "/":
                 at += 1
-            if at >= len(text):
-                if kind == "exact":
-                    kind = "prefix"
-                else:
-                    out, kind = out + ".*", "regex"
+            if at < len(text):
+                out.append(FOLDERS)
+                kind = "wild"
+            elif kind == "exact":
+                kind = "prefix"
             else:
-                out, kind = out + "(.*/)?", "regex"
+                out.append(REST)
+                kind = "wild"
             if first:
                 kind = "suffix"
-        elif char == "*":
-            out, kind = out + "[^/]*", "regex"
-        elif char == "?":
-            out, kind = out + "[^/]", "regex"
-        elif char == "\\":
-            if at < len(text):
-                out, kind = out + re.escape(text[at]), "regex"
-                at += 1
-            else:
-                out += "\\\\"
-        elif char == "[":
-            end = _class_end(text, at)
-            out, kind, at = out + _class(text[at:end]), "regex", end + 1
+        elif char == "\\" and at == len(text):
+            out.append(re.escape(char))
         else:
-            out += re.escape(char)
-        first = False
-    return kind, out + r"\Z"
+            token, at = _token(text, at - 1)
+            out.append(token)
+            if char in "*?[\\":
+                kind = "wild"
+    return kind, out
+
+
+def _token(text: str, at: int) -> tuple[str, int]:
+    """One element of filepath.Match's language, and where the next begins."""
+    char = text[at]
+    if char == "*":
+        return STAR, at + 1
+    if char == "?":
+        return "[^/]", at + 1
+    if char == "\\" and at + 1 < len(text):
+        return re.escape(text[at + 1]), at + 2
+    if char == "[":
+        end = _class_end(text, at + 1)
+        return _class(text[at + 1 : end]), end + 1
+    return re.escape(char), at + 1
 
 
 def _class_end(text: str, at: int) -> int:
@@ -134,29 +145,37 @@ class Matcher:
             text = posixpath.normpath(text)
             self.patterns.append(_Pattern(text[1:] if text.startswith("//") else text, exclusion))
         self.has_exclusions = any(p.exclusion for p in self.patterns)
-        self._folders: dict[str, tuple[bool, ...]] = {}
+        numbered = list(enumerate(self.patterns))
+        self._exact = {p.text: n for n, p in numbered if p.kind == "exact"}
+        self._others = [(n, p) for n, p in reversed(numbered) if p.kind != "exact"]
+        self._folders: dict[str, int] = {"": -1}
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
 
     def matches(self, path: str) -> bool:
         """True if the path is matched in the end."""
-        above = self._above(path.rpartition("/")[0])
-        matched = False
-        for n, pattern in enumerate(self.patterns):
-            if pattern.exclusion == matched and (above[n] or pattern.matches(path)):
-                matched = not pattern.exclusion
-        return matched
+        last = self._last(path, self._above(path.rpartition("/")[0]))
+        return last >= 0 and not self.patterns[last].exclusion
 
-    def _above(self, folder: str) -> tuple[bool, ...]:
-        """For each pattern, whether it matches a folder or one above it."""
-        if not folder:
-            return (False,) * len(self.patterns)
-        found = self._folders.get(folder)
-        if found is None:
-            above = self._above(folder.rpartition("/")[0])
-            found = tuple(a or p.matches(folder) for a, p in zip(above, self.patterns, strict=True))
-            self._folders[folder] = found
+    def _last(self, path: str, above: int) -> int:
+        """The last pattern that matches a path, or its parents, for which it is `above`; -1 for none."""
+        best = max(above, self._exact.get(path, -1))
+        for n, pattern in self._others:
+            if n < best:
+                break
+            if pattern.matches(path):
+                return n
+        return best
+
+    def _above(self, folder: str) -> int:
+        """The last pattern that matches a folder or one above it."""
+        missing = []
+        while (found := self._folders.get(folder)) is None:
+            missing.append(folder)
+            folder = folder.rpartition("/")[0]
+        for below in reversed(missing):
+            found = self._folders[below] = self._last(below, found)
         return found
 
 
@@ -173,26 +192,13 @@ def has_wildcards(text: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _name_regex(pattern: str) -> re.Pattern[str]:
-    out, at = "", 0
+def _name_matcher(pattern: str) -> Callable[[str], object]:
+    tokens, at = list[str](), 0
     while at < len(pattern):
-        char = pattern[at]
-        at += 1
-        if char == "*":
-            out += "[^/]*"
-        elif char == "?":
-            out += "[^/]"
-        elif char == "\\" and at < len(pattern):
-            out += re.escape(pattern[at])
-            at += 1
-        elif char == "[":
-            end = _class_end(pattern, at)
-            out += _class(pattern[at:end])
-            at = end + 1
-        else:
-            out += re.escape(char)
+        token, at = _token(pattern, at)
+        tokens.append(token)
     try:
-        return re.compile(out + r"\Z", re.DOTALL)
+        return wildcards(tokens)
     except re.error:
         raise ContextError(f"syntax error in pattern: {pattern}") from None
 
@@ -203,4 +209,4 @@ def match_name(pattern: str, name: str) -> bool:
     Raises:
         ContextError: a bad pattern.
     """
-    return _name_regex(pattern).match(name) is not None
+    return bool(_name_matcher(pattern)(name))
