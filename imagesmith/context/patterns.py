@@ -3,8 +3,8 @@
 Why two kinds: ignore patterns know `**`, match parents and take back with `!`; COPY's wildcards are Go's
 filepath.Match, where `*` stays within one path element and there is nothing else.
 Spec: moby/patternmatcher; Go's path/filepath.Match.
-Trust: text of a Dockerfile or ignore file; a bad pattern is a ContextError that quotes it, and none takes long
-(context/wildcards.py). A path costs one look-up for all patterns without wildcards.
+Trust: text of a Dockerfile or ignore file; a bad pattern is a ContextError that quotes it, and none takes
+long (context/wildcards.py). A path costs one look-up for all patterns without wildcards.
 """
 
 from __future__ import annotations

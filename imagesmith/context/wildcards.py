@@ -1,9 +1,9 @@
 """Wildcards of paths, matched in time that does not explode.
 
-Why: Go's engine never backtracks, Python's does, and `*a*a*a*b` or `**/a/**/b/**/c` would take for ever. Where
-the first fit of a part is also its best, the expression commits to it (an atomic group) and nothing is ever
-tried twice: between two stars of one path element, and between two `**` for what ends with a slash. A pattern
-with any other choice is followed state by state, all of them at once, as bits of a number.
+Why: Go's engine never backtracks, Python's does, and `*a*a*a*b` or `**/a/**/b/**/c` would take for ever.
+Where the first fit of a part is also its best, the expression commits to it (an atomic group) and nothing is
+ever tried twice: between two stars of one path element, and between two `**` for what ends with a slash. A
+pattern with any other choice is followed state by state, all of them at once, as bits of a number.
 Spec: moby/patternmatcher's translation to regular expressions.
 Trust: patterns and paths are a stranger's.
 """
@@ -53,7 +53,7 @@ def wildcards(tokens: Sequence[str]) -> Callable[[str], object]:
 
 
 def _segment(tokens: Sequence[str]) -> tuple[str, int]:
-    """The expression of what stands between two `**`, and the number of choices in it that are not bounded."""
+    """The expression of what stands between two `**`, and how many choices in it are not bounded."""
     out, part, loose, star = "", list[str](), 0, False
     for token in (*tokens, ""):
         if token and token not in (STAR, "/"):

@@ -88,7 +88,7 @@ def test_any_text_is_a_pattern_or_a_clear_error(pattern: str, path: str) -> None
 
 
 def by_the_book(pattern: str) -> re.Pattern[str]:
-    """A pattern of `*`, `**`, `?` and letters as patternmatcher translates it, for an engine without limits."""
+    """A pattern of `*`, `**`, `?` and letters, as patternmatcher translates it."""
     words = {"**/": "(.*/)?", "**": "(.*/)?", "*": "[^/]*", "?": "[^/]"}
     out = ""
     for word in re.findall(r"\*\*/?|.", pattern):
@@ -96,12 +96,10 @@ def by_the_book(pattern: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\(\.\*/\)\?$", ".*", out) + r"\Z")
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(
-    st.lists(st.sampled_from(["a", "b", "*", "?", "/", "**/", "a/", "*b"]), min_size=1, max_size=9).map(
-        "".join
-    ),
-    st.lists(st.sampled_from(["a", "b", "ab", "/"]), min_size=1, max_size=9).map("".join),
+    st.lists(st.sampled_from(["a", "b", "*", "?", "/", "**/", "a/", "*b"]), max_size=9).map("".join),
+    st.lists(st.sampled_from(["a", "b", "ab", "/"]), max_size=9).map("".join),
 )
 def test_no_fit_is_missed(pattern: str, path: str) -> None:
     pattern, path = posixpath.normpath(f"x{pattern}"), posixpath.normpath(f"x{path}")
@@ -113,31 +111,31 @@ def test_no_fit_is_missed(pattern: str, path: str) -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        "*a" * 200 + "b",
-        "**/a/" * 200 + "b",
-        "**/*a" * 200 + "b",
-        "a**" * 200 + "b",
-        "*[^b]" * 200 + "c",
-        "*/" * 200 + "b",
-        "***" * 200 + "b",
-        "*a?" * 200 + "*b",
+        "*a" * 60 + "b",
+        "**/a/" * 60 + "b",
+        "**/*a" * 60 + "b",
+        "a**" * 60 + "b",
+        "*[^b]" * 60 + "c",
+        "*/" * 60 + "b",
+        "***" * 60 + "b",
+        "*a?" * 60 + "*b",
     ],
 )
 def test_no_pattern_takes_long(pattern: str) -> None:
-    long = "a" * 4000
-    for path in (long, "/".join(["a"] * 2000), "/".join(["aaa"] * 1000), "a/a" * 1000):
+    long = "a" * 1000
+    for path in (long, "/".join(["a"] * 500), "/".join(["aaa"] * 250), "a/a" * 300):
         assert not Matcher([pattern]).matches(path)
         assert not match_name(pattern, path)
 
 
 def test_many_patterns_cost_a_look_up_a_path() -> None:
-    matcher = Matcher([*(f"folder{n}/file" for n in range(100_000)), "!folder7/file"])
-    hits = sum(matcher.matches(f"folder{n}/file") for n in range(100_000))
-    assert hits == 99_999
+    matcher = Matcher([*(f"folder{n}/file" for n in range(20_000)), "!folder7/file"])
+    hits = sum(matcher.matches(f"folder{n}/file") for n in range(20_000))
+    assert hits == 19_999
 
 
 def test_a_deep_folder_is_no_recursion() -> None:
-    assert not Matcher(["x", "!y"]).matches("/".join("a" * 50_000))
+    assert not Matcher(["x", "!y"]).matches("/".join("a" * 5_000))
 
 
 @pytest.mark.parametrize(
