@@ -105,7 +105,7 @@ def copy_owner(text: str, tree: Tree | None) -> tuple[int, int] | None:
     number = _owner(user)
     if number is not None:
         uid = gid = number
-    elif (found := _files(tree, "user", user).user(user)) is not None:
+    elif (user or tree is not None) and (found := _files(tree, "user", user).user(user)) is not None:
         _, uid, gid, _ = found
     if colon:
         number = _owner(group)
