@@ -21,6 +21,8 @@ __all__ = ["blob_pieces"]
 _log = logging.getLogger(__name__)
 
 _TRIES = 5
+#: A try that brought so many bytes, or a hundredth of the blob, was of use: counting begins anew.
+_PROGRESS_BYTES = 64 << 10
 
 
 def blob_pieces(readers: Sequence[Client], d: Descriptor, offset: int = 0) -> Iterator[bytes]:
@@ -44,7 +46,8 @@ def blob_pieces(readers: Sequence[Client], d: Descriptor, offset: int = 0) -> It
                 if stream.is_whole():  # it broke after the last byte: asking for more would be a 416
                     return
                 failure = e
-                tries = 1 if stream.at > before else tries + 1
+                useful = stream.at - before >= min(_PROGRESS_BYTES, d.size // 100 + 1)
+                tries = 1 if useful else tries + 1
                 _log.debug("%s@%s: %s; going on at byte %d", client.name, d.digest, e, stream.at)
                 if tries < _TRIES:
                     client.transport.pause(tries - 1)

@@ -52,8 +52,11 @@ _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _BASE_WAIT_S, _MOST_WAIT_S = 0.25, 10.0
 #: A registry that asks for a longer pause than this is not waited for.
 _MOST_RETRY_AFTER_S = 120.0
-#: Answers that are read whole are this long at most, unless the caller says more.
+#: Answers that are read whole are this long at most, unless the caller says more, and take so long at most.
 _CAP_BYTES = 1 << 20
+_WHOLE_S = 300.0
+#: A body that is waited for as long as this brings so much meanwhile, or is given up: a drip has no end.
+_SPAN_S, _LEAST_BYTES = 60.0, 60 << 10
 
 
 class Transport:
@@ -322,20 +325,34 @@ def pieces(response: httpx.Response) -> Iterator[bytes]:
     """The raw bytes of a body as they arrive.
 
     Raises:
-        NetworkFault: the connection broke, stalled, or ended before its length.
+        NetworkFault: the connection broke, stalled, drips, or ended before its length.
     """
     import httpx
 
+    data, waited_s, got = response.iter_raw(), 0.0, 0
     try:
-        yield from response.iter_raw()
+        while True:
+            began = time.monotonic()
+            piece = next(data, b"")
+            waited_s += time.monotonic() - began  # the reader's own time does not count
+            if not piece:
+                return
+            got += len(piece)
+            if waited_s > _SPAN_S:
+                if got < _LEAST_BYTES:
+                    raise Fault(f"{shown(str(response.url))}: fewer than {_LEAST_BYTES} bytes a minute come")
+                waited_s, got = 0.0, 0
+            yield piece
     except (httpx.HTTPError, httpx.StreamError) as e:
         raise network_fault(e, str(response.url)) from e
 
 
 def _capped(response: httpx.Response, cap: int, url: str) -> Iterator[bytes]:
-    seen = 0
+    seen, deadline = 0, time.monotonic() + _WHOLE_S
     for data in pieces(response):
         seen += len(data)
+        if time.monotonic() > deadline:
+            raise Fault(f"{shown(url)}: the answer does not end within {_WHOLE_S:.0f} s", tries=1)
         if seen > cap:
             raise LimitExceeded(f"{shown(url)}: the answer is longer than {cap} bytes")
         yield data

@@ -30,7 +30,7 @@ from imagesmith.registry.client import Client, catalog
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.endpoint import default_endpoint
 from imagesmith.registry.faults import onward
-from imagesmith.registry.transport import Transport
+from imagesmith.registry.transport import Transport, _capped, pieces
 from imagesmith.registry.upload import mount, upload
 from imagesmith.values import replace
 from tests.registry.scripted import Answers, Asked, Scripted
@@ -461,3 +461,39 @@ def test_an_answer_leads_on_but_not_out_of_tls() -> None:
     assert onward(plain, f"{plain}/a", "http://s.example/u") == "http://s.example/u"
     with pytest.raises(NetworkFault, match="not https"):
         onward(base, f"{base}/a", "http://s.example/u")
+
+
+class Drips:
+    """A response whose every piece takes so long, by a clock that is ours."""
+
+    url = "http://r.example/v2/a"
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, piece: bytes, seconds: float, count: int) -> None:
+        self.piece, self.seconds, self.count, self.now = piece, seconds, count, 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def iter_raw(self) -> Iterator[bytes]:
+        for _ in range(self.count):
+            self.now += self.seconds
+            yield self.piece
+
+
+def test_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Drips(monkeypatch, b"x", 10, 1000)
+    with pytest.raises(NetworkFault, match="bytes a minute"):
+        list(pieces(slow))  # type: ignore[arg-type]
+    assert slow.now < 100
+
+
+def test_slow_line_and_slow_reader_are_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Drips(monkeypatch, b"x" * 2048, 1, 500)
+    assert sum(map(len, pieces(line))) == 500 * 2048  # type: ignore[arg-type]
+    reader = Drips(monkeypatch, b"x", 0.1, 100)
+    for _ in pieces(reader):  # type: ignore[arg-type]
+        reader.now += 100
+
+
+def test_small_answer_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Drips(monkeypatch, b"x" * 2048, 1, 1000)
+    with pytest.raises(NetworkFault, match="does not end within 300 s"):
+        list(_capped(slow, 1 << 30, slow.url))  # type: ignore[arg-type]
