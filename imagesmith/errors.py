@@ -5,7 +5,7 @@
       DockerfileError (3)     carries file, line, the line itself and a caret
       StepFailed (4)          the user's own command failed; `status` is its exit status
       ContextError (5)        MissingSource
-      IntegrityError (6)      DigestMismatch InvalidDocument UnsafeArchive LimitExceeded
+      IntegrityError (6)      DigestMismatch InvalidDocument (NotAnImage) UnsafeArchive LimitExceeded
       RegistryError (7)       NotFound Unauthorized Denied RateLimited NetworkFault Unsupported
       StoreError (8)          LockTimeout
       SandboxError (9)        SandboxUnavailable
@@ -35,6 +35,7 @@ __all__ = [
     "LockTimeout",
     "MissingSource",
     "NetworkFault",
+    "NotAnImage",
     "NotFound",
     "RateLimited",
     "RegistryError",
@@ -149,6 +150,12 @@ class InvalidDocument(IntegrityError):
     """A JSON document that breaks its specification; the message names the path within it."""
 
     code = "invalid-document"
+
+
+class NotAnImage(InvalidDocument):
+    """A manifest that is an artifact's: without an image config, or with layers of no file system."""
+
+    code = "not-an-image"
 
 
 class UnsafeArchive(IntegrityError):

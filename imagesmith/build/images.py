@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import ResolvedImage
 from imagesmith.build.request import BuildRequest
-from imagesmith.errors import DockerfileError, ImagesmithError, InvalidReference, NotFound, RegistryError
+from imagesmith.errors import (
+    DockerfileError,
+    ImagesmithError,
+    InvalidReference,
+    NotAnImage,
+    NotFound,
+    RegistryError,
+)
 from imagesmith.events import EventSink, Progress, StepDone, StepFailedEvent, StepStarted
+from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, parse_document
 from imagesmith.oci.names import ImageRef, Platform, host_platform
@@ -56,7 +64,24 @@ class Images:
         """The image that a reference stands for; see planner.ImageResolver.
 
         Raises:
-            DockerfileError: in BuildKit's words, if it cannot be found.
+            DockerfileError: in BuildKit's words, if it cannot be found or is no image.
+            RegistryError: the registry refused or failed.
+        """
+        try:
+            return self.find(name, platform)
+        except InvalidReference as e:
+            raise DockerfileError(f'failed to parse stage name "{name}": {e}') from e
+        except (NotFound, NotAnImage) as e:
+            raise DockerfileError(e.message, hint=e.hint) from e
+
+    def find(self, name: str, platform: Platform | None) -> ResolvedImage:
+        """The image that a reference stands for, without a Dockerfile that names it.
+
+        Raises:
+            InvalidReference: the name is none.
+            NotFound: there is no such image, or none for the platform.
+            NotAnImage: it is an artifact.
+            RegistryError: the registry refused or failed.
         """
         key = name, str(platform or "")
         with self._lock:
@@ -65,24 +90,14 @@ class Images:
             return self._known[key]
 
     def _resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
-        try:
-            ref = ImageRef.parse(name)
-        except InvalidReference as e:
-            raise DockerfileError(f'failed to parse stage name "{name}": {e}') from e
+        ref = ImageRef.parse(name)
         wanted = platform or host_platform()
-        found = self._remembered(ref, wanted) or self._stored(ref, wanted)
-        if found is None:
-            try:
-                found = self._ask(ref, wanted)
-            except NotFound as e:
-                raise DockerfileError(
-                    f"{name}: failed to resolve source metadata for {ref}: {e.message}"
-                ) from e
-            except RegistryError as e:
-                raise type(e)(
-                    f"{name}: failed to resolve source metadata for {ref}: {e.message}", hint=e.hint
-                ) from e
-        return found
+        try:
+            return self._remembered(ref, wanted) or self._stored(ref, wanted) or self._ask(ref, wanted)
+        except (RegistryError, NotAnImage) as e:
+            raise type(e)(
+                f"{name}: failed to resolve source metadata for {ref}: {e.message}", hint=e.hint
+            ) from e
 
     def _remembered(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
         """What a tag was resolved to not long ago, if its documents are stored."""
@@ -135,9 +150,14 @@ class Images:
 
         Raises:
             NotFound: the layout has no such image.
+            DockerfileError: it is an artifact.
         """
         entry = layout.find(tag, digest)
         descriptor, manifest = layout.manifest(entry, platform or host_platform())
+        try:
+            check_image(manifest)
+        except NotAnImage as e:
+            raise DockerfileError(f"{name}: {e.message}") from e
         for d in (entry, descriptor, manifest.config):
             self._store.blobs.put(layout.document(d))
         return ResolvedImage(

@@ -158,8 +158,8 @@ class Planner:
     def _work_out(self, stage: PlannedStage) -> StageState:
         try:
             state = self._start(stage)
-        except DockerfileError as e:
-            raise self._at(e, stage.stage.base) from None
+        except ImagesmithError as e:
+            raise self._at(e, stage.stage.base) from e.__cause__
         if stage.context:
             return state
         triggers = [self._trigger(t, stage) for t in state.runtime.onbuild]
@@ -176,8 +176,8 @@ class Planner:
                 self.graph.add_needs(stage, i)
             try:
                 self._instruction(state, stage, i, triggered=number < len(triggers))
-            except DockerfileError as e:
-                raise self._at(e, stage.stage.base if number < len(triggers) else i) from None
+            except ImagesmithError as e:
+                raise self._at(e, stage.stage.base if number < len(triggers) else i) from e.__cause__
         return state
 
     def _start(self, stage: PlannedStage) -> StageState:
@@ -310,7 +310,6 @@ class Planner:
         wanted = self.request.no_cache
         return wanted is not None and (not wanted or stage.name in {w.lower() for w in wanted})
 
-    def _at(self, e: ImagesmithError, instruction: n.Instruction) -> DockerfileError:
+    def _at(self, e: ImagesmithError, instruction: n.Instruction) -> ImagesmithError:
         span, d = instruction.span, self.dockerfile
-        assert isinstance(e, DockerfileError)
         return e.located(d.file, span.first, span.last, d.source)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.common import (
-    add_platform,
     add_session_flags,
     add_transfer_flags,
     opened,
@@ -19,6 +18,7 @@ from imagesmith.cli.common import (
     source_at,
 )
 from imagesmith.cli.edit import pairs
+from imagesmith.cli.flags import add_platform
 from imagesmith.errors import UsageError
 from imagesmith.oci.model import Descriptor
 from imagesmith.values import replace

@@ -11,6 +11,7 @@ from pathlib import Path
 from imagesmith.build.request import BuildRequest, Output, SecretSource
 from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
+from imagesmith.cli.flags import one_platform
 from imagesmith.cli.progress import Front, make_front
 from imagesmith.cli.values import (
     boolean,
@@ -141,7 +142,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         labels=parse_labels(args.label),
         annotations=tuple(a for text in args.annotation for a in parse_annotation(text)),
         tags=tags,
-        platform=_platform(args.platform or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")),
+        platform=_platform(args.platform or one_platform([os.environ.get("DOCKER_DEFAULT_PLATFORM", "")])),
         outputs=_outputs(args, tags),
         contexts=dict(parse_named(text) for text in args.build_context),
         secrets=_there([parse_secret(s) for s in args.secret]),
@@ -150,7 +151,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         cache_to=parse_cache_to(args.cache_to, build_args),
         explain=args.explain,
         report=args.report,
-        no_cache=() if args.no_cache else tuple(args.no_cache_filter) or None,
+        no_cache=() if args.no_cache else _names(args.no_cache_filter) or None,
         pull=args.pull,
         network=args.network,
         extra_hosts=parse_hosts(args.add_host),
@@ -178,12 +179,13 @@ def _agents(sockets: list[tuple[str, str]]) -> dict[str, str]:
     return dict(sockets)
 
 
+def _names(texts: list[str]) -> tuple[str, ...]:
+    """Names of flags that may hold several, with commas between them."""
+    return tuple(name for text in texts for name in text.split(",") if name)
+
+
 def _platform(text: str) -> Platform | None:
-    if not text:
-        return None
-    if "," in text:
-        raise UsageError(f"--platform {text}: one platform at a time is built")
-    return Platform.parse(text)
+    return Platform.parse(text) if text else None
 
 
 def _outputs(args: argparse.Namespace, tags: tuple[ImageRef, ...]) -> tuple[Output, ...]:

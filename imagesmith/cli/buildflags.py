@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
+from imagesmith.cli.flags import add_platform
+
 __all__ = ["add_build_flags", "add_rebuild_flags"]
 
 
@@ -60,7 +62,7 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
     _text(g, "--target", metavar="STAGE", text="the stage to build")
     _many(g, "--build-arg", metavar="K=V", text="value of an ARG")
     _many(g, "--build-context", metavar="NAME=PLACE", text="another context, or a stage's stand-in")
-    _text(g, "--platform", metavar="OS/ARCH", text="platform to build for")
+    add_platform(g, "platform to build for")
     _switch(g, "--pull", text="resolve base images anew")
 
 

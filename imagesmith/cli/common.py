@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from imagesmith.registry.transfer import Session
 
 __all__ = [
-    "add_platform",
     "add_session_flags",
     "add_transfer_flags",
     "human",
@@ -66,11 +65,6 @@ def add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="progress as JSON lines on standard error, the result as JSON"
     )
-
-
-def add_platform(parser: argparse.ArgumentParser, help_: str = "platform within an index") -> None:
-    """The --platform flag."""
-    parser.add_argument("--platform", default="", metavar="OS/ARCH", help=help_)
 
 
 def platform_of(args: argparse.Namespace) -> Platform:

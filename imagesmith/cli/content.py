@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.common import (
-    add_platform,
     add_session_flags,
     human,
     opened,
@@ -16,6 +15,7 @@ from imagesmith.cli.common import (
     print_json,
     source_at,
 )
+from imagesmith.cli.flags import add_platform
 from imagesmith.errors import Different, UsageError
 from imagesmith.oci.model import Manifest
 

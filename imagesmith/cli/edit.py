@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.build.times import format_ns, parse_epoch
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, source_at
+from imagesmith.cli.flags import add_platform
 from imagesmith.errors import NotFound, UsageError
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.model import Manifest
@@ -185,7 +186,7 @@ def _append(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument(
         "-b", "--base", default="", metavar="REF", help="what they are put on (default: nothing)"
     )
-    parser.add_argument("--platform", default="", metavar="OS/ARCH", help="of an image without a base")
+    add_platform(parser, "of an image without a base")
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.edit.edited import Edited, edit_image
@@ -248,7 +249,7 @@ def _rebase(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument(
         "--new-base", default="", metavar="REF", help="what it is to be on (default: the newest of the old)"
     )
-    parser.add_argument("--platform", default="", metavar="OS/ARCH", help="platform within indexes")
+    add_platform(parser, "platform within indexes")
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.edit.edited import Edited

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, source_at
 from imagesmith.cli.edit import pairs
+from imagesmith.cli.flags import add_platform
 from imagesmith.errors import InvalidDocument, UsageError
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
@@ -35,9 +36,7 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
         sub.add_argument(
             "images", nargs="*" if sub is create else "+", metavar="IMAGE", help="images, in any place"
         )
-        sub.add_argument(
-            "--platform", default="", metavar="OS/ARCH", help="list a single image under this one"
-        )
+        add_platform(sub, "list a single image under this one")
     remove.add_argument(
         "--digest", action="append", default=[], metavar="DIGEST", help="a manifest to take out"
     )

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.cli.common import add_platform, add_session_flags, opened, platform_of, print_json, source_at
+from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, source_at
+from imagesmith.cli.flags import add_platform
 from imagesmith.errors import UsageError
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.mediatype import is_image_config

@@ -40,6 +40,7 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
 
 def _run(args: argparse.Namespace) -> int:
     from imagesmith.build.reproduce import Original, reproduce
+    from imagesmith.oci.config import check_image
     from imagesmith.oci.model import Manifest
     from imagesmith.registry.copier import choose
     from imagesmith.sandbox import world
@@ -58,6 +59,7 @@ def _run(args: argparse.Namespace) -> int:
     ):
         documents = choose(source, source.root(), platform_of(args))[1]
         manifest = Manifest.parse(documents[-1])
+        check_image(manifest)
         original = Original(source, manifest, source.document(manifest.config))
         report = reproduce(original, request, store, settings, here, front)
     if args.json:

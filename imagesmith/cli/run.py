@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagesmith.cli.flags import add_platform
 from imagesmith.cli.values import parse_hosts, parse_size, parse_ulimit, parse_variables
 from imagesmith.errors import UsageError
 from imagesmith.interfaces import Mount, RunSpec
@@ -62,7 +63,7 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     limits.add_argument("--cgroup-parent", default="", metavar="GROUP", help="cgroup to run below")
     image = parser.add_argument_group("image and store")
     image.add_argument("--pull", action="store_true", help="ask the registry even if the store has the name")
-    image.add_argument("--platform", default="", metavar="OS/ARCH", help="platform within an index")
+    add_platform(image)
     image.add_argument("--insecure", action="store_true", help="plain HTTP, or any certificate")
     image.add_argument("--isolation", choices=("auto", "native", "chroot", "oci"), default="auto",
                        help="how it is kept apart")  # fmt: skip
@@ -97,7 +98,7 @@ def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> in
     with Store(settings.root) as store:
         try:
             images = Images(store, settings, request, front)
-            image = images.resolve(args.image, platform)
+            image = images.find(args.image, platform)
             images.fetch_all(image)
         finally:
             front.close()

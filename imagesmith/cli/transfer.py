@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.common import add_platform, add_transfer_flags, opened, platform_of, print_descriptor
+from imagesmith.cli.common import add_transfer_flags, opened, platform_of, print_descriptor
+from imagesmith.cli.flags import add_platform
 from imagesmith.errors import ImagesmithError, InvalidReference, RegistryError, UsageError
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef, Platform, host_platform
@@ -57,9 +58,7 @@ def _push(parser: argparse.ArgumentParser) -> Handler:
 def _pull(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("ref", help="an image reference")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--platform", default="", metavar="OS/ARCH", help="platform to pull (default: this machine's)"
-    )
+    add_platform(which, "platform to pull (default: this machine's)")
     which.add_argument("-a", "--all", action="store_true", help="all platforms")
 
     def run(args: argparse.Namespace) -> int:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from imagesmith.errors import NotFound
+from imagesmith.errors import NotAnImage, NotFound
 from imagesmith.interfaces import ImageSource
-from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.config import ImageConfig, check_image
 from imagesmith.oci.digest import Digest, digest_bytes
-from imagesmith.oci.mediatype import is_image_config
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.places.storeplace import file_pieces
 from imagesmith.registry.convert import converted
@@ -110,6 +109,9 @@ def edit_image(
         blobs: where new layers are.
         change: makes the new manifest and config; called for each platform.
         index_annotations: set on the index, if it is one.
+
+    Raises:
+        NotAnImage: the root is an artifact.
     """
     out = Edited(source.name, blobs)
     out.rest(source)
@@ -128,8 +130,12 @@ def _edited(
     raw = source.document(d)
     document = parse_document(raw, d.media_type)
     if isinstance(document, Manifest):
-        if not is_image_config(document.config.media_type):
-            return d
+        try:
+            _check(source, document)
+        except NotAnImage:
+            if not depth:
+                raise
+            return d  # among the images of an index one stays as it is
         manifest, config = change(document, source.document(document.config))
         out.add(config)
         out.add(manifest.raw)
@@ -162,14 +168,22 @@ def _annotated(index: Index, kept: list[Descriptor], annotations: Mapping[str, s
     )
 
 
+def _check(source: ImageSource, manifest: Manifest) -> None:
+    """Refuse an artifact, with the name of its place."""
+    try:
+        check_image(manifest)
+    except NotAnImage as e:
+        raise NotAnImage(f"{source.name}: {e.message}") from e
+
+
 def layers_of(source: ImageSource, manifest: Manifest) -> list[tuple[Digest, Descriptor]]:
     """The layers of an image with their diff_ids, bottom first.
 
     Raises:
-        NotFound: it is no image, or its config does not fit.
+        NotAnImage: it is an artifact.
+        NotFound: its config does not fit.
     """
-    if not is_image_config(manifest.config.media_type):
-        raise NotFound(f"{source.name}: an artifact of type {manifest.config.media_type}, not an image")
+    _check(source, manifest)
     config = ImageConfig.parse(source.document(manifest.config))
     if len(config.diff_ids) != len(manifest.layers):
         raise NotFound(f"{source.name}: {len(manifest.layers)} layers but {len(config.diff_ids)} diff_ids")

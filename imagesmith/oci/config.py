@@ -9,16 +9,22 @@ Trust: read from registries; every field is typed on the way in.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from imagesmith.errors import InvalidDocument
+from imagesmith.errors import InvalidDocument, NotAnImage
 from imagesmith.oci.codec import Object, dumps, parse_object
 from imagesmith.oci.digest import Digest
+from imagesmith.oci.mediatype import is_image_config, is_layer
+from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.values import field, frozen
 
-__all__ = ["Healthcheck", "History", "ImageConfig", "Runtime", "chain_id"]
+__all__ = ["Healthcheck", "History", "ImageConfig", "Runtime", "chain_id", "check_image"]
+
+#: What Docker 1.10 pushed configs and layers as, where a registry did not know their types.
+_OLD_CONFIG = "application/octet-stream"
+_OLD_LAYER = "application/vnd.docker.container.image.rootfs.diff+x-gtar"
 
 
 @frozen(kw_only=True)
@@ -203,6 +209,17 @@ class ImageConfig:
             extra={k: v for k, v in o.data.items() if k not in _KNOWN},
         )
 
+    @classmethod
+    def of(cls, manifest: Manifest, document: Callable[[Descriptor], bytes]) -> ImageConfig:
+        """The config of what a manifest stands for, which must be an image; `document` reads it.
+
+        Raises:
+            NotAnImage: see `check_image`.
+            InvalidDocument: see `parse`.
+        """
+        check_image(manifest)
+        return cls.parse(document(manifest.config))
+
     def to_bytes(self) -> bytes:
         """The document as BuildKit writes it: compact, top-level keys sorted."""
         p = self.platform
@@ -221,6 +238,24 @@ class ImageConfig:
         out["rootfs"] = {"type": "layers", "diff_ids": [str(d) for d in self.diff_ids] or None}
         out |= self.extra
         return dumps(dict(sorted(out.items())))
+
+
+def check_image(manifest: Manifest) -> None:
+    """Refuse a manifest that no image can be made of: Helm charts, signatures, SBOMs, files of ORAS.
+
+    Every place where a manifest becomes an image comes through here.
+
+    Raises:
+        NotAnImage: its config, or one of its layers, is something else.
+    """
+    config = manifest.config.media_type
+    if not is_image_config(config) and config != _OLD_CONFIG:
+        kind = manifest.artifact_type or config
+        raise NotAnImage(f"an artifact of type {kind[:200]}, not an image")
+    for layer in manifest.layers:
+        kind = layer.media_type
+        if not is_layer(kind) and kind != _OLD_LAYER:
+            raise NotAnImage(f"an artifact with layers of type {kind[:200]}, not an image")
 
 
 def chain_id(diff_ids: Sequence[Digest]) -> Digest | None:

@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from imagesmith.errors import ContextError, DigestMismatch, InvalidDocument, NotFound, UsageError
+from imagesmith.errors import ContextError, DigestMismatch, InvalidDocument, NotAnImage, NotFound, UsageError
 from imagesmith.fs.entry import Entry
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.tarwrite import header
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import Object, dumps
-from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.config import ImageConfig, check_image
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
@@ -87,6 +87,11 @@ class ArchiveTarget:
             raise UsageError(
                 "a docker archive holds one platform of an image", hint="choose one with --platform"
             )
+        if self._docker:
+            try:
+                check_image(Manifest.parse(raw, d.media_type))
+            except NotAnImage as e:
+                raise NotAnImage(f"a docker archive holds images only: {e.message}") from e
         annotations = dict(d.annotations)
         if self.label:
             ref = _reference(self.label)

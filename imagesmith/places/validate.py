@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 
-from imagesmith.errors import DigestMismatch, InvalidDocument, NotFound
+from imagesmith.errors import DigestMismatch, InvalidDocument, NotAnImage, NotFound
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.decompress import decompressed
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.config import ImageConfig, check_image
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.places.files import PieceFile
@@ -31,9 +31,14 @@ def validate(source: ImageSource, *, layers: bool = True) -> str:
         DigestMismatch: content is not what its descriptor or its config says.
         NotFound: something is missing.
         InvalidDocument: a document breaks its specification.
+        NotAnImage: it is an artifact, whose content has been checked.
     """
     check = _Check(source, layers)
-    check.visit(source.root(), 0)
+    root = source.root()
+    check.visit(root, 0)
+    if root.digest in check.artifacts:
+        said = check.artifacts[root.digest]
+        raise NotAnImage(f"{source.name}: {said}; its content is as its digests say")
     if not check.manifests:
         raise InvalidDocument(f"{source.name}: an index without manifests")
     read = f"{len(check.blobs)} blobs, {check.bytes} bytes" if layers else "layers not read"
@@ -44,6 +49,7 @@ class _Check:
     def __init__(self, source: ImageSource, layers: bool) -> None:
         self._source, self._layers = source, layers
         self.manifests: set[Digest] = set()
+        self.artifacts: dict[Digest, str] = {}
         self.blobs: set[Digest] = set()
         self.bytes = 0
 
@@ -70,7 +76,11 @@ class _Check:
                 f"config {manifest.config.digest}: {len(raw)} bytes, not {manifest.config.size}"
             )
         diff_ids: tuple[Digest, ...] = ()
-        if mt.is_image_config(manifest.config.media_type):
+        try:
+            check_image(manifest)
+        except NotAnImage as e:
+            self.artifacts[d.digest] = e.message
+        else:
             config = ImageConfig.parse(raw)
             diff_ids = config.diff_ids
             if len(diff_ids) != len(manifest.layers):

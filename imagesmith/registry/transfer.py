@@ -20,6 +20,7 @@ from imagesmith.credentials.model import Credential
 from imagesmith.errors import ImagesmithError, NotFound
 from imagesmith.events import EventSink, Progress, StepDone, StepFailedEvent, StepStarted, Warned, nobody
 from imagesmith.interfaces import ImageSource, ImageTarget
+from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform
@@ -173,6 +174,7 @@ class Session:
 
         Raises:
             NotFound: no such image, or none for the platform.
+            NotAnImage: it is an artifact.
             RegistryError: the registry refused or failed.
         """
         place = self.repository(ref)
@@ -182,6 +184,7 @@ class Session:
             raise NotFound(f"{ref}: not found", status=e.status, hint=e.hint) from e
         _, documents = choose(place, root, platform)
         manifest = Manifest.parse(documents[-1])
+        check_image(manifest)
         config = place.document(manifest.config)
         return Resolved(descriptor=root, manifest=manifest, documents=(*documents, config))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from imagesmith.errors import InvalidDocument, NotFound
+from imagesmith.errors import InvalidDocument, NotAnImage, NotFound
 from imagesmith.oci.codec import parse_object
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest, VerifyingReader
@@ -124,8 +124,11 @@ class Layout:
     def _platform_of(self, d: Descriptor) -> Platform | None:
         """The platform of an entry that does not say it: its config's."""
         document = parse_document(self.document(d), d.media_type)
-        return self.config(document).platform if isinstance(document, Manifest) else None
+        try:
+            return self.config(document).platform if isinstance(document, Manifest) else None
+        except NotAnImage:
+            return None
 
     def config(self, manifest: Manifest) -> ImageConfig:
-        """A manifest's image config."""
-        return ImageConfig.parse(self.document(manifest.config))
+        """A manifest's image config; see `ImageConfig.of`."""
+        return ImageConfig.of(manifest, self.document)

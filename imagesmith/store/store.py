@@ -229,8 +229,8 @@ class Store:
         return self.manifest(offers[n], platform)
 
     def config(self, manifest: Manifest) -> ImageConfig:
-        """The image config of a manifest."""
-        return ImageConfig.parse(self.blobs.read(manifest.config.digest))
+        """The image config of a manifest; see `ImageConfig.of`."""
+        return ImageConfig.of(manifest, lambda d: self.blobs.read(d.digest))
 
     # --- throwing away -------------------------------------------------------------------------
 

@@ -1,0 +1,40 @@
+"""`--platform` where a command works on one: asked for two, it refuses instead of keeping the last.
+
+Why: `docker buildx` builds every platform that is asked for, with one flag for each or commas in one; whoever
+writes that must not get a single image without a word.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from imagesmith.errors import UsageError
+
+__all__ = ["add_platform", "one_platform"]
+
+
+def add_platform(parser: argparse._ActionsContainer, help_: str = "platform within an index") -> None:
+    """The --platform flag, for one platform."""
+    parser.add_argument("--platform", action=_One, default="", metavar="OS/ARCH", help=help_)
+
+
+def one_platform(texts: Sequence[str]) -> str:
+    """The platform of some flags' values, with commas or not; empty where there is none.
+
+    Raises:
+        UsageError: there are several.
+    """
+    names = list(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
+    if len(names) > 1:
+        raise UsageError(f"--platform {','.join(names)}: one platform at a time")
+    return names[0] if names else ""
+
+
+class _One(argparse.Action):
+    """Takes the flag as often as it is given, for one platform."""
+
+    def __call__(self, _parser: object, namespace: object, values: object, _name: str | None = None) -> None:
+        """Keep the platform, if it is the one that was given before."""
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, one_platform([before, str(values)]))
