@@ -33,10 +33,12 @@ class LayerIndex:
     that is in the same layer.
     """
 
-    __slots__ = ("_alone", "_children", "_deleted", "entries", "opaques", "whiteouts")
+    __slots__ = ("_alone", "_children", "_deleted", "entries", "one_as", "opaques", "whiteouts")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries: dict[str, Entry] = {}
+        #: Further names of symbolic links, devices and fifos: the entry that each is one with.
+        self.one_as: dict[str, Entry] = {}
         self.whiteouts: set[str] = set()
         self.opaques: set[str] = set()
         self._children: dict[str, list[str]] | None = None
@@ -50,13 +52,16 @@ class LayerIndex:
             elif e.kind == "o":
                 self.opaques.add(e.path)
             elif e.kind == "h" and (first := self.entries.get(e.link)) is not None:
-                if first.kind not in "fh":  # links and devices: whether two are one makes no difference
+                if first.kind not in "fh":
                     self.entries[e.path] = replace(first, path=e.path)
+                    self.one_as[e.path] = self.one_as.get(e.link, first)
                     continue
                 link = first.link if first.kind == "h" else first.path
                 self.entries[e.path] = replace(first, path=e.path, kind="h", link=link)
             else:
                 self.entries[e.path] = e
+                if self.one_as:
+                    self.one_as.pop(e.path, None)
 
     def children(self, path: str) -> list[str]:
         """The names that this layer has in a directory, whether or not it lists the directory itself."""
@@ -212,10 +217,13 @@ EMPTY_VIEW = View()
 
 def flat(view: Tree) -> Iterator[Entry]:
     """All entries of a view in order, further names of one file as hard links to its first."""
+    layers = view.layers if isinstance(view, View) else ()
+    same = {id(layer.entries[path]): e for layer in layers for path, e in layer.one_as.items()}
     first: dict[int, str] = {}
     for e in view.walk():
-        if e.kind == "f" and e.content is not None:
-            name = first.setdefault(id(e.content), e.path)
+        one = e.content if e.kind == "f" else same.get(id(e), e) if same and e.kind != "d" else None
+        if one is not None:
+            name = first.setdefault(id(one), e.path)
             if name != e.path:
                 yield replace(e, kind="h", link=name, size=0, content=None)
                 continue

@@ -6,7 +6,9 @@
 
 Why: fifty thousand files cost seconds to make and to delete; writing their inodes side by side costs some
 tenths of one. Whiteouts become devices 0:0 and opaque directories get overlayfs's xattr, so the mount is a
-lower directory as an extracted tree is.
+lower directory as an extracted tree is. An inode's number is its place: the first one is left empty, for
+programs that list a directory take the number 0 for a name that was deleted. The uuid tells overlayfs layers
+apart: what it copies up keeps its number only if they differ.
 Spec: Linux fs/erofs/erofs_fs.h: blocks of 512 bytes, extended inodes, flat data, inline xattrs. Mounting
 from a file needs Linux 6.12.
 Trust: the entries come from layers; names and numbers are written as they are, the kernel checks the rest.
@@ -23,12 +25,15 @@ from typing import BinaryIO
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import LayerIndex
 
-__all__ = ["TAR_AT", "NotRepresentable", "write_erofs"]
+__all__ = ["TAR_AT", "NotRepresentable", "outdated", "write_erofs"]
 
 #: Where the tar begins in the file.
 TAR_AT = 4096
 _BLOCK, _SLOT = 512, 32
-_SUPER = struct.Struct("<IIIBBHQQIIII16s16sI")
+_SUPER_AT, _SUPER = 1024, struct.Struct("<IIIBBHQQIIII16s16sI")
+_MAGIC = 0xE0F5E1E2
+#: The volume's name, which tells files of this format from what older versions wrote.
+_NAME = b"imagesmith 2".ljust(16, b"\0")
 _INODE = struct.Struct("<HHHHQIIIIqII16x")
 _DIRENT = struct.Struct("<QHBx")
 _EXTENDED_FLAT = 1
@@ -44,13 +49,31 @@ class NotRepresentable(Exception):
     """A layer that has to be extracted: a hard link to a file of another layer."""
 
 
-def write_erofs(index: LayerIndex, out: BinaryIO, tar_bytes: int) -> None:
+def write_erofs(index: LayerIndex, out: BinaryIO, tar_bytes: int, uuid: bytes) -> None:
     """Write the index behind the tar, which `out` holds from TAR_AT on, and the superblock before it.
+
+    Args:
+        index: the layer's entries.
+        out: the file.
+        tar_bytes: the size of the tar.
+        uuid: sixteen bytes that no other layer has.
 
     Raises:
         NotRepresentable: the layer must be extracted.
     """
-    _Image(index, TAR_AT + tar_bytes + -tar_bytes % _BLOCK).write(out)
+    _Image(index, TAR_AT + tar_bytes + -tar_bytes % _BLOCK, uuid).write(out)
+
+
+def outdated(f: BinaryIO) -> int | None:
+    """None if a file is of this format, else the size of the tar in it; 0 where that cannot be told."""
+    f.seek(_SUPER_AT)
+    head = f.read(_SUPER.size)
+    if len(head) < _SUPER.size:
+        return 0
+    fields = _SUPER.unpack(head)
+    if fields[0] == _MAGIC and fields[13] == _NAME:
+        return None
+    return max(0, int(fields[10]) * _BLOCK - TAR_AT) if fields[0] == _MAGIC else 0
 
 
 class _Node:
@@ -93,9 +116,11 @@ class _Folder(_Node):
 class _Image:
     """The nodes of a layer in the order of their inodes; there may be hundreds of thousands."""
 
-    def __init__(self, index: LayerIndex, meta_at: int) -> None:
-        self._index, self._meta_at = index, meta_at
-        self._linked = {id(e.content): None for e in index.entries.values() if e.kind == "h"}
+    def __init__(self, index: LayerIndex, meta_at: int, uuid: bytes) -> None:
+        self._index, self._meta_at, self._uuid = index, meta_at, uuid
+        self._linked = {id(e.content) for e in index.entries.values() if e.kind == "h"}
+        self._linked.discard(id(None))
+        self._linked.update(map(id, index.one_as.values()))
         self._shared: dict[int, _Node] = {}
         self._deleted = _Node(Entry("", "c", 0))
         self._deleted.links = 0
@@ -105,7 +130,7 @@ class _Image:
     def write(self, out: BinaryIO) -> None:
         """Lay all out, then write it from front to back."""
         root = self._tree()
-        place = 0
+        place = _INODE.size
         for node in self._nodes:
             node.nid = place // _SLOT
             place += _INODE.size + len(node.xattrs)
@@ -119,6 +144,7 @@ class _Image:
                 self._targets[node] = block
             block += (size + _BLOCK - 1) // _BLOCK
         out.seek(self._meta_at)
+        out.write(bytes(_INODE.size))
         for number, node in enumerate(self._nodes, 1):
             raw = self._inode(node, number)
             if node.xattrs:
@@ -133,11 +159,11 @@ class _Image:
                 data = os.fsencode(node.entry.link)
                 out.write(data + bytes(-len(data) % _BLOCK))
         end = out.tell()
-        out.seek(1024)
+        out.seek(_SUPER_AT)
         out.write(
             _SUPER.pack(
-                0xE0F5E1E2, 0, 0, 9, 0, root.nid, len(self._nodes), 0, 0, end // _BLOCK,
-                self._meta_at // _BLOCK, 0, bytes(16), bytes(16), 0,
+                _MAGIC, 0, 0, 9, 0, root.nid, len(self._nodes), 0, 0, end // _BLOCK,
+                self._meta_at // _BLOCK, 0, self._uuid, _NAME, 0,
             )
         )  # fmt: skip
         out.seek(end)
@@ -175,18 +201,16 @@ class _Image:
 
     def _node(self, path: str, folder: _Folder) -> _Node:
         e = self._index.entries.get(path) or Entry(path, "d", 0o755)
-        key = id(e.content)
-        linked = e.kind in "fh" and key in self._linked
-        if linked:
-            if e.content is None and e.kind == "h":
-                raise NotRepresentable(path)
-            first = self._shared.get(key)
-            if first is not None and e.content is not None:
-                first.links += 1
-                return first
+        if e.kind == "h" and e.content is None:
+            raise NotRepresentable(path)
+        key = id(e.content) if e.kind in "fh" else id(self._index.one_as.get(path, e))
+        first = self._shared.get(key) if key in self._linked else None
+        if first is not None:
+            first.links += 1
+            return first
         xattrs = self._xattrs(e)
         node = _Folder(e, xattrs, folder) if e.kind == "d" else _Node(e, xattrs)
-        if linked and e.content is not None:
+        if key in self._linked:
             self._shared[key] = node
         self._nodes.append(node)
         return node

@@ -328,9 +328,21 @@ class _Extraction:
                 os.close(at)
         except (FileNotFoundError, NotADirectoryError) as error:
             known = self.below(e.path) if self.below is not None else None
-            if known is None or known.kind != "f":
+            if known is None or known.kind == "d":
                 raise UnsafeArchive(f"/{e.path}: hard link to /{e.link}, which is not there") from error
-            self._file(fd, name, known)  # its first name is in a lower layer
+            self._link_lower(fd, name, e, known)
+
+    def _link_lower(self, fd: int, name: str, e: Entry, known: Entry) -> None:
+        """Another name of what lies in a lower layer: both are in this one then, as overlayfs has it."""
+        self._leaf(fd, name, known)
+        lower = self.below(e.link) if self.below is not None else None
+        if lower is not None and _same(lower, known):
+            parent, _, first = e.link.rpartition("/")
+            at = os.dup(fd)
+            try:
+                os.link(name, first, src_dir_fd=at, dst_dir_fd=self._parent(parent), follow_symlinks=False)
+            finally:
+                os.close(at)
 
     def _own(self, fd: int, name: str, e: Entry) -> None:
         if self.owners and (e.uid, e.gid) != self.born:
@@ -339,3 +351,10 @@ class _Extraction:
     def _keep(self, fd: int, name: str, e: Entry) -> None:
         if self.keep is not None and (e.kind in "cb" or (not self.owners and (e.uid or e.gid))):
             self.keep(fd, name, e)
+
+
+def _same(a: Entry, b: Entry) -> bool:
+    """True for two names of one file: of a view, where no other files share their content."""
+    if a.kind == "f":
+        return a.content is b.content is not None
+    return all(getattr(a, n) == getattr(b, n) for n in ("kind", "mode", "uid", "gid", "mtime_ns", "rdev"))

@@ -69,7 +69,7 @@ def images_work(place: Place, work: WorkFolder, options: Sequence[str]) -> str:
     try:
         for n, entries in enumerate(_LAYERS):
             with (base / f"image{n}").open("w+b") as f:
-                write_erofs(LayerIndex(entries), f, 0)
+                write_erofs(LayerIndex(entries), f, 0, bytes([n + 1] * 16))
             target = base / f"lower{n}"
             target.mkdir()
             mount(str(base / f"image{n}"), str(target), "erofs", MS_RDONLY)

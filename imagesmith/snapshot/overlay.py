@@ -48,6 +48,14 @@ def overlay_options(place: Place) -> tuple[str, ...]:
     return _ROOT_OPTIONS if place.ids == "root" else _USER_OPTIONS
 
 
+def _one_device(folders: Sequence[Path]) -> tuple[str, ...]:
+    """The option by which files of several file systems show one device, and numbers of their own on it.
+
+    Where all lie on one the kernel needs none, and says so in its log each time.
+    """
+    return ("xino=on",) if len({os.stat(f).st_dev for f in folders}) > 1 else ()
+
+
 class OverlaySnapshotter:
     """Makes workspaces for one process."""
 
@@ -90,9 +98,8 @@ class OverlaySnapshotter:
                 lowers = [base / "empty"]
                 lowers[0].mkdir()
             self._as_root(base / "upper", view)
-            mount_overlay(
-                lowers[::-1], base / "upper", base / "work", base / "root", overlay_options(self.place)
-            )
+            options = (*overlay_options(self.place), *_one_device([*lowers, base / "upper"]))
+            mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", options)
         except OSError as e:
             where = f" ({e.filename})" if e.filename else ""
             raise SandboxError(

@@ -30,7 +30,7 @@ from imagesmith.errors import DigestMismatch, NotFound, StoreError
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.view import LayerIndex
-from imagesmith.layer.erofs import TAR_AT, NotRepresentable, write_erofs
+from imagesmith.layer.erofs import TAR_AT, NotRepresentable, outdated, write_erofs
 from imagesmith.layer.tarread import decompressed, read_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.store.blobs import BlobStore
@@ -169,9 +169,25 @@ class StoredLayer:
         """A file that the kernel mounts as the layer's tree (layer/erofs.py); None if it has none."""
         path = self.folder / "erofs"
         with self._lock:
-            if not path.exists():
+            if not path.exists() or not self._renewed(path):
                 self._unpack("erofs")
         return path if path.exists() else None
+
+    def _renewed(self, path: Path) -> bool:
+        """True if the file is of today's format, or was brought to it with the tar that it holds."""
+        with path.open("rb") as old:
+            left = outdated(old)
+            if left is None:
+                return True
+            old.seek(TAR_AT)
+            with self.store.new_tar("erofs") as tar:
+                while left and (data := old.read(min(left, 1 << 20))):
+                    tar.write(data)
+                    left -= len(data)
+                if tar.size == 0 or left:  # torn: from the blob, then
+                    return False
+                tar.keep(self.folder, self._known)
+        return True
 
     def _tar(self) -> None:
         with self._lock:
@@ -213,20 +229,21 @@ class NewTar:
     """A layer's uncompressed tar on its way, in one of its forms; becomes it by `keep`, nothing otherwise."""
 
     def __init__(self, ingest: Path, form: Form) -> None:
-        self._form, self._out, self._size = form, Temporary(ingest), 0
+        self._form, self._out, self.size = form, Temporary(ingest), 0
         if form == "erofs":
             self._out.file.write(bytes(TAR_AT))
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
         self._out.file.write(data)
-        self._size += len(data)
+        self.size += len(data)
 
     def keep(self, folder: Path, index: Callable[[], LayerIndex]) -> None:
         """All bytes are there: put it into the layer's folder, unless the layer has to be extracted."""
         if self._form == "erofs":
             try:
-                write_erofs(index(), self._out.file, self._size)
+                uuid = bytes.fromhex(folder.name)[:16]  # of the diff_id
+                write_erofs(index(), self._out.file, self.size, uuid)
             except NotRepresentable:
                 return
         self._out.keep(folder / self._form)

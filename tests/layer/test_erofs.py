@@ -68,7 +68,7 @@ def look(tmp_path: Path, entries: list[Entry]) -> list[list[object]]:
     data, index = index_of(entries)
     with (tmp_path / "image").open("w+b") as f:
         f.write(bytes(TAR_AT) + data)
-        write_erofs(index, f, len(data))
+        write_erofs(index, f, len(data), bytes(range(16)))
     (tmp_path / "at").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", _LOOK, str(tmp_path / "image"), str(tmp_path / "at")],
@@ -131,4 +131,4 @@ def test_directory_of_many_long_names_is_complete(tmp_path: Path) -> None:
 
 def test_link_to_a_file_of_another_layer_is_refused() -> None:
     with pytest.raises(NotRepresentable):
-        write_erofs(LayerIndex([Entry("b", "h", link="a")]), io.BytesIO(), 0)
+        write_erofs(LayerIndex([Entry("b", "h", link="a")]), io.BytesIO(), 0, bytes(16))

@@ -6,10 +6,12 @@ It is a program, not a module of tests: `python -m tests.snapshot.driver PLACE K
 from __future__ import annotations
 
 import base64
+import ctypes
 import io
 import json
 import os
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +97,31 @@ def listing(root: Path) -> list[list[object]]:
     return out
 
 
+def numbers(root: Path) -> list[list[object]]:
+    """Path, type, names, device and number by stat(2), and number by readdir(3), of all below a root."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer, out, todo = ctypes.create_string_buffer(1 << 16), [], [root]
+    while todo:
+        folder = todo.pop()
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        while (size := libc.syscall(217 if os.uname().machine == "x86_64" else 61, fd, buffer, 1 << 16)) > 0:
+            at = 0
+            while at < size:
+                number, length = struct.unpack_from("=Q8xH", buffer.raw, at)
+                name = os.fsdecode(buffer.raw[at + 19 : at + length].partition(b"\0")[0])
+                at += length
+                if folder == root and name == "..":  # which leads out, here
+                    continue
+                st = os.lstat(folder / name)
+                dots = name in (".", "..")
+                if not dots and stat.S_ISDIR(st.st_mode):
+                    todo.append(folder / name)
+                shown = "" if dots else str((folder / name).relative_to(root))
+                out.append([shown, stat.filemode(st.st_mode)[0], st.st_nlink, st.st_dev, st.st_ino, number])
+        os.close(fd)
+    return out
+
+
 def step(snapshotter: Any, layers: list[Any], writer: LayerWriter, job: Any, how: dict[str, Any]) -> Any:
     """Run one step; returns what it was shown and the layer that it made."""
     store = snapshotter.store
@@ -117,7 +144,8 @@ def step(snapshotter: Any, layers: list[Any], writer: LayerWriter, job: Any, how
         signal.pause()
     if how.get("fail"):
         workspace.discard()
-        return shown, []
+        return shown, [], []
+    told = numbers(workspace.root) if how.get("numbers") else []
     upper, opaques = workspace.changes()
     entries = layer_entries(upper, opaques, view)
     diff_id, descriptor = writer.write(entries, Cancel())
@@ -129,7 +157,7 @@ def step(snapshotter: Any, layers: list[Any], writer: LayerWriter, job: Any, how
         else ["w", e.path]
         for e in entries
     ]
-    return shown, rows
+    return shown, rows, told
 
 
 def main() -> None:
@@ -161,8 +189,9 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "shown": [shown for shown, _ in done],
-                "layers": [rows for _, rows in done],
+                "shown": [shown for shown, _, _ in done],
+                "layers": [rows for _, rows, _ in done],
+                "numbers": [told for _, _, told in done],
                 "diff_ids": [str(layer.diff_id) for layer in layers],
                 "left": left,
                 "mounts": mounts,

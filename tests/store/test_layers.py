@@ -100,6 +100,20 @@ def test_contents_are_read_from_the_mountable_form(store: Store) -> None:
     assert read(again(store, diff_id, None), "d/a") == b"abc"
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_mountable_form_of_an_older_version_is_renewed(store: Store, whole: bool) -> None:
+    diff_id, blob = put(store)
+    path = again(store, diff_id, blob).erofs()
+    assert path is not None
+    today = path.read_bytes()
+    older = bytearray(today)
+    older[1024 + 48 : 1024 + 80] = bytes(32)  # neither uuid nor name
+    path.write_bytes(older if whole else older[:4000])
+    # one that is whole is renewed from the tar in it, without the blob
+    assert again(store, diff_id, None if whole else blob).erofs() == path
+    assert path.read_bytes() == today
+
+
 def test_contents_are_read_from_a_tree_but_never_through_a_link_out_of_it(
     store: Store, tmp_path: Path
 ) -> None:
