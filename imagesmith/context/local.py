@@ -10,7 +10,7 @@ Threads: may be shared; the descriptor cache has a lock.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -30,6 +30,8 @@ __all__ = ["FileDigests", "LocalContent", "LocalTree"]
 
 #: A file younger than this (nanoseconds) when it was hashed may change again within the clock's tick.
 _YOUNG_NS = 2_000_000_000
+#: So much of a path is shown in messages.
+_SHOWN = 200
 #: So many new digests are kept at most before the database takes them.
 _MANY = 10_000
 #: Up to so many stay in memory all the same, until a key is made of them.
@@ -96,7 +98,7 @@ class LocalTree:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as e:
-            raise ContextError(f"cannot look at /{path}: {e.strerror}") from e
+            raise _refused("look at", path, e) from e
         if path and self.ignore and self.ignore.matches(path):
             shown = (
                 stat.S_ISDIR(st.st_mode) and self.ignore.has_exclusions and any(True for _ in self.walk(path))
@@ -137,6 +139,8 @@ class LocalTree:
                     st = os.lstat(host + name)
                 except FileNotFoundError:
                     continue
+                except OSError as error:
+                    raise _refused("look at", prefix + name, error) from error
                 e = self._entry(prefix + name, st)
                 if e is None:
                     continue
@@ -156,13 +160,17 @@ class LocalTree:
         host = self._host(path)
         for name in self._names(path):
             child = prefix + name
+            ignored = self.ignore.matches(child)
+            if ignored and not self.ignore.has_exclusions:
+                continue  # nobody looks at it: it may be unreadable, too
             try:
                 st = os.lstat(os.path.join(host, name))
             except FileNotFoundError:
                 continue
-            ignored = bool(self.ignore) and self.ignore.matches(child)
+            except OSError as error:
+                raise _refused("look at", child, error) from error
             is_dir = stat.S_ISDIR(st.st_mode)
-            if ignored and not (is_dir and self.ignore.has_exclusions):
+            if ignored and not is_dir:
                 continue
             e = self._entry(child, st)
             if e is None:
@@ -195,7 +203,7 @@ class LocalTree:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as e:
-            raise ContextError(f"cannot read the folder /{path} of the context: {e.strerror}") from e
+            raise _refused("read the folder", path, e) from e
         names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
         return names
 
@@ -215,8 +223,12 @@ class LocalTree:
             return Entry(path, "f", stat.S_IMODE(st.st_mode), mtime_ns=st.st_mtime_ns)
         e.uid = e.gid = 0
         if e.kind == "l":
-            with contextlib.suppress(OSError):
+            try:
                 e.link = os.readlink(self._host(path))
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise _refused("read", path, error) from error
         return e
 
     def open(self, path: str) -> BinaryIO:
@@ -230,7 +242,7 @@ class LocalTree:
                     dir_fd=self._descend(folder),
                 )
         except OSError as e:
-            raise ContextError(f"cannot read /{path} of the context: {e.strerror}") from e
+            raise _refused("read", path, e) from e
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise ContextError(f"/{path} of the context changed while it was read")
@@ -251,6 +263,15 @@ class LocalTree:
             os.close(self._folder[1])
         self._folder = folder, fd
         return fd
+
+
+def _refused(what: str, path: str, error: OSError) -> ContextError:
+    """What the machine said to looking at or reading a path, as an error with its place."""
+    shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
+    hint = ""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint = "let the user who builds read it, or leave it out with .dockerignore"
+    return ContextError(f"cannot {what} /{shown} of the context: {error.strerror}", hint=hint)
 
 
 class FileDigests:

@@ -142,8 +142,10 @@ def _pax_time(value: bytes) -> int:
     text = value.decode("ascii", "replace")
     sign = -1 if text.startswith("-") else 1
     whole, _, fraction = text.removeprefix("-").partition(".")
-    if not whole.isdigit() or (fraction and not fraction.isdigit()) or len(whole) > 12:
+    if not whole.isdigit() or (fraction and not fraction.isdigit()):
         raise UnsafeArchive(f"tar: mtime {text[:30]!r} is not a time")
+    if len(whole) > 12:  # no file system holds it; what it is more exactly makes no difference
+        return sign * _MAX_S * 10**9
     return sign * (int(whole) * 1_000_000_000 + int(fraction.ljust(9, "0")[:9] or 0))
 
 
@@ -240,7 +242,7 @@ def _entry(head: bytes, kind: bytes, size: int, pax: dict[str, bytes]) -> Entry:
         _within(_pax_int(pax, "uid", _number(uid, "uid")), 0, _MAX_ID, "uid"),
         _within(_pax_int(pax, "gid", _number(gid, "gid")), 0, _MAX_ID, "gid"),
         size if letter == "f" else 0,
-        _pax_time(pax["mtime"]) if "mtime" in pax else _within(seconds, -_MAX_S, _MAX_S, "mtime") * 10**9,
+        _pax_time(pax["mtime"]) if "mtime" in pax else max(-_MAX_S, min(seconds, _MAX_S)) * 10**9,
         os.fsdecode(target) if letter in "lh" else "",
         (_within(device[0], 0, 0xFFF, "major"), _within(device[1], 0, 0xFFFFF, "minor")),
         pax.get(_XATTR),

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["is_archive", "unpack"]
 
 _HEAD = 512
+#: The last time that Docker's untar sets; one after it, or before 1970, becomes 1970.
+_LAST_NS = (1 << 63) - 1
 
 
 class _Member:
@@ -150,6 +152,8 @@ class _Unpacker:
             draft.remove(at)
         uid, gid = self.job.owner or (e.uid, e.gid)
         new = replace(e, path=at, uid=uid, gid=gid)
+        if not 0 <= e.mtime_ns <= _LAST_NS:
+            new.mtime_ns = 0
         if e.kind == "f":
             new.content = _Member(*self._stored(e, offset))
         elif e.kind == "h":
@@ -163,5 +167,5 @@ class _Unpacker:
         elif e.kind == "l":
             new.mode = 0o777  # what the kernel makes of any link
         elif e.kind == "d":
-            self.folders.append((at, e.mtime_ns))
+            self.folders.append((at, new.mtime_ns))
         draft.put(new)

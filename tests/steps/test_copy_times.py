@@ -102,3 +102,27 @@ def test_only_the_last_folder_of_a_working_directory_has_the_epoch(kitchen: Kitc
     built = kitchen.build("FROM scratch\nWORKDIR /a/b\n", build_args={"SOURCE_DATE_EPOCH": "1000"})
     times = {m.name: m.mtime for m in kitchen.layer(built).getmembers()}
     assert (times["a/b"], times["a"] > FILE_S) == (1000, True)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("-1", 0), ("-0.5", 0), ("-100000000", 0), ("0.75", 0), ("1500000000.999999999", 1_500_000_000),
+        ("4102444800", 4_102_444_800), ("9223372036.854775807", 9_223_372_036), ("9223372036.854775808", 0),
+        ("34359738368", 0), ("9" * 30, 0), ("-" + "9" * 30, 0),
+    ],
+)  # fmt: skip
+def test_time_of_an_archive_that_nothing_holds_is_0(kitchen: Kitchen, written: str, expected: int) -> None:
+    kitchen.write({"t.tar": tar_of({"d/": b"", "d/f": b"", "l": "-> f"}, pax_headers={"mtime": written})})
+    members = kitchen.layer(kitchen.build("FROM scratch\nADD t.tar /t/\n")).getmembers()
+    assert {m.name: m.mtime for m in members if m.name != "t"} == dict.fromkeys(
+        ["t/d", "t/d/f", "t/l"], expected
+    )
+
+
+@pytest.mark.parametrize("seconds", [-(10**8), -0.5, 10**8 + 0.5, 4_102_444_800, 13_000_000_000])
+def test_files_of_a_context_keep_times_that_the_disk_holds(kitchen: Kitchen, seconds: float) -> None:
+    kitchen.write({"f": "f"})
+    os.utime(kitchen.context / "f", (seconds, seconds))
+    held = (kitchen.context / "f").stat().st_mtime_ns // 10**9
+    assert kitchen.layer(kitchen.build("FROM scratch\nCOPY f /f\n")).getmember("f").mtime == held
