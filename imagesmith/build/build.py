@@ -8,6 +8,7 @@ Why: this is the only place where all parts meet; each of them knows only what i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import threading
 import time
@@ -24,7 +25,8 @@ from imagesmith.build.lints import BuildLints
 from imagesmith.build.plan import ImageOp, Step
 from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest, Output
-from imagesmith.build.solver import Result, Solver
+from imagesmith.build.result import Result
+from imagesmith.build.solver import Solver
 from imagesmith.build.state import StageState
 from imagesmith.build.stepcache import StepCache
 from imagesmith.concurrency import Cancel
@@ -138,8 +140,9 @@ def _attempts(
     *watchers: Watcher,
 ) -> Built:
     """Build, and where an imported cache is broken, build again without it."""
+    numbers = itertools.count(1)  # of vertices, in whichever attempt
     try:
-        return _build(dockerfile, contexts, request, settings, world, events, store, *watchers)
+        return _build(dockerfile, contexts, request, settings, world, events, store, numbers, *watchers)
     except (CacheLost, IntegrityError) as e:
         if not request.cache_from:
             raise
@@ -147,7 +150,7 @@ def _attempts(
         if contexts.images is not None:
             contexts.images.close()
         alone = replace(request, cache_from=())
-        return _build(dockerfile, contexts, alone, settings, world, events, store, *watchers)
+        return _build(dockerfile, contexts, alone, settings, world, events, store, numbers, *watchers)
 
 
 def read_dockerfile(contexts: Contexts, store: Store) -> Dockerfile:
@@ -180,9 +183,11 @@ def _build(
     world: World,
     events: EventSink,
     store: Store,
+    numbers: Iterator[int],
     *watchers: Watcher,
 ) -> Built:
-    images = contexts.images = Images(store, settings, request, events)
+    cancel = Cancel()
+    images = contexts.images = Images(store, settings, request, events, numbers, cancel)
     linter = linter_of(dockerfile, request, lambda found: events(_event(found, dockerfile)))
     linter.lint_file()
     plan = Planner(dockerfile, request, images, contexts, BuildLints(linter)).plan()
@@ -192,7 +197,6 @@ def _build(
     if any(f.epoch is None and o.flag("rewrite-timestamp") for o, f in zip(outputs, forms, strict=True)):
         events(Warned(rule="", text="rewrite-timestamp is specified, but no source-date-epoch was found"))
     first = common_form([f for o, f in zip(outputs, forms, strict=True) if is_image(o)])
-    cancel = Cancel()
 
     def writer_of(codec: Codec, clamp_s: int | None) -> LayerWriter:
         return LayerWriter(store, codec, settings.workers, clamp_s)
@@ -208,7 +212,7 @@ def _build(
     )  # fmt: skip
     solver = Solver(
         store, writer_of(first.codec, first.clamp_s), sources, runner, images.layers, events, cancel, cache,
-        [keeper, *watchers, *_explainer(request, store, cache, events), uploading],
+        [keeper, *watchers, *_explainer(request, store, cache, events), uploading], numbers,
     )  # fmt: skip
     wanted = list(zip(outputs, forms, strict=True))
     with _solved(solver, plan.state.tip, uploading, runner) as result:

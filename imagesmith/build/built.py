@@ -75,10 +75,10 @@ class Watcher:
         number: int,
         step: Step,
         parts: Mapping[str, object],
-        below: Sequence[BuiltLayer],
+        below: BuiltLayer | None,
         listing: Callable[[], Mapping[str, Mapping[str, str]]],
     ) -> None:
-        """A step is about to be executed.
+        """A step is about to be executed on the layer `below`, and those below that.
 
         `parts` has no inputs where nothing is known of the instruction; `listing` tells what the
         files of a RUN's mounts are (steps/sources.py).

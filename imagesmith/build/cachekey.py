@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 
 from imagesmith.build.plan import CopyOp, MakeDirOp, Op, RunOp
 from imagesmith.oci.codec import dumps
-from imagesmith.oci.config import chain_id
 from imagesmith.oci.digest import Digest, digest_bytes
 
 __all__ = ["FORMAT", "base_of", "key_of", "parts_of"]
@@ -29,9 +28,9 @@ __all__ = ["FORMAT", "base_of", "key_of", "parts_of"]
 FORMAT = 2
 
 
-def parts_of(op: Op, below: Sequence[Digest], inputs: Sequence[str]) -> dict[str, object]:
-    """The parts of the key of an operation on the layers `below`, whose inputs have these digests."""
-    return {"format": FORMAT, "below": str(chain_id(below) or ""), "op": _op(op), "inputs": list(inputs)}
+def parts_of(op: Op, below: Digest | None, inputs: Sequence[str]) -> dict[str, object]:
+    """The parts of the key of an operation on the layers of a chain id, whose inputs have these digests."""
+    return {"format": FORMAT, "below": str(below or ""), "op": _op(op), "inputs": list(inputs)}
 
 
 def key_of(parts: Mapping[str, object]) -> str:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
+from imagesmith.build.built import BuiltLayer
 from imagesmith.build.forms import Form
-from imagesmith.build.solver import BuiltLayer
 from imagesmith.build.state import COMMENT, StageState
 from imagesmith.build.times import format_ns, parse_ns
 from imagesmith.oci import mediatype as mt

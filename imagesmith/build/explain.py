@@ -85,7 +85,7 @@ class Explainer(Watcher):
         number: int,
         step: Step,
         parts: Mapping[str, object],
-        below: Sequence[BuiltLayer],
+        below: BuiltLayer | None,
         listing: Callable[[], Mapping[str, Mapping[str, str]]],
     ) -> None:
         """See Watcher."""
@@ -151,7 +151,7 @@ class Explainer(Watcher):
     # --- reasons -------------------------------------------------------------------------------
 
     def _reason(
-        self, step: Step, new: Mapping[str, object], old: StepRecord, below: Sequence[BuiltLayer]
+        self, step: Step, new: Mapping[str, object], old: StepRecord, below: BuiltLayer | None
     ) -> str:
         """The first difference that is not in the files."""
         if old.parts.get("format") != new.get("format"):
@@ -167,7 +167,7 @@ class Explainer(Watcher):
             )
         return ""
 
-    def _below_changed(self, step: Step, old: StepRecord, below: Sequence[BuiltLayer]) -> str:
+    def _below_changed(self, step: Step, old: StepRecord, below: BuiltLayer | None) -> str:
         note = self._cache.note(old.key)
         before = step.parent
         if before is not None and isinstance(before.op, ImageOp):
@@ -188,7 +188,7 @@ class Explainer(Watcher):
             return (
                 f"another step is before it: {_cut(_instruction(was))} -> {_cut(_instruction(before.name))}"
             )
-        chain = f"{below[-1].diff_id}" if below else "nothing"
+        chain = f"{below.diff_id}" if below is not None else "nothing"
         return f"the step before it has another layer than then ({chain}): {before.name}"
 
     def _op_changed(self, old: object, new: object) -> str:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from imagesmith.build.built import BuiltLayer
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.request import Annotation, BuildRequest, Output
-from imagesmith.build.solver import BuiltLayer
 from imagesmith.build.times import parse_epoch
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import UsageError

@@ -11,11 +11,12 @@ import itertools
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import ResolvedImage
 from imagesmith.build.request import BuildRequest
+from imagesmith.concurrency import Cancel
 from imagesmith.errors import (
     DockerfileError,
     ImagesmithError,
@@ -49,14 +50,33 @@ _TAG_MEMO_S = 24 * 3600
 class Images:
     """Resolves and fetches images for one build."""
 
-    def __init__(self, store: Store, settings: Settings, request: BuildRequest, events: EventSink) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        request: BuildRequest,
+        events: EventSink,
+        numbers: Iterator[int] | None = None,
+        cancel: Cancel | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: where images go.
+            settings: of this machine's user.
+            request: the build.
+            events: is told what happens.
+            numbers: of the vertices on the screen; the build's steps take theirs from it, too.
+            cancel: ends transfers.
+        """
         self._store, self._settings, self._request, self._events = store, settings, request, events
         self._lock, self._session_lock = threading.Lock(), threading.Lock()
         self._known: dict[tuple[str, str], ResolvedImage] = {}
         self._blob_locks: dict[Digest, threading.Lock] = {}
         self._origins: dict[Digest, object] = {}
         self._session: Session | None = None
-        self._numbers = itertools.count(1001)
+        self.numbers = numbers or itertools.count(1)
+        self._cancel = cancel or Cancel()
 
     # --- resolving -----------------------------------------------------------------------------
 
@@ -199,11 +219,11 @@ class Images:
                         shutil.copyfileobj(source, blob, 1 << 20)
                         blob.commit(d.digest, d.size)
                 elif isinstance(origin, ImageRef):
-                    self.session().fetch_blob(origin, d, number)
+                    self.session().fetch_blob(origin, d, number, self._cancel)
                 else:
                     from imagesmith.places.storeplace import write_blob
 
-                    write_blob(self._store.blobs, d, _place(origin), lambda _count: None)
+                    write_blob(self._store.blobs, d, _place(origin), lambda _count: self._cancel.check())
                 self._events(Progress(step=number, id=str(d.digest), current=d.size, total=d.size, done=True))
 
     def fetch_all(self, image: ResolvedImage) -> None:
@@ -222,7 +242,7 @@ class Images:
                     insecure=self._request.insecure,
                     events=self._events,
                     transfers=self._settings.transfers,
-                    first_step=2000,
+                    numbers=self.numbers,
                 )
             return self._session
 
@@ -253,7 +273,7 @@ class Images:
 
     def step(self, name: str) -> _Timed:
         """A vertex of the screen that lasts as long as a `with`, which gets its number."""
-        return _Timed(self._events, next(self._numbers), name)
+        return _Timed(self._events, next(self.numbers), name)
 
     def close(self) -> None:
         """End the connections to registries."""

@@ -144,16 +144,27 @@ class Planner:
 
     def state_of(self, stage: PlannedStage) -> StageState:
         """The state at a stage's end; worked out once."""
-        found = self._states.get(stage)
-        if found is None:
-            if stage in self._busy:
-                raise self._at(
-                    DockerfileError(f"circular dependency detected on stage: {stage.shown}"), stage.stage.base
-                )
-            self._busy.append(stage)
-            found = self._states[stage] = self._work_out(stage)
-            self._busy.pop()
-        return found
+        todo = [] if stage in self._states else [stage]
+        while todo:  # a chain of stages may be longer than one of calls
+            at = todo[-1]
+            before = () if at.context else at.needs
+            missing = [s for s in before if s.index < at.index and s not in self._states]
+            if missing:
+                todo += missing
+                continue
+            if todo.pop() not in self._states:
+                self._states[at] = self._checked(at)
+        return self._states[stage]
+
+    def _checked(self, stage: PlannedStage) -> StageState:
+        if stage in self._busy:
+            raise self._at(
+                DockerfileError(f"circular dependency detected on stage: {stage.shown}"), stage.stage.base
+            )
+        self._busy.append(stage)
+        state = self._work_out(stage)
+        self._busy.pop()
+        return state
 
     def _work_out(self, stage: PlannedStage) -> StageState:
         try:

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from imagesmith.build.build import run_build
+from imagesmith.build.built import BuiltLayer
 from imagesmith.build.request import BuildRequest, Output
-from imagesmith.build.solver import BuiltLayer
 from imagesmith.build.times import parse_epoch, parse_ns
 from imagesmith.errors import DigestMismatch, InvalidDocument
 from imagesmith.events import EventSink

@@ -1,33 +1,35 @@
 """Execute a plan: every step once, from the cache where it can be, independent ones at the same time.
 
-Why: a step needs the layers below it and the files of its inputs, so its result is asked for recursively:
-inputs on threads of their own, the parent on the caller's. Nothing of a base image is fetched until a step
-must look into it. A stage that the image only copies from may be hollow: if what was copied is cached, nobody
-needs the stage's content. If it is needed after all, the stage is solved again with content.
-Threads: one for each chain of steps that another needs; results are single-flight.
+Why: a step needs the layers below it and the files of its inputs; in which order, and on which thread, is the
+schedule's. Nothing of a base image is fetched until a step must look into it. A stage that the image only
+copies from may be hollow: if what was copied is cached, nobody needs the stage's content. If it is needed
+after all, the stage is solved again with content.
+Threads: those of the schedule; a step's result is there before what needs it is tried.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 from imagesmith.build.built import BuiltLayer, Solved, Watcher
 from imagesmith.build.cachekey import base_of, key_of, parts_of
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.plan import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step, under_runs
+from imagesmith.build.result import NOTHING, Result
+from imagesmith.build.schedule import Schedule
 from imagesmith.build.stepcache import STORE, Found, StepCache
-from imagesmith.concurrency import Cancel, Promise
+from imagesmith.concurrency import Cancel
 from imagesmith.context.sources import Rows
-from imagesmith.errors import Cancelled, ImagesmithError, SandboxError
+from imagesmith.errors import ImagesmithError, SandboxError
 from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.view import EMPTY_VIEW, View
+from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.layer.diff import layer_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.steps.copy import Copier
@@ -38,29 +40,7 @@ from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.store import Store
 from imagesmith.values import replace
 
-__all__ = ["BuiltLayer", "Result", "Solver"]
-
-
-class Result:
-    """The file system that a step made: its layers, bottom first, and the view of them."""
-
-    def __init__(self, layers: tuple[BuiltLayer, ...] = ()) -> None:
-        self.layers = layers
-
-    @cached_property
-    def view(self) -> View:
-        """What is at which path; reads the layers' indexes."""
-        return View([layer.stored.index() for layer in self.layers]) if self.layers else EMPTY_VIEW
-
-    @property
-    def hollow(self) -> bool:
-        """True if a layer has no content."""
-        return any(layer.hollow for layer in self.layers)
-
-    @property
-    def diff_ids(self) -> tuple[Digest, ...]:
-        """The layers' diff_ids."""
-        return tuple(layer.diff_id for layer in self.layers)
+__all__ = ["Solver"]
 
 
 @dataclass(slots=True)
@@ -78,14 +58,11 @@ class _Keys:
         return f"{self.base}+"
 
 
-def _image_of(step: Step) -> ResolvedImage | None:
-    """The base image that a step is built on."""
-    at: Step | None = step
-    while at is not None:
-        if isinstance(at.op, ImageOp):
-            return at.op.image
-        at = at.parent
-    return None
+class _Task(NamedTuple):
+    """A step to be solved; `full`: its layers must have content."""
+
+    step: Step
+    full: bool = False
 
 
 class Solver:
@@ -102,133 +79,76 @@ class Solver:
         cancel: Cancel,
         cache: StepCache | None = None,
         watchers: Sequence[Watcher] = (),
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self.cache, self.watchers = cache or StepCache(store, clamp_s=writer.clamp_s), watchers
         self.store, self.writer, self.sources, self.runner = store, writer, sources, runner
         self.layers_of, self.events, self.cancel = layers_of, events, cancel
-        self._promises: dict[Step, Promise[Result]] = {}
-        self._refilled: dict[Step, Promise[Result]] = {}
+        self._numbers = numbers or itertools.count(1)
+        self._results: dict[Step, Result] = {}
         self._wanted: frozenset[Step] = frozenset()
         self._under_runs: frozenset[Step] = frozenset()
-        self._lock = threading.Lock()
-        self._count = 0
-        self._failure: BaseException | None = None
 
     def solve(self, tip: Step | None) -> Result:
-        """The result of the last step of what is built, all of whose layers can be had; see `result`."""
-        wanted, at = set(), tip
+        """The result of the last step of what is built, all of whose layers can be had.
+
+        Raises:
+            ImagesmithError: of the first step that failed.
+        """
+        if tip is None:
+            return NOTHING
+        wanted: set[Step] = set()
+        at: Step | None = tip
         while at is not None:
             wanted.add(at)
             at = at.parent
         self._wanted = frozenset(wanted)
         self._under_runs = under_runs(tip)
-        return self.result(tip)
+        Schedule(self._attempt, self.cancel).run(_Task(tip))
+        return self._results[tip]
 
     def result(self, step: Step | None) -> Result:
-        """The result of a step, executed or cached; an empty file system for None.
+        """The result of a step that another one needs, for that one; an empty file system for None."""
+        return NOTHING if step is None else self._results[step]
 
-        Raises:
-            ImagesmithError: of the first step that failed.
-        """
-        if step is None:
-            return Result()
-        promise, mine = self._claim(step)
-        if mine:
-            self._fulfil(step, promise)
-        try:
-            return promise.result()
-        except Cancelled as e:
-            raise self._failure or e from None  # steps that were stopped must not hide why
-
-    def start(self, step: Step) -> None:
-        """Begin a step on a thread of its own, if nobody has begun it."""
-        promise, mine = self._claim(step)
-        if mine:
-            threading.Thread(target=self._fulfil, args=(step, promise), daemon=True).start()
-
-    def _claim(self, step: Step) -> tuple[Promise[Result], bool]:
-        with self._lock:
-            found = self._promises.get(step)
-            if found is not None:
-                return found, False
-            promise: Promise[Result] = Promise()
-            self._promises[step] = promise
-            return promise, True
-
-    def _fulfil(self, step: Step, promise: Promise[Result]) -> None:
-        try:
-            promise.bring(self._solve(step))
-        except BaseException as e:  # the promise carries it to whoever waits
-            if self._failure is None and not isinstance(e, Cancelled):
-                self._failure = e
-            self.cancel.set_if_failed(e)
-            promise.fail(e)
-
-    def _solve(self, step: Step, *, full: bool = False) -> Result:
-        """Solve a step; `full`: its layers must have content."""
-        for needed in step.inputs()[0 if step.parent is None else 1 :]:
-            self.start(needed)
-        if full and step.parent is not None:
-            self._refill(step.parent)
-        parent = self.result(step.parent)
+    def _attempt(self, task: _Task) -> Sequence[_Task]:
+        """Solve a step, or tell which ones must be solved before."""
+        step, inputs = task.step, task.step.inputs()
+        if task.full:
+            if not self._results[step].hollow:
+                return ()
+            if self.result(step.parent).hollow:
+                return [_Task(inputs[0], full=True)]
+        else:
+            missing = [_Task(needed) for needed in inputs if needed not in self._results]
+            if missing:
+                return missing[::-1]
         if isinstance(step.op, ImageOp):
-            return self._image(step.op.image)
-        hollow = [needed for needed in step.inputs() if self.result(needed).hollow]
+            self._results[step] = self._image(step.op.image)
+            return ()
+        hollow = [needed for needed in inputs if self._results[needed].hollow]
         self.cancel.check()
-        may_be_hollow = not full and step not in self._wanted
-        number = self._number()
+        parent = self.result(step.parent)
+        may_be_hollow = not task.full and step not in self._wanted
         try:
-            layer = self._layer(step, parent, number, hollow=may_be_hollow, inputs=not hollow)
-            if layer is None:
-                for needed in hollow:
-                    self._refill(needed)
-                parent = self.result(step.parent)
-                layer = self._layer(step, parent, number, hollow=may_be_hollow)
-            assert layer is not None
-            return Result((*parent.layers, layer))
+            layer = self._layer(step, parent, hollow=may_be_hollow, inputs=not hollow)
         except ImagesmithError as e:
             if step.span.first:
                 e.located("", step.span.first, step.span.last, "")
             raise
-
-    def _refill(self, step: Step) -> None:
-        """Let the result of a step have content: those who ask from now on get it."""
-        if not self.result(step).hollow:
-            return
-        with self._lock:
-            promise = self._refilled.get(step)
-            mine = promise is None
-            if promise is None:
-                promise = self._refilled[step] = Promise()
-        if not mine:
-            promise.result()
-            return
-        try:
-            result = self._solve(step, full=True)
-        except BaseException as e:  # the promise carries it to whoever waits
-            promise.fail(e)
-            raise
-        done: Promise[Result] = Promise()
-        done.bring(result)
-        with self._lock:
-            self._promises[step] = done
-        promise.bring(result)
+        if layer is None:
+            return [_Task(needed, full=True) for needed in reversed(hollow)]
+        self._results[step] = parent.plus(layer)
+        return ()
 
     def _image(self, image: ResolvedImage) -> Result:
         stored = self.layers_of(image)
         pairs = zip(image.config.diff_ids, image.manifest.layers, stored, strict=True)
-        return Result(tuple(BuiltLayer(diff_id, d, layer) for diff_id, d, layer in pairs))
+        return Result([BuiltLayer(diff_id, d, layer) for diff_id, d, layer in pairs], image=image)
 
     # --- one step ------------------------------------------------------------------------------
 
-    def _number(self) -> int:
-        with self._lock:
-            self._count += 1
-            return self._count
-
-    def _layer(
-        self, step: Step, parent: Result, number: int, *, hollow: bool, inputs: bool = True
-    ) -> BuiltLayer | None:
+    def _layer(self, step: Step, parent: Result, *, hollow: bool, inputs: bool = True) -> BuiltLayer | None:
         """The layer of a step, from the cache or made.
 
         With `hollow` it may be one without content. Without `inputs` what it needs has no content: None if it
@@ -238,13 +158,14 @@ class Solver:
         while they are written, and the key is made of what was learnt.
         """
         began = time.time()
-        keys = _Keys(step, base_of(parts_of(step.op, parent.diff_ids, ())))
+        keys = _Keys(step, base_of(parts_of(step.op, parent.chain, ())))
         if len(step.inputs()) > (step.parent is not None):
             keys.short = self._parts(step, parent, by_layers=True)
         fresh = isinstance(step.op, CopyOp) and not self.cache.knows(keys.base)
         found = None if fresh or step.no_cache else self._find(keys, parent, hollow=hollow, inputs=inputs)
         if found is None and not inputs:
             return None
+        number = next(self._numbers)
         if found is not None:
             self.events(StepCached(step=number, name=step.name))
             layer, records, hit = found.layer, self._found(keys, found), found.source
@@ -298,10 +219,10 @@ class Solver:
         began = time.monotonic()
         try:
             if self.watchers:
-                parts = keys.parts or parts_of(step.op, parent.diff_ids, ())
+                parts = keys.parts or parts_of(step.op, parent.chain, ())
                 op = step.op
                 for watcher in self.watchers:
-                    watcher.missed(number, step, parts, parent.layers, lambda: self.sources.listing(op, self))
+                    watcher.missed(number, step, parts, parent.top, lambda: self.sources.listing(op, self))
             layer = self._execute(step, parent, number, digests=fresh)
             keys.parts = keys.parts or self._parts(step, parent)
         except ImagesmithError as e:
@@ -321,8 +242,8 @@ class Solver:
             layer=layer.descriptor.to_json(),
             created_ns=layer.created_ns or 0,
         )
-        note = {"name": keys.step.name, "below": parent.layers[-1].name if parent.layers else ""}
-        image = _image_of(keys.step)
+        below, image = parent.top, parent.image
+        note = {"name": keys.step.name, "below": below.name if below is not None else ""}
         if image is not None:
             note |= {"image": image.name, "digest": str(image.descriptor.digest)}
         if isinstance(keys.step.op, RunOp) and record.parts["inputs"]:
@@ -336,7 +257,7 @@ class Solver:
 
     def _parts(self, step: Step, parent: Result, *, by_layers: bool = False) -> dict[str, object]:
         inputs = self.sources.digests(step, self, by_layers=by_layers)
-        parts = parts_of(step.op, parent.diff_ids, inputs)
+        parts = parts_of(step.op, parent.chain, inputs)
         parts["clamp"] = self.writer.clamp_s
         parts["codec"] = self.writer.codec_name
         return parts
@@ -346,7 +267,8 @@ class Solver:
         form: Form = ""
         if isinstance(op, RunOp) or step in self._under_runs:
             with contextlib.suppress(SandboxError):  # a RUN tells itself why it cannot be executed
-                form = self.runner.expect([layer.stored for layer in parent.layers], self)
+                form = self.runner.expect(parent.unread(), self)
+                parent.was_read()
         if isinstance(op, RunOp):
             return self._run(op, parent, number, step)
         if isinstance(op, RootOp):

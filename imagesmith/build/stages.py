@@ -6,7 +6,7 @@ them (names, circles, indexes), as in BuildKit, whose order of checks this follo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from imagesmith.context.named import normalise_name
@@ -71,14 +71,17 @@ class StageGraph:
         self._lexer = Lexer(dockerfile.escape)
         self.expansions: dict[int, tuple[Expansion, Expansion | None]] = {}
         self.stages: list[PlannedStage] = []
+        self._named: dict[str, PlannedStage] = {}
         if not dockerfile.stages:
             raise DockerfileError("dockerfile contains no stages to build", file=dockerfile.file)
         for stage in dockerfile.stages:
             with_place = stage.base
             try:
-                self.stages.append(self._stage(stage))
+                planned = self._stage(stage)
             except DockerfileError as e:
                 raise self._at(e, with_place) from None
+            self.stages.append(planned)
+            self._named[stage.base.name] = planned
         self.target = self._target(target)
         for planned in self.stages:
             for instruction in planned.stage.instructions:
@@ -89,8 +92,7 @@ class StageGraph:
 
     def find(self, name: str) -> PlannedStage | None:
         """The stage of that name in any case; of two with one name the later."""
-        low = name.lower()
-        return next((s for s in reversed(self.stages) if s.stage.base.name == low), None)
+        return self._named.get(name.lower())
 
     def source(self, name: str, *, number: bool = True) -> PlannedStage | None:
         """The stage that `--from` means; None if it must be an image or a context.
@@ -159,7 +161,7 @@ class StageGraph:
             expansion = self._lexer.expand(word.platform, self._scope.get)
             platform = self._platform(word, expansion)
         self.expansions[stage.index] = name, expansion
-        base = next((s for s in reversed(self.stages) if s.stage.base.name == name.text), None)
+        base = self._named.get(name.text)
         context = ""
         if base is None and name.text != "scratch" and normalise_name(name.text) not in self._contexts:
             _check_reference(name.text)
@@ -195,19 +197,21 @@ class StageGraph:
 
     def _refuse_circles(self) -> None:
         done: set[PlannedStage] = set()
-        for stage in self.stages:
-            self._visit(stage, [], done)
-
-    def _visit(self, stage: PlannedStage, path: list[PlannedStage], done: set[PlannedStage]) -> None:
-        if stage in path:
-            raise self._at(
-                DockerfileError(f"circular dependency detected on stage: {stage.shown}"), stage.stage.base
-            )
-        if stage in done:
-            return
-        for needed in stage.needs:
-            self._visit(needed, [*path, stage], done)
-        done.add(stage)
+        for first in self.stages:
+            path: dict[PlannedStage, Iterator[PlannedStage]] = {}
+            if first not in done:
+                path[first] = iter(first.needs)
+            while path:
+                stage, needs = next(reversed(path.items()))
+                needed = next((n for n in needs if n not in done), None)
+                if needed is None:
+                    done.add(stage)
+                    del path[stage]
+                elif needed in path:
+                    message = f"circular dependency detected on stage: {needed.shown}"
+                    raise self._at(DockerfileError(message), needed.stage.base)
+                else:
+                    path[needed] = iter(needed.needs)
 
     def _at(self, e: DockerfileError, instruction: Instruction) -> DockerfileError:
         span = instruction.span

@@ -31,7 +31,9 @@ class PlannedHistory:
 def set_pair(env: tuple[str, ...], key: str, value: str) -> tuple[str, ...]:
     """The list of `key=value` texts with one set: in its place, or at the end."""
     prefix = f"{key}="
-    if any(e.startswith(prefix) or e == key for e in env):
+    if f"\0{key}" in "\0".join(("", *env)):  # one search in all, for a stage may set thousands
+        if not any(e.startswith(prefix) or e == key for e in env):
+            return (*env, f"{key}={value}")
         return tuple(f"{key}={value}" if e.startswith(prefix) or e == key else e for e in env)
     return (*env, f"{key}={value}")
 

@@ -19,6 +19,8 @@ from imagesmith.fs.tree import Tree, resolve
 __all__ = ["EMPTY_VIEW", "LayerIndex", "View", "flat", "parent_of"]
 
 _ROOT = Entry("", "d", 0o755)
+#: So many layers are in a block.
+_BLOCK = 64
 
 
 def parent_of(path: str) -> str:
@@ -68,6 +70,16 @@ class LayerIndex:
         if self._children is None:
             self._children = self._by_folder()
         return self._children.get(path, [])
+
+    def folders(self) -> Set[str]:
+        """The directories that this layer has names in."""
+        if self._children is None:
+            self._children = self._by_folder()
+        return self._children.keys()
+
+    def thinned(self) -> Set[str]:
+        """The directories that this layer takes names from."""
+        return self._deleted.keys()
 
     def _by_folder(self) -> dict[str, list[str]]:
         """The names in each directory; one that is not listed is put into its parent when it is first met."""
@@ -120,21 +132,83 @@ class LayerIndex:
         return False
 
 
-class View:
-    """A stack of layers, bottom first. Every view has a root directory."""
+class _Block:
+    """Some layers that lie on one another, and which paths they have to do with: most have none to do."""
 
-    __slots__ = ("_folders", "layers")
+    __slots__ = ("_changed", "_folders", "_hiders", "_paths", "layers")
+
+    def __init__(self, layers: tuple[LayerIndex, ...]) -> None:
+        self.layers = layers
+        self._paths: set[str] | None = None
+
+    def _read(self) -> set[str]:
+        paths: set[str] = set()
+        self._folders: set[str] = set()
+        self._changed: set[str] = set()
+        self._hiders: set[str] = set()
+        for layer in self.layers:
+            hiding = layer.whiteouts | layer.opaques
+            paths |= layer.entries.keys() | hiding
+            self._folders |= layer.folders()
+            self._changed |= layer.folders() | layer.thinned()
+            self._hiders |= hiding
+            self._hiders.update(path for path, e in layer.entries.items() if e.kind != "d")
+        self._paths = paths
+        return paths
+
+    def has(self, path: str) -> bool:
+        """True if a layer may show or hide what is at a path."""
+        if path in (self._paths or self._read()):
+            return True
+        folder = path
+        while folder:
+            folder = parent_of(folder)
+            if folder in self._hiders:
+                return True
+        return False
+
+    def fills(self, path: str) -> bool:
+        """True if a layer has names in a directory."""
+        if self._paths is None:
+            self._read()
+        return path in self._folders
+
+    def lists(self, path: str) -> bool:
+        """True if a layer may add names to a directory, or take some from it."""
+        return self.has(path) or path in self._changed
+
+
+class View:
+    """A stack of layers, bottom first. Every view has a root directory.
+
+    Of many layers the lower ones are in blocks, which views of the same layers share, so that a step on top
+    of thousands costs what it looks at.
+    """
+
+    __slots__ = ("_blocks", "_folders", "_top")
 
     def __init__(self, layers: Sequence[LayerIndex] = ()) -> None:
-        self.layers = tuple(layers)
+        full = len(layers) - len(layers) % _BLOCK if len(layers) > _BLOCK else 0
+        self._blocks = tuple(_Block(tuple(layers[at : at + _BLOCK])) for at in range(0, full, _BLOCK))
+        self._top = tuple(layers[full:])
         self._folders: dict[str, bool] = {"": True}
+
+    @property
+    def layers(self) -> tuple[LayerIndex, ...]:
+        """The layers."""
+        return (*(layer for block in self._blocks for layer in block.layers), *self._top)
+
+    def lowest(self, count: int) -> View:
+        """What the lowest `count` layers show."""
+        whole = min(count // _BLOCK, len(self._blocks))
+        rest = self._blocks[whole].layers if whole < len(self._blocks) else self._top
+        return _stacked(self._blocks[:whole], rest[: count - whole * _BLOCK])
 
     def get(self, path: str) -> Entry | None:
         """The entry at a path, links not followed; a further name of a file is a file whose `link` is set."""
         if not self._is_folder(parent_of(path)):
             return None
-        for n in range(len(self.layers) - 1, -1, -1):
-            layer = self.layers[n]
+        for n, layer in self._with(path) if self._blocks else enumerate(reversed(self._top), 1):
             e = layer.entries.get(path)
             if e is not None:
                 if e.kind == "h":
@@ -147,44 +221,71 @@ class View:
                 return Entry(path, "d", 0o755)
         return _ROOT if not path else None
 
+    def _with(self, path: str) -> Iterator[tuple[int, LayerIndex]]:
+        """The layers that may have to do with a path, top first, and how many lie from each of them up."""
+        yield from enumerate(reversed(self._top), 1)
+        n = len(self._top) + 1
+        for block in reversed(self._blocks):
+            if block.has(path):
+                yield from enumerate(reversed(block.layers), n)
+            n += _BLOCK
+
+    def _below(self, n: int) -> View:
+        """The view without the topmost `n` layers."""
+        return self.lowest(len(self._blocks) * _BLOCK + len(self._top) - n)
+
     def _is_folder(self, path: str) -> bool:
         """True if there is a directory; asked for every path's parent, so it is remembered."""
         known = self._folders.get(path)
         if known is None:
-            e = self.get(path)
-            known = self._folders[path] = e is not None and e.kind == "d"
-        return known
+            unknown = []
+            while path not in self._folders:
+                unknown.append(path)
+                path = parent_of(path)
+            for path in reversed(unknown):
+                e = self.get(path)
+                known = self._folders[path] = e is not None and e.kind == "d"
+        return bool(known)
 
     def _through(self, e: Entry, n: int) -> Entry | None:
         """The file that a hard link names; its first name may be in a lower layer."""
         if e.content is not None or e.size == 0:
-            below = None if e.content is not None else View(self.layers[:n]).get(e.link)
+            below = None if e.content is not None else self._below(n).get(e.link)
             if below is not None:
                 return replace(below, path=e.path, link=e.link if below.kind == "f" else below.link)
         return replace(e, kind="f")
 
     def _across(self, e: Entry, n: int) -> Entry:
         """A file whose other name was below when its layer was made; one file still, if that name is."""
-        below, now = View(self.layers[:n]).get(e.link), self.get(e.link)
+        below, now = self._below(n).get(e.link), self.get(e.link)
         if below is None or now is None or below.content is None or now.content is not below.content:
             return replace(e, link="")
         return replace(e, content=below.content)
 
     def _is_implied(self, path: str) -> bool:
         """True for a directory that no layer lists but some layer has entries in."""
-        return any(layer.children(path) for layer in self.layers)
+        if any(layer.children(path) for layer in self._top):
+            return True
+        return any(block.fills(path) for block in self._blocks)
 
     def children(self, path: str) -> list[str]:
         """The names in a directory, sorted by bytes; empty for anything else."""
         names: set[str] = set()
         hidden: set[str] = set()
-        for layer in reversed(self.layers):
+        for layer in self._listing(path):
             names.update(name for name in layer.children(path) if name not in hidden)
             hidden |= layer.deleted(path) - names
             e = layer.entries.get(path)
             if path in layer.opaques or (e is not None and e.kind != "d") or layer.hides_below(path):
                 break
         return sorted(names, key=os.fsencode)
+
+    def _listing(self, path: str) -> Iterator[LayerIndex]:
+        """The layers that may have to do with what is in a directory, top first."""
+        yield from reversed(self._top)
+        for block in reversed(self._blocks):
+            if block.lists(path):
+                yield from reversed(block.layers)
 
     def resolve(self, path: str, follow_last: bool = True) -> str:
         """The path with every symbolic link followed inside the root; see `fs.tree.resolve`."""
@@ -209,7 +310,17 @@ class View:
 
     def plus(self, layer: LayerIndex) -> View:
         """The view with one more layer on top."""
-        return View((*self.layers, layer))
+        if len(self._top) < 2 * _BLOCK:
+            return _stacked(self._blocks, (*self._top, layer))
+        block = _Block(self._top[:_BLOCK])
+        return _stacked((*self._blocks, block), (*self._top[_BLOCK:], layer))
+
+
+def _stacked(blocks: tuple[_Block, ...], top: tuple[LayerIndex, ...]) -> View:
+    """A view of blocks that others have as well."""
+    view = View()
+    view._blocks, view._top = blocks, top
+    return view
 
 
 EMPTY_VIEW = View()

@@ -258,12 +258,14 @@ def check_image(manifest: Manifest) -> None:
             raise NotAnImage(f"an artifact with layers of type {kind[:200]}, not an image")
 
 
-def chain_id(diff_ids: Sequence[Digest]) -> Digest | None:
+def chain_id(diff_ids: Sequence[Digest], below: Digest | None = None) -> Digest | None:
     """The digest of a stack of layers, bottom first; None for an empty stack.
+
+    `below` is that of the layers that they lie on.
 
     Spec: OCI image-spec 1.1, config.md, "Layer ChainID".
     """
-    chain: Digest | None = None
+    chain = below
     for diff_id in diff_ids:
         if chain is None:
             chain = diff_id

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
+from imagesmith.concurrency import Cancel
 from imagesmith.credentials.dockerconfig import Credentials
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import ImagesmithError, NotFound
@@ -62,7 +63,7 @@ class Session:
         transfers: int = 4,
         hosts: Hosts | None = None,
         credentials: Credentials | None = None,
-        first_step: int = 0,
+        numbers: Iterator[int] | None = None,
         timeout_s: float = 60.0,
     ) -> None:
         """Prepare, without a connection.
@@ -74,14 +75,14 @@ class Session:
             transfers: blobs moved at the same time.
             hosts: where registries are; by default as the machine's files say.
             credentials: by default those of the user.
-            first_step: numbers of vertices begin after it.
+            numbers: of the vertices on the screen; from 1 where nobody else takes any.
             timeout_s: how long (seconds) a registry may be silent.
         """
         self._store, self._events, self._transfers = store, events, transfers
         self._hosts = hosts or Hosts(insecure=insecure)
         self._credentials = credentials or Credentials()
         self._proxies = Proxies()
-        self._steps = itertools.count(first_step + 1)
+        self._steps = numbers or itertools.count(1)
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._transports: dict[tuple[object, ...], Transport] = {}
@@ -188,10 +189,11 @@ class Session:
         config = place.document(manifest.config)
         return Resolved(descriptor=root, manifest=manifest, documents=(*documents, config))
 
-    def fetch_blob(self, ref: ImageRef, d: Descriptor, step: int = 0) -> None:
+    def fetch_blob(self, ref: ImageRef, d: Descriptor, step: int, cancel: Cancel) -> None:
         """Bring a blob of an image into the store.
 
         Raises:
+            Cancelled: the token was set.
             NotFound: the registry has not got it.
             DigestMismatch: it is not what the descriptor says.
         """
@@ -200,8 +202,9 @@ class Session:
 
         def tell(current: int) -> None:
             nonlocal last
+            cancel.check()
             now = time.monotonic()
-            if step and now - last >= 0.1:
+            if now - last >= 0.1:
                 last = now
                 self._events(Progress(step=step, id=str(d.digest), current=current, total=d.size))
 

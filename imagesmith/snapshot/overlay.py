@@ -41,6 +41,8 @@ __all__ = ["OverlaySnapshotter", "OverlayWorkspace", "overlay_options", "overlay
 #: Whatever the kernel's defaults are: an upper that holds all it shows, and links that are not followed up.
 _ROOT_OPTIONS = ("redirect_dir=off", "metacopy=off", "index=off", "volatile")
 _USER_OPTIONS = ("userxattr", "index=off", "volatile")
+#: Layers beyond the kernel's limit become one tree in multiples of this.
+_MERGED = MAX_LOWERS // 2
 
 
 def overlay_options(place: Place) -> tuple[str, ...]:
@@ -120,7 +122,8 @@ class OverlaySnapshotter:
         Of equal layers only the top one is there: it shows and hides all that the others do, and the kernel
         refuses a directory that it is given twice.
         """
-        first = max(0, len(layers) - MAX_LOWERS)
+        more = max(0, len(layers) - MAX_LOWERS)
+        first = more + -more % _MERGED  # hundreds of steps in turn have the same tree below
         lowers = []
         if first:
             below = up_to(view, first)

@@ -85,4 +85,4 @@ class Trees:
 
 def up_to(view: Tree, count: int) -> Tree:
     """What the lowest `count` layers of a view show."""
-    return View(view.layers[:count]) if isinstance(view, View) else view
+    return view.lowest(count) if isinstance(view, View) else view

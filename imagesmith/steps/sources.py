@@ -33,7 +33,6 @@ from imagesmith.fs.entry import BytesContent, Entry
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW, LayerIndex, View
 from imagesmith.oci.codec import dumps
-from imagesmith.oci.config import chain_id
 from imagesmith.oci.digest import Digest, digest_bytes
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Sources"]
 
 
-def _layers(diff_ids: Sequence[Digest], path: str) -> str:
-    return f"{chain_id(diff_ids) or ''} {path}"
+def _layers(chain: Digest | None, path: str) -> str:
+    return f"{chain or ''} {path}"
 
 
 class Sources:
@@ -130,14 +129,14 @@ class Sources:
         if isinstance(op, CopyOp):
             rows = () if by_layers else self._rows.pop(step, ())
             return [
-                _layers(solver.result(s.origin).diff_ids, s.path)
+                _layers(solver.result(s.origin).chain, s.path)
                 if by_layers and isinstance(s.origin, Step)
                 else self._source(op, s, solver, seen)
                 for s, seen in itertools.zip_longest(op.sources, rows)
             ]
         if isinstance(op, RunOp):
             return [
-                _layers(solver.result(m.origin).diff_ids, m.mount.source)
+                _layers(solver.result(m.origin).chain, m.mount.source)
                 if by_layers and isinstance(m.origin, Step)
                 else self._mounted(m.origin, m.mount.source, solver)
                 for m in op.mounts
@@ -203,7 +202,7 @@ class Sources:
         if isinstance(origin, Step):
             result = solver.result(origin)
             if path in ("", "/"):
-                return str(chain_id(result.diff_ids) or "")
+                return str(result.chain or "")
             tree: Tree = result.view
         else:
             tree = self.tree(origin)

@@ -213,7 +213,7 @@ def _run_key(folder: Path, text: str, **request: Any) -> str:
         step: Step | None = Planner(dockerfile, wanted, images, contexts, lints).plan().state.tip
     assert step is not None
     assert isinstance(step.op, RunOp)
-    return key_of(parts_of(step.op, (), ()))
+    return key_of(parts_of(step.op, None, ()))
 
 
 RUN = "FROM scratch\nRUN x\n"

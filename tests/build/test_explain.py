@@ -157,7 +157,7 @@ def _run_reason(tmp_path: Any, old: dict[str, Any], new: dict[str, Any]) -> str:
             key=key_of(before), base=base_of(before), parts=before, diff_id="", layer={}, created_ns=1
         )
         store.cache.put_steps([record])
-        Explainer(store, StepCache(store), ["V"], sink).missed(1, step, now, (), dict)
+        Explainer(store, StepCache(store), ["V"], sink).missed(1, step, now, None, dict)
     (line,) = lines
     return line.removeprefix("miss: ")
 
@@ -199,7 +199,7 @@ def test_changed_file_of_a_bind_mount_is_named(tmp_path: Any) -> None:
         store.cache.put_steps([record], {record.key: {"files": json.dumps(files)}})
         changed = {"/src": {"src/a": "0644 a2", "src/c": "0644 cc", "src/d": "0644 dd"}}
         explainer = Explainer(store, StepCache(store), [], lambda e: lines.append(getattr(e, "text", "")))
-        explainer.missed(1, step, now, (), lambda: changed)
+        explainer.missed(1, step, now, None, lambda: changed)
     assert lines == [
         "miss: /src/a of --mount changed: 0644 aa -> 0644 a2",
         "      /src/d of --mount was added",
