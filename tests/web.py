@@ -72,16 +72,16 @@ def web() -> Iterator[Web]:
         server.server_close()
 
 
-def git(folder: Path, *words: str) -> str:
+def git(folder: Path, *words: str, stdin: bytes = b"") -> str:
     """Run git in a folder, as an author whose commits have always the same ids."""
     done = subprocess.run(
         ["git", "-C", str(folder), *words],
+        input=stdin,
         check=True,
         capture_output=True,
-        text=True,
         env={**os.environ, **_BY},
     )
-    return done.stdout.strip()
+    return done.stdout.decode().strip()
 
 
 def repository(folder: Path, files: dict[str, str]) -> str:

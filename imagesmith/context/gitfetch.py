@@ -5,8 +5,8 @@ wants. Files come out as a checkout under umask 022 makes them; what is kept of 
 where it was fetched (no stat data, no logs), so that the same commit gives the same layer everywhere.
 Spec: BuildKit's source/git (source.go): which ref a name means, what of it is in a .git that is kept.
 Trust: the address may come from a Dockerfile, and the repository is anybody's; see context/gitrun.py for what
-git may do. Names of refs are compared with what was asked for and never taken from a server; a subdirectory
-that a link leads out of the checkout is refused.
+git may do. Names of refs are compared with what was asked for; a subdirectory that a link leads out of the
+checkout is refused.
 Threads: each call works in a folder of its own.
 """
 
@@ -77,14 +77,14 @@ def fetch_git(
     found = _resolve(git, work, ref, checksum)
     _check(checksum, found)
     keep = keep_git_dir and not ref.subdir
-    _init(git, work, found.oid, ref.remote)
-    _fetch(git, work, ref, found, keep)
-    commit = git.tells(work, "rev-parse", "--verify", "-q", f"{found.oid}^{{commit}}")
-    if not commit:
-        raise ContextError(f"repository {ref.remote} does not contain ref {ref.ref}")
+    _init(git, work, found.oid)
+    commit = _fetch(git, work, ref, found, keep)
     _check(checksum, found._replace(peeled=commit))
     git(work, "checkout", "-q", "--detach", commit)
-    if ref.submodules and (work / ".gitmodules").exists():
+    submodules = ref.submodules and (work / ".gitmodules").exists()
+    if keep or submodules:
+        git(work, "remote", "add", "origin", ref.remote)
+    if submodules:
         _submodules(git, work)
     commit_s = min(max(int(git(work, "log", "-1", "--format=%ct")), 0), _LATEST_S)
     if keep:
@@ -138,7 +138,7 @@ def _resolve(git: Git, work: Path, ref: GitRef, checksum: str) -> _Found:
 def _listed(said: str) -> dict[str, str]:
     """The rows of ls-remote: objects by name; under `ref: HEAD` the branch that HEAD is."""
     names: dict[str, str] = {}
-    for row in said.splitlines():
+    for row in said.split("\n"):
         value, _, name = row.partition("\t")
         if value.startswith("ref: "):
             names[f"ref: {name}"] = value.removeprefix("ref: ")
@@ -153,50 +153,56 @@ def _check(checksum: str, found: _Found) -> None:
         raise DockerfileError(f"expected checksum to match {checksum}, got {' or '.join(have)}")
 
 
-def _init(git: Git, work: Path, oid: str, remote: str) -> None:
+def _init(git: Git, work: Path, oid: str) -> None:
     kind = ["--object-format=sha256"] if len(oid) == 64 else []
     git(work, "-c", "init.defaultBranch=master", "init", "-q", *kind)
-    git(work, "remote", "add", "origin", remote)
 
 
-def _fetch(git: Git, work: Path, ref: GitRef, found: _Found, keep: bool) -> None:
-    """Bring the object: alone if the server can do that, else by its name, else with all there is."""
+def _fetch(git: Git, work: Path, ref: GitRef, found: _Found, keep: bool) -> str:
+    """Bring the object: alone if the server can do that, else by its name, else with all there is.
+
+    Returns:
+        its commit.
+
+    Raises:
+        ContextError: the server fails, or has no such commit.
+    """
     into = f":{found.name}" if found.name else ""
     how = ["--tags", "--force"] if ref.tags else ["--no-tags"]
     depth = [f"--depth={ref.depth}"] if ref.depth else []
-    tries = [[*depth, "origin", f"+{found.oid}{into}"]]
-    if found.name:
-        tries.append([*depth, "origin", f"+{found.name}{into}"])
-    for words in tries:
+    for source in filter(None, (found.oid, found.name)):
         try:
-            git.remote(work, "fetch", "-q", "-u", *how, *words)
+            git.remote(work, "fetch", "-q", "-u", *how, *depth, "--", ref.remote, f"+{source}{into}")
         except ContextError:
             continue
-        if git.tells(work, "cat-file", "-t", found.oid):
-            _point(git, work, found)
-            return
+        if commit := _commit(git, work, found):
+            return commit
     # A server of plain files knows no shallow commits, and an old one gives what it names only.
-    full = work if not keep or not ref.depth else Path(tempfile.mkdtemp(dir=work.parent))
-    if full is not work:
-        _init(git, full, found.oid, ref.remote)
-    specs = [f"+{found.name}:{found.name}"] if found.name else [_FULL]
-    git.remote(full, "fetch", "-q", "-u", *how, "origin", *specs)
-    if not git.tells(full, "cat-file", "-t", found.oid):
+    full = work
+    if keep and ref.depth:
+        full = Path(tempfile.mkdtemp(dir=work.parent))
+        _init(git, full, found.oid)
+    everything = f"+{found.name}{into}" if found.name else _FULL
+    git.remote(full, "fetch", "-q", "-u", *how, "--", ref.remote, everything)
+    commit = _commit(git, full, found)
+    if not commit:
         raise ContextError(
             f"repository {ref.remote} does not contain ref {ref.ref}", hint="it may have moved just now"
         )
-    _point(git, full, found)
     if full is not work:
         git(full, "update-ref", "refs/imagesmith/wanted", found.oid)
-        near = [*depth, f"file://{full}", f"+refs/imagesmith/wanted{into}"]
+        near = [*depth, "--", f"file://{full}", f"+refs/imagesmith/wanted{into}"]
         git(work, "fetch", "-q", "-u", *how, *near, allow="file")
         shutil.rmtree(full)
+    return commit
 
 
-def _point(git: Git, work: Path, found: _Found) -> None:
-    """Have the name mean the object that was resolved, should the server's have moved in between."""
-    if found.name:
+def _commit(git: Git, work: Path, found: _Found) -> str:
+    """The commit of the object that was resolved, if it is there; the name then means no later one."""
+    commit = git.tells(work, "rev-parse", "--verify", "-q", f"{found.oid}^{{commit}}")
+    if commit and found.name and git.tells(work, "rev-parse", "-q", "--verify", found.name) != found.oid:
         git(work, "update-ref", found.name, found.oid)
+    return commit
 
 
 def _submodules(git: Git, work: Path) -> None:

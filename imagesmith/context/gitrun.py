@@ -53,8 +53,6 @@ _SETTINGS = {
     "core.eol": "lf",
     "core.symlinks": "true",
     "core.sharedRepository": "umask",
-    "core.protectHFS": "true",
-    "core.protectNTFS": "true",
     "core.untrackedCache": "false",
     "advice.detachedHead": "false",
     "gc.auto": "0",
@@ -230,6 +228,8 @@ class Git:
         """What git complains of, in one line."""
         lines = [_plain(line) for line in complaint.replace("\r", "\n").splitlines() if line.strip()]
         telling = [line for line in lines if line.startswith(("fatal: ", "error: ", "ERROR: "))]
+        if telling and telling[0].startswith("fatal: Could not read from remote"):
+            telling = lines  # ssh said why, before
         reason = (telling or lines or [f"status {status}"])[0].removeprefix("fatal: ").removeprefix("error: ")
         hint = ""
         if "transport 'ssh' not allowed" in complaint:

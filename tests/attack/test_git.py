@@ -166,6 +166,25 @@ def test_a_submodule_of_a_bad_name_leads_nowhere(
     assert not [p for p in tmp_path.rglob("canary*") if root not in p.parents]
 
 
+def test_gitmodules_that_is_a_link_is_not_followed(server: GitServer, tmp_path: Path) -> None:
+    commit = repository(server.root / "s", {"canary": SECRET})
+    told = tmp_path / "gitmodules"
+    told.write_text(f'[submodule "sm"]\n\tpath = sm\n\turl = {server.url("s")}\n')
+    stream = f"""commit refs/heads/main
+committer a <a@e> 1 +0000
+data 1
+x
+M 160000 {commit} sm
+M 120000 inline .gitmodules
+data {len(str(told))}
+{told}
+"""
+    git(server.root / "r", "fast-import", "--quiet", "--force", stdin=stream.encode())
+    with pytest.raises(ContextError):
+        _fetch(server, tmp_path)
+    assert not list((tmp_path / "work").rglob("canary"))
+
+
 @pytest.mark.parametrize(
     "remote",
     ["--upload-pack=touch {canary}", "ext::sh -c touch% {canary}", "file://{repo}", "{repo}", "fd::0"],
