@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from imagesmith.cli.common import (
     platform_of,
     print_descriptor,
     print_json,
+    say,
     source_at,
 )
 from imagesmith.cli.edit import pairs
@@ -120,7 +120,7 @@ def _referrers(parser: argparse.ArgumentParser) -> Handler:
             print_json(_index(found))
         else:
             for d in found:
-                sys.stdout.write(f"{d.digest} {d.artifact_type or d.media_type}\n")
+                say(f"{d.digest} {d.artifact_type or d.media_type}")
         return 0
 
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,13 @@ __all__ = [
     "platform_of",
     "print_descriptor",
     "print_json",
+    "say",
     "source_at",
     "table",
 ]
+
+#: The control characters that JSON lets stand.
+_C1 = re.compile("[\x7f-\x9f]")
 
 
 def add_session_flags(parser: argparse.ArgumentParser, *, root: bool = True) -> None:
@@ -139,9 +144,16 @@ def print_descriptor(args: argparse.Namespace, d: Descriptor, name: str = "") ->
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
-    """A JSON document for people and programs."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    """A JSON document for people and programs; what a terminal would take for a command is escaped in it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    sys.stdout.write(_C1.sub(lambda m: f"\\u{ord(m[0]):04x}", text) + "\n")
+
+
+def say(*lines: str) -> None:
+    """Write lines that hold words of others, without what a terminal would take for a command."""
+    from imagesmith.cli.progress import clean
+
+    sys.stdout.write("".join(f"{clean(line)}\n" for line in lines))
 
 
 def human(count: int) -> str:
@@ -157,7 +169,9 @@ def human(count: int) -> str:
 def table(head: list[str], rows: list[list[str]]) -> None:
     """Columns under a heading."""
     widths = [max(len(row[n]) for row in [head, *rows]) for n in range(len(head))]
-    for row in [head, *rows]:
-        sys.stdout.write(
-            "   ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() + "\n"
+    say(
+        *(
+            "   ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in [head, *rows]
         )
+    )

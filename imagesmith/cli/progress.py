@@ -50,7 +50,8 @@ class Front:
         self.out = out
         self.lock = threading.Lock()
         self.names: dict[int, str] = {}
-        self.tails: dict[int, list[str]] = {}
+        self.tails: dict[int, list[tuple[float, str]]] = {}  # seconds since the step began, and a line
+        self._starts: dict[int, float] = {}
         self._partial: dict[tuple[int, int], bytes] = {}
         self.failed: int | None = None
 
@@ -59,14 +60,14 @@ class Front:
         with self.lock:
             if isinstance(event, ev.StepStarted | ev.StepCached | ev.StepFailedEvent):
                 self.names[event.step] = event.name
+            if isinstance(event, ev.StepStarted):
+                self._starts[event.step] = event.at_s
             if isinstance(event, ev.StepFailedEvent) and self.failed is None:
                 self.failed = event.step
             if isinstance(event, ev.Log):
                 self.raw(event)
                 for line in self._lines(event):
-                    self.tails.setdefault(event.step, []).append(line)
-                    del self.tails[event.step][:-10]
-                    self.log(event.step, line, event.at_s)
+                    self._line(event.step, line, event.at_s)
             else:
                 if isinstance(event, ev.StepDone | ev.StepFailedEvent):
                     self._flush(event.step, event.at_s)
@@ -88,9 +89,13 @@ class Front:
         for stream in (1, 2):
             rest = self._partial.pop((step, stream), b"")
             if rest:
-                line = self._text(rest)
-                self.tails.setdefault(step, []).append(line)
-                self.log(step, line, at_s)
+                self._line(step, self._text(rest), at_s)
+
+    def _line(self, step: int, line: str, at_s: float) -> None:
+        tail = self.tails.setdefault(step, [])
+        tail.append((at_s - self._starts.get(step, at_s), line))
+        del tail[:-10]
+        self.log(step, line, at_s)
 
     def raw(self, event: ev.Log) -> None:
         """Show a piece of a step's output as it came, before it is cut into lines."""
@@ -102,10 +107,13 @@ class Front:
         """Show any other event."""
 
     def failure(self) -> None:
-        """Show again what the failed step printed last."""
+        """Show again what the failed step printed last.
+
+        With its time, as BuildKit does: a line that began with `::` would be a command to GitHub's runner.
+        """
         if self.failed is None:
             return
-        lines = self.tails.get(self.failed, [])
+        lines = [f"{seconds:.3f} {line}" for seconds, line in self.tails.get(self.failed, [])]
         if lines:
             self.say("------", f" > {clean(self.names.get(self.failed, ''))}:", *lines, "------")
 
@@ -290,7 +298,7 @@ class Terminal(Front):
         for step, began in self._began.items():
             lines.append(self._row(f" => {clean(self.names.get(step, ''))}", f"{now - began:.1f}s"))
             lines += self._notes.get(step, [])[:4]
-            lines += [f" => => {line}"[:width] for line in self.tails.get(step, [])[-4:]]
+            lines += [f" => => {line}"[:width] for _, line in self.tails.get(step, [])[-4:]]
         for t in list(self._transfers.values())[-6:]:
             amount = f"{_bar(t)} {_size(t.current)} / {_size(t.total)}" if t.total else _size(t.current)
             lines.append(self._row(f" => => {clean(t.id)}", amount))

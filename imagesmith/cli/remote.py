@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, source_at
+from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.errors import UsageError
 from imagesmith.oci.config import ImageConfig
@@ -69,7 +69,11 @@ def _inspect(parser: argparse.ArgumentParser) -> Handler:
         if args.format:
             from imagesmith.cli.template import render
 
-            sys.stdout.write(render(args.format, report) + "\n")
+            text = render(args.format, report)
+            if sys.stdout.isatty():
+                say(text)
+            else:
+                sys.stdout.write(f"{text}\n")
         else:
             print_json(report)
         return 0
@@ -203,7 +207,7 @@ def _list(args: argparse.Namespace, document: dict[str, Any], lines: list[str]) 
     if args.json:
         print_json(document)
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        say(*lines)
 
 
 # --- changes -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.common import add_transfer_flags, opened, platform_of, print_descriptor
+from imagesmith.cli.common import add_transfer_flags, opened, platform_of, print_descriptor, say
 from imagesmith.cli.flags import add_platform
 from imagesmith.errors import ImagesmithError, InvalidReference, RegistryError, UsageError
 from imagesmith.oci.model import Descriptor
@@ -183,7 +183,7 @@ def _load(parser: argparse.ArgumentParser) -> Handler:
             if args.json:
                 print_descriptor(args, d, name)
             else:
-                sys.stdout.write(f"loaded {name or d.digest}\n" if not args.quiet else f"{d.digest}\n")
+                say(str(d.digest) if args.quiet else f"loaded {name or d.digest}")
         return 0
 
     return run

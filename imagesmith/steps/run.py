@@ -25,6 +25,7 @@ from imagesmith.fs.view import View
 from imagesmith.interfaces import Output, RunSpec, Sandbox, Snapshotter, Workspace
 from imagesmith.oci.names import host_platform
 from imagesmith.sandbox.world import World
+from imagesmith.steps.loglimit import LogLimit
 from imagesmith.steps.mounts import Mounts
 from imagesmith.steps.scratch import Copies
 from imagesmith.store.layers import Form, StoredLayer
@@ -93,7 +94,7 @@ class Runner:
             spec = self._spec(op, view, mounts)
             workspace = snapshots.prepare(layers, view)
             stack.callback(workspace.discard)
-            tail = _Tail(output)
+            tail = _Tail(LogLimit(output))
             status = self._execute(op, sandbox, spec, workspace, tail)
             if status:
                 raise StepFailed(_failed(op, f"exit code: {status}"), status=status, output=tail.text())

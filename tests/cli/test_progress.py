@@ -163,3 +163,20 @@ def test_terminal_keeps_what_is_said_of_a_step_below_its_name() -> None:
     assert kept[-1] == "=> => hit: nothing changed"
     at = max(n for n, line in enumerate(whole) if line == "=> [1/2] RUN make")
     assert whole[at + 1] == "=> => miss: one changed"
+
+
+def test_what_a_failed_step_said_last_is_no_command_to_a_runner() -> None:
+    out = io.StringIO()
+    front = make_front("plain", out)
+    said = b"::add-path::/evil\n  ::error::x\nlast"
+    for event in (
+        RUN,
+        Log(at_s=101.25, step=1004, stream=1, data=said),
+        StepFailedEvent(at_s=102, step=1004, name=RUN.name, error="exit code: 1"),
+    ):
+        front(event)
+    front.failure()
+    assert out.getvalue().splitlines()[-5:-1] == [
+        " > [1/2] RUN make:", "1.250 ::add-path::/evil", "1.250   ::error::x", "2.000 last",
+    ]  # fmt: skip
+    assert not [line for line in out.getvalue().splitlines() if line.strip().startswith("::")]
