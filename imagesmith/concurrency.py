@@ -9,12 +9,14 @@ Threads: all methods may be called from any.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from imagesmith.errors import Cancelled
 
-__all__ = ["Cancel", "Promise"]
+__all__ = ["Background", "Cancel", "Once", "Promise"]
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -72,3 +74,60 @@ class Promise(Generic[T]):
         if self._failure is not None:
             raise self._failure
         return self._value  # type: ignore[return-value]  # brought, for there is no failure
+
+
+class Once(Generic[K, T]):
+    """Values by key, each made once: by the first who asks, for whom only those of the same key wait.
+
+    Why: a lock over all of them would let one download wait for another.
+    """
+
+    def __init__(self) -> None:
+        self._promises: dict[K, Promise[T]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: K, make: Callable[[], T]) -> T:
+        """The value of a key.
+
+        Raises:
+            BaseException: it could not be made; all who wait are told, and the next one tries again.
+        """
+        with self._lock:
+            found = self._promises.get(key)
+            if found is None:
+                mine = self._promises[key] = Promise()
+        if found is not None:
+            return found.result()
+        try:
+            mine.bring(make())
+        except BaseException as e:  # the promise carries it to whoever waits
+            with self._lock:
+                del self._promises[key]
+            mine.fail(e)
+        return mine.result()
+
+
+class Background:
+    """Work on a thread of its own; whoever began it waits for it, and is told what it raised."""
+
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        """Begin."""
+        self._work, self._failure = work, list[BaseException]()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as e:  # raised again by who waits
+            self._failure.append(e)
+
+    def join(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            BaseException: what it raised.
+        """
+        self._thread.join()
+        if self._failure:
+            raise self._failure.pop()

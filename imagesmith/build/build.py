@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -29,7 +28,7 @@ from imagesmith.build.result import Result
 from imagesmith.build.solver import Solver
 from imagesmith.build.state import StageState
 from imagesmith.build.stepcache import StepCache
-from imagesmith.concurrency import Cancel
+from imagesmith.concurrency import Background, Cancel
 from imagesmith.dockerfile.lint import Finding, LintConfig, Linter
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.parse import parse
@@ -235,8 +234,7 @@ def _solved(solver: Solver, tip: Step | None, uploading: Watching, runner: Runne
     except BaseException:
         end()
         raise
-    ending = threading.Thread(target=end, daemon=True)
-    ending.start()
+    ending = Background(end, "ending")
     try:
         yield result
     finally:

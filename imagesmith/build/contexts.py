@@ -7,6 +7,7 @@ Trust: see context/*.py; every tree stays below its root.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from imagesmith.build.images import Images
 from imagesmith.build.plan import ContextFiles, Fetched, GitFiles, ResolvedImage
 from imagesmith.build.request import BuildRequest
 from imagesmith.build.secrets import git_access
+from imagesmith.concurrency import Once
 from imagesmith.context.archive import looks_like_archive, unpack_context
 from imagesmith.context.git import GitRef, is_git_url, parse_flag
 from imagesmith.context.gitfetch import Checkout, fetch_git, set_times
@@ -59,7 +61,8 @@ class Contexts:
         self.images: Images | None = None
         self._times: dict[str, int] = {}
         self._commits: set[str] = set()
-        self._checkouts: dict[GitFiles, Checkout] = {}
+        self._checkouts: Once[GitFiles, Checkout] = Once()
+        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Contexts:
@@ -310,18 +313,20 @@ class Contexts:
         return self._checkout(origin)[:2]
 
     def _checkout(self, origin: GitFiles) -> Checkout:
+        return self._checkouts.get(origin, lambda: self._fetch(origin))
+
+    def _fetch(self, origin: GitFiles) -> Checkout:
         with self._lock:
-            found = self._checkouts.get(origin)
-            if found is None:
-                found = self._checkouts[origin] = fetch_git(
-                    origin.ref,
-                    self._scratch() / "git",
-                    keep_git_dir=origin.keep_git_dir,
-                    checksum=origin.checksum,
-                    access=git_access(self._request, origin.ref, own=origin.own),
-                )
-                self._owned(found.tree)
-            return found
+            folder = self._scratch() / f"git-{next(self._numbers)}"
+        found = fetch_git(
+            origin.ref,
+            folder,
+            keep_git_dir=origin.keep_git_dir,
+            checksum=origin.checksum,
+            access=git_access(self._request, origin.ref, own=origin.own),
+        )
+        self._owned(found.tree)
+        return found
 
 
 def _missing(path: Path) -> ContextError:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import ResolvedImage
 from imagesmith.build.request import BuildRequest
-from imagesmith.concurrency import Cancel
+from imagesmith.concurrency import Cancel, Once
 from imagesmith.errors import (
     DockerfileError,
     ImagesmithError,
@@ -71,7 +71,7 @@ class Images:
         """
         self._store, self._settings, self._request, self._events = store, settings, request, events
         self._lock, self._session_lock = threading.Lock(), threading.Lock()
-        self._known: dict[tuple[str, str], ResolvedImage] = {}
+        self._known: Once[tuple[str, str], ResolvedImage] = Once()
         self._blob_locks: dict[Digest, threading.Lock] = {}
         self._origins: dict[Digest, object] = {}
         self._session: Session | None = None
@@ -103,11 +103,7 @@ class Images:
             NotAnImage: it is an artifact.
             RegistryError: the registry refused or failed.
         """
-        key = name, str(platform or "")
-        with self._lock:
-            if key not in self._known:
-                self._known[key] = self._resolve(name, platform)
-            return self._known[key]
+        return self._known.get((name, str(platform or "")), lambda: self._resolve(name, platform))
 
     def _resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
         ref = ImageRef.parse(name)

@@ -15,6 +15,7 @@ from imagesmith.fs.view import EMPTY_VIEW, View
 from imagesmith.oci.config import chain_id
 from imagesmith.oci.digest import Digest
 from imagesmith.store.layers import StoredLayer
+from imagesmith.store.reading import read_all
 
 __all__ = ["NOTHING", "Result"]
 
@@ -82,6 +83,7 @@ class Result:
                     view = result._view
                     break
                 todo.append(result)
+            read_all([layer.stored for result in reversed(todo) for layer in result._own])
             for result in reversed(todo):
                 for layer in result._own:
                     view = view.plus(layer.stored.index())

@@ -3,8 +3,9 @@
 Why: a gigabyte is compressed in seconds and sent in seconds, and both can be done at once. But what is sent
 so has no digest yet, and the registry may have the layer: where a repository has images, the layer waits
 until it is whole and can be asked for. Small layers wait as well, for they are sent in no time.
-Why failures are not told: the layer is in the store in the end, and the push sends it with its retries and
-its error message.
+Why the registry's failures are not told: the layer is in the store in the end, and the push sends it with its
+retries and its error message. Any other error is a fault of ours or of the machine, and ends the build: it is
+raised where bytes are written, or else kept for who began this.
 Spec: OCI distribution-spec 1.1, end-5 and end-6.
 Threads: one that writes the layer, then any, each with a target of its own.
 """
@@ -36,9 +37,11 @@ class LayerStreams:
         self._held: list[bytes] | None = []
         self._size = 0
         self._streams: dict[Repository, StreamedUpload] = {}
+        #: What ended an upload that was given up, and is no fault of the registry.
+        self.faults: list[BaseException] = []
 
     def write(self, data: bytes, /) -> None:
-        """Take the next bytes; never fails."""
+        """Take the next bytes; a registry that refuses them is no failure."""
         if self._held is None:
             self._send(data)
             return
@@ -65,7 +68,7 @@ class LayerStreams:
             except ImagesmithError as e:
                 _log.debug("a layer is sent again when it is whole: %s", e.message)
                 self._streams.pop(target, None)
-                stream.abort()
+                self._give_up(stream)
 
     def finish(self, target: Repository, digest: Digest) -> bool:
         """Name what was sent to a target; False if it has to be sent."""
@@ -77,7 +80,7 @@ class LayerStreams:
             stream.finish(digest)
         except ImagesmithError as e:
             _log.debug("a layer is sent again when it is whole: %s", e.message)
-            stream.abort()
+            self._give_up(stream)
             return False
         target.has_now(digest)
         return True
@@ -86,4 +89,9 @@ class LayerStreams:
         """Give up what is not finished."""
         self._held = None
         while self._streams:
-            self._streams.popitem()[1].abort()
+            self._give_up(self._streams.popitem()[1])
+
+    def _give_up(self, stream: StreamedUpload) -> None:
+        fault = stream.abort()
+        if fault is not None:
+            self.faults.append(fault)

@@ -3,15 +3,17 @@
 Why: the network is idle while steps run, and the last layer is often a small one. The base image's layers are
 mounted, or sent if the store has them, from the beginning on; one that is in another registry only is left to
 the push, for a step may yet bring it here. What was sent here the push at the end does not ask for again.
-Why failures are not told: the push comes to the same blob again, with its retries and its error message.
+Why the registry's failures are not told: the push comes to the same blob again, with its retries and its
+error message. Any other error is raised at the end of the `with`, or told where the build has failed.
 Threads: a small pool; the end of the `with` waits for it, or makes it give up at its next piece.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Container, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Self
 
@@ -21,7 +23,7 @@ from imagesmith.build.plan import ResolvedImage, Step
 from imagesmith.build.streaming import LayerStreams
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import ImagesmithError
-from imagesmith.events import EventSink, Progress
+from imagesmith.events import EventSink, Progress, Warned
 from imagesmith.oci.mediatype import is_nondistributable
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
@@ -31,6 +33,8 @@ from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
 
 __all__ = ["Uploader"]
+
+_log = logging.getLogger(__name__)
 
 
 class Uploader(Watching):
@@ -62,6 +66,7 @@ class Uploader(Watching):
         self._transfers, self._events, self._cancel = transfers, events, Cancel()
         self._pool: ThreadPoolExecutor | None = None
         self._streams: dict[object, LayerStreams] = {}
+        self._begun: list[Future[None]] = []
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -109,7 +114,7 @@ class Uploader(Watching):
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._transfers, thread_name_prefix="upload")
-            self._pool.submit(work)
+            self._begun.append(self._pool.submit(work))
 
     def _send(
         self, ref: ImageRef, d: Descriptor, source: StorePlace, streams: LayerStreams | None = None
@@ -124,8 +129,8 @@ class Uploader(Watching):
                 how = "sent" if streamed else target.put_blob(d, source, self._teller(step, d))
                 name = str(d.digest) if how == "sent" else f"{d.digest} {how}"
                 self._events(Progress(step=step, id=name, current=d.size, total=d.size, done=True))
-        except ImagesmithError:
-            return
+        except ImagesmithError as e:
+            _log.debug("%s is left to the push: %s", d.digest, e.message)
 
     def _teller(self, step: int, d: Descriptor) -> Callable[[int], None]:
         def tell(current: int) -> None:
@@ -136,9 +141,23 @@ class Uploader(Watching):
 
     def __exit__(self, _kind: object, e: BaseException | None, _trace: object) -> None:
         """Wait until all is sent; give up where the build failed."""
-        if e is not None:
+        try:
+            self._end(failed=e is not None)
+        except BaseException:
+            self._end(failed=True)
+            raise
+        faults = [f for streams in self._streams.values() for f in streams.faults]
+        faults += [f for begun in self._begun if not begun.cancelled() and (f := begun.exception())]
+        faults = [f for f in faults if not isinstance(f, ImagesmithError)]
+        if faults and e is None:
+            raise faults[0]
+        for fault in faults:
+            self._events(Warned(rule="", text=f"an early upload failed: {type(fault).__name__}: {fault}"))
+
+    def _end(self, *, failed: bool) -> None:
+        if failed:
             self._cancel.set()
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=e is not None)
+            self._pool.shutdown(cancel_futures=failed)
         for streams in list(self._streams.values()):
             streams.abort()

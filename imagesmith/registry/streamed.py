@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from imagesmith.errors import Cancelled
+from imagesmith.errors import Cancelled, ImagesmithError
 from imagesmith.oci.digest import Digest
 from imagesmith.registry import quirks
 from imagesmith.registry.client import Client
@@ -64,8 +64,11 @@ class StreamedUpload:
         self._check()
         check_finished(self._client, digest, put_last(self._client, digest, self._session, lambda: (), 0))
 
-    def abort(self) -> None:
-        """Give up; harmless after `finish`. A registry that stalls is left to itself."""
+    def abort(self) -> BaseException | None:
+        """Give up; harmless after `finish`. A registry that stalls is left to itself.
+
+        Returns what ended the request before, if that is no word of ours: nobody else is told of it.
+        """
         self._aborted = True
         deadline = time.monotonic() + _PATIENCE_S
         while self._thread.is_alive() and time.monotonic() < deadline:
@@ -76,6 +79,7 @@ class StreamedUpload:
             self._thread.join(0.1)
         if self._failure is not None:
             cancel(self._client, self._session.url)
+        return None if isinstance(self._failure, ImagesmithError) else self._failure
 
     def _put(self, data: bytes | None) -> None:
         while True:

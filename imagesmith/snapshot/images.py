@@ -8,10 +8,10 @@ Threads: may be shared; mounting is done by one at a time.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from imagesmith.concurrency import Once
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import LayerIndex
 from imagesmith.interfaces import Place
@@ -29,8 +29,8 @@ class Images:
     """The mounts of one process; each layer is mounted once."""
 
     def __init__(self) -> None:
-        self._mounts: dict[Digest, Path | None] = {}
-        self._lock = threading.Lock()
+        self._known: Once[Digest, Path | None] = Once()
+        self._mounts: list[Path] = []
 
     def mounted(self, layer: StoredLayer, work: WorkFolder) -> Path | None:
         """Where a layer is mounted; None if it has to be extracted.
@@ -38,26 +38,26 @@ class Images:
         Raises:
             OSError: the disk is full.
         """
-        with self._lock:
-            if layer.diff_id not in self._mounts:
-                file = layer.erofs()
-                target = work.new() if file is not None else None
-                if target is not None:
-                    try:
-                        mount(str(file), str(target), "erofs", MS_RDONLY)
-                    except OSError:  # a file that a power cut tore, or too many mounts: extract instead
-                        target = None
-                self._mounts[layer.diff_id] = target
-            return self._mounts[layer.diff_id]
+        return self._known.get(layer.diff_id, lambda: self._mount(layer, work))
+
+    def _mount(self, layer: StoredLayer, work: WorkFolder) -> Path | None:
+        file = layer.erofs()
+        if file is None:
+            return None
+        target = work.new()
+        try:
+            mount(str(file), str(target), "erofs", MS_RDONLY)
+        except OSError:  # a file that a power cut tore, or too many mounts: extract instead
+            return None
+        self._mounts.append(target)
+        return target
 
     def close(self) -> None:
         """Unmount."""
-        with self._lock:
-            for target in self._mounts.values():
-                if target is not None:
-                    with contextlib.suppress(OSError):
-                        umount(str(target), MNT_DETACH)
-            self._mounts.clear()
+        for target in self._mounts:
+            with contextlib.suppress(OSError):
+                umount(str(target), MNT_DETACH)
+        self._mounts.clear()
 
 
 def images_work(place: Place, work: WorkFolder, options: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from imagesmith.concurrency import Once
 from imagesmith.errors import SandboxError
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail, remove_tree
@@ -66,7 +67,8 @@ class OverlaySnapshotter:
         self.place, self.store, self._work = place, store, work
         self.trees = Trees(place)
         self._lock = threading.Lock()
-        self._here: dict[tuple[str, Sequence[Digest]], Path] = {}
+        self._here: Once[tuple[str, Sequence[Digest]], Path] = Once()
+        self._in_memory_now: Once[Digest, Path | None] = Once()
         self._images = None if images_work(place, work, overlay_options(place)) else Images()
         self._memory = Memory(place)
 
@@ -78,7 +80,7 @@ class OverlaySnapshotter:
                 self._images = None
             self._memory.close()
             self._work.close()
-            self._here.clear()
+            self._here, self._in_memory_now = Once(), Once()
 
     def form(self) -> Literal["tar", "erofs"]:
         """See interfaces.Snapshotter."""
@@ -147,21 +149,20 @@ class OverlaySnapshotter:
 
     def _in_memory(self, layer: StoredLayer, below: Tree, work: WorkFolder) -> Path | None:
         """The layer's tree in memory; None if it belongs on the disk."""
-        key = "memory", (layer.diff_id,)
-        with self._lock:
-            if key not in self._here:
-                made = self._memory.folder_for(layer.index(), layer.folder / "in-memory", work)
-                if made is None:
-                    return None
-                try:
-                    self._extract(layer.entries(), made, below)
-                except OSError as e:
-                    if e.errno != errno.ENOSPC:
-                        raise
-                    remove_tree(made)
-                    return None
-                self._here[key] = made
-            return self._here[key]
+        return self._in_memory_now.get(layer.diff_id, lambda: self._put_in_memory(layer, below, work))
+
+    def _put_in_memory(self, layer: StoredLayer, below: Tree, work: WorkFolder) -> Path | None:
+        made = self._memory.folder_for(layer.index(), layer.folder / "in-memory", work)
+        if made is None:
+            return None
+        try:
+            self._extract(layer.entries(), made, below)
+        except OSError as e:
+            if e.errno != errno.ENOSPC:
+                raise
+            remove_tree(made)
+            return None
+        return made
 
     def _make_here(
         self,
@@ -172,14 +173,14 @@ class OverlaySnapshotter:
         work: WorkFolder,
     ) -> Path:
         """A tree that is right over these layers only, kept as long as the process."""
-        key = what, tuple(layer.diff_id for layer in layers)
-        with self._lock:
-            if key not in self._here:
-                made = work.new() / "tree"
-                made.mkdir(0o755)
-                self._extract(entries(), made, below)
-                self._here[key] = made
-            return self._here[key]
+
+        def make() -> Path:
+            made = work.new() / "tree"
+            made.mkdir(0o755)
+            self._extract(entries(), made, below)
+            return made
+
+        return self._here.get((what, tuple(layer.diff_id for layer in layers)), make)
 
     def _extract(self, entries: Iterable[Entry], folder: Path, below: Tree) -> None:
         extract_entries(

@@ -29,6 +29,7 @@ from imagesmith.steps.loglimit import LogLimit
 from imagesmith.steps.mounts import Mounts
 from imagesmith.steps.scratch import Copies
 from imagesmith.store.layers import Form, StoredLayer
+from imagesmith.store.reading import read_all
 from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ _WEAK = {
     "native": "RUN has one user id only",
     "oci": "RUN has one id only",
 }
-#: So many layers are read at the same time.
-_READERS = 4
 #: How much (bytes) of a failed step's last output the error keeps.
 _TAIL = 4096
 #: The status of a step that was stopped at its time limit: that of timeout(1).
@@ -106,26 +105,7 @@ class Runner:
         Returns the form in which the layers that are still to come are best kept.
         """
         form = self._ready(solver)[1].form()
-        unread = list(layers)
-        failed: list[BaseException] = []
-
-        def read() -> None:
-            with contextlib.suppress(IndexError):
-                while not failed:
-                    layer = unread.pop()
-                    try:
-                        layer.unpack(form)
-                    except BaseException as e:  # raised again by who waits
-                        failed.append(e)
-
-        threads = [threading.Thread(target=read, daemon=True) for _ in range(min(len(layers), _READERS) - 1)]
-        for thread in threads:
-            thread.start()
-        read()
-        for thread in threads:
-            thread.join()
-        if failed:
-            raise failed[0]
+        read_all(layers, form)
         return form
 
     def close(self) -> None:

@@ -10,11 +10,11 @@ import contextlib
 import fcntl
 import os
 import shutil
-import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+from imagesmith.concurrency import Once
 from imagesmith.errors import SandboxError
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.folders import make_plain, temporary
@@ -49,24 +49,22 @@ class Copies:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._stack = ExitStack()
-        self._lock = threading.Lock()
-        self._made: dict[tuple[int, str], tuple[Tree, Path]] = {}
+        self._made: Once[tuple[int, str], tuple[Tree, Path]] = Once()
 
     def get(self, tree: Tree, path: str) -> Path:
         """The folder below which a copy of what is at the path lies, at the same path."""
-        key = id(tree), path
-        with self._lock:
-            if key not in self._made:
-                folder = scratch_folder(self._store, self._stack)
-                copy_out(tree, path, folder)
-                self._made[key] = tree, folder  # the tree is kept, so that its id stays its own
-            return self._made[key][1]
+
+        def make() -> tuple[Tree, Path]:
+            folder = scratch_folder(self._store, self._stack)
+            copy_out(tree, path, folder)
+            return tree, folder  # the tree is kept, so that its id stays its own
+
+        return self._made.get((id(tree), path), make)[1]
 
     def close(self) -> None:
         """Delete them."""
-        with self._lock:
-            self._made.clear()
-            self._stack.close()
+        self._made = Once()
+        self._stack.close()
 
 
 def _sweep(work: Path) -> None:

@@ -8,7 +8,6 @@ Threads: methods may be called from any; downloads are single-flight.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from imagesmith.build.plan import (
     RunOp,
     Step,
 )
+from imagesmith.concurrency import Once
 from imagesmith.context.http import Download, file_name_of
 from imagesmith.context.local import FileDigests
 from imagesmith.context.sources import Rows, content_digest, select
@@ -60,9 +60,9 @@ class Sources:
     ) -> None:
         self._fetch_url, self._fetch_git, self._file_digest = fetch_url, fetch_git, file_digest
         self._now_ns = now_ns
-        self._memo: dict[Origin, object] = {}
+        self._downloads: Once[Fetched, Download] = Once()
+        self._checkouts: Once[GitFiles, tuple[str, Tree]] = Once()
         self._rows: dict[Step, Sequence[Rows]] = {}
-        self._lock = threading.Lock()
 
     # --- trees ---------------------------------------------------------------------------------
 
@@ -94,20 +94,10 @@ class Sources:
         yield from self.tree(origin).walk("")
 
     def _url(self, origin: Fetched) -> Download:
-        with self._lock:
-            found = self._memo.get(origin)
-            if found is None:
-                found = self._memo[origin] = self._fetch_url(origin)
-        assert isinstance(found, Download)
-        return found
+        return self._downloads.get(origin, lambda: self._fetch_url(origin))
 
     def _git(self, origin: GitFiles) -> tuple[str, Tree]:
-        with self._lock:
-            found = self._memo.get(origin)
-            if found is None:
-                found = self._memo[origin] = self._fetch_git(origin)
-        assert isinstance(found, tuple)
-        return found
+        return self._checkouts.get(origin, lambda: self._fetch_git(origin))
 
     # --- digests -------------------------------------------------------------------------------
 

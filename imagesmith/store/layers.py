@@ -94,13 +94,18 @@ class StoredLayer:
         """Take what the index that was written last holds: then it need not be read again in this process."""
         self._written = entries, offsets
 
+    @property
+    def unread(self) -> bool:
+        """True if nothing was ever read of the layer's blob."""
+        return self._index is None and not (self.folder / "index").exists()
+
     def unpack(self, form: Form) -> None:
         """Read the blob and keep its tar in a form, if nothing was ever read of it: one reading does for all.
 
         See `index` for what it raises.
         """
         with self._lock:
-            if self._index is None and not (self.folder / "index").exists():
+            if self.unread:
                 self._unpack(form)
 
     def _known(self) -> LayerIndex:

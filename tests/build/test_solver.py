@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import itertools
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,8 @@ from imagesmith.fs.view import View
 from imagesmith.oci.config import chain_id
 from imagesmith.oci.digest import Digest
 from tests.kitchen import Kitchen
+from tests.registry.conftest import serve_embedded
+from tests.registry.faultproxy import Before, FaultProxy
 
 LONG = "FROM scratch\n" + "".join(f"COPY a /f{n}\n" for n in range(700))
 CHAIN = "FROM scratch AS s0\nCOPY a /f\n" + "".join(
@@ -77,6 +81,8 @@ def test_environment_of_thousands_of_variables_keeps_their_order(kitchen: Kitche
 
 def test_result_is_that_of_its_layers_however_they_were_stacked() -> None:
     class Stored:
+        unread = False
+
         def index(self) -> str:
             return "index"
 
@@ -95,3 +101,44 @@ def test_result_is_that_of_its_layers_however_they_were_stacked() -> None:
     assert result.view.layers == ("index",) * 9
     below.was_read()
     assert result.unread() == [layers[-1].stored]
+
+
+def test_downloads_of_stages_that_need_not_each_other_overlap(kitchen: Kitchen) -> None:
+    """Each of three files is sent when all three have been asked for; so are two layers of two images."""
+    gate = threading.Barrier(3, timeout=30)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            gate.wait()
+            self.send_response(200)
+            self.send_header("Content-Length", "1")
+            self.end_headers()
+            self.wfile.write(b"x")
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    stages = "".join(f"FROM scratch AS s{n}\nADD {url}/{n} /f{n}\n" for n in range(3))
+    built = kitchen.build(f"{stages}FROM s0\nCOPY --from=s1 /f1 /\nCOPY --from=s2 /f2 /\n")
+    server.shutdown()
+    server.server_close()
+    assert kitchen.names(built) == ["f2"]
+
+
+def test_layers_of_an_image_are_fetched_at_the_same_time(kitchen: Kitchen, tmp_path: Path) -> None:
+    gate = threading.Barrier(2, timeout=30)
+    (tmp_path / "registry").mkdir()
+    kitchen.write({name: name for name in "abcd"})
+    with serve_embedded(tmp_path / "registry") as served, FaultProxy(served.host) as proxy:
+        for name, texts in (("one", "ab"), ("two", "cd")):
+            text = "FROM scratch\n" + "".join(f"COPY {t} /{t}\n" for t in texts)
+            kitchen.build(text, tags=[f"{served.host}/{name}:1"], push=True, insecure=True)
+        proxy.on("GET", "/blobs/", Before(lambda: None), times=2)  # the configs
+        proxy.on("GET", "/blobs/", Before(gate.wait), times=4)
+        kitchen.root = tmp_path / "fresh"
+        text = f"FROM {proxy.host}/one:1 AS one\nFROM {proxy.host}/two:1\nCOPY --from=one /a /b /\n"
+        built = kitchen.build(text, insecure=True)
+    assert kitchen.names(built) == ["a", "b"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -13,10 +15,13 @@ from imagesmith.build.images import Images
 from imagesmith.build.plan import MakeDirOp, Step
 from imagesmith.build.request import BuildRequest
 from imagesmith.build.uploading import Uploader
-from imagesmith.events import Event, Progress, StepDone, StepStarted
+from imagesmith.errors import StoreError
+from imagesmith.events import Event, Progress, StepDone, StepStarted, Warned
 from imagesmith.oci.mediatype import OCI_LAYER
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
+from imagesmith.registry.repository import Repository
+from imagesmith.registry.transport import Transport
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
 from tests.kitchen import Kitchen
@@ -76,6 +81,56 @@ def test_failed_build_does_not_wait_for_what_is_not_begun(tmp_path: Path) -> Non
             uploader.solved(_solved(store, step, b"%d" % n))
         uploader.__exit__(RuntimeError, RuntimeError(), None)
         assert time.monotonic() - began < 30
+
+
+class _Odd(BaseException):
+    """An error that nobody expects."""
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("x"), _Odd("x")], ids=repr)
+def test_error_of_a_thread_is_raised_whatever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def has(*_: object) -> bool:
+        raise error
+
+    monkeypatch.setattr(Repository, "has", has)
+    step, events = _step(), list[Event]()
+    with Store(tmp_path / "store") as store:
+        uploader, _ = _uploader(store, "127.0.0.1:9/a/b:1", {step}, events)
+        with pytest.raises(type(error)) as caught, uploader:
+            uploader.solved(_solved(store, step, b"x"))
+        assert caught.value is error
+        uploader, _ = _uploader(store, "127.0.0.1:9/a/b:1", {step}, events)
+        uploader.solved(_solved(store, step, b"x"))
+        while not all(begun.done() for begun in uploader._begun):
+            time.sleep(0.001)
+        uploader.__exit__(StoreError, StoreError("the build's own"), None)
+    (told,) = [e.text for e in events if isinstance(e, Warned)]
+    assert told.startswith(f"an early upload failed: {type(error).__name__}: ")
+
+
+def test_error_of_a_layer_on_its_way_ends_the_build(
+    kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request of a large layer is on a thread of its own; what is no word of the registry is raised."""
+    send = Transport.send
+
+    def broken(self: Transport, method: str, *args: object, **words: object) -> object:
+        if method == "PATCH":
+            raise RuntimeError("a mistake")
+        return send(self, method, *args, **words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Transport, "send", broken)
+    (tmp_path / "registry").mkdir()
+    kitchen.write({"a": random.Random(5).randbytes(12 << 20)})
+    before = threading.active_count()
+    with serve_embedded(tmp_path / "registry") as served, pytest.raises(RuntimeError, match="a mistake"):
+        kitchen.build("FROM scratch\nCOPY a /\n", tags=[f"{served.host}/new:1"], push=True, insecure=True)
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)  # the registry's own
+    assert threading.active_count() <= before
 
 
 def _free() -> int:
