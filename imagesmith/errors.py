@@ -18,6 +18,8 @@ line for the terminal. Foreign exceptions are turned into these where they enter
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import ClassVar, Self
 
 __all__ = [
@@ -47,7 +49,11 @@ __all__ = [
     "UnsafeArchive",
     "Unsupported",
     "UsageError",
+    "disk_fault",
 ]
+
+#: What a disk says that is full, over a quota, read-only or broken.
+_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
 
 
 class ImagesmithError(Exception):
@@ -250,3 +256,21 @@ class Cancelled(ImagesmithError):
     """The user asked to stop."""
 
     code, exit_code = "cancelled", 130
+
+
+def disk_fault(error: OSError, doing: str, at: str | os.PathLike[str]) -> StoreError | None:
+    """The store's error for a disk that is full, read-only or broken; None for any other fault.
+
+    Args:
+        error: what the machine said.
+        doing: what it kept from being done, after "cannot".
+        at: where that was, if the error names no path of its own.
+    """
+    if error.errno not in _DISK:
+        return None
+    where = error.filename if isinstance(error.filename, str | bytes) else os.fspath(at)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return StoreError(
+        f"cannot {doing}: {os.fsdecode(where)}: {(error.strerror or '').lower()}",
+        hint="free space there; `imagesmith prune` deletes what nothing in the store needs" if full else "",
+    )

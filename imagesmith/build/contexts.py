@@ -40,6 +40,7 @@ from imagesmith.fs.folders import make_plain, temporary
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.oci.names import Platform
+from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
 
@@ -80,7 +81,8 @@ class Contexts:
     def _scratch(self) -> Path:
         """A folder of the build's own, gone at its end."""
         if self._temporary is None:
-            self._store.work.mkdir(parents=True, exist_ok=True)
+            with on_disk_fault("make a folder for a context", self._store.work):
+                self._store.work.mkdir(parents=True, exist_ok=True)
             self._temporary = temporary("context-", self._store.work)
         return self._temporary
 
@@ -181,7 +183,7 @@ class Contexts:
     def _from_stdin(self) -> Path:
         if self._main is None:
             spool = self._scratch() / "stdin"
-            with spool.open("wb") as out:
+            with on_disk_fault("keep the context of standard input", spool), spool.open("wb") as out:
                 shutil.copyfileobj(sys.stdin.buffer, out, 1 << 20)
             self._stream(spool, "Dockerfile")
         assert self._main is not None

@@ -12,8 +12,8 @@ import contextlib
 import hashlib
 import itertools
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from imagesmith.build.build import run_build
@@ -30,6 +30,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Manifest
 from imagesmith.sandbox.world import World
 from imagesmith.settings import Settings
+from imagesmith.store.disk import spool
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
 
@@ -173,14 +174,15 @@ def _layer(
     if not store.blobs.has(here.descriptor.digest) and here.stored.fetch is not None:
         here.stored.fetch()
     ours = store.layers.layer(here.diff_id, here.descriptor.digest)
-    with _plain(original, n, diff_id) as there, ours.open_tar() as tar:
+    with _plain(original, n, diff_id, store.work) as there, ours.open_tar() as tar:
         return tuple(itertools.islice(compare_tars(there, tar), _MOST))
 
 
 @contextlib.contextmanager
-def _plain(original: Original, n: int, diff_id: Digest) -> Iterator[BinaryIO]:
+def _plain(original: Original, n: int, diff_id: Digest, work: Path) -> Iterator[BinaryIO]:
     """The uncompressed tar of the original's layer, as a file that can be sought in."""
-    with tempfile.TemporaryFile() as blob, tempfile.TemporaryFile() as tar:
+    doing = f"unpack layer {n + 1}"
+    with spool(work, doing) as blob, spool(work, doing) as tar:
         for piece in original.source.pieces(original.manifest.layers[n]):
             blob.write(piece)
         blob.seek(0)

@@ -219,11 +219,11 @@ class Solver:
         began = time.monotonic()
         try:
             if self.watchers:
-                parts = keys.parts or parts_of(step.op, parent.chain, ())
-                op = step.op
+                parts, op = keys.parts or parts_of(step.op, parent.chain, ()), step.op
                 for watcher in self.watchers:
                     watcher.missed(number, step, parts, parent.top, lambda: self.sources.listing(op, self))
-            layer = self._execute(step, parent, number, digests=fresh)
+            with self.store.during(f"make the layer of {step.name}"):
+                layer = self._execute(step, parent, number, digests=fresh)
             keys.parts = keys.parts or self._parts(step, parent)
         except ImagesmithError as e:
             self.events(StepFailedEvent(step=number, name=step.name, error=e.message))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from imagesmith.errors import ContextError, ImagesmithError, UnsafeArchive
+from imagesmith.errors import ContextError, ImagesmithError, UnsafeArchive, disk_fault
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.folders import make_plain
 from imagesmith.layer.extract import extract_entries
@@ -43,7 +43,10 @@ def unpack_context(source: BinaryIO, folder: Path) -> None:
         with spool.open("rb") as tar:
             extract_entries(_entries(tar, spool), folder, owners=False)
     except OSError as e:
-        raise ContextError(f"cannot unpack the context: {e.strerror}: {e.filename}") from e
+        doing = "unpack the context"
+        raise disk_fault(e, doing, folder) or ContextError(
+            f"cannot {doing}: {e.strerror}: {e.filename}"
+        ) from e
     finally:
         spool.unlink(missing_ok=True)
 

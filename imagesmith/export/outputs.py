@@ -107,12 +107,15 @@ def local(output: Output, export: Export) -> None:
                 shutil.rmtree(child)
             else:
                 child.unlink()
-    rootfs.write_folder(
-        export.result.view,
-        folder,
-        export.image.form.epoch,
-        lambda text: export.events(Message(text=f"local: {text}")),
-    )
+    try:
+        rootfs.write_folder(
+            export.result.view,
+            folder,
+            export.image.form.epoch,
+            lambda text: export.events(Message(text=f"local: {text}")),
+        )
+    except OSError as e:
+        raise ContextError(f"cannot write {e.filename or folder}: {e.strerror}") from e
 
 
 def image(output: Output, export: Export) -> None:

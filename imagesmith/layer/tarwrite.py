@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from zlib import adler32
 
 from imagesmith.errors import ContextError
@@ -271,15 +271,27 @@ def _copy(entry: Entry, out: _Out, hasher: _Updates | None) -> None:
     if entry.content is None:
         raise ContextError(f"/{entry.path}: its content is missing")
     left = entry.size
-    try:
-        with entry.content.open() as source:
-            while left:
+    with _opened(entry) as source:
+        while left:
+            try:
                 data = source.read(min(left, out.room))
-                if not data:
-                    raise ContextError(f"/{entry.path}: became shorter while it was read")
-                left -= len(data)
-                if hasher is not None:
-                    hasher.update(data)
-                out.write(data)
+            except OSError as e:
+                raise _unreadable(entry, e) from e
+            if not data:
+                raise ContextError(f"/{entry.path}: became shorter while it was read")
+            left -= len(data)
+            if hasher is not None:
+                hasher.update(data)
+            out.write(data)
+
+
+def _opened(entry: Entry) -> BinaryIO:
+    assert entry.content is not None
+    try:
+        return entry.content.open()
     except OSError as e:
-        raise ContextError(f"/{entry.path}: cannot be read: {e.strerror or e}") from e
+        raise _unreadable(entry, e) from e
+
+
+def _unreadable(entry: Entry, e: OSError) -> ContextError:
+    return ContextError(f"/{entry.path}: cannot be read: {e.strerror or e}")

@@ -13,13 +13,13 @@ import posixpath
 import shutil
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound, UsageError
 from imagesmith.layer.decompress import decompressed, sniff
+from imagesmith.store.disk import spool
 
 __all__ = ["Files", "FolderFiles", "PieceFile", "TarFiles"]
 
@@ -122,8 +122,7 @@ class TarFiles:
                 return raw
             if os.path.isfile(file):
                 raw.seek(0)
-        scratch.mkdir(parents=True, exist_ok=True)
-        spread: BinaryIO = tempfile.TemporaryFile(dir=scratch)
+        spread = spool(scratch, f"unpack {self.name}")
         with raw:
             shutil.copyfileobj(decompressed(raw), spread, 1 << 20)
         spread.flush()

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from imagesmith.errors import SandboxError
+from imagesmith.errors import SandboxError, disk_fault
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.tree import Tree
@@ -89,8 +89,9 @@ class CopyingSnapshotter:
                 self._add(folder, layers[len(folder.chain) :], chain, view)
             _wait_for_next_tick(folder.marks)
         except OSError as e:
-            raise SandboxError(
-                f"cannot copy {len(layers)} layers into a root file system: {e.strerror} ({e.filename})"
+            doing = f"copy {len(layers)} layers into a root file system"
+            raise disk_fault(e, doing, self._work.path) or SandboxError(
+                f"cannot {doing}: {e.strerror} ({e.filename})"
             ) from e
         return CopyingWorkspace(folder, self, view)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from imagesmith.concurrency import Once
-from imagesmith.errors import SandboxError
+from imagesmith.errors import SandboxError, disk_fault
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.tree import Tree
@@ -90,7 +90,8 @@ class OverlaySnapshotter:
         """See interfaces.Snapshotter.
 
         Raises:
-            SandboxError: the kernel does not mount it, or the disk is full.
+            StoreError: the disk is full, read-only or broken.
+            SandboxError: the kernel does not mount it.
         """
         try:
             work = self._work
@@ -106,8 +107,9 @@ class OverlaySnapshotter:
             mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", options)
         except OSError as e:
             where = f" ({e.filename})" if e.filename else ""
-            raise SandboxError(
-                f"cannot make a root file system of {len(layers)} layers: {e.strerror}{where}"
+            doing = f"make a root file system of {len(layers)} layers"
+            raise disk_fault(e, doing, self._work.path) or SandboxError(
+                f"cannot {doing}: {e.strerror}{where}"
             ) from e
         return OverlayWorkspace(base, self, view)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile import mounts as parsed
-from imagesmith.errors import MissingSource, SandboxError
+from imagesmith.errors import MissingSource, SandboxError, disk_fault
 from imagesmith.fs.folders import temporary
 from imagesmith.fs.tree import Tree
 from imagesmith.oci.codec import dumps
@@ -118,7 +118,8 @@ class CacheMounts:
                 _copy_tree(files / at if at else files, made)
             made.rename(data)
         except OSError as e:
-            raise SandboxError(f"cannot make the cache {m.id}: {e.strerror}") from e
+            doing = f"make the cache {m.id}"
+            raise disk_fault(e, doing, data) or SandboxError(f"cannot {doing}: {e.strerror}") from e
         finally:
             shutil.rmtree(made.parent, ignore_errors=True)
 

@@ -10,6 +10,7 @@ Threads: a Copier belongs to one step.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import CopyOp, CopySource, Fetched, GitFiles, Inline, MakeDirOp, Origin, Step
@@ -57,7 +58,8 @@ class Copier:
         draft = Draft(below, self._now)
         owner = copy_owner(op.chown, None if op.link else below)
         chmod = parse_chmod(op.chmod) if op.chmod else None
-        jobs = [CopyJob(draft, op, owner, chmod) for _ in op.sources]
+        work = self._solver.store.work
+        jobs = [CopyJob(draft, op, owner, chmod, work) for _ in op.sources]
         for job, source in zip(jobs, op.sources, strict=True):
             job.copy_from(source, self._tree_of(source), self._sources)
         return draft, below, [job.rows for job in jobs]
@@ -70,10 +72,12 @@ class Copier:
 
 
 class CopyJob:
-    """One source's way into the draft."""
+    """One source's way into the draft. What an archive holds is unpacked to a file in `work`."""
 
-    def __init__(self, draft: Draft, op: CopyOp, owner: tuple[int, int] | None, chmod: Chmod | None) -> None:
-        self.draft, self.op, self.owner, self.chmod = draft, op, owner, chmod
+    def __init__(
+        self, draft: Draft, op: CopyOp, owner: tuple[int, int] | None, chmod: Chmod | None, work: Path
+    ) -> None:
+        self.draft, self.op, self.owner, self.chmod, self.work = draft, op, owner, chmod, work
         self.parent_mode = 0o755 if chmod is None or chmod.octal is None else chmod.octal & 0o777
         self.rows = Rows()
         self._inodes: dict[object, str] = {}

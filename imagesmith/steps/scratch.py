@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from imagesmith.concurrency import Once
-from imagesmith.errors import SandboxError
+from imagesmith.errors import SandboxError, disk_fault
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.folders import make_plain, temporary
 from imagesmith.fs.tree import Tree
@@ -79,7 +79,8 @@ def copy_out(tree: Tree, path: str, folder: Path) -> None:
     """Write what is at a path of a tree, and all below it, under `folder`, at the same path.
 
     Raises:
-        SandboxError: the disk refuses.
+        StoreError: the disk is full, read-only or broken.
+        SandboxError: the machine refuses otherwise.
     """
     top = tree.get(path) if path else None
     try:
@@ -89,7 +90,8 @@ def copy_out(tree: Tree, path: str, folder: Path) -> None:
         if top is None or top.kind == "d":
             _write(tree.walk(path), folder)
     except OSError as e:
-        raise SandboxError(f"cannot copy /{path} for a mount: {e.strerror}") from e
+        doing = f"copy /{path} for a mount"
+        raise disk_fault(e, doing, folder) or SandboxError(f"cannot {doing}: {e.strerror}") from e
 
 
 def _write(entries: Iterable[Entry], folder: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.errors import ContextError, InvalidDocument, LimitExceeded, UnsafeArchive
@@ -21,6 +20,7 @@ from imagesmith.fs.tree import resolve
 from imagesmith.fs.view import parent_of
 from imagesmith.layer.sparse import Pieces
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
+from imagesmith.store.disk import on_disk_fault, spool
 
 if TYPE_CHECKING:
     from imagesmith.context.sources import Match
@@ -81,15 +81,17 @@ def unpack(job: CopyJob, match: Match) -> bool:
     if e.kind not in "fh" or not is_archive(e.content, e.size):
         return False
     assert e.content is not None
-    spool = tempfile.TemporaryFile()  # lives as long as the contents that are in it
+    doing = f"unpack {match.name}"
+    tar = spool(job.work, doing)  # lives as long as the contents that are in it
     with e.content.open() as raw:
         try:
-            shutil.copyfileobj(decompressed(_Limited(raw, e.size)), spool, 1 << 20)
+            shutil.copyfileobj(decompressed(_Limited(raw, e.size)), tar, 1 << 20)
         except InvalidDocument as error:
             raise ContextError(f"cannot unpack {match.name}: {error.message}") from error
-    spool.flush()
+    tar.flush()
     job.make_dirs(job.op.dest, mode=0o755)
-    _Unpacker(job, spool).run(match.name)
+    with on_disk_fault(doing, job.work):
+        _Unpacker(job, tar).run(match.name)
     return True
 
 
@@ -106,8 +108,8 @@ class _Root:
 class _Unpacker:
     """An archive on its way below the destination."""
 
-    def __init__(self, job: CopyJob, spool: BinaryIO) -> None:
-        self.job, self.spool, self.draft = job, spool, job.draft
+    def __init__(self, job: CopyJob, tar: BinaryIO) -> None:
+        self.job, self.tar, self.draft = job, tar, job.draft
         self.base = job.draft.resolve(job.op.dest)
         self.root = _Root(job.draft, self.base)
         self.folders: list[tuple[str, int]] = []
@@ -115,9 +117,9 @@ class _Unpacker:
 
     def run(self, name: str) -> None:
         """Put every entry, then give folders their times."""
-        self.spool.seek(0)
+        self.tar.seek(0)
         try:
-            for e, offset in read_archive(self.spool, sparse=True):
+            for e, offset in read_archive(self.tar, sparse=True):
                 if e.path:
                     self._entry(e, offset)
         except (UnsafeArchive, LimitExceeded) as error:
@@ -134,11 +136,11 @@ class _Unpacker:
     def _stored(self, e: Entry, offset: int) -> tuple[BinaryIO, int]:
         """Where a file's bytes are, all of them."""
         if not isinstance(e.content, Pieces):
-            return self.spool, offset
+            return self.tar, offset
         if self.whole is None:
-            self.whole = tempfile.TemporaryFile()
+            self.whole = spool(self.job.work, "unpack a sparse file")
         at = os.fstat(self.whole.fileno()).st_size
-        e.content.expand(self.spool.fileno(), offset, self.whole.fileno(), at)
+        e.content.expand(self.tar.fileno(), offset, self.whole.fileno(), at)
         return self.whole, at
 
     def _entry(self, e: Entry, offset: int) -> None:

@@ -15,13 +15,13 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, LimitExceeded, NotFound, StoreError
 from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.store.disk import new_file, on_disk_fault
 
 __all__ = ["BlobStore", "BlobWriter"]
 
@@ -34,10 +34,8 @@ class BlobWriter:
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
         self.size = 0
-        fd, name = tempfile.mkstemp(dir=store.ingest)
-        fcntl.flock(fd, fcntl.LOCK_SH)  # a sweep takes only files that nobody holds
-        self._file = os.fdopen(fd, "wb", buffering=0)
-        self._path = Path(name)
+        self._file, self._path = new_file(store.ingest)
+        fcntl.flock(self._file, fcntl.LOCK_SH)  # a sweep takes only files that nobody holds
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -60,11 +58,12 @@ class BlobWriter:
                 f"blob {expected or digest}: got {self.size} bytes of digest {digest}"
                 + (f", expected {size} bytes" if size is not None else "")
             )
-        os.fchmod(self._file.fileno(), 0o444)
-        os.fsync(self._file.fileno())
         target = self._store.path(digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._path.rename(target)
+        with on_disk_fault("write a blob", self._store.root):
+            os.fchmod(self._file.fileno(), 0o444)
+            os.fsync(self._file.fileno())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._path.rename(target)
         self._file.close()
         self._store.unsettled.add(target.parent)
         return digest, self.size

@@ -10,9 +10,10 @@ Threads: a NewIndex belongs to one.
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import BinaryIO
 from imagesmith.errors import StoreError
 from imagesmith.fs.entry import Entry
 from imagesmith.oci.digest import Digest
+from imagesmith.store.disk import new_file, on_disk_fault
 
 __all__ = ["NewIndex", "Temporary", "is_whole", "read_index"]
 
@@ -31,24 +33,27 @@ class Temporary:
     """A file that is written under another name; without `keep` it goes away."""
 
     def __init__(self, folder: Path) -> None:
-        fd, name = tempfile.mkstemp(dir=folder)
-        self.file: BinaryIO = os.fdopen(fd, "wb", buffering=1 << 18)
-        self._path: Path | None = Path(name)
+        raw, path = new_file(folder, "keep what a layer holds")
+        self.file: BinaryIO = io.BufferedWriter(raw, 1 << 18)
+        self._path: Path | None = path
 
     def keep(self, path: Path) -> None:
         """Give it its name."""
         assert self._path is not None
         self.file.close()
-        self._path.replace(path)
+        with on_disk_fault("keep what a layer holds", path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.replace(path)
         self._path = None
 
     def __enter__(self) -> Temporary:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+            with contextlib.suppress(StoreError):  # what a full disk did not take is not wanted any more
+                self.file.close()
 
 
 class NewIndex:
@@ -77,7 +82,6 @@ class NewIndex:
         if path.exists() and is_whole(path):
             return False
         self._out.file.write(_END)
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._out.keep(path)
         return True
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from imagesmith.errors import InvalidDocument, InvalidReference, LockTimeout, NotFound, StoreError
+from imagesmith.errors import InvalidDocument, InvalidReference, LockTimeout, NotFound, StoreError, disk_fault
 from imagesmith.fs.jail import remove_tree
 from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.config import ImageConfig
@@ -34,6 +34,7 @@ from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform, choose_platform
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.cachedb import CacheDB
+from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.layers import LayerStore
 from imagesmith.values import frozen, replace
 
@@ -126,8 +127,21 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        """Close it; what the disk refused, and nobody told in more words, becomes an error of the store.
+
+        Raises:
+            StoreError: the disk of the store is full, read-only or broken.
+        """
         self.close()
+        if isinstance(error, OSError) and str(error.filename).startswith(f"{self.root}/"):
+            fault = disk_fault(error, "write to the store", self.root)
+            if fault is not None:
+                raise fault from error
+
+    def during(self, doing: str) -> contextlib.AbstractContextManager[None]:
+        """What the disk refuses meanwhile becomes the store's error: it cannot do that; see `disk_fault`."""
+        return on_disk_fault(doing, self.root)
 
     # --- names ---------------------------------------------------------------------------------
 
