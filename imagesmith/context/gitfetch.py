@@ -78,7 +78,7 @@ def fetch_git(
     _check(checksum, found)
     keep = keep_git_dir and not ref.subdir
     _init(git, work, found.oid)
-    commit = _fetch(git, work, ref, found, keep)
+    commit, commit_s = _fetch(git, work, ref, found, keep)
     _check(checksum, found._replace(peeled=commit))
     git(work, "checkout", "-q", "--detach", commit)
     submodules = ref.submodules and (work / ".gitmodules").exists()
@@ -86,7 +86,6 @@ def fetch_git(
         git(work, "remote", "add", "origin", ref.remote)
     if submodules:
         _submodules(git, work)
-    commit_s = min(max(int(git(work, "log", "-1", "--format=%ct")), 0), _LATEST_S)
     if keep:
         _tidy(git, work)
     else:
@@ -158,11 +157,11 @@ def _init(git: Git, work: Path, oid: str) -> None:
     git(work, "-c", "init.defaultBranch=master", "init", "-q", *kind)
 
 
-def _fetch(git: Git, work: Path, ref: GitRef, found: _Found, keep: bool) -> str:
+def _fetch(git: Git, work: Path, ref: GitRef, found: _Found, keep: bool) -> tuple[str, int]:
     """Bring the object: alone if the server can do that, else by its name, else with all there is.
 
     Returns:
-        its commit.
+        its commit, and the time of that (seconds).
 
     Raises:
         ContextError: the server fails, or has no such commit.
@@ -176,6 +175,7 @@ def _fetch(git: Git, work: Path, ref: GitRef, found: _Found, keep: bool) -> str:
         except ContextError:
             continue
         if commit := _commit(git, work, found):
+            _point(git, work, found, source)
             return commit
     # A server of plain files knows no shallow commits, and an old one gives what it names only.
     full = work
@@ -185,10 +185,11 @@ def _fetch(git: Git, work: Path, ref: GitRef, found: _Found, keep: bool) -> str:
     everything = f"+{found.name}{into}" if found.name else _FULL
     git.remote(full, "fetch", "-q", "-u", *how, "--", ref.remote, everything)
     commit = _commit(git, full, found)
-    if not commit:
+    if commit is None:
         raise ContextError(
             f"repository {ref.remote} does not contain ref {ref.ref}", hint="it may have moved just now"
         )
+    _point(git, full, found, found.name)
     if full is not work:
         git(full, "update-ref", "refs/imagesmith/wanted", found.oid)
         near = [*depth, "--", f"file://{full}", f"+refs/imagesmith/wanted{into}"]
@@ -197,12 +198,18 @@ def _fetch(git: Git, work: Path, ref: GitRef, found: _Found, keep: bool) -> str:
     return commit
 
 
-def _commit(git: Git, work: Path, found: _Found) -> str:
-    """The commit of the object that was resolved, if it is there; the name then means no later one."""
-    commit = git.tells(work, "rev-parse", "--verify", "-q", f"{found.oid}^{{commit}}")
-    if commit and found.name and git.tells(work, "rev-parse", "-q", "--verify", found.name) != found.oid:
+def _commit(git: Git, work: Path, found: _Found) -> tuple[str, int] | None:
+    """The commit of the object that was resolved and its time (seconds), if it is there."""
+    commit, _, time_s = git.tells(work, "log", "-1", "--format=%H %ct", found.oid, "--").partition(" ")
+    if not is_commit(commit):
+        return None
+    return commit, min(int(time_s), _LATEST_S) if time_s.isdecimal() else 0
+
+
+def _point(git: Git, work: Path, found: _Found, source: str) -> None:
+    """Have the name mean the object that was resolved, should the server's have moved since."""
+    if found.name and source != found.oid:
         git(work, "update-ref", found.name, found.oid)
-    return commit
 
 
 def _submodules(git: Git, work: Path) -> None:

@@ -339,3 +339,26 @@ def test_submodules_of_a_server_of_plain_files(server: GitServer, repo: Path, tm
         address = publish(here, tmp_path / "s", "s")
         _add(repo, "sm", address, git(tmp_path / "s", "rev-parse", "main"))
         assert (_fetch(server, tmp_path) / "sm/s").read_text() == "s"
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("99999999999999999999 +0000", 9223372035),
+        ("-5 +0000", 0),
+        ("yesterday", 0),
+        ("99999999999 +0000", 9223372035),
+        ("7 +0000", 7),
+    ],
+)
+def test_a_commit_of_any_time_is_taken(
+    server: GitServer, repo: Path, tmp_path: Path, date: str, seconds: int
+) -> None:
+    tree = git(repo, "rev-parse", "main^{tree}")
+    raw = f"tree {tree}\nauthor a <a@e> {date}\ncommitter a <a@e> {date}\n\nx\n"
+    commit = git(repo, "hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=raw.encode())
+    git(repo, "branch", "odd", commit)
+    got = _checkout(server.url("r") + "?branch=odd&mtime=commit&keep-git-dir=1", tmp_path)
+    assert got.commit_s == seconds
+    if seconds < 1 << 31:  # file systems differ in what they can hold
+        assert (got.tree.root / "f").stat().st_mtime == seconds
