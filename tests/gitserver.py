@@ -19,12 +19,14 @@ class GitServer:
     header  the Authorization header that is asked for, or empty
     moved   where a path is to be found instead
     asked   path and Authorization header of every request
+    old     speak the first protocol only, in which a commit that no ref names cannot be asked for
     """
 
     def __init__(self, root: Path, address: str) -> None:
         self.root, self.address = root, address
         self.header = ""
         self.moved: dict[str, str] = {}
+        self.old = False
         self.asked: list[tuple[str, str]] = []
 
     def url(self, name: str) -> str:
@@ -67,7 +69,7 @@ def git_server(root: Path) -> Iterator[GitServer]:
                 "CONTENT_TYPE": self.headers.get("Content-Type", ""),
                 "CONTENT_LENGTH": str(len(data)),
                 "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                "GIT_PROTOCOL": "" if here.old else self.headers.get("Git-Protocol", ""),
             }
             done = subprocess.run(
                 ["git", "http-backend"], input=data, capture_output=True, env=env, check=False

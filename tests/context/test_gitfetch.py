@@ -259,6 +259,19 @@ def test_a_commit_of_a_server_of_plain_files(repo: Path, tmp_path: Path) -> None
     assert (got.tree.root / "f").read_text() == "one"
 
 
+def test_an_old_server_gives_the_same(server: GitServer, repo: Path, tmp_path: Path) -> None:
+    server.old = True
+    git(repo, "config", "uploadpack.allowAnySHA1InWant", "false")
+    (repo / "f").write_text("four")
+    git(repo, "commit", "-qam", "four")
+    commit = git(repo, "rev-parse", "main~1")
+    for after, text in (("#main", "four"), ("#annot", "one"), (f"#{commit}", "three")):
+        root = _fetch(server, tmp_path, after, keep=True)
+        assert (root / "f").read_text() == text
+        assert len(git(root, "log", "--oneline").splitlines()) == 1
+        assert git(root, "status", "--porcelain") == ""
+
+
 def test_repositories_of_sha256_are_fetched(server: GitServer, tmp_path: Path) -> None:
     path = server.root / "r"
     path.mkdir(parents=True)
