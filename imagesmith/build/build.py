@@ -112,7 +112,10 @@ def run_build(request: BuildRequest, settings: Settings, world: World, events: E
     Raises:
         ImagesmithError: located in the Dockerfile where it belongs to an instruction.
     """
-    with Store(settings.root) as store, Contexts(request, store) as contexts:
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(Store(settings.root))
+        store.warn = lambda text: events(Warned(rule="", text=text))
+        contexts = stack.enter_context(Contexts(request, store))
         dockerfile = read_dockerfile(contexts, store)
         try:
             if not request.report:

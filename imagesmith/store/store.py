@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -68,6 +69,8 @@ class Store:
             LockTimeout: a prune holds it.
         """
         self.root = root
+        #: Is told what of the store cannot be used; set before that is.
+        self.warn: Callable[[str], None] = logging.getLogger(__name__).warning
         try:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
             owner = root.stat().st_uid
@@ -94,7 +97,7 @@ class Store:
     @cached_property
     def cache(self) -> CacheDB:
         """The memory of earlier builds."""
-        return CacheDB(self.root / "cache.db")
+        return CacheDB(self.root / "cache.db", self.warn)
 
     @property
     def cache_mounts(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 import tarfile
 import time
 from pathlib import Path
@@ -236,7 +237,7 @@ def test_prune_forgets_steps_of_no_use(store: Path) -> None:
             ],
             {"old": {"name": "x"}, "used": {"name": "y"}},
         )
-        with s.cache._write() as db:
+        with sqlite3.connect(store / "cache.db") as db:
             db.execute("UPDATE steps SET used_s = used_s - 1000000")
         s.cache.touch_steps(["used"])
         assert s.prune(unused_s=500_000).steps == 1

@@ -233,39 +233,6 @@ def test_store_is_private(store: Store, root: Path) -> None:
 # --- the cache database ------------------------------------------------------------------------
 
 
-def test_damaged_database_is_set_aside(root: Path) -> None:
-    root.mkdir()
-    (root / "cache.db").write_bytes(b"no database at all" * 100)
-    db = CacheDB(root / "cache.db")
-    assert db.step("x") is None
-    db.put_tag("a", "b", "c")
-    assert (db.tag("a", "b") or ("",))[0] == "c"
-    assert (root / "cache.damaged").exists()
-    db.close()
-
-
-def test_database_that_cannot_be_opened_now_is_not_set_aside(root: Path) -> None:
-    path = root / "cache.db"
-    path.mkdir(parents=True)  # what SQLite answers is an operational error, as for a locked file
-    with pytest.raises(StoreError, match="cannot use the cache database"):
-        CacheDB(path)
-    assert not (root / "cache.damaged").exists()
-
-
-def test_database_that_is_damaged_in_the_middle_forgets(root: Path) -> None:
-    root.mkdir()
-    db = CacheDB(root / "cache.db")
-    for n in range(2000):
-        db.put_file_digests([(FileStamp(1, n, 2, 3, 4), "d" * 64)])
-    db.close()
-    with (root / "cache.db").open("r+b") as f:
-        f.seek(4096)
-        f.write(os.urandom(f.seek(0, 2) - 8192))
-    again = CacheDB(root / "cache.db")
-    assert {again.file_digest(FileStamp(1, n, 2, 3, 4)) for n in range(2000)} <= {"", "d" * 64}
-    again.close()
-
-
 def test_first_builds_that_begin_together_share_the_new_database(root: Path) -> None:
     root.mkdir()
     together = multiprocessing.get_context("fork").Barrier(4)
