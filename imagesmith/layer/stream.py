@@ -11,6 +11,7 @@ one other thread, in order, and `on_raw` from a third.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import queue
 import threading
@@ -145,7 +146,8 @@ class LayerStream:
         for _ in range(self._workers):
             self._waiting.put(None)
         for thread in self._threads:
-            thread.join()
+            with contextlib.suppress(RuntimeError):  # interrupted before it was started
+                thread.join()
 
     def _at_once(self, data: bytes) -> None:
         """The whole layer, which is one block."""
