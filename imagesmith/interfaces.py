@@ -144,7 +144,7 @@ class Workspace(Protocol):
         """
 
     def commit(self, diff_id: Digest) -> None:
-        """Keep what was made as the tree of that layer, for the steps that build on it."""
+        """Keep what was made for the steps that build on that layer, which see the layer and no more."""
 
     def discard(self) -> None:
         """Throw it away; harmless after `commit`."""

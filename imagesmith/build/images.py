@@ -195,8 +195,7 @@ class Images:
         """A layer whose blob comes when somebody looks into it; `origin` is a reference, layout or place."""
         layer = self._store.layers.layer(diff_id, d.digest)
         self._origins.setdefault(d.digest, origin)
-        if layer.fetch is None or layer.blob == d.digest:
-            layer.fetch = lambda: self._fetch(name, origin, d)
+        layer.known_as(d.digest, lambda: self._fetch(name, origin, d))
         return layer
 
     def fetch(self, image: ResolvedImage, d: Descriptor) -> None:
@@ -258,9 +257,7 @@ class Images:
         for layer in layers:
             origin = self._origins.get(layer.descriptor.digest)
             if isinstance(origin, Layout):
-                if not self._store.blobs.has(layer.descriptor.digest):
-                    assert layer.stored.fetch is not None
-                    layer.stored.fetch()
+                layer.stored.bring(layer.descriptor.digest)
             elif isinstance(origin, ImageRef):
                 out[layer.descriptor.digest] = self.session().repository(origin)
             elif origin is not None:

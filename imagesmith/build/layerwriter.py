@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 from imagesmith.build.built import Tap
 from imagesmith.concurrency import Cancel
-from imagesmith.errors import DigestMismatch, NotFound
+from imagesmith.errors import DigestMismatch
 from imagesmith.fs.entry import Entry
 from imagesmith.layer.codecs import Codec
 from imagesmith.layer.decompress import decompressed
 from imagesmith.layer.stream import LayerResult, LayerStream
-from imagesmith.layer.tarwrite import write_layer
+from imagesmith.layer.tarwrite import held_ns, write_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
 from imagesmith.store.layers import Form, StoredLayer
@@ -36,6 +36,10 @@ class LayerWriter:
         """The compression and its level, for the cache key."""
         return str(self._codec)
 
+    def held_ns(self, mtime_ns: int) -> int:
+        """What its layers hold of a time; both in nanoseconds."""
+        return held_ns(mtime_ns, self.clamp_s)
+
     def write(
         self,
         entries: Sequence[Entry],
@@ -43,40 +47,36 @@ class LayerWriter:
         *,
         digests: bool = False,
         form: Form = "",
-        on_new: Callable[[Digest], None] | None = None,
         tap: Tap | None = None,
     ) -> tuple[Digest, Descriptor]:
         """Write the entries, already in order, as a layer.
 
-        The index keeps the times as they are, also under a clamp: a later step sees what this one made.
+        Its index has the times that the tar has: a later step sees what whoever reads the layer sees, be it
+        made now, taken from the cache or fetched.
 
         Args:
             entries: what the layer holds.
             cancel: looked at once a block.
             digests: fill in those of the files.
             form: how the tar is kept as well, for a step that will want it.
-            on_new: told the diff_id where the store did not have the layer.
             tap: takes the compressed bytes.
         """
-        layers, offsets = self._store.layers, array("q")
+        layers, offsets, clamp_s = self._store.layers, array("q"), self.clamp_s
         with contextlib.ExitStack() as stack:
             index = stack.enter_context(layers.new_index())
             kept = stack.enter_context(layers.new_tar(form)) if form else None
 
             def written(entry: Entry, offset: int) -> None:
-                index.add(entry, offset)
+                index.add(entry, offset, held_ns(entry.mtime_ns, clamp_s))
                 offsets.append(offset)
 
             def tar(sink: Callable[[bytes], None]) -> None:
-                write_layer(entries, sink, clamp_s=self.clamp_s, digests=digests, on_offset=written)
+                write_layer(entries, sink, clamp_s=clamp_s, digests=digests, on_offset=written)
 
             result = self._stream(tar, cancel, kept.write if kept is not None else None, tap)
             stored = layers.layer(result.diff_id, result.digest)
-            if index.keep(result.diff_id):
-                if len(offsets) <= _MANY:
-                    stored.just_written(entries, offsets)
-                if on_new is not None:
-                    on_new(result.diff_id)
+            if index.keep(result.diff_id) and len(offsets) <= _MANY:
+                stored.just_written(entries, offsets, clamp_s)
             if kept is not None:
                 kept.keep(stored.folder, stored.index)
         return result.diff_id, self._descriptor(result)
@@ -85,23 +85,20 @@ class LayerWriter:
         """Write the tar of a stored layer, fetched if it must be, as it is.
 
         Raises:
+            NotFound: none of the layer's blobs can be had.
             DigestMismatch: the blob is not what its diff_id says.
         """
-        if layer.blob is None:
-            raise NotFound(f"the blob of layer {layer.diff_id} is not in the store")
-        if layer.fetch is not None and not self._store.blobs.has(layer.blob):
-            layer.fetch()
+        blob, raw = layer.open_blob()
 
         def tar(sink: Callable[[bytes], None]) -> None:
-            assert layer.blob is not None
-            with self._store.blobs.open(layer.blob) as raw:
+            with raw:
                 plain = decompressed(raw)
                 while data := plain.read(1 << 20):
                     sink(data)
 
         result = self._stream(tar, cancel)
         if result.diff_id != layer.diff_id:
-            raise DigestMismatch(f"layer {layer.blob}: its diff_id is {result.diff_id}, not {layer.diff_id}")
+            raise DigestMismatch(f"layer {blob}: its diff_id is {result.diff_id}, not {layer.diff_id}")
         return result.diff_id, self._descriptor(result)
 
     def _stream(

@@ -171,8 +171,7 @@ def _layer(
     original: Original, n: int, diff_id: Digest, here: BuiltLayer, store: Store
 ) -> tuple[Difference, ...]:
     """What differs in one layer."""
-    if not store.blobs.has(here.descriptor.digest) and here.stored.fetch is not None:
-        here.stored.fetch()
+    here.stored.bring(here.descriptor.digest)
     ours = store.layers.layer(here.diff_id, here.descriptor.digest)
     with _plain(original, n, diff_id, store.work) as there, ours.open_tar() as tar:
         return tuple(itertools.islice(compare_tars(there, tar), _MOST))

@@ -31,7 +31,6 @@ from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEv
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.layer.diff import layer_entries
-from imagesmith.oci.digest import Digest
 from imagesmith.steps.copy import Copier
 from imagesmith.steps.run import Runner
 from imagesmith.steps.sources import Sources
@@ -281,7 +280,7 @@ class Solver:
             draft, below = copier.make_dir(op)
         else:
             draft, below, rows = copier.copy(op)
-        entries = layer_entries(draft.upper_entries(), draft.opaques, below)
+        entries = layer_entries(draft.upper_entries(), draft.opaques, below, self.writer.held_ns)
         del draft  # hundreds of thousands of names, perhaps, which nobody wants while the layer is written
         for watcher in self.watchers:
             watcher.copies(number, entries)
@@ -299,7 +298,9 @@ class Solver:
         ) as workspace:
             upper, opaques = workspace.changes()
             entries = layer_entries(upper, opaques, parent.view)
-            return self._write(entries, time.time_ns(), step, on_new=workspace.commit)
+            layer = self._write(entries, time.time_ns(), step)
+            workspace.commit(layer.diff_id)
+            return layer
 
     def _write(
         self,
@@ -309,12 +310,9 @@ class Solver:
         *,
         digests: bool = False,
         form: Form = "",
-        on_new: Callable[[Digest], None] | None = None,
     ) -> BuiltLayer:
         tap = next((t for w in self.watchers if (t := w.taps(step)) is not None), None)
-        diff_id, descriptor = self.writer.write(
-            entries, self.cancel, digests=digests, form=form, on_new=on_new, tap=tap
-        )
+        diff_id, descriptor = self.writer.write(entries, self.cancel, digests=digests, form=form, tap=tap)
         stored = self.store.layers.layer(diff_id, descriptor.digest)
         writer = self.writer
         return BuiltLayer(

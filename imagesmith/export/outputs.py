@@ -61,12 +61,8 @@ def _created(export: Export) -> str:
 def _complete(export: Export, *, base: bool = True) -> None:
     """Fetch the layers that nothing has needed so far: of an imported cache, and of the base image."""
     for layer in export.image.layers:
-        if (
-            (base or layer.created_ns is not None)
-            and not export.store.blobs.has(layer.descriptor.digest)
-            and layer.stored.fetch is not None
-        ):
-            layer.stored.fetch()
+        if base or layer.created_ns is not None:
+            layer.stored.bring(layer.descriptor.digest)
 
 
 def oci(output: Output, export: Export) -> None:

@@ -211,9 +211,7 @@ class View:
         for n, layer in self._with(path) if self._blocks else enumerate(reversed(self._top), 1):
             e = layer.entries.get(path)
             if e is not None:
-                if e.kind == "h":
-                    return self._through(e, n)
-                return self._across(e, n) if e.kind == "f" and e.link else e
+                return self._through(e, n) if e.kind == "h" else e
             if layer.hides_below(path):
                 break
         else:
@@ -254,13 +252,6 @@ class View:
             if below is not None:
                 return replace(below, path=e.path, link=e.link if below.kind == "f" else below.link)
         return replace(e, kind="f")
-
-    def _across(self, e: Entry, n: int) -> Entry:
-        """A file whose other name was below when its layer was made; one file still, if that name is."""
-        below, now = self._below(n).get(e.link), self.get(e.link)
-        if below is None or now is None or below.content is None or now.content is not below.content:
-            return replace(e, link="")
-        return replace(e, content=below.content)
 
     def _is_implied(self, path: str) -> bool:
         """True for a directory that no layer lists but some layer has entries in."""

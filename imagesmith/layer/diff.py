@@ -9,7 +9,7 @@ they delete would.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from imagesmith.fs.entry import Entry, replace, sort_key
 from imagesmith.fs.tree import Tree
@@ -18,7 +18,9 @@ from imagesmith.fs.view import parent_of
 __all__ = ["layer_entries"]
 
 
-def layer_entries(upper: Iterable[Entry], opaques: set[str], lower: Tree) -> list[Entry]:
+def layer_entries(
+    upper: Iterable[Entry], opaques: set[str], lower: Tree, held: Callable[[int], int] | None = None
+) -> list[Entry]:
     """The entries of the layer that turns `lower` into what `upper` shows.
 
     Args:
@@ -26,6 +28,9 @@ def layer_entries(upper: Iterable[Entry], opaques: set[str], lower: Tree) -> lis
             file of the upper (`link` names any other name of it).
         opaques: directories of the upper that hide what is below them.
         lower: the view below.
+        held: what a layer holds of a time. COPY gives it: a file that is copied again is the same though the
+            view below has no fractions of seconds, and no times after a clamp. What a RUN touched is told by
+            times that no layer holds.
     """
     entries = {e.path: e for e in upper}
     chosen: dict[str, Entry] = {}
@@ -33,7 +38,7 @@ def layer_entries(upper: Iterable[Entry], opaques: set[str], lower: Tree) -> lis
         if e.kind == "w":
             if lower.get(e.path) is not None and not _under(parent_of(e.path), opaques):
                 chosen[e.path] = e
-        elif not _same(e, lower, entries):
+        elif not _same(e, lower, entries, held):
             chosen[e.path] = e
     for path in opaques:
         if path in entries:
@@ -53,7 +58,7 @@ def _under(path: str, opaques: set[str]) -> bool:
     return False
 
 
-def _same(e: Entry, lower: Tree, entries: dict[str, Entry]) -> bool:
+def _same(e: Entry, lower: Tree, entries: dict[str, Entry], held: Callable[[int], int] | None) -> bool:
     """True if the entry below is the same as far as a layer can tell."""
     old = lower.get(e.path)
     if old is None:
@@ -66,11 +71,12 @@ def _same(e: Entry, lower: Tree, entries: dict[str, Entry]) -> bool:
         return False
     if e.kind == "d":
         return True
-    if (old.size, old.mtime_ns // 1_000_000_000) != (e.size, e.mtime_ns // 1_000_000_000):
+    now_ns = e.mtime_ns if held is None else held(e.mtime_ns)
+    if (old.size, old.mtime_ns) != (e.size, now_ns):
         return False
-    if old.mtime_ns % 1_000_000_000 == 0 and e.mtime_ns % 1_000_000_000 == 0:
-        return old.link == e.link if e.kind == "l" else _equal_content(old, e)
-    return old.mtime_ns == e.mtime_ns
+    if now_ns % 1_000_000_000:
+        return True
+    return old.link == e.link if e.kind == "l" else _equal_content(old, e)
 
 
 def _metadata_of(e: Entry, entries: dict[str, Entry]) -> Entry:
@@ -136,8 +142,7 @@ def _add_parents(chosen: dict[str, Entry], entries: dict[str, Entry], lower: Tre
 def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
     """Make the first written name of each file the file, and later ones links to it.
 
-    A file whose other name is unchanged below is written whole; its `link` keeps that name, for whoever looks
-    at both sees one file.
+    A file whose other name is unchanged below is written whole, and is a file of its own from then on.
     """
     if not any(e.kind == "h" for e in entries.values()):
         return ordered
@@ -146,7 +151,6 @@ def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
         if e.kind == "h":
             group[e.path] = _root_of(e, entries)
             group.setdefault(group[e.path], group[e.path])
-    written = {e.path for e in ordered}
     first: dict[str, str] = {}
     out = []
     for e in ordered:
@@ -161,8 +165,7 @@ def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
             )
         else:
             first[root] = e.path
-            whole = _metadata_of(e, entries) if e.kind == "h" else e
-            out.append(whole if root in written or whole.kind != "f" else replace(whole, link=root))
+            out.append(_metadata_of(e, entries) if e.kind == "h" else e)
     return out
 
 

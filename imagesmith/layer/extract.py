@@ -155,6 +155,8 @@ class _Extraction:
         while True:
             try:
                 fd = self._folder(at)
+                if at not in self.folders and not self.overlay and at:
+                    self._stands(at, fd)
                 break
             except (FileNotFoundError, NotADirectoryError):
                 missing.append(at)
@@ -163,6 +165,11 @@ class _Extraction:
             self._directory(fd, at.rpartition("/")[2], self._known(at))
             fd = self._folder(at)
         return fd
+
+    def _stands(self, path: str, fd: int) -> None:
+        """A directory that was there before keeps its time, unless the layer gives it another."""
+        st = os.fstat(fd)
+        self.folders[path] = Entry(path, "d", stat.S_IMODE(st.st_mode), mtime_ns=st.st_mtime_ns)
 
     def _known(self, path: str) -> Entry:
         """What the layers below say of a directory that this one does not list."""

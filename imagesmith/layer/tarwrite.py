@@ -19,8 +19,9 @@ from zlib import adler32
 
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry
+from imagesmith.oci.digest import digest_bytes
 
-__all__ = ["BLOCK_BYTES", "header", "write_layer"]
+__all__ = ["BLOCK_BYTES", "EMPTY_LAYER", "header", "held_ns", "write_layer"]
 
 #: How many bytes the sink gets at a time; the last block is shorter.
 BLOCK_BYTES = 1 << 20
@@ -31,6 +32,8 @@ _PREFIX = 155
 _MAX_ID = 0o7777777
 _MAX_NUMBER = 0o77777777777
 _ZEROS = bytes(_RECORD)
+#: The diff_id of a layer without entries.
+EMPTY_LAYER = digest_bytes(_ZEROS * 2)
 _PADDING = [_ZEROS[: -n % _RECORD] for n in range(_RECORD)]
 _TYPES = {
     "f": b"0", "h": b"1", "l": b"2", "c": b"3", "b": b"4", "d": b"5", "p": b"6", "w": b"0", "o": b"0",
@@ -40,6 +43,12 @@ _PLAIN_TAIL = bytes(_NAME) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x
 _PLAIN_SUM = sum(_PLAIN_TAIL) + 8 * 32  # the checksum counts itself as eight blanks
 _KEPT_OWNERS = 4096
 _owners: dict[tuple[str, int, int, int], tuple[bytes, int]] = {}
+
+
+def held_ns(mtime_ns: int, clamp_s: int | None) -> int:
+    """What a layer holds of a time (nanoseconds): whole seconds, and none after the clamp (seconds)."""
+    mtime_s = mtime_ns // 1_000_000_000
+    return (mtime_s if clamp_s is None or mtime_s <= clamp_s else clamp_s) * 1_000_000_000
 
 
 def header(entry: Entry, clamp_s: int | None = None) -> bytes:

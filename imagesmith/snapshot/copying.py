@@ -2,7 +2,8 @@
 
 Why: in an ordinary container chroot is all there is. What a step changed is told by comparing a scan before
 it with one after it; layer/diff.py then decides as it does for an upper directory. The folder that a step
-leaves is the one that the next step begins with, and the scan after a step is the scan before the next.
+leaves is the one that the next step begins with, and the scan after a step is the scan before the next: after
+what the layer does not hold was put back (times, attributes), or in a new folder where that cannot be done.
 What counts as touched: inode number, mode, size, times, owner, device, number of links; ctime moves with
 every change and cannot be set back. Names are compared, too, for a renamed directory moves no time below it.
 A directory that was deleted and made again is told by its inode and its time of birth.
@@ -18,8 +19,9 @@ import stat
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -27,13 +29,14 @@ from imagesmith.errors import SandboxError, disk_fault
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.tree import Tree
-from imagesmith.fs.view import flat, parent_of
+from imagesmith.fs.view import LayerIndex, flat, parent_of
 from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.snapshot.births import born_ns, keeps_ctime
 from imagesmith.snapshot.ownership import Owners, table_of
-from imagesmith.snapshot.trees import on_disk
+from imagesmith.snapshot.settle import first_name, settle_entry
+from imagesmith.snapshot.trees import on_disk, up_to
 from imagesmith.snapshot.upper import FileContent, read_capability
 from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.store import Store
@@ -48,11 +51,15 @@ _COARSE_CLOCK = 5
 
 @dataclass(slots=True)
 class _Folder:
-    """A root directory that nobody uses, the layers in it, and its scan."""
+    """A root directory that nobody uses, the layers in it, and its scan.
+
+    touched: what the step of the last layer touched, with the marks before it; empty once it is settled.
+    """
 
     base: Path
     chain: tuple[Digest, ...]
     marks: dict[str, bytes]
+    touched: dict[str, bytes | None] = field(default_factory=dict)
 
 
 class CopyingSnapshotter:
@@ -83,10 +90,13 @@ class CopyingSnapshotter:
         chain = tuple(layer.diff_id for layer in layers)
         folder = self._take(chain)
         try:
+            if folder is not None and folder.touched:
+                folder = self._settled(folder, up_to(view, len(folder.chain)))
             if folder is None:
                 folder = self._extract(chain, view)
             elif folder.chain != chain:
                 self._add(folder, layers[len(folder.chain) :], chain, view)
+            self._as_root(folder.base / "root", view)
             _wait_for_next_tick(folder.marks)
         except OSError as e:
             doing = f"copy {len(layers)} layers into a root file system"
@@ -114,11 +124,24 @@ class CopyingSnapshotter:
         root = base / "root"
         root.mkdir()
         extract_entries(flat(view), root, **on_disk(self.place))
-        e = view.get("") or Entry("", "d", 0o755)
-        os.chmod(root, e.mode)
-        if self.place.ids in ("root", "subid") and (e.uid, e.gid) != (os.geteuid(), os.getegid()):
-            os.chown(root, e.uid, e.gid)
         return _Folder(base, chain, _scan(root))
+
+    def _as_root(self, root: Path, view: Tree) -> None:
+        """The folder is the step's `/`, as no step left it."""
+        e = view.get("") or Entry("", "d", 0o755)
+        if self.place.ids in ("root", "subid"):
+            os.chown(root, e.uid, e.gid)
+        os.chmod(root, e.mode)
+
+    def _settled(self, folder: _Folder, view: Tree) -> _Folder | None:
+        """A folder as its layers make it; None, and the folder is gone, where that takes a new one."""
+        index = self.store.layers.layer(folder.chain[-1], None).index()
+        with contextlib.suppress(OSError):  # a file that may not be touched
+            if _settle(folder, index, view):
+                return folder
+        with contextlib.suppress(OSError):  # what is left goes with the work folder
+            remove_tree(folder.base)
+        return None
 
     def _add(
         self, folder: _Folder, layers: Sequence[LayerTree], chain: tuple[Digest, ...], view: Tree
@@ -155,6 +178,41 @@ def _scan(root: Path) -> dict[str, bytes]:
     return marks
 
 
+def _settle(folder: _Folder, layer: LayerIndex, view: Tree) -> bool:
+    """Undo what a step did that its layer, the last of a folder, does not hold; False if that is not enough.
+
+    Args:
+        folder: as the step left it.
+        layer: its last layer.
+        view: its layers.
+    """
+    names = Counter(first_name(layer, e) for e in layer.entries.values() if e.kind != "d")
+    folders: list[Entry] = []
+    with Jail(folder.base / "root") as jail:
+        for path, was in folder.touched.items():
+            e, mine = view.get(path), layer.entries.get(path)
+            parent, _, name = path.rpartition("/")
+            fd = jail.folder(parent)
+            st = os.lstat(name, dir_fd=fd)
+            if e is None:  # a socket
+                return False
+            if mine is None:
+                if was is None or _MARK.unpack(was)[0] != st.st_ino:  # another file that is the same
+                    return False
+            elif mine.kind != "d" and st.st_nlink != names[first_name(layer, mine)]:
+                return False
+            settle_entry(fd, name, e, st)
+            if e.kind == "d":
+                folders.append(e)
+        for e in folders:
+            os.utime(jail.folder(e.path), ns=(e.mtime_ns, e.mtime_ns))
+        for path in folder.touched:
+            parent, _, name = path.rpartition("/")
+            folder.marks[path] = _mark(os.lstat(name, dir_fd=jail.folder(parent)))
+    folder.touched = {}
+    return True
+
+
 def _wait_for_next_tick(marks: dict[str, bytes]) -> None:
     """Wait until a change gets another ctime than the newest one in the scan: at most some milliseconds."""
     newest = max((_MARK.unpack(m)[4] for m in marks.values()), default=0)
@@ -171,6 +229,7 @@ class CopyingWorkspace:
         self.root = folder.base / "root"
         self._began_ns = time.clock_gettime_ns(_COARSE_CLOCK)
         self._after: dict[str, bytes] = {}
+        self._touched: list[str] = []
         self._jail: Jail | None = None
         self._done = False
 
@@ -181,6 +240,7 @@ class CopyingWorkspace:
         touched = [p for p, mark in after.items() if before.get(p) != mark]
         if not keeps_ctime(self._jail.fd):
             touched = self._by_content(after, set(touched))
+        self._touched = touched
         entries, opaques = self._entries(touched)
         entries += [
             Entry(path, "w")
@@ -251,7 +311,9 @@ class CopyingWorkspace:
             self._jail.close()
         with contextlib.suppress(FileNotFoundError):
             table_of(self.root).unlink()
-        self._snapshotter.keep(_Folder(self._folder.base, (*self._folder.chain, diff_id), self._after))
+        done = self._folder
+        touched = {path: done.marks.get(path) for path in self._touched}
+        self._snapshotter.keep(_Folder(done.base, (*done.chain, diff_id), self._after, touched))
 
     def discard(self) -> None:
         """Delete the folder."""

@@ -1,7 +1,8 @@
 """Snapshots by overlayfs: the layers' trees below, an upper directory for what a step changes.
 
 Why: a step costs a mount, whatever its base weighs, and what it changed lies in one directory. A layer's tree
-is made once, when a RUN first needs it; what a RUN left becomes its own layer's tree by rename.
+is made once, when a RUN first needs it; what a RUN left becomes its own layer's tree by rename, and by what
+settle.py does then.
 Mounts are made in the process's own mount namespace: they are gone when it ends, also by SIGKILL, and what
 lies in the work folder then is swept by the next one that starts.
 Threads: may be shared; each workspace belongs to one.
@@ -25,6 +26,7 @@ from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import flat
 from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
+from imagesmith.layer.tarwrite import EMPTY_LAYER
 from imagesmith.oci.digest import Digest
 from imagesmith.sandbox.kernel import MNT_DETACH, umount
 from imagesmith.snapshot.images import Images, images_work
@@ -33,7 +35,7 @@ from imagesmith.snapshot.mountapi import MAX_LOWERS, mount_overlay
 from imagesmith.snapshot.ownership import Owners, table_of
 from imagesmith.snapshot.trees import Trees, on_disk, opaque_xattr, up_to
 from imagesmith.snapshot.upper import scan_upper
-from imagesmith.snapshot.work import WorkFolder, keep_tree
+from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 
@@ -124,7 +126,7 @@ class OverlaySnapshotter:
         """The trees of the layers, bottom first; of more than the kernel stacks the lowest are one tree.
 
         Of equal layers only the top one is there: it shows and hides all that the others do, and the kernel
-        refuses a directory that it is given twice.
+        refuses a directory that it is given twice. Empty ones are not there at all.
         """
         more = max(0, len(layers) - MAX_LOWERS)
         first = more + -more % _MERGED  # hundreds of steps in turn have the same tree below
@@ -133,7 +135,11 @@ class OverlaySnapshotter:
             below = up_to(view, first)
             lowers.append(self._make_here("all", layers[:first], lambda: flat(below), below, work))
         tops = range(first + 1, len(layers) + 1)
-        lowers += (self._lower(layers[:n], up_to(view, n), work) for n in tops)
+        lowers += (
+            self._lower(layers[:n], up_to(view, n), work)
+            for n in tops
+            if layers[n - 1].diff_id != EMPTY_LAYER
+        )
         return list(dict.fromkeys(reversed(lowers)))[::-1]
 
     def _lower(self, layers: Sequence[LayerTree], below: Tree, work: WorkFolder) -> Path:
@@ -142,8 +148,12 @@ class OverlaySnapshotter:
         if self.trees.path(layer).is_dir():
             return self.trees.path(layer)
         stored = self.store.layers.layer(layer.diff_id, None)
-        if not stored.index().stands_alone:
+        index = stored.index()
+        if not index.stands_alone:
             return self._make_here("last", layers, layer.entries, below, work)
+        settled = self.trees.settled(layer, index, work)
+        if settled is not None:
+            return settled
         mounted = self._images.mounted(stored, work) if self._images is not None else None
         if mounted is not None:
             return mounted
@@ -210,10 +220,11 @@ class OverlayWorkspace:
         return scan_upper(self._jail, opaque_xattr(place), owners)
 
     def commit(self, diff_id: Digest) -> None:
-        """The upper directory becomes the layer's tree."""
+        """The upper directory is kept; of an empty layer nothing is."""
         self._end()
-        layer = self._snapshotter.store.layers.layer(diff_id, None)
-        keep_tree(self._base / "upper", self._snapshotter.trees.path(layer))
+        if diff_id != EMPTY_LAYER:
+            layer = self._snapshotter.store.layers.layer(diff_id, None)
+            self._snapshotter.trees.keep_left(self._base / "upper", layer)
         remove_tree(self._base)
 
     def discard(self) -> None:

@@ -3,6 +3,9 @@
     layers/<diff_id>/tree           owners on the disk are the image's (the machine's root)
     layers/<diff_id>/tree-subid     they are those of a user namespace with ids lent to the user
     layers/<diff_id>/tree-single    they are kept beside the files (ownership.py)
+    layers/<diff_id>/tree*-left     what the step left that made the layer: its tree, once it is settled
+
+A tree holds exactly the layer's entries, so that it is right over whatever stands below it next time.
 
 Why several: one store may be used by a user with and without subordinate ids, and by root.
 Threads: may be shared; a tree is made by one thread at a time.
@@ -10,18 +13,22 @@ Threads: may be shared; a tree is made by one thread at a time.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypedDict
 
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.tree import Tree
-from imagesmith.fs.view import View
+from imagesmith.fs.view import LayerIndex, View
 from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.snapshot.ownership import keep_beside, keep_devices
+from imagesmith.snapshot.settle import settle
 from imagesmith.snapshot.work import WorkFolder, keep_tree
 
 __all__ = ["Trees", "on_disk", "opaque_xattr", "up_to"]
@@ -60,6 +67,41 @@ class Trees:
         """Where a layer's tree is, or is to be put by rename."""
         return layer.tree.with_name(_NAMES[self._place.ids])
 
+    def keep_left(self, upper: Path, layer: LayerTree) -> None:
+        """Keep what the step left that made a layer, by rename, unless its tree is there."""
+        tree = self.path(layer)
+        if not tree.is_dir():
+            keep_tree(upper, _left(tree))
+
+    def settled(self, layer: LayerTree, index: LayerIndex, work: WorkFolder) -> Path | None:
+        """A layer's tree, made of what its step left; None where there is nothing of the kind."""
+        tree = self.path(layer)
+        with self._alone(layer.diff_id):
+            if tree.is_dir():
+                return tree
+            made = work.new() / "tree"
+            try:
+                os.rename(_left(tree), made)  # now nobody else has it
+            except FileNotFoundError:
+                made.parent.rmdir()
+                return None
+            ids, fits = self._place.ids, False
+            with contextlib.suppress(OSError):  # a file that may not be touched: extract instead
+                fits = settle(made, index, owners=ids in ("root", "subid"), devices=ids == "root")
+            if fits:
+                keep_tree(made, tree)
+            with contextlib.suppress(OSError):  # what is left goes with the work folder
+                remove_tree(made.parent)
+            return tree if fits else None
+
+    @contextlib.contextmanager
+    def _alone(self, diff_id: Digest) -> Iterator[None]:
+        """Nobody else of this process makes the layer's tree."""
+        with self._lock:
+            lock = self._making.setdefault(diff_id, threading.Lock())
+        with lock:
+            yield
+
     def make(self, layer: LayerTree, below: Tree, work: WorkFolder) -> Path:
         """A layer's tree; extracted now if it is not there. `below` shows the layers up to this one.
 
@@ -68,9 +110,7 @@ class Trees:
             OSError: the machine refuses.
         """
         tree = self.path(layer)
-        with self._lock:
-            lock = self._making.setdefault(layer.diff_id, threading.Lock())
-        with lock:
+        with self._alone(layer.diff_id):
             if not tree.is_dir():
                 made = work.new() / "tree"
                 made.mkdir(0o755)
@@ -81,6 +121,10 @@ class Trees:
                 keep_tree(made, tree)
                 made.parent.rmdir()
         return tree
+
+
+def _left(tree: Path) -> Path:
+    return tree.with_name(f"{tree.name}-left")
 
 
 def up_to(view: Tree, count: int) -> Tree:

@@ -26,7 +26,7 @@ from imagesmith.store.disk import new_file, on_disk_fault
 
 __all__ = ["NewIndex", "Temporary", "is_whole", "read_index"]
 
-_HEAD, _END = b'"imagesmith-index-2"\n', b'"end"\n'
+_HEAD, _END = b'"imagesmith-index-3"\n', b'"end"\n'
 
 
 class Temporary:
@@ -68,15 +68,14 @@ class NewIndex:
         self._out = Temporary(ingest)
         self._out.file.write(_HEAD)
 
-    def add(self, entry: Entry, offset: int) -> None:
-        """Add an entry, with the offset of its bytes in the uncompressed tar."""
-        self._out.file.write(_row(entry, offset))
+    def add(self, entry: Entry, offset: int, mtime_ns: int) -> None:
+        """Add an entry, with the offset of its bytes in the uncompressed tar and the time it has there."""
+        self._out.file.write(_row(entry, offset, mtime_ns))
 
     def keep(self, diff_id: Digest) -> bool:
         """All entries are there: make it that layer's index, and return True.
 
-        False where the layer has one: it stays, for trees were made after it, and two builds of one layer
-        differ in what its tar does not hold (fractions of times, or all of them under a clamp).
+        False where the layer has one: it says the same, for an index holds what the tar does.
         """
         path = self._path_of(diff_id)
         if path.exists() and is_whole(path):
@@ -92,14 +91,14 @@ class NewIndex:
         self._out.__exit__(*what)
 
 
-def _row(e: Entry, offset: int) -> bytes:
+def _row(e: Entry, offset: int, mtime_ns: int) -> bytes:
     """A line of the index; made by hand, for there may be hundreds of thousands."""
     rest = ""
     if e.kind in "cb" or e.capability or e.digest:
         major, minor = e.rdev
         rest = f',{major},{minor},"{base64.b64encode(e.capability or b"").decode()}","{e.digest}"'
     return (
-        f'[{quoted(e.path)},"{e.kind}",{e.mode},{e.uid},{e.gid},{e.size},{e.mtime_ns},{offset},'
+        f'[{quoted(e.path)},"{e.kind}",{e.mode},{e.uid},{e.gid},{e.size},{mtime_ns},{offset},'
         f"{quoted(e.link)}{rest}]\n"
     ).encode("ascii")
 

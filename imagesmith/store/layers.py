@@ -7,7 +7,9 @@
                                  beside it (snapshot/trees.py), and a mark that one was in memory
 
 Why: views need only the index, so COPY over a large base reads a few hundred kilobytes. All of it can be
-made again from the blob, and each part gets its name by rename when it is complete.
+made again from the blob, and each part gets its name by rename when it is complete. Each is a function of the
+layer's bytes and of nothing else: a layer looks the same to all builds, whoever made it, and over whatever.
+A diff_id may have several blobs, of bases that were compressed differently: any of them will do here.
 Trust: an index is our own file, but it is checked like any input, and made again from the blob where it is
 damaged; the tar is verified against the diff_id while it is written. Trees hold what steps left: files in
 them are opened through fs/jail.py.
@@ -32,6 +34,7 @@ from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.view import LayerIndex
 from imagesmith.layer.erofs import TAR_AT, NotRepresentable, outdated, write_erofs
 from imagesmith.layer.tarread import decompressed, read_layer
+from imagesmith.layer.tarwrite import held_ns
 from imagesmith.oci.digest import Digest
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.indexfile import NewIndex, Temporary, is_whole, read_index
@@ -41,8 +44,9 @@ __all__ = ["Form", "LayerContent", "LayerStore", "NewTar", "StoredLayer"]
 #: How a layer's bytes are kept beside its blob: not at all, as they are, or so that the kernel mounts them.
 Form = Literal["", "tar", "erofs"]
 
-#: The names of a layer's trees (snapshot/trees.py).
-TREES = ("tree", "tree-subid", "tree-single")
+#: Where files of a layer lie extracted: its trees, and what steps left of which they are made
+#: (snapshot/trees.py).
+TREES = ("tree", "tree-subid", "tree-single", "tree-left", "tree-subid-left", "tree-single-left")
 
 
 class LayerContent:
@@ -61,14 +65,42 @@ class LayerContent:
 class StoredLayer:
     """One layer of the store, named by its diff_id."""
 
-    def __init__(self, store: LayerStore, diff_id: Digest, blob: Digest | None) -> None:
-        self.store, self.diff_id, self.blob = store, diff_id, blob
-        #: Brings the blob into the store; set where an image's layers are fetched only when they are needed.
-        self.fetch: Callable[[], None] | None = None
+    def __init__(self, store: LayerStore, diff_id: Digest, blob: Digest | None = None) -> None:
+        self.store, self.diff_id = store, diff_id
         self.folder = store.folder(diff_id)
+        #: The layer's compressed forms, and what brings one into the store where that can be done.
+        self._blobs: dict[Digest, Callable[[], None] | None] = {}
         self._index: LayerIndex | None = None
-        self._written: tuple[Sequence[Entry], Sequence[int]] | None = None
+        self._written: tuple[Sequence[Entry], Sequence[int], int | None] | None = None
         self._lock = threading.Lock()
+        if blob is not None:
+            self.known_as(blob)
+
+    def known_as(self, blob: Digest, fetch: Callable[[], None] | None = None) -> None:
+        """Take note of a blob that holds the layer, and of what brings that one into the store."""
+        if fetch is not None or blob not in self._blobs:
+            self._blobs[blob] = fetch
+
+    def bring(self, blob: Digest) -> bool:
+        """Bring one of the layer's blobs into the store if it can be; True if it is there."""
+        fetch = self._blobs.get(blob)
+        if fetch is not None and not self.store.blobs.has(blob):
+            fetch()
+        return self.store.blobs.has(blob)
+
+    def open_blob(self) -> tuple[Digest, BinaryIO]:
+        """A blob that holds the layer: one that is there, else one that can be fetched.
+
+        Raises:
+            NotFound: there is none.
+        """
+        blobs = list(self._blobs)
+        here = next((b for b in blobs if self.store.blobs.has(b)), None)
+        if here is None:
+            here = next((b for b in blobs if self.bring(b)), None)
+        if here is None:
+            raise NotFound(f"the blob of layer {self.diff_id} is not in the store")
+        return here, self.store.blobs.open(here)
 
     @property
     def tree(self) -> Path:
@@ -90,9 +122,9 @@ class StoredLayer:
         with self._lock:
             return self._entries()
 
-    def just_written(self, entries: Sequence[Entry], offsets: Sequence[int]) -> None:
-        """Take what the index that was written last holds: then it need not be read again in this process."""
-        self._written = entries, offsets
+    def just_written(self, entries: Sequence[Entry], offsets: Sequence[int], clamp_s: int | None) -> None:
+        """Take what the index was made of just now: then it need not be read again in this process."""
+        self._written = entries, offsets, clamp_s
 
     @property
     def unread(self) -> bool:
@@ -112,8 +144,11 @@ class StoredLayer:
         """The entries by path, for who holds the lock."""
         if self._index is None:
             if self._written is not None:
-                pairs, self._written = zip(*self._written, strict=True), None
-                self._index = LayerIndex(self._entry(replace(e), offset) for e, offset in pairs)
+                (entries, offsets, clamp_s), self._written = self._written, None
+                self._index = LayerIndex(
+                    self._entry(replace(e, mtime_ns=held_ns(e.mtime_ns, clamp_s)), offset)
+                    for e, offset in zip(entries, offsets, strict=True)
+                )
             else:
                 self._index = LayerIndex(self._entries())
         return self._index
@@ -124,7 +159,7 @@ class StoredLayer:
         if not path.exists():
             self._unpack()
         elif not is_whole(path):
-            if self.blob is None:
+            if not self._blobs:
                 raise StoreError(
                     f"the layer index {path} is damaged", hint="remove its folder and build again"
                 )
@@ -201,13 +236,10 @@ class StoredLayer:
 
     def _unpack(self, form: Form = "") -> None:
         """Read the blob once: check the diff_id, write the index if it is missing, keep the tar if asked."""
-        if self.blob is None:
-            raise NotFound(f"the blob of layer {self.diff_id} is not in the store")
-        if self.fetch is not None and not self.store.blobs.has(self.blob):
-            self.fetch()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        blob, raw = self.open_blob()
         with contextlib.ExitStack() as stack:
-            raw = stack.enter_context(self.store.blobs.open(self.blob))
+            stack.enter_context(raw)
+            self.folder.mkdir(parents=True, exist_ok=True)
             tar = stack.enter_context(self.store.new_tar(form)) if form else None
             index = None
             if not (self.folder / "index").exists():
@@ -216,12 +248,12 @@ class StoredLayer:
             found = []
             if index is not None:
                 for e, offset in read_layer(tee):
-                    index.add(e, offset)
+                    index.add(e, offset, e.mtime_ns)
                     if form:
                         found.append(self._entry(e, offset))
             tee.drain()
             if tee.digest() != self.diff_id:
-                raise DigestMismatch(f"layer {self.blob}: its diff_id is {tee.digest()}, not {self.diff_id}")
+                raise DigestMismatch(f"layer {blob}: its diff_id is {tee.digest()}, not {self.diff_id}")
             if index is not None:
                 index.keep(self.diff_id)
                 if form:
@@ -301,13 +333,13 @@ class LayerStore:
         return self.root / diff_id.hex
 
     def layer(self, diff_id: Digest, blob: Digest | None) -> StoredLayer:
-        """The layer of a diff_id, whose compressed form is `blob`; one object a process."""
+        """The layer of a diff_id, one object a process; `blob` is one of its compressed forms."""
         with self._lock:
             found = self._open.get(diff_id)
             if found is None:
-                found = self._open[diff_id] = StoredLayer(self, diff_id, blob)
-            elif found.blob is None or (blob is not None and not self.blobs.has(found.blob)):
-                found.blob = blob
+                found = self._open[diff_id] = StoredLayer(self, diff_id)
+            if blob is not None:
+                found.known_as(blob)
             return found
 
     def new_index(self) -> NewIndex:
@@ -326,11 +358,13 @@ class LayerStore:
 
     def remove(self, diff_id: Digest) -> None:
         """Delete what is derived from a layer."""
-        folder = self.folder(diff_id)
-        gone = folder.with_name(f"{folder.name}.gone-{os.getpid()}")
         with contextlib.suppress(FileNotFoundError):
-            folder.rename(gone)
-            remove_tree(gone)
+            remove_tree(self.set_aside(diff_id))
+
+    def set_aside(self, diff_id: Digest) -> Path:
+        """Put what is derived from a layer where nobody looks for it, but `sweep`."""
+        folder = self.folder(diff_id)
+        return folder.rename(folder.with_name(f"{folder.name}.gone-{os.getpid()}"))
 
     def sweep(self) -> None:
         """Finish removals that were cut short; for whoever holds the store alone."""

@@ -2,7 +2,7 @@
 
     oci-layout, index.json   the images that have a name, as an OCI image layout
     blobs/, ingest/          content, and content on its way (store/blobs.py)
-    layers/                  derived from layers (store/layers.py)
+    layers/, layers.format   derived from layers (store/layers.py)
     cache.db                 memory of earlier builds (store/cachedb.py)
     cachemounts/, work/      RUN --mount=type=cache, and snapshots in use
     lock                     flock: shared while the store is used, exclusive to prune
@@ -37,6 +37,7 @@ from imagesmith.store.blobs import BlobStore
 from imagesmith.store.cachedb import CacheDB
 from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.layers import LayerStore
+from imagesmith.store.renewal import renew
 from imagesmith.values import frozen, replace
 
 __all__ = ["UNUSED_S", "Pruned", "Store"]
@@ -90,6 +91,8 @@ class Store:
             self._hold(fcntl.LOCK_SH, 60.0)
             if not (root / "oci-layout").exists():
                 self._replace("oci-layout", _LAYOUT)
+            if renew(self.layers):
+                self._sweep_layers()
         except BaseException:
             self._lock_file.close()
             raise
@@ -119,6 +122,13 @@ class Store:
                 if time.monotonic() > deadline:
                     raise LockTimeout(f"the store at {self.root} is in use by another imagesmith") from None
                 time.sleep(0.05)
+
+    def _sweep_layers(self) -> None:
+        """Delete what was set aside, if nobody else is here: another version may have it mounted."""
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.layers.sweep()
+        self._hold(fcntl.LOCK_SH, 60.0)
 
     def close(self) -> None:
         """Give the lock back."""

@@ -231,3 +231,49 @@ def test_same_layer_twice_shows_what_its_upper_one_does(way: Way) -> None:
     got = way.run([add, delete, add], 'test "$(cat x)" = 1; rm x', show=True)
     assert [row[0] for row in got["shown"][0]] == ["x"]
     assert names(got["layers"][0]) == ["w x"]
+
+
+# --- a later step sees the layers, whatever a step left and whoever left it --------------------
+
+_SOCKET = "python3 -c 'import socket; socket.socket(1).bind(\"t/s\")'"
+_TWO = [[d("t"), f("t/a", "two"), f("t/b", "bb")]]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "chmod 644 t/a",
+        "chmod 644 t/a; chown 0:0 t/a; mkdir -p t; cp -p t/a x; mv x t/a",
+        "chmod 644 t/a; touch -d @1000000000 t/new t",
+        f"chmod 644 t/a; {_SOCKET}; touch -d @1000000000.5 t/new t",
+        "chmod 644 t/a; rm t/b; mkfifo t/p; touch -d @1000000000.25 t/p t",
+        "rm -r t; mkdir t; echo >t/new; touch -d @1000000000 t/new t",
+    ],
+)
+def test_step_sees_its_own_files_where_another_build_made_the_same_layer(way: Way, script: str) -> None:
+    look = "find t -printf '%p %y %m %U %G %.T@ %n\\n' | sort; find t -type f | sort | xargs cat"
+    spy = f"({look}) >seen; touch -d @1000000000 seen; chmod 644 seen"
+    way.run([[d("t"), f("t/a", "one"), f("t/b", "bb"), f("t/c")]], script, spy)
+    used = way.run(_TWO, script, spy)
+    way.store = way.store.with_name("empty")
+    assert used["diff_ids"] == way.run(_TWO, script, spy)["diff_ids"]
+
+
+def test_later_step_sees_what_the_layer_says_and_no_more(way: Way) -> None:
+    script = """
+        touch -d @1000000000.75 t/new; ln t/a t/link; touch -d @5 t/d
+        python3 -c 'import os; [os.setxattr(p, "user.x", b"1") for p in ("t/new", "t/d")]' || true
+    """
+    look = """
+        test "$(stat -c %.9Y t/new)" = 1000000000.000000000; test "$(stat -c %h t/a)" = 1
+        test "$(stat -c %Y t/d)" = 1000000000
+        python3 -c 'import os; assert "user.x" not in os.listxattr("t/new") + os.listxattr("t/d")'
+        echo more >>t/link; test "$(cat t/a)" = x
+    """
+    got = way.run([[d("t"), f("t/a"), d("t/d")]], script, look, look.replace("echo", "! true && echo"))
+    assert names(got["layers"][1]) == ["d t", "f t/link"]
+
+
+def test_step_that_changed_the_root_leaves_that_to_itself(way: Way) -> None:
+    got = way.run([[f("a")]], "chmod 700 .; echo >b", 'test "$(stat -c %a .)" = 755')
+    assert names(got["layers"][0]) == ["f b"]

@@ -36,5 +36,14 @@ def test_large_layer_is_in_memory_first_and_on_the_disk_the_second_time(way: Way
 
 
 def test_small_layer_is_on_the_disk_at_once_and_what_a_step_left_is_its_layers_tree(way: Way) -> None:
-    got = way.run([[d("d"), f("d/x")]], "echo >d/y", "test -f d/y")
-    assert [len(trees(way, diff_id)) for diff_id in got["diff_ids"]] == [1, 1, 1]
+    got = way.run([[d("d"), f("d/x")]], "echo >d/y", "test -f d/y", "test -f d/y")
+    assert [trees(way, diff_id) != [] for diff_id in got["diff_ids"]] == [True, True, False, False]
+    assert trees(way, got["diff_ids"][1])[0].startswith("tree")
+
+
+def test_what_a_step_left_is_settled_by_a_later_build(way: Way) -> None:
+    got = way.run([[d("d"), f("d/x")]], "echo >d/y; chmod 644 d/x")
+    left = trees(way, got["diff_ids"][1])
+    assert [name.endswith("-left") for name in left] == [True]
+    again = way.run([[d("d"), f("d/x", "other")]], "echo >d/y; chmod 644 d/x", "test $(cat d/x) = other")
+    assert again["layers"] == [got["layers"][0], []]

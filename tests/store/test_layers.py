@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +61,8 @@ def again(store: Store, diff_id: Digest, blob: Digest | None) -> StoredLayer:
 
 def rows(layer: StoredLayer) -> list[tuple[object, ...]]:
     return [
-        (e.path, e.kind, e.mode, e.uid, e.gid, e.size, e.link, e.rdev, e.capability) for e in layer.entries()
+        (e.path, e.kind, e.mode, e.uid, e.gid, e.size, e.link, e.rdev, e.capability, e.mtime_ns)
+        for e in layer.entries()
     ]
 
 
@@ -74,14 +78,20 @@ def test_index_is_the_same_from_the_writer_and_from_the_blob(store: Store) -> No
     diff_id, blob = put(store)
     written = again(store, diff_id, blob)
     kept = rows(written)
-    assert kept[0] == ("d", "d", 0o755, 1, 2, 0, "", (0, 0), None)
+    assert kept[0] == ("d", "d", 0o755, 1, 2, 0, "", (0, 0), None, 5 * 10**9)
+    assert rows(store.layers.layer(diff_id, blob)) == kept
     store.layers.remove(diff_id)
     assert rows(again(store, diff_id, blob)) == kept
 
 
-def test_times_in_the_index_keep_their_nanoseconds(store: Store) -> None:
-    diff_id, blob = put(store)
-    assert next(iter(again(store, diff_id, blob).entries())).mtime_ns == 5 * 10**9 + 7
+def test_index_has_the_times_of_the_tar_also_under_a_clamp_and_just_after_it_was_written(
+    store: Store,
+) -> None:
+    entries = [Entry("late", "p", 0o644, mtime_ns=9 * 10**9 + 1), Entry("old", "p", 0o644, mtime_ns=-1)]
+    diff_id, descriptor = LayerWriter(store, Codec(), 1, 7).write(entries, Cancel())
+    layer = store.layers.layer(diff_id, descriptor.digest)
+    assert [e.mtime_ns for e in layer.index().entries.values()] == [7 * 10**9, -(10**9)]
+    assert [e.mtime_ns for e in layer.entries()] == [7 * 10**9, -(10**9)]
 
 
 def test_contents_are_read_by_every_name_with_and_without_the_tar(store: Store) -> None:
@@ -193,3 +203,118 @@ def test_removal_passes_folders_that_are_closed(store: Store) -> None:
     os.chmod(closed.parent, 0o500)
     store.layers.remove(diff_id)
     assert list(store.layers.root.iterdir()) == []
+
+
+# --- one diff_id, several blobs ----------------------------------------------------------------
+
+
+def two_blobs(store: Store) -> tuple[Digest, dict[Digest, bytes]]:
+    """A layer's diff_id and its blobs in two compressions, which the store does not have."""
+    blobs = {}
+    for codec in (Codec.parse("gzip", ""), Codec.parse("uncompressed", "")):
+        entries = [Entry("a", "f", 0o644, size=3, mtime_ns=1, content=Bytes(b"abc"))]
+        diff_id, descriptor = LayerWriter(store, codec, 1, None).write(entries, Cancel())
+        blobs[descriptor.digest] = store.blobs.read(descriptor.digest)
+        store.blobs.remove(descriptor.digest)
+    store.layers.remove(diff_id)
+    return diff_id, blobs
+
+
+def test_each_blob_of_a_layer_is_brought_by_its_own_fetch(store: Store) -> None:
+    diff_id, blobs = two_blobs(store)
+    for digest, data in blobs.items():
+        store.layers.layer(diff_id, digest).known_as(digest, lambda data=data: store.blobs.put(data))
+    one, two = blobs
+    layer = store.layers.layer(diff_id, None)
+    assert layer.bring(two)
+    assert not store.blobs.has(one)
+    assert read(layer, "a") == b"abc"
+    assert layer.bring(one)
+    assert store.blobs.read(one) == blobs[one]
+
+
+def test_layer_is_read_of_whichever_of_its_blobs_is_there(store: Store) -> None:
+    diff_id, blobs = two_blobs(store)
+    for here in blobs:
+        store.blobs.put(blobs[here])
+        layer = StoredLayer(store.layers, diff_id)
+        for digest in blobs:
+            layer.known_as(digest)
+        assert read(layer, "a") == b"abc"
+        store.blobs.remove(here)
+        store.layers.remove(diff_id)
+    with pytest.raises(NotFound, match="the blob of layer"):
+        StoredLayer(store.layers, diff_id, next(iter(blobs))).index()
+
+
+def test_threads_that_know_a_layer_by_different_blobs_all_read_it(store: Store) -> None:
+    diff_id, blobs = two_blobs(store)
+    wrong: list[BaseException] = []
+    for _ in range(20):
+        begin = threading.Barrier(4)
+
+        def use(digest: Digest, begin: threading.Barrier = begin) -> None:
+            begin.wait()
+            try:
+                layer = store.layers.layer(diff_id, digest)
+                layer.known_as(digest, lambda: store.blobs.put(blobs[digest]))
+                assert read(layer, "a") == b"abc"
+                assert layer.bring(digest)
+                assert store.blobs.has(digest)
+            except BaseException as e:  # told by the test's own thread
+                wrong.append(e)
+
+        threads = [threading.Thread(target=use, args=(digest,)) for digest in (*blobs, *blobs)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        for digest in blobs:
+            store.blobs.remove(digest)
+        store.layers.remove(diff_id)
+        store.layers._open.clear()
+
+
+# --- what another version kept -----------------------------------------------------------------
+
+
+def test_what_another_version_derived_is_thrown_away_once(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    with Store(root) as store:
+        diff_id, blob = put(store)
+        (store.layers.folder(diff_id) / "tree").mkdir()
+    with Store(root) as store:
+        assert (store.layers.folder(diff_id) / "tree").exists()
+    (root / "layers.format").unlink()
+    with Store(root) as store:
+        assert list(store.layers.root.iterdir()) == []
+        assert rows(store.layers.layer(diff_id, blob))[0][0] == "d"
+        assert (store.layers.folder(diff_id) / "index").exists()
+    with Store(root) as store:
+        assert (store.layers.folder(diff_id) / "index").exists()
+
+
+def test_what_another_version_has_in_use_is_set_aside_only(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    with Store(root) as other:
+        diff_id, _ = put(other)
+        (root / "layers.format").write_bytes(b"1\n")
+        with Store(root) as store:
+            assert store.layers.diff_ids() == []
+            assert [p.name[:64] for p in store.layers.root.iterdir()] == [diff_id.hex]
+
+
+def test_processes_that_open_an_old_store_at_once_agree(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    with Store(root) as store:
+        put(store)
+    (root / "layers.format").unlink()
+    program = (
+        "import sys; from pathlib import Path; from imagesmith.store.store import Store\n"
+        "with Store(Path(sys.argv[1])) as s: s.layers.folder(s.blobs.digests()[0]).mkdir(exist_ok=True)"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", program, str(root)]) for _ in range(4)]
+    assert [process.wait() for process in running] == [0] * 4
+    with Store(root) as store:
+        assert store.layers.diff_ids() == [store.blobs.digests()[0]]
