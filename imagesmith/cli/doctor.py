@@ -68,6 +68,11 @@ def _examine(root: str, isolation: str) -> dict[str, Any]:
         "works": world.isolation != "none", "isolation": world.isolation, "ids": world.place.ids,
         "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint,
     }  # fmt: skip
+    if world.isolation == "native" and world.place.ids == "root":
+        from imagesmith.sandbox.devices import why_no_devices
+
+        if lacking := why_no_devices():
+            run["weaker"].append(f"device nodes that a step makes cannot be opened ({lacking})")
     runtime, problem = _runtime(world.place.ids) if world.place.mounts else ("", "it needs namespaces too")
     if world.isolation == "oci":
         run["works"] = bool(runtime)

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.devices import DeviceGroup
 from imagesmith.sandbox.initchroot import Warden, children
 from imagesmith.sandbox.initpaths import unmake
 from imagesmith.sandbox.initprocess import Process
@@ -145,6 +146,8 @@ class _Server:
         self.selector = selectors.DefaultSelector()
         self.steps: list[_Step] = []
         self.own = os.pidfd_open(os.getpid())
+        self.devices: DeviceGroup | None = None
+        self.no_devices = False
 
     def serve(self) -> None:
         """Until the builder is gone."""
@@ -199,7 +202,7 @@ class _Server:
                 supervisor = _Supervisor(plan["root"], write, real=plan["ids"] == "subid")
                 plan["listener"] = supervisor.theirs.fileno()
             if plan["way"] == "namespaces":
-                pid = k.clone(_NAMESPACES | (k.CLONE_NEWNET if plan["network"] == "none" else 0))
+                pid = self._clone(plan)
             else:
                 if plan["way"] == "chroot":
                     k.prctl(k.PR_SET_DUMPABLE, 0)  # the step has our ids; it shall not read our memory
@@ -226,6 +229,19 @@ class _Server:
             supervisor.theirs.close()
             step.supervisor = supervisor
             self.selector.register(supervisor.pidfd, selectors.EVENT_READ, (step, "supervisor"))
+
+    def _clone(self, plan: dict[str, Any]) -> int:
+        """Fork into new namespaces and, where devices are told apart for the step, into that cgroup."""
+        flags = _NAMESPACES | (k.CLONE_NEWNET if plan["network"] == "none" else 0)
+        plan["devices"] = plan["ids"] == "root" and not plan["insecure"] and not self.no_devices
+        if plan["devices"]:
+            try:
+                self.devices = self.devices or DeviceGroup()
+                self.devices.cover(plan["doors"])
+                return k.clone(flags, self.devices.fd)
+            except OSError:  # no cgroup v2, or not ours to write; older than Linux 5.7
+                plan["devices"], self.no_devices = False, True
+        return k.clone(flags)
 
     def _listen(self, step: _Step) -> None:
         data = os.read(step.report, 1 << 16) if step.report >= 0 else b""
@@ -288,3 +304,5 @@ class _Server:
             step.kill()
         for step in list(self.steps):
             self._finish(step)
+        if self.devices is not None:
+            self.devices.remove()

@@ -6,8 +6,8 @@ Why pivot first: afterwards every target is looked up by the kernel inside the n
 can lead nowhere else. Sources are reached from a descriptor of the old root until it is let go.
 What had to be made for a mount to have a place is told to the helper, which removes it when the step has
 ended.
-Why nodev everywhere: root keeps the right to make device nodes, as in Docker, but no cgroup keeps it from
-opening them; on these mounts none opens but the few that are bound into /dev one by one.
+Why nodev: root keeps the right to make device nodes, as in Docker. Where no cgroup tells which of them it may
+open (devices.py), on these mounts none opens but the few that are bound into /dev one by one.
 Imports the standard library only, all of it before the root changes: its own files are gone then.
 Spec: OCI runtime-spec, config-linux.md; BuildKit's executor/oci/spec_linux.go and executor/stubs.go.
 """
@@ -21,6 +21,7 @@ import stat
 from typing import Any
 
 from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.devices import is_held
 from imagesmith.sandbox.initpaths import Places, resolve
 
 __all__ = ["Root"]
@@ -52,6 +53,7 @@ class Root:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
         self.insecure = bool(plan["insecure"])
+        self.nodev = 0 if self.insecure or plan["devices"] else k.MS_NODEV
         self.places = Places()
         self._old = -1
         self._pivoted = False
@@ -62,6 +64,8 @@ class Root:
         self._enter()
         self._proc()
         self._dev()
+        if self.plan["devices"]:
+            self._refuse_devices()
         self._sys()
         for mount in self.plan["mounts"]:
             self._mount(mount)
@@ -75,8 +79,8 @@ class Root:
         root = self.plan["root"]
         k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
         k.mount(root, root, flags=k.MS_BIND | k.MS_REC)
-        if not self.insecure:
-            self._remount(root, k.MS_NODEV)
+        if self.nodev:
+            self._remount(root, self.nodev)
         self._old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.chdir(root)
         try:
@@ -88,6 +92,14 @@ class Root:
             k.mount(".", "/", flags=k.MS_MOVE)
             os.chroot(".")
         os.fchdir(self._old)
+
+    def _refuse_devices(self) -> None:
+        """Go without devices where nothing keeps the step from the machine's: seen by trying one."""
+        at = self.places.make("/dev", folder=True, stays=True)
+        if not is_held(at):
+            self.nodev = k.MS_NODEV
+            for made in ("/", at):
+                self._remount(made, self.nodev)
 
     def _leave(self) -> None:
         os.fchdir(self._old)
@@ -117,8 +129,7 @@ class Root:
 
     def _dev(self) -> None:
         at = self.places.make("/dev", folder=True, stays=True)
-        flags = k.MS_NOSUID | (0 if self.insecure else k.MS_NODEV)
-        k.mount("tmpfs", at, "tmpfs", flags, "mode=755,size=65536k")
+        k.mount("tmpfs", at, "tmpfs", k.MS_NOSUID | self.nodev, "mode=755,size=65536k")
         for name in self._all_devices() if self.insecure else _DEVICES:
             os.close(os.open(f"{at}/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
             k.mount(f"dev/{name}", f"{at}/{name}", flags=k.MS_BIND)
@@ -182,11 +193,10 @@ class Root:
     # --- what the builder mounts ---------------------------------------------------------------
 
     def _mount(self, m: dict[str, Any]) -> None:
-        nodev = 0 if self.insecure else k.MS_NODEV
         if m["kind"] == "tmpfs":
             at = self.places.make(m["target"], folder=True)
             size = f",size={m['size_bytes']}" if m["size_bytes"] else ""
-            k.mount("tmpfs", at, "tmpfs", m["flags"] | nodev, f"mode={m['mode']:o}{size}")
+            k.mount("tmpfs", at, "tmpfs", m["flags"] | self.nodev, f"mode={m['mode']:o}{size}")
             return
         if m["kind"] == "file":
             source = self._file(m)
@@ -195,8 +205,8 @@ class Root:
             source = m["source"].lstrip("/") or "."
         at = self.places.make(m["target"], folder=stat.S_ISDIR(os.stat(source).st_mode))
         k.mount(source, at, flags=k.MS_BIND | k.MS_REC)
-        if m["flags"] | nodev:
-            self._remount(at, m["flags"] | nodev)
+        if m["flags"] | self.nodev:
+            self._remount(at, m["flags"] | self.nodev)
         if m["kind"] == "file":
             os.unlink(source)
 
