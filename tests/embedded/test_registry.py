@@ -60,7 +60,7 @@ def test_process_names_its_address_and_ends_after_the_running_request(tmp_path: 
         process.send_signal(number)
         client.connection.send(b"5678")
         assert client.connection.getresponse().status == 201
-        assert process.wait(20) == 0
+        assert process.wait() == 0
         assert process.stderr.read() == ""
 
 

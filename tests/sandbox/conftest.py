@@ -62,7 +62,7 @@ class Driver:
         """Let it end."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait()
 
 
 class Bench:

@@ -238,7 +238,7 @@ def test_agent_that_is_required_and_missing_is_named(build: Build) -> None:
 
 
 def test_interrupted_build_ends_its_step(store: Path, context: Path, build: Build) -> None:
-    nap = f"33.{int.from_bytes(os.urandom(5), 'big')}"
+    nap = f"33000.{int.from_bytes(os.urandom(5), 'big')}"
     assert build("RUN true\n").status == 0
     (context / "Dockerfile").write_text(f"{_BASE}RUN echo up; sleep {nap}\n")
     process = subprocess.Popen(
@@ -251,21 +251,19 @@ def test_interrupted_build_ends_its_step(store: Path, context: Path, build: Buil
             break
     process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
-    assert process.wait(10) == 130
+    assert process.wait() == 130
     assert "Traceback" not in rest
-    deadline = time.monotonic() + 5
-    while _running(nap) and time.monotonic() < deadline:
+    while _running(nap):
         time.sleep(0.01)
-    assert not _running(nap)
 
 
 @pytest.mark.parametrize("isolation", ["native", "chroot", "oci"])
 def test_step_that_takes_too_long_is_stopped_with_all_it_started(build: Build, isolation: str) -> None:
-    nap = f"33.{int.from_bytes(os.urandom(5), 'big')}"
+    nap = f"33000.{int.from_bytes(os.urandom(5), 'big')}"
     step = f"setsid sleep {nap} & sleep {nap}"
+    if build("RUN true\n", "--isolation", isolation).status == 9:  # and cached: a busy machine takes long
+        pytest.skip(f"no {isolation} here")
     built = build(f"RUN true\nRUN {step}\n", "--step-timeout", "500ms", "--isolation", isolation)
-    if built.status == 9:
-        pytest.skip(built.said)
     assert built.status == 4
     reason = "did not complete successfully: it took longer than 500ms and was stopped"
     assert f'error: process "/bin/sh -c {step}" {reason}\n' in built.said
