@@ -69,7 +69,7 @@ def _examine(root: str, isolation: str) -> dict[str, Any]:
         "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint,
     }  # fmt: skip
     if world.isolation == "native" and world.place.ids == "root":
-        from imagesmith.sandbox.devices import why_no_devices
+        from imagesmith.sandbox.initdevices import why_no_devices
 
         if lacking := why_no_devices():
             run["weaker"].append(f"device nodes that a step makes cannot be opened ({lacking})")

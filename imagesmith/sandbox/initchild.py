@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from imagesmith.sandbox import kernel as k
-from imagesmith.sandbox.devices import DeviceGroup
 from imagesmith.sandbox.initchroot import Warden, children
+from imagesmith.sandbox.initdevices import DeviceGroup
 from imagesmith.sandbox.initpaths import unmake
 from imagesmith.sandbox.initprocess import Process
 from imagesmith.sandbox.initroot import Root

@@ -7,7 +7,7 @@ can lead nowhere else. Sources are reached from a descriptor of the old root unt
 What had to be made for a mount to have a place is told to the helper, which removes it when the step has
 ended.
 Why nodev: root keeps the right to make device nodes, as in Docker. Where no cgroup tells which of them it may
-open (devices.py), on these mounts none opens but the few that are bound into /dev one by one.
+open (initdevices.py), on these mounts none opens but the few that are bound into /dev one by one.
 Imports the standard library only, all of it before the root changes: its own files are gone then.
 Spec: OCI runtime-spec, config-linux.md; BuildKit's executor/oci/spec_linux.go and executor/stubs.go.
 """
@@ -21,7 +21,7 @@ import stat
 from typing import Any
 
 from imagesmith.sandbox import kernel as k
-from imagesmith.sandbox.devices import is_held
+from imagesmith.sandbox.initdevices import is_held
 from imagesmith.sandbox.initpaths import Places, resolve
 
 __all__ = ["Root"]

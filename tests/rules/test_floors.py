@@ -98,7 +98,15 @@ LAZY = "imagesmith"
 STEP_PROCESS = (
     *(
         f"imagesmith.sandbox.{name}"
-        for name in ("initchild", "initchroot", "initpaths", "initprocess", "initroot", "kernel")
+        for name in (
+            "initchild",
+            "initchroot",
+            "initdevices",
+            "initpaths",
+            "initprocess",
+            "initroot",
+            "kernel",
+        )
     ),
     *(
         f"imagesmith.sandbox.{name}"
