@@ -176,6 +176,7 @@ class Root:
                 k.umount(groups, k.MNT_DETACH)
 
     def _mask(self) -> None:
+        os.fchdir(self._old)
         for path in _READONLY:
             with contextlib.suppress(FileNotFoundError):
                 k.mount(path, path, flags=k.MS_BIND | k.MS_REC)
@@ -188,7 +189,7 @@ class Root:
             if stat.S_ISDIR(mode):
                 k.mount("tmpfs", path, "tmpfs", _QUIET | k.MS_RDONLY, "size=0k")
             else:
-                k.mount("/dev/null", path, flags=k.MS_BIND)
+                k.mount("dev/null", path, flags=k.MS_BIND)  # the machine's: a step may have its own /dev
 
     # --- what the builder mounts ---------------------------------------------------------------
 
