@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,6 +42,7 @@ __all__ = ["CacheFolder", "export_folders", "find", "folders", "import_folders",
 
 _KEY = re.compile(r"[0-9a-f]{32}(-[0-9]{1,4})?")
 _ABOUT = "about.json"
+_LOCK = re.compile(r" FLOCK .* ([0-9a-f]+):([0-9a-f]+):([0-9]+) ")
 
 
 @frozen(kw_only=True)
@@ -69,11 +70,12 @@ def note_use(folder: Path, id_: str, namespace: str) -> None:
 def folders(store: Store) -> list[CacheFolder]:
     """The caches of a store, last used first."""
     root = store.cache_mounts
-    found = [_folder(p) for p in root.iterdir() if _KEY.fullmatch(p.name)] if root.is_dir() else []
+    locked = _locked()
+    found = [_folder(p, locked) for p in root.iterdir() if _KEY.fullmatch(p.name)] if root.is_dir() else []
     return sorted(found, key=lambda f: (-f.used_s, f.key))
 
 
-def _folder(path: Path) -> CacheFolder:
+def _folder(path: Path, locked: Set[tuple[int, int]]) -> CacheFolder:
     about: Any = {}
     with contextlib.suppress(OSError, ValueError):
         about = json.loads((path / _ABOUT).read_bytes())
@@ -90,7 +92,7 @@ def _folder(path: Path) -> CacheFolder:
         path=path,
         size=_bytes(path / "data"),
         used_s=used_s,
-        in_use=_held(path / "lock"),
+        in_use=_held(path / "lock", locked),
     )
 
 
@@ -107,15 +109,28 @@ def _bytes(folder: Path) -> int:
     return total
 
 
-def _held(lock: Path) -> bool:
+def _locked() -> set[tuple[int, int]]:
+    """Device and inode of each file that is locked.
+
+    The kernel's list is read, for whoever tries a lock holds it for a moment, and a build would wait for it
+    or take another cache. Devices that are none, as those of btrfs, have several numbers, and count as one.
+    """
+    out = set()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            match = _LOCK.search(line)
+            if match is not None:
+                major, minor, inode = int(match[1], 16), int(match[2], 16), int(match[3])
+                out.add((os.makedev(major, minor) if major else 0, inode))
+    return out
+
+
+def _held(lock: Path, locked: Set[tuple[int, int]]) -> bool:
     try:
-        with lock.open("ab") as f:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        st = lock.stat()
     except OSError:
         return False
-    return False
+    return (st.st_dev if os.major(st.st_dev) else 0, st.st_ino) in locked
 
 
 def find(store: Store, names: Sequence[str]) -> list[CacheFolder]:

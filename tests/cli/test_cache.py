@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -65,6 +66,23 @@ def test_list_has_ids_sizes_and_ages(store: Path, capsys: pytest.CaptureFixture[
     npm = json.loads(capsys.readouterr().out)[1]
     assert (npm["id"], npm["key"], npm["inUse"]) == ("npm", KEYS[0], False)
     assert 1_000_000 <= npm["size"] < 1_100_000
+
+
+@pytest.mark.parametrize("how", [fcntl.LOCK_SH, fcntl.LOCK_EX], ids=["shared", "alone"])
+def test_list_tells_what_is_in_use_and_locks_nothing(
+    store: Path, monkeypatch: pytest.MonkeyPatch, how: int
+) -> None:
+    (store / "cachemounts" / KEYS[1] / "lock").unlink()
+    with Store(store) as opened, (store / "cachemounts" / KEYS[0] / "lock").open("rb") as lock:
+        fcntl.flock(lock, how)
+
+        def flock(*_: object) -> None:
+            raise AssertionError("a build would meet it")
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert {f.id: f.in_use for f in folders(opened)} == {"go": False, "npm": True, "pip": False}
+    monkeypatch.undo()
+    assert not (store / "cachemounts" / KEYS[1] / "lock").exists()
 
 
 def test_cache_whose_description_is_damaged_is_listed_without_a_name(store: Path) -> None:
