@@ -49,6 +49,7 @@ __all__ = [
     "UnsafeArchive",
     "Unsupported",
     "UsageError",
+    "blame",
     "disk_fault",
 ]
 
@@ -61,7 +62,9 @@ class ImagesmithError(Exception):
 
     An error that belongs to an instruction carries its place: `file` is the Dockerfile's name as the user
     gave it; `first` and `last` are line numbers from 1, 0 where none is known; `source` is the whole text,
-    for showing the lines around; `column` is the caret's place from 0, or -1 where the whole line is meant.
+    for showing the lines around. Whoever raises it may say which `word` of the instruction is wrong, as it is
+    written there, and which `part` of the word; dockerfile/places.py finds it, and then the caret goes under
+    the characters from `column` up to `end` of line `line`. `column` is -1 where the whole is meant.
     """
 
     code: ClassVar[str] = "error"
@@ -70,7 +73,21 @@ class ImagesmithError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
-        self.file, self.first, self.last, self.source, self.column = "", 0, 0, "", -1
+        self.file, self.first, self.last, self.source = "", 0, 0, ""
+        self.word, self.part, self.which = "", (0, 0), 0
+        self.line, self.column, self.end = 0, -1, -1
+
+    def about(self, word: str, start: int = 0, end: int | None = None, *, which: int = 0) -> Self:
+        """Say which word is wrong, if that is not known yet, and return the error itself.
+
+        Args:
+            word: a word of the instruction as it is written, its flags and keyword included.
+            start, end: the part of it that is wrong.
+            which: of several such words the first (0) or the last (-1).
+        """
+        if not self.word and self.column < 0:
+            self.word, self.part, self.which = word, (start, len(word) if end is None else end), which
+        return self
 
     def located(self, file: str, first: int, last: int, source: str) -> Self:
         """Fill in the place where it is not known yet, and return the error itself."""
@@ -112,10 +129,9 @@ class DockerfileError(ImagesmithError):
         first: int = 0,
         last: int = 0,
         source: str = "",
-        column: int = -1,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.file, self.first, self.last, self.source, self.column = file, first, last, source, column
+        self.file, self.first, self.last, self.source = file, first, last, source
 
 
 class StepFailed(ImagesmithError):
@@ -274,3 +290,20 @@ def disk_fault(error: OSError, doing: str, at: str | os.PathLike[str]) -> StoreE
         f"cannot {doing}: {os.fsdecode(where)}: {(error.strerror or '').lower()}",
         hint="free space there; `imagesmith prune` deletes what nothing in the store needs" if full else "",
     )
+
+
+class blame:
+    """A `with` within which an error that says nothing else is about a word, from `start` on."""
+
+    __slots__ = ("_start", "_word")
+
+    def __init__(self, word: str, start: int = 0) -> None:
+        self._word, self._start = word, start
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        """Mark what was raised."""
+        if isinstance(error, ImagesmithError) and not error.first:
+            error.about(self._word, self._start)

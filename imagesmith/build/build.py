@@ -32,6 +32,7 @@ from imagesmith.concurrency import Background, Cancel
 from imagesmith.dockerfile.lint import Finding, LintConfig, Linter
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.parse import parse
+from imagesmith.dockerfile.places import mark
 from imagesmith.errors import ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Warned
 from imagesmith.layer.codecs import Codec
@@ -128,6 +129,8 @@ def run_build(request: BuildRequest, settings: Settings, world: World, events: E
                 page.image = built.image
             return built
         except ImagesmithError as e:
+            for i in dockerfile.at(e.first):  # what a step was about when it failed
+                mark(e, i.span, i.text)
             raise e.located(dockerfile.file, 0, 0, dockerfile.source) from e.__cause__
 
 

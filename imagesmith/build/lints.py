@@ -43,8 +43,8 @@ class BuildLints:
         self._scope: Mapping[str, str] = {}
         self._once: dict[str, n.Instruction] = {}
 
-    def _report(self, rule: str, detail: str, i: n.Instruction) -> None:
-        self.linter.report(rule, detail, i.span, i.comments)
+    def _report(self, rule: str, detail: str, i: n.Instruction, word: str = "") -> None:
+        self.linter.report(rule, detail, i, i.comments, word)
 
     # --- FROM ----------------------------------------------------------------------------------
 
@@ -63,7 +63,8 @@ class BuildLints:
                 self.linter.report(
                     "UndefinedArgInFrom",
                     f"FROM argument '{variable}' is not declared{hint}",
-                    stage.stage.base.span,
+                    stage.stage.base,
+                    word=variable,
                 )
             if platform is not None:
                 self._platform(stage.stage.base, platform.text, platform.matched, platform.unmatched)
@@ -74,13 +75,13 @@ class BuildLints:
                 f"Setting platform to predefined {word.platform} in FROM is redundant as this is the default "
                 "behavior"
             )
-            self.linter.report("RedundantTargetPlatform", detail, word.span)
+            self.linter.report("RedundantTargetPlatform", detail, word, word=word.platform)
         if matched or unmatched:
             return
         platform = Platform.parse(text)
         if platform.os not in word.name and platform.architecture not in word.name:
             detail = f'FROM --platform flag should not use constant value "{text}"'
-            self.linter.report("FromPlatformFlagConstDisallowed", detail, word.span)
+            self.linter.report("FromPlatformFlagConstDisallowed", detail, word, word=word.platform)
 
     def _defaults(self, dockerfile: Dockerfile, predefined: Mapping[str, str]) -> None:
         """FROM as it would be had no argument been given."""
@@ -94,7 +95,7 @@ class BuildLints:
                 except InvalidReference:
                     word = stage.base.image
                     detail = f"Default value for ARG {word} results in empty or invalid base image name"
-                    self.linter.report("InvalidDefaultArgInFrom", detail, stage.base.span)
+                    self.linter.report("InvalidDefaultArgInFrom", detail, stage.base, word=word)
         except DockerfileError:
             return  # `${X:?}` is satisfied only by an argument: nothing can be said about the defaults
 
@@ -106,7 +107,9 @@ class BuildLints:
                 f'Base image {stage.image} was pulled with platform "{platform}", expected "{wanted}" for '
                 "current build"
             )
-            self.linter.report("InvalidBaseImagePlatform", detail, stage.stage.base.span)
+            self.linter.report(
+                "InvalidBaseImagePlatform", detail, stage.stage.base, word=stage.stage.base.image
+            )
 
     # --- instructions --------------------------------------------------------------------------
 
@@ -128,7 +131,7 @@ class BuildLints:
                         f"JSON arguments recommended for {i.keyword.upper()} to prevent unintended behavior "
                         "related to OS signals"
                     )
-                    self._report("JSONArgsRecommended", detail, i)
+                    self._report("JSONArgsRecommended", detail, i, "".join(i.command.args))
             case n.Healthcheck():
                 self._used_once(i)
 
@@ -136,7 +139,7 @@ class BuildLints:
         name = i.keyword.upper()
         if i.legacy:
             detail = f'"{name} key=value" should be used instead of legacy "{name} key value" format'
-            self._report("LegacyKeyValueFormat", detail, i)
+            self._report("LegacyKeyValueFormat", detail, i, i.pairs[0].key)
         if isinstance(i, n.Env):
             self._secrets(name, i)
 
@@ -144,7 +147,7 @@ class BuildLints:
         for pair in i.pairs:
             if _SECRET.search(pair.key) and not _NO_SECRET.search(pair.key):
                 detail = f'Do not use ARG or ENV instructions for sensitive data ({name} "{pair.key}")'
-                self._report("SecretsUsedInArgOrEnv", detail, i)
+                self._report("SecretsUsedInArgOrEnv", detail, i, pair.key)
 
     def _used_once(self, i: n.Instruction) -> None:
         """The earlier of two is named, for it is the one that does not count."""
@@ -156,13 +159,13 @@ class BuildLints:
                 f"Multiple {name} instructions should not be used in the same stage because only the last "
                 "one will be used"
             )
-            self.linter.report("MultipleInstructionsDisallowed", detail, earlier.span, i.comments)
+            self.linter.report("MultipleInstructionsDisallowed", detail, earlier, i.comments, earlier.keyword)
 
     def unset(self, state: StageState, i: n.Instruction, names: Iterable[str]) -> None:
         """An expansion used names that are not set."""
         for name in sorted(set(names) - set(state.args) - NEVER_ENV):
             hint = suggest(name, [*self._scope, *state.env]).replace("did you mean ", "did you mean $")
-            self._report("UndefinedVar", f"Usage of undefined variable '${name}'{hint}", i)
+            self._report("UndefinedVar", f"Usage of undefined variable '${name}'{hint}", i, name)
 
     def exposed(self, i: n.Instruction, words: Iterable[str]) -> None:
         """The words of an EXPOSE, expanded."""
@@ -170,25 +173,26 @@ class BuildLints:
             address, _, protocol = word.partition("/")
             if protocol != protocol.lower():
                 detail = f"Defined protocol '{word}' in EXPOSE instruction should be lowercase"
-                self._report("ExposeProtoCasing", detail, i)
+                self._report("ExposeProtoCasing", detail, i, word)
             if ":" in address:
                 detail = (
                     f"EXPOSE instruction should not define an IP address or host-port mapping, found '{word}'"
                 )
-                self._report("ExposeInvalidFormat", detail, i)
+                self._report("ExposeInvalidFormat", detail, i, word)
 
     def workdir(self, state: StageState, i: n.Workdir, path: str) -> None:
         """A WORKDIR with its expanded path."""
         if not state.workdir_set and not path.startswith("/"):
             detail = f'Relative workdir "{path}" can have unexpected results if the base image changes'
-            self._report("WorkdirRelativePath", detail, i)
+            self._report("WorkdirRelativePath", detail, i, i.path)
 
     def ignored(self, i: n.Copy | n.Add, sources: Sequence[str], origin: object) -> None:
         """Sources of the main context, expanded."""
         tree = getattr(origin, "tree", None)
         if not isinstance(tree, LocalTree) or not tree.ignore or tree.ignore.has_exclusions:
             return
-        for source in sources:
+        words = i.sources if len(i.sources) == len(sources) else sources  # ADD has others, too
+        for source, word in zip(sources, words, strict=True):
             path = _clean(source)
             if path in (".", "/") and not any(p.text in _EVERYTHING for p in tree.ignore.patterns):
                 continue
@@ -196,7 +200,7 @@ class BuildLints:
             if tree.ignore.matches(path) or (path[:1] == "/" and tree.ignore.matches("")):
                 verb = "Add" if isinstance(i, n.Add) else "Copy"
                 detail = f'Attempting to {verb} file "{path}" that is excluded by .dockerignore'
-                self._report("CopyIgnoredFile", detail, i)
+                self._report("CopyIgnoredFile", detail, i, word)
 
 
 def _clean(path: str) -> str:

@@ -17,7 +17,7 @@ from imagesmith.build.lints import BuildLints
 from imagesmith.build.plan import ContextFiles, Fetched, GitFiles, ImageOp, ResolvedImage, RootOp, Step
 from imagesmith.build.request import BuildRequest
 from imagesmith.build.scope import global_args, platform_args, proxy_env
-from imagesmith.build.stages import PlannedStage, StageGraph
+from imagesmith.build.stages import PlannedStage, StageGraph, from_word
 from imagesmith.build.state import StageState
 from imagesmith.build.times import parse_epoch
 from imagesmith.context.git import GitRef, is_git_url
@@ -25,8 +25,9 @@ from imagesmith.context.http import Download, is_http_url
 from imagesmith.context.named import normalise_name
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.parse import parse_trigger
+from imagesmith.dockerfile.places import locate
 from imagesmith.dockerfile.words import Lexer
-from imagesmith.errors import DockerfileError, ImagesmithError
+from imagesmith.errors import DockerfileError, ImagesmithError, blame
 from imagesmith.oci.config import Runtime
 from imagesmith.oci.names import Platform, host_platform
 from imagesmith.steps import filesystem, metadata
@@ -170,7 +171,7 @@ class Planner:
         try:
             state = self._start(stage)
         except ImagesmithError as e:
-            raise self._at(e, stage.stage.base) from e.__cause__
+            raise self._at(e.about(stage.stage.base.image), stage.stage.base) from e.__cause__
         if stage.context:
             return state
         triggers = [self._trigger(t, stage) for t in state.runtime.onbuild]
@@ -188,7 +189,9 @@ class Planner:
             try:
                 self._instruction(state, stage, i, triggered=number < len(triggers))
             except ImagesmithError as e:
-                raise self._at(e, stage.stage.base if number < len(triggers) else i) from e.__cause__
+                if number < len(triggers):  # its words stand in another Dockerfile
+                    raise self._at_base(e, stage) from e.__cause__
+                raise self._at(e, i) from e.__cause__
         return state
 
     def _start(self, stage: PlannedStage) -> StageState:
@@ -237,7 +240,12 @@ class Planner:
         try:
             return replace(parse_trigger(text), span=stage.stage.base.span)
         except DockerfileError as e:
-            raise self._at(e, stage.stage.base) from None
+            raise self._at_base(e, stage) from None
+
+    def _at_base(self, e: ImagesmithError, stage: PlannedStage) -> ImagesmithError:
+        """A mistake of a trigger: what it came with is the base, and no word of it stands here."""
+        e.word = ""
+        return self._at(e.about(stage.stage.base.image), stage.stage.base)
 
     # --- instructions --------------------------------------------------------------------------
 
@@ -286,6 +294,12 @@ class Planner:
         Raises:
             DockerfileError: a stage that comes later, or an image that cannot be found.
         """
+        with blame(*from_word(name, number=number)):
+            return self._source(stage, name, number=number, target=target)
+
+    def _source(
+        self, stage: PlannedStage, name: str, *, number: bool, target: str
+    ) -> Step | ContextFiles | GitFiles | Fetched | None:
         planned = self.graph.source(name, number=number)
         if planned is not None:
             if planned.index >= stage.index and not planned.context:
@@ -322,5 +336,5 @@ class Planner:
         return wanted is not None and (not wanted or stage.name in {w.lower() for w in wanted})
 
     def _at(self, e: ImagesmithError, instruction: n.Instruction) -> ImagesmithError:
-        span, d = instruction.span, self.dockerfile
-        return e.located(d.file, span.first, span.last, d.source)
+        d = self.dockerfile
+        return locate(e, d.file, instruction.span, instruction.text, d.source)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from imagesmith.dockerfile.nodes import Dockerfile
+from imagesmith.dockerfile.places import locate
 from imagesmith.dockerfile.words import Lexer
 from imagesmith.errors import DockerfileError
 from imagesmith.oci.names import Platform, host_platform
@@ -57,9 +58,7 @@ def global_args(
                 try:
                     scope[pair.key] = lexer.expand(pair.value, scope.get).text
                 except DockerfileError as e:
-                    raise e.located(
-                        dockerfile.file, arg.span.first, arg.span.last, dockerfile.source
-                    ) from None
+                    raise locate(e, dockerfile.file, arg.span, arg.text, dockerfile.source) from None
     return scope
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from imagesmith.context.named import normalise_name
 from imagesmith.dockerfile.mounts import mount_from
 from imagesmith.dockerfile.nodes import Copy, Dockerfile, From, Instruction, Run, Stage
+from imagesmith.dockerfile.places import locate
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.words import Expansion, Lexer
-from imagesmith.errors import DockerfileError, InvalidReference
+from imagesmith.errors import DockerfileError, InvalidReference, blame
 from imagesmith.oci.names import ImageRef, Platform
 
-__all__ = ["PlannedStage", "StageGraph"]
+__all__ = ["PlannedStage", "StageGraph", "from_word"]
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +49,12 @@ class PlannedStage:
     def shown(self) -> str:
         """The stage's name in messages."""
         return self.stage.base.name or f"stage-{self.index}"
+
+
+def from_word(name: str, *, number: bool) -> tuple[str, int]:
+    """How COPY (where numbers count), or a mount, names a stage, and where the name begins in that."""
+    key = "--from=" if number else "from="
+    return key + name, len(key)
 
 
 class StageGraph:
@@ -135,11 +142,13 @@ class StageGraph:
             raise self._at(e, instruction) from None
 
     def _add(self, planned: PlannedStage, name: str, *, number: bool) -> None:
-        found = self.source(name, number=number)
+        word, start = from_word(name, number=number)
+        with blame(word, start):
+            found = self.source(name, number=number)
         if found is not None:
             planned.needs[found] = None
         elif name != "scratch" and normalise_name(name) not in self._contexts:
-            _check_reference(name)
+            _check_reference(name, word, start)
 
     def _check_copy_from(self, c: Copy) -> None:
         expanded = self._lexer.expand(c.from_, lambda _: None)
@@ -147,7 +156,7 @@ class StageGraph:
             raise DockerfileError(
                 "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
                 "global scope as a workaround"
-            )
+            ).about(*from_word(c.from_, number=True))
 
     # --- FROM ----------------------------------------------------------------------------------
 
@@ -155,7 +164,7 @@ class StageGraph:
         word = stage.base
         name = self._lexer.expand(word.image, self._scope.get)
         if not name.text.strip():
-            raise DockerfileError(f"base name ({word.image}) should not be blank")
+            raise DockerfileError(f"base name ({word.image}) should not be blank").about(word.image)
         platform, expansion = self._default, None
         if word.platform:
             expansion = self._lexer.expand(word.platform, self._scope.get)
@@ -164,7 +173,7 @@ class StageGraph:
         base = self._named.get(name.text)
         context = ""
         if base is None and name.text != "scratch" and normalise_name(name.text) not in self._contexts:
-            _check_reference(name.text)
+            _check_reference(name.text, word.image)
         replaceable = word.name in self._contexts and word.name not in ("", "scratch", "context")
         # A context named like the image that this very stage starts from stands for that image.
         if replaceable and (base is not None or normalise_name(name.text) != word.name):
@@ -177,11 +186,14 @@ class StageGraph:
     def _platform(self, word: From, expansion: Expansion) -> Platform:
         if not expansion.text:
             hint = "".join(suggest(n, list(self._scope)) for n in sorted(expansion.unmatched))
-            raise DockerfileError(f"empty platform value from expression {word.platform}{hint}")
+            raise DockerfileError(f"empty platform value from expression {word.platform}{hint}").about(
+                word.platform
+            )
         try:
             return Platform.parse(expansion.text)
         except InvalidReference as e:
-            raise DockerfileError(f"failed to parse platform {expansion.text}: {e}") from e
+            told = DockerfileError(f"failed to parse platform {expansion.text}: {e}")
+            raise told.about(word.platform) from e
 
     def _target(self, target: str) -> PlannedStage:
         if not target:
@@ -214,12 +226,14 @@ class StageGraph:
                     path[needed] = iter(needed.needs)
 
     def _at(self, e: DockerfileError, instruction: Instruction) -> DockerfileError:
-        span = instruction.span
-        return e.located(self.dockerfile.file, span.first, span.last, self.dockerfile.source)
+        d = self.dockerfile
+        return locate(e, d.file, instruction.span, instruction.text, d.source)
 
 
-def _check_reference(name: str) -> None:
+def _check_reference(name: str, word: str, start: int = 0) -> None:
+    """Refuse what is no image's name; it stands in a word, from `start` on."""
     try:
         ImageRef.parse(name)
     except InvalidReference as e:
-        raise DockerfileError(f'failed to parse stage name "{name}": {e}') from e
+        told = DockerfileError(f'failed to parse stage name "{name}": {e}')
+        raise told.about(word, start) from e

@@ -18,7 +18,7 @@ from imagesmith.build.lints import BuildLints
 from imagesmith.build.outline import location_of, outline_of, source_of, targets_of
 from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest
-from imagesmith.cli.errors import excerpt, show_error
+from imagesmith.cli.errors import excerpt, show_error, width_of
 from imagesmith.cli.progress import clean
 from imagesmith.dockerfile.lint import Finding
 from imagesmith.dockerfile.nodes import Dockerfile
@@ -134,7 +134,7 @@ def _check(
     if as_json:
         sys.stdout.write(json.dumps(_document(found, dockerfile, error), indent=2) + "\n")
     else:
-        sys.stdout.write("\n".join(_report(found, dockerfile, error)) + "\n")
+        sys.stdout.write("\n".join(_report(found, dockerfile, error, width_of(sys.stdout))) + "\n")
     if error is not None:
         sys.stdout.flush()
         show_error(error, sys.stderr)
@@ -162,7 +162,7 @@ def _document(
 
 
 def _report(
-    found: Sequence[Finding], dockerfile: Dockerfile | None, error: ImagesmithError | None
+    found: Sequence[Finding], dockerfile: Dockerfile | None, error: ImagesmithError | None, width: int
 ) -> list[str]:
     if not found:
         return ["Check complete, no warnings found."] if error is None else []
@@ -172,7 +172,9 @@ def _report(
         link = f" - {f.rule.url}" if f.rule.url else ""
         lines += ["", f"WARNING: {f.rule.name}{link}", clean(f.detail)]
         if dockerfile is not None:
-            lines += excerpt(dockerfile.source, dockerfile.file, f.span.first, f.span.last)
+            lines += excerpt(
+                dockerfile.source, dockerfile.file, f.span.first, f.span.last, caret=f.caret, width=width
+            )
     return lines
 
 

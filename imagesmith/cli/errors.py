@@ -1,18 +1,36 @@
-"""Errors on the screen: the place in the Dockerfile with a caret, then one line that says what is wrong."""
+"""Errors on the screen: the place in the Dockerfile with a caret, then one line that says what is wrong.
+
+Why: the caret must stand under the word whatever is before it: tabs, characters of two columns or of none,
+and what a terminal would take as an order. So a line is laid out cell by cell, and of one that is wider than
+the screen the part around the word is shown.
+Trust: the lines are somebody's Dockerfile: what is no printable character, or turns the direction of writing,
+is shown by its number.
+"""
 
 from __future__ import annotations
 
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from imagesmith.cli.progress import clean
 from imagesmith.errors import ImagesmithError
 
-__all__ = ["excerpt", "show_error"]
+__all__ = ["excerpt", "show_error", "width_of"]
+
+#: How wide an excerpt is where it goes to no terminal.
+_WIDTH = 160
+#: The columns before a line's text beside its number; the fewest that are left for the text.
+_MARGIN, _LEAST = 8, 20
+#: An instruction of more lines is shown in part.
+_MOST_LINES = 40
+_TAB = 4
 
 
 def show_error(error: ImagesmithError, out: TextIO) -> None:
     """Write the error's place, if it has one, its message and its hint."""
-    lines = _place(error)
+    lines = _place(error, width_of(out))
     lines.append(f"error: {clean(error.message)}")
     if error.hint:
         lines.append(f"hint: {clean(error.hint)}")
@@ -20,31 +38,122 @@ def show_error(error: ImagesmithError, out: TextIO) -> None:
     out.flush()
 
 
-def _place(error: ImagesmithError) -> list[str]:
+def width_of(out: TextIO) -> int:
+    """The columns of the terminal that the text goes to; those of COLUMNS, or a fixed number, elsewhere."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns
+    except (OSError, ValueError):
+        given = os.environ.get("COLUMNS", "")
+        return int(given) if given.isdecimal() and len(given) < 6 else _WIDTH
+
+
+def _place(error: ImagesmithError, width: int) -> list[str]:
     """The lines around the mistake, marked, in BuildKit's picture."""
     if not error.first or not error.source:
         return []
-    return excerpt(error.source, error.file, error.first, error.last, caret=error.column)
+    caret = (error.line, error.column, error.end) if error.column >= 0 else (error.first, 0, -1)
+    return excerpt(error.source, error.file, error.first, error.last, caret=caret, width=width)
 
 
-def excerpt(source: str, file: str, first: int, last: int, *, caret: int | None = None) -> list[str]:
-    """Lines of a Dockerfile with two more around them; `caret` is a column to point at, -1 the whole line."""
+def excerpt(
+    source: str,
+    file: str,
+    first: int,
+    last: int,
+    *,
+    caret: tuple[int, int, int] | None = None,
+    width: int = _WIDTH,
+) -> list[str]:
+    """Lines of a Dockerfile with two more around them.
+
+    Args:
+        source: the Dockerfile's text.
+        file: its name.
+        first, last: the lines that are meant, from 1.
+        caret: a line, and the columns from and up to which to point; up to -1 is the whole line.
+        width: of the screen.
+    """
     physical = source.split("\n")
     last = min(max(first, last), len(physical))
     before, after = max(1, first - 2), min(len(physical), last + 2)
     if after == len(physical) and not physical[-1]:
         after = max(last, after - 1)
-    lines = [f"{file or 'Dockerfile'}:{first}", "-" * 20]
-    for n in range(before, after + 1):
-        text = clean(physical[n - 1].rstrip("\r")).expandtabs(4)
+    digits = max(3, len(str(after)))
+    room, blank = max(_LEAST, width - _MARGIN - digits), " " * (digits + 2)
+    lines = [f"{clean(file) or 'Dockerfile'}:{first}", "-" * 20]
+    shown = 0
+    for n in _chosen(before, after, caret[0] if caret else first):
+        if shown and n != shown + 1:
+            lines.append(f"{blank}|     …")
+        shown = n
+        text = physical[n - 1].rstrip("\r")
+        start, end = (caret[1], caret[2]) if caret and n == caret[0] else (-1, -1)
+        if start >= 0 and end < 0:
+            start, end = len(text) - len(text.lstrip()), len(text.rstrip())
+        row, pointer = _laid_out(text, start, end, room)
         mark = ">>>" if first <= n <= last else "   "
-        lines.append(f" {n:3d} | {mark} {text}".rstrip())
-        if n == first and caret is not None:
-            lines.append(_caret(text, caret))
+        lines.append(f" {n:{digits}d} | {mark} {row}".rstrip())
+        if pointer:
+            lines.append(f"{blank}|     {pointer}")
     return [*lines, "-" * 20]
 
 
-def _caret(text: str, column: int) -> str:
-    start = column if column >= 0 else len(text) - len(text.lstrip())
-    length = 1 if column >= 0 else max(1, len(text.strip()))
-    return f"     |     {' ' * start}{'^' * length}"
+def _chosen(before: int, after: int, caret: int) -> Iterable[int]:
+    """The lines to show: all of them, or of very many the first, the last and those about the caret."""
+    if after - before < _MOST_LINES:
+        return range(before, after + 1)
+    near = range(max(before, caret - 5), min(after, caret + 5) + 1)
+    return sorted({*range(before, before + 15), *near, *range(after - 5, after + 1)})
+
+
+def _laid_out(text: str, start: int, end: int, room: int) -> tuple[str, str]:
+    """A line as it is shown, and the line below it that points at some of its characters, if they are any."""
+    cells = list(_cells(text))
+    places = [0]
+    for _, width in cells:
+        places.append(places[-1] + width)
+    left, right = (places[min(max(n, start, 0), len(cells))] for n in (start, end))
+    begin = 0
+    if places[-1] > room and right >= room:
+        begin = max(0, left - room // 4)
+    dots = "…" * (begin > 0)
+    limit = begin + room - len(dots)
+    more = "…" * (places[-1] > limit)
+    limit -= len(more)
+    whole = [
+        (at, cell)
+        for (cell, width), at in zip(cells, places, strict=False)
+        if at >= begin and at + width <= limit
+    ]
+    row = dots + "".join(cell for _, cell in whole) + more
+    if start < 0:
+        return row, ""
+    began = whole[0][0] if whole else left  # a wide character may have been cut before it
+    return row, " " * (len(dots) + left - began) + "^" * max(1, min(right, limit) - left)
+
+
+def _cells(text: str) -> Iterator[tuple[str, int]]:
+    """The characters of a line as they are shown, each with the columns that it takes."""
+    column = 0
+    for char in text:
+        shown, width = char, 1
+        if char == "\t":
+            width = _TAB - column % _TAB
+            shown = " " * width
+        elif not "\x20" <= char < "\x7f":
+            shown, width = _foreign(char)
+        column += width
+        yield shown, width
+
+
+def _foreign(char: str) -> tuple[str, int]:
+    """What is shown for a character beyond ASCII, and its columns."""
+    code, kind = ord(char), unicodedata.category(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}", 4
+    if kind[0] == "C" or kind in ("Zl", "Zp"):
+        shown = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+        return shown, len(shown)
+    if kind in ("Mn", "Me"):
+        return char, 0
+    return char, 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1

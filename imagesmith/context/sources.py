@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from imagesmith.context.local import FileDigests, LocalTree
 from imagesmith.context.patterns import Matcher, has_wildcards, match_name
-from imagesmith.errors import MissingSource
+from imagesmith.errors import MissingSource, blame
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.tree import Tree
 from imagesmith.values import frozen
@@ -105,6 +105,11 @@ def select(
         MissingSource: a source without wildcards is not there.
         ContextError: a bad pattern.
     """
+    with blame(source):
+        return _select(tree, source, excludes, parents=parents, literal=literal)
+
+
+def _select(tree: Tree, source: str, excludes: Sequence[str], *, parents: bool, literal: bool) -> list[Match]:
     exclude = Matcher(excludes) if excludes else None
     include: Matcher | None = None
     required = ""

@@ -17,11 +17,12 @@ _OPENS = re.compile(r"(\d*)<<(-?)\s*([^<]*)", re.ASCII | re.DOTALL)
 
 @frozen
 class Opening:
-    """A here-document's start: its name without quotes, and what its form means."""
+    """A here-document's start: its name without quotes, what its form means, and the word itself."""
 
     name: str
     expand: bool
     chomp: bool
+    word: str
 
 
 def opening_of(word: str) -> Opening | None:
@@ -35,7 +36,7 @@ def opening_of(word: str) -> Opening | None:
         return None
     raw = _split(rest, keep=True)
     quoted = raw is not None and ('"' in rest or "'" in rest)
-    return Opening(names[0], not quoted, match[2] == "-")
+    return Opening(names[0], not quoted, match[2] == "-", word)
 
 
 def heredocs_of(line: str) -> list[Opening]:

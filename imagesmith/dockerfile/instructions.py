@@ -44,27 +44,33 @@ def _read_flags(words: Sequence[str], known: Mapping[str, type]) -> _Flags:
     for word in words:
         name, equals, value = word[2:].partition("=")
         if name not in known:
-            raise DockerfileError(f"unknown flag: --{name}{suggest(name, known)}")
+            raise DockerfileError(f"unknown flag: --{name}{suggest(name, known)}").about(f"--{name}")
         kind = known[name]
         if kind is list:
             if not equals:
-                raise DockerfileError(f"missing a value on flag: --{name}")
+                raise DockerfileError(f"missing a value on flag: --{name}").about(word)
             out.lists.setdefault(name, []).append(value)
             continue
         if name in out.values:
-            raise DockerfileError(f"duplicate flag specified: --{name}")
+            raise DockerfileError(f"duplicate flag specified: --{name}").about(word, which=-1)
         if kind is bool:
             if equals and not value:
-                raise DockerfileError(f"missing a value on flag: --{name}")
+                raise DockerfileError(f"missing a value on flag: --{name}").about(word)
             low = value.lower() if equals else "true"
             if low not in ("true", "false"):
-                raise DockerfileError(f"expecting boolean value for flag --{name}, not: {value}")
+                raise _bad(f"expecting boolean value for flag --{name}, not: {value}", name, value)
             out.values[name] = low
             continue
         if not equals:
-            raise DockerfileError(f"missing a value on flag: --{name}")
+            raise DockerfileError(f"missing a value on flag: --{name}").about(word)
         out.values[name] = value
     return out
+
+
+def _bad(message: str, flag: str, value: str) -> DockerfileError:
+    """A mistake in the value of a flag."""
+    word = f"--{flag}={value}"
+    return DockerfileError(message).about(word, len(word) - len(value))
 
 
 @dataclass(slots=True)
@@ -95,8 +101,10 @@ class _Parts:
         """The pairs, with names."""
         if not self.shape.pairs:
             raise DockerfileError(f"{self.shape.name} requires at least one argument")
-        if any(not p.key for p in self.shape.pairs):
-            raise DockerfileError(f"{self.shape.name} names can not be blank")
+        for pair in self.shape.pairs:
+            if not pair.key:
+                told = DockerfileError(f"{self.shape.name} names can not be blank")
+                raise told.about("" if pair.value is None else f"={pair.value}")
         return self.shape.pairs
 
     def command(self, *, empty_shell: bool = True) -> n.Command:
@@ -127,12 +135,13 @@ def _from(p: _Parts) -> n.Instruction:
     flags = p.flags(platform=str)
     words = p.shape.words
     if len(words) not in (1, 3) or (len(words) == 3 and words[1].lower() != "as"):
-        raise DockerfileError("FROM requires either one or three arguments")
+        odd = words[1:2] if len(words) < 4 else words[3:4]
+        raise DockerfileError("FROM requires either one or three arguments").about("".join(odd))
     name = words[2].lower() if len(words) == 3 else ""
     if name and not _STAGE_NAME.fullmatch(name):
         raise DockerfileError(
             f'invalid name for build stage: "{words[2]}", name can\'t start with a number or contain symbols'
-        )
+        ).about(words[2], which=-1)
     return n.From(
         **p.common,  # type: ignore[arg-type]  # the four common fields
         image=words[0],
@@ -147,9 +156,9 @@ def _run(p: _Parts) -> n.Instruction:
     flags = p.flags(mount=list, network=str, security=str, device=list)
     network, security = flags.text("network"), flags.text("security")
     if network not in ("", "default", "none", "host"):
-        raise DockerfileError(f'invalid network mode "{network}"')
+        raise _bad(f'invalid network mode "{network}"', "network", network)
     if security not in ("", "sandbox", "insecure"):
-        raise DockerfileError(f'security "{security}" is not valid')
+        raise _bad(f'security "{security}" is not valid', "security", security)
     mounts = tuple(flags.lists.get("mount", ()))
     for mount in mounts:
         mount_from(mount)
@@ -171,13 +180,13 @@ def _sources(p: _Parts) -> tuple[tuple[str, ...], str, tuple[n.Heredoc, ...]]:
         raise DockerfileError(
             f"{name} requires at least two arguments, but only one was provided. "
             "Destination could not be determined"
-        )
+        ).about("".join(words))
     *sources, dest = words
     if p.shape.json:
         return tuple(sources), dest, ()
     docs = {d.name: d for d in p.line.heredocs}
     if (o := opening_of(dest)) is not None and o.name in docs:
-        raise DockerfileError(f"{name} cannot accept a heredoc as a destination")
+        raise DockerfileError(f"{name} cannot accept a heredoc as a destination").about(dest, which=-1)
     found = [docs[o.name] for s in sources if (o := opening_of(s)) is not None and o.name in docs]
     plain = [s for s in sources if (o := opening_of(s)) is None or o.name not in docs]
     return tuple(plain), dest, tuple(found)
@@ -291,13 +300,13 @@ def _healthcheck(p: _Parts) -> n.Instruction:
         raise DockerfileError("HEALTHCHECK requires at least one argument")
     if kind == "NONE":
         if p.shape.words:
-            raise DockerfileError("HEALTHCHECK NONE takes no arguments")
+            raise DockerfileError("HEALTHCHECK NONE takes no arguments").about(p.shape.words[0])
         return n.Healthcheck(**p.common, test=("NONE",))  # type: ignore[arg-type]
     flags = p.flags(interval=str, timeout=str, start_period=str, start_interval=str, retries=str)
     if kind != "CMD":
-        raise DockerfileError(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)')
+        raise DockerfileError(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)').about(p.shape.kind)
     if not p.shape.words:
-        raise DockerfileError("Missing command after HEALTHCHECK CMD")
+        raise DockerfileError("Missing command after HEALTHCHECK CMD").about(p.shape.kind, which=-1)
     test = ("CMD", *p.shape.words) if p.shape.json else ("CMD-SHELL", *p.shape.words)
     return n.Healthcheck(
         **p.common,  # type: ignore[arg-type]
@@ -314,11 +323,14 @@ def _duration(flags: _Flags, name: str) -> int:
     text = flags.text(name)
     if not text:
         return 0
-    value = parse_duration(text)
+    try:
+        value = parse_duration(text)
+    except DockerfileError as e:
+        raise _bad(e.message, name, text) from None
     if value == 0:
         return 0
     if value < 1_000_000:
-        raise DockerfileError(f'Interval "{name}" cannot be less than 1ms')
+        raise _bad(f'Interval "{name}" cannot be less than 1ms', name, text)
     return value
 
 
@@ -328,9 +340,9 @@ def _retries(flags: _Flags) -> int:
         return 0
     if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or abs(int(text)) >= 1 << 31:
         what = "value out of range" if re.fullmatch(r"[+-]?[0-9]+", text) else "invalid syntax"
-        raise DockerfileError(f'strconv.ParseInt: parsing "{text}": {what}')
+        raise _bad(f'strconv.ParseInt: parsing "{text}": {what}', "retries", text)
     if int(text) < 0:
-        raise DockerfileError(f"--retries cannot be negative ({int(text)})")
+        raise _bad(f"--retries cannot be negative ({int(text)})", "retries", text)
     return int(text)
 
 
@@ -340,11 +352,15 @@ def _onbuild(p: _Parts) -> n.Instruction:
         raise DockerfileError("ONBUILD requires at least one argument")
     text = p.shape.text
     inner = Line(text, p.line.span)
-    name = shape_of(inner, p.escape).name
+    shape = shape_of(inner, p.escape)
+    name = shape.name
     if name == "ONBUILD":
-        raise DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+        told = DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+        raise told.about(text, 0, len(shape.keyword))
     if name in ("FROM", "MAINTAINER"):
-        raise DockerfileError(f"{name} isn't allowed as an ONBUILD trigger")
+        raise DockerfileError(f"{name} isn't allowed as an ONBUILD trigger").about(
+            text, 0, len(shape.keyword)
+        )
     trigger = text + "".join(f"\n{d.text}{d.name}" for d in p.line.heredocs)
     return n.Onbuild(**p.common, trigger=trigger)  # type: ignore[arg-type]
 

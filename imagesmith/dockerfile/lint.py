@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.nodes import Dockerfile, Span
+from imagesmith.dockerfile.places import place
 from imagesmith.dockerfile.values import parse_bool
 from imagesmith.errors import DockerfileError
 from imagesmith.values import frozen
@@ -86,11 +87,12 @@ RULES = {
 
 @frozen
 class Finding:
-    """A finding: the rule, what is wrong here, and where."""
+    """A finding: the rule, what is wrong here, and where; `caret` is a word's line and its columns."""
 
     rule: Rule
     detail: str
     span: Span
+    caret: tuple[int, int, int] | None = None
 
 
 @frozen
@@ -170,13 +172,24 @@ class Linter:
         self._violated: set[str] = set()
         self._error = config.error
 
-    def report(self, rule: str, detail: str, span: Span, comments: Sequence[str] = ()) -> None:
-        """Tell a finding, unless the Dockerfile or the `comments` of its instruction silence the rule."""
+    def report(
+        self, rule: str, detail: str, at: Span | n.Instruction, comments: Sequence[str] = (), word: str = ""
+    ) -> None:
+        """Tell a finding, unless the Dockerfile or the `comments` of its instruction silence the rule.
+
+        Args:
+            rule: its name.
+            detail: what is wrong.
+            at: where: lines, or an instruction.
+            comments: those above the instruction, where they count.
+            word: what of the instruction is meant.
+        """
         config = self.config.with_comments(comments) if comments else self.config
         if config.wants(RULES[rule]):
             self._violated.add(rule)
             self._error = self._error or config.error
-            self._warn(Finding(RULES[rule], detail, span))
+            span, text = (at, "") if isinstance(at, Span) else (at.span, at.text)
+            self._warn(Finding(RULES[rule], detail, span, place(span, text, word)))
 
     def lint_file(self, *, complete: bool = True) -> None:
         """The rules that need the text alone; not `complete`: what stands before a mistake."""
@@ -208,8 +221,9 @@ class Linter:
                 self.report(
                     "MaintainerDeprecated",
                     "Maintainer instruction is deprecated in favor of using label",
-                    i.span,
+                    i,
                     i.comments,
+                    i.keyword,
                 )
             case n.From():
                 self._from(i)
@@ -220,12 +234,12 @@ class Linter:
     def _from(self, i: n.From) -> None:
         if i.written_name != i.name:
             detail = f"Stage name '{i.written_name}' should be lowercase"
-            self.report("StageNameCasing", detail, i.span, i.comments)
+            self.report("StageNameCasing", detail, i, i.comments, i.written_name)
         lower = i.keyword.islower() and not i.as_word.islower()
         upper = i.keyword.isupper() and not i.as_word.isupper()
         if i.as_word and (lower or upper):
             detail = f"'{i.as_word}' and '{i.keyword}' keywords' casing do not match"
-            self.report("FromAsCasing", detail, i.span, i.comments)
+            self.report("FromAsCasing", detail, i, i.comments, i.as_word)
 
     def _description(self, i: n.Instruction, names: list[str]) -> None:
         if not i.comments or not names or i.comments[-1].split(" ")[0] in names:
@@ -242,10 +256,10 @@ class Linter:
             name = stage.base.name
             if name in ("scratch", "context"):
                 detail = f'Stage name should not use the same name as reserved stage "{name}"'
-                self.report("ReservedStageName", detail, stage.base.span)
+                self.report("ReservedStageName", detail, stage.base, word=stage.base.written_name)
             if name and name in seen:
                 detail = f'Duplicate stage name "{name}", stage names should be unique'
-                self.report("DuplicateStageName", detail, stage.base.span)
+                self.report("DuplicateStageName", detail, stage.base, word=stage.base.written_name)
             seen.add(name)
 
     def _casing(self) -> None:
@@ -259,5 +273,6 @@ class Linter:
                 self.report(
                     "ConsistentInstructionCasing",
                     f"Command '{i.keyword}' should match the case of the command majority ({majority})",
-                    i.span,
+                    i,
+                    word=i.keyword,
                 )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.values import parse_bool
-from imagesmith.errors import DockerfileError
+from imagesmith.errors import DockerfileError, blame
 
 __all__ = ["Mount", "mount_from", "parse_mount"]
 
@@ -51,7 +51,7 @@ def _fields(value: str) -> list[str]:
     try:
         return next(csv.reader([value], strict=True), [])
     except csv.Error as e:
-        raise DockerfileError(f"failed to parse csv mounts: {e}") from e
+        raise DockerfileError(f"failed to parse csv mounts: {e}").about(value) from e
 
 
 def mount_from(value: str) -> str:
@@ -65,7 +65,10 @@ def mount_from(value: str) -> str:
         key, equals, text = field.partition("=")
         if equals and key.strip().lower() == "from":
             if "$" in text[:-1]:
-                raise DockerfileError("'from' doesn't support variable expansion, define alias stage instead")
+                told = DockerfileError(
+                    "'from' doesn't support variable expansion, define alias stage instead"
+                )
+                raise told.about(field, len(field) - len(text))
             name = text
     return name
 
@@ -81,13 +84,14 @@ def parse_mount(value: str, expand: Callable[[str], str], cwd: str = "/") -> Mou
     for field in _fields(value):
         key, equals, text = field.partition("=")
         key = key.lower()
-        if not equals:
-            state.switch(key, field)
-            continue
-        if key != "from":
-            text = expand(text)
-        state.set(key, text, field)
-    return state.finish()
+        state.field = field
+        with blame(field, len(field) - len(text) if equals else 0):
+            if equals:
+                state.set(key, text if key == "from" else expand(text), field)
+            else:
+                state.switch(key, field)
+    with blame(value):
+        return state.finish()
 
 
 class _State:
@@ -96,6 +100,7 @@ class _State:
     def __init__(self, mount: Mount, cwd: str) -> None:
         self.m, self.cwd = mount, cwd
         self.auto_ro = True
+        self.field = self.target = ""
 
     def switch(self, key: str, field: str) -> None:
         """A key without a value."""
@@ -123,7 +128,7 @@ class _State:
             case "source" | "src":
                 m.source = text
             case "target" | "dst" | "destination":
-                m.target = text
+                m.target, self.target = text, field
             case "readonly" | "ro":
                 m.readonly, self.auto_ro = self._bool(key, text), False
             case "readwrite" | "rw":
@@ -152,10 +157,12 @@ class _State:
             case "env":
                 m.env = text
             case _:
-                raise DockerfileError(f"unexpected key '{key}' in '{field}'{suggest(key, _KEYS)}")
+                told = DockerfileError(f"unexpected key '{key}' in '{field}'{suggest(key, _KEYS)}")
+                raise told.about(field, 0, len(key))
 
     def _unexpected(self, key: str) -> DockerfileError:
-        return DockerfileError(f"unexpected key '{key}' for mount type '{self.m.type}'")
+        told = DockerfileError(f"unexpected key '{key}' for mount type '{self.m.type}'")
+        return told.about(self.field, 0, len(key))
 
     def _bool(self, key: str, text: str) -> bool:
         try:
@@ -194,7 +201,7 @@ class _State:
                 raise DockerfileError("ssh does not support source")
             m.id = m.id or "default"
         elif posixpath.normpath(posixpath.join("/", self.cwd, m.target)) in ("/", "//"):
-            raise DockerfileError('invalid mount target "/"')
+            raise DockerfileError('invalid mount target "/"').about(self.target)
         if m.type == "bind" and self.auto_ro:
             m.readonly = True
         if m.type == "cache":

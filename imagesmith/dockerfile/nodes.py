@@ -6,6 +6,8 @@ by `words.py`. A node says which instruction it is by its class and where it sto
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from imagesmith.values import field, frozen
 
 __all__ = [
@@ -41,10 +43,15 @@ __all__ = [
 
 @frozen
 class Span:
-    """First and last physical line of an instruction, from 1."""
+    """First and last physical line of an instruction, from 1.
+
+    `pieces` tell where the joined line comes from: an offset in it, and the line and column (from 0) that the
+    text from there on has in the file.
+    """
 
     first: int
     last: int
+    pieces: tuple[tuple[int, int, int], ...] = field(default=(), shown=False)
 
 
 @frozen
@@ -293,6 +300,11 @@ class Dockerfile:
     global_args: tuple[Arg, ...]
     stages: tuple[Stage, ...]
     empty_continuations: tuple[int, ...] = field(default=())
+
+    def at(self, line: int) -> Iterator[Instruction]:
+        """The instruction that begins at a line, if one does."""
+        groups = (self.global_args, *((stage.base, *stage.instructions) for stage in self.stages))
+        return (i for group in groups for i in group if i.span.first == line)
 
     def directive(self, name: str) -> str:
         """The value of a directive, or an empty string."""

@@ -17,6 +17,7 @@ from imagesmith.dockerfile import reader, shapes
 from imagesmith.dockerfile.grammar import grammar_text
 from imagesmith.dockerfile.instructions import KEYWORDS, build
 from imagesmith.dockerfile.nodes import Arg, Dockerfile, From, Instruction, Stage
+from imagesmith.dockerfile.places import locate
 from imagesmith.dockerfile.reader import Line, Source, read
 from imagesmith.dockerfile.shapes import Shape, shape_of, shapes_from_json, shapes_to_json
 from imagesmith.dockerfile.suggest import suggest
@@ -85,7 +86,8 @@ def parse_partly(
         elif isinstance(i, Arg):
             global_args.append(i)
         else:
-            error = _at(DockerfileError("no build stage in current context"), i, source, file)
+            error = DockerfileError("no build stage in current context").about(i.text, 0, len(i.keyword))
+            locate(error, file, i.span, i.text, source.text)
             break
     dockerfile = Dockerfile(
         file=file,
@@ -131,7 +133,7 @@ def _shape(line: Line, source: Source, file: str) -> Shape:
     try:
         return shape_of(line, source.escape)
     except DockerfileError as e:
-        raise e.located(file, line.span.first, line.span.last, source.text) from None
+        raise locate(e, file, line.span, line.text, source.text) from None
 
 
 def _instruction(line: Line, shape: Shape, source: Source, file: str) -> Instruction:
@@ -139,15 +141,13 @@ def _instruction(line: Line, shape: Shape, source: Source, file: str) -> Instruc
         return _build(line, shape, source)
     except DockerfileError as e:
         told = DockerfileError(f"dockerfile parse error on line {line.span.first}: {e.message}", hint=e.hint)
-        raise told.located(file, line.span.first, line.span.last, source.text) from None
+        told.about(e.word, *e.part, which=e.which)
+        raise locate(told, file, line.span, line.text, source.text) from None
 
 
 def _build(line: Line, shape: Shape, source: Source) -> Instruction:
     if shape.name not in KEYWORDS:
         hint = suggest(shape.keyword, KEYWORDS, ignore_case=True)
-        raise DockerfileError(f"unknown instruction: {shape.keyword}{hint}")
+        told = DockerfileError(f"unknown instruction: {shape.keyword}{hint}")
+        raise told.about(line.text, 0, len(shape.keyword))
     return build(line, shape, source.escape)
-
-
-def _at(e: DockerfileError, i: Instruction, source: Source, file: str) -> DockerfileError:
-    return e.located(file, i.span.first, i.span.last, source.text)

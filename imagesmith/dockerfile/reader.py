@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from imagesmith.dockerfile.grammar import BLANKS
 from imagesmith.dockerfile.heredocs import heredocs_of
 from imagesmith.dockerfile.nodes import Directive, Heredoc, Span
+from imagesmith.dockerfile.places import locate
 from imagesmith.errors import DockerfileError
+from imagesmith.values import replace
 
 __all__ = ["Line", "Source", "read"]
 
@@ -83,7 +85,7 @@ class _Reader:
             if line.startswith("#"):
                 self._comment(raw, comments)
                 continue
-            self._instruction(line, tuple(comments))
+            self._instruction(line, len(raw) - len(line), tuple(comments))
             comments = []
 
     def _next(self) -> str | None:
@@ -120,24 +122,23 @@ class _Reader:
             if name not in _KNOWN:
                 return
             if name in seen:
-                raise self._error(f"only one {name} parser directive can be used", self.number)
+                raise self._error(f"only one {name} parser directive can be used", self.number, word=match[1])
             seen.add(name)
             if raw != line and name != "escape":
                 continue
             self.source.directives.append(Directive(name, match[2], self.number))
             if name == "escape":
                 if match[2] not in ("\\", "`"):
-                    raise self._error(
-                        f"invalid escape token '{match[2]}' does not match ` or \\", self.number
-                    )
+                    told = f"invalid escape token '{match[2]}' does not match ` or \\"
+                    raise self._error(told, self.number, word=match[2])
                 self.source.escape = match[2]
 
     # --- instructions --------------------------------------------------------------------------
 
-    def _instruction(self, first_line: str, comments: tuple[str, ...]) -> None:
+    def _instruction(self, first_line: str, indent: int, comments: tuple[str, ...]) -> None:
         first = self.number
         text, more = self._cut(first_line)
-        parts = [text]
+        parts, pieces, length = [text], [(0, first, indent)], len(text)
         blank = False
         while more:
             raw = self._next()
@@ -151,11 +152,14 @@ class _Reader:
                 continue
             text, more = self._cut(raw)
             parts.append(text)
+            pieces.append((length, self.number, 0))
+            length += len(text)
         joined = "".join(parts)
-        heredocs = tuple(self._bodies(joined, first))
+        span = Span(first, self.number, tuple(pieces))
+        heredocs = tuple(self._bodies(joined, span))
         if blank:
             self.source.empty_continuations.append(self.number)
-        self.source.lines.append(Line(joined, Span(first, self.number), comments, heredocs))
+        self.source.lines.append(Line(joined, replace(span, last=self.number), comments, heredocs))
 
     def _cut(self, line: str) -> tuple[str, bool]:
         """A physical line without a continuation at its end, and whether there was one."""
@@ -165,7 +169,7 @@ class _Reader:
             return bare[:-1], True
         return line, False
 
-    def _bodies(self, joined: str, first: int) -> Iterator[Heredoc]:
+    def _bodies(self, joined: str, span: Span) -> Iterator[Heredoc]:
         """The bodies of the here-documents that an instruction names, in order."""
         keyword = _KEYWORD.match(joined)
         assert keyword
@@ -179,7 +183,9 @@ class _Reader:
             body: list[str] = []
             while True:
                 if self.number >= len(self.physical):
-                    raise self._error("unterminated heredoc", first, self.number)
+                    error = DockerfileError("unterminated heredoc").about(opening.word)
+                    span = replace(span, last=self.number)
+                    raise locate(error, self.file, span, joined, self.source.text)
                 raw = self.physical[self.number]
                 self._next()
                 candidate = raw.rstrip("\r")
@@ -190,7 +196,7 @@ class _Reader:
                 body.append(raw + "\n")
             yield Heredoc(opening.name, "".join(body), opening.expand, opening.chomp)
 
-    def _error(self, message: str, first: int, last: int = 0) -> DockerfileError:
-        return DockerfileError(
-            message, file=self.file, first=first, last=last or first, source=self.source.text
-        )
+    def _error(self, message: str, number: int, *, word: str = "") -> DockerfileError:
+        """A mistake of one physical line."""
+        error = DockerfileError(message).about(word)
+        return locate(error, self.file, Span(number, number), self.physical[number - 1], self.source.text)

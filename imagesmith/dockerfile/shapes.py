@@ -111,7 +111,7 @@ def _words(tokens: list[tuple[str, str]]) -> tuple[tuple[str, ...], bool]:
     if len(tokens) == 1 and tokens[0][0] == "JSON":
         values = json.loads(_without_surrogates(tokens[0][1]))
         if not all(isinstance(v, str) for v in values):
-            raise DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
+            raise _strings_only(tokens[0][1])
         return tuple(_whole(v) for v in values), True
     if len(tokens) == 1 and tokens[0][1].startswith("["):
         _refuse_nested(tokens[0][1])
@@ -124,7 +124,12 @@ def _refuse_nested(text: str) -> None:
         json.loads(_without_surrogates(text), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return
-    raise DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
+    raise _strings_only(text)
+
+
+def _strings_only(text: str) -> DockerfileError:
+    told = DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
+    return told.about(text)
 
 
 def _no_constant(name: str) -> None:
@@ -190,7 +195,7 @@ def _pairs(shape: Shape, words: list[str]) -> Shape:
         assert first
         value = strip(shape.text[first.end() :])
         if not value:
-            raise DockerfileError(f"{shape.name} must have two arguments")
+            raise DockerfileError(f"{shape.name} must have two arguments").about(first[0])
         return Shape(
             shape.keyword, shape.flags, pairs=(KeyValue(first[0], value),), legacy=True, text=shape.text
         )
@@ -200,6 +205,6 @@ def _pairs(shape: Shape, words: list[str]) -> Shape:
         if not equals:
             raise DockerfileError(
                 f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value'
-            )
+            ).about(word)
         pairs.append(KeyValue(key, value))
     return Shape(shape.keyword, shape.flags, pairs=tuple(pairs), text=shape.text)

@@ -15,6 +15,7 @@ from imagesmith.errors import DockerfileError
 from imagesmith.values import frozen
 
 __all__ = [
+    "MAX_PORTS",
     "Chmod",
     "check_signal",
     "check_volumes",
@@ -186,7 +187,7 @@ def check_volumes(paths: Iterable[str]) -> None:
 
 _NUMBER = re.compile(rf"[+-]?\d{{1,{_DIGITS}}}", re.ASCII)
 #: Every port of every protocol; one EXPOSE that opens more is an attack on memory, not a Dockerfile.
-_MAX_PORTS = 3 << 16
+MAX_PORTS = 3 << 16
 
 
 def _port(text: str) -> int | None:
@@ -202,8 +203,12 @@ def _range(text: str) -> tuple[int, int] | None:
     return None if low is None or high is None or high < low else (low, high)
 
 
-def parse_ports(words: Iterable[str]) -> list[str]:
+def parse_ports(words: Iterable[str], most: int = MAX_PORTS) -> list[str]:
     """The `port/protocol` texts of EXPOSE's words, ranges unrolled, address and host parts dropped.
+
+    Args:
+        words: what is left of them after expansion.
+        most: so many ports may come of them.
 
     Raises:
         DockerfileError: in Docker's words.
@@ -211,8 +216,8 @@ def parse_ports(words: Iterable[str]) -> list[str]:
     ports: list[str] = []
     for word in words:
         (first, last), protocol = _ports_of(word)
-        if len(ports) + last - first >= _MAX_PORTS:
-            raise DockerfileError(f"EXPOSE opens more than {_MAX_PORTS} ports")
+        if len(ports) + last - first >= most:
+            raise DockerfileError(f"EXPOSE opens more than {MAX_PORTS} ports")
         ports += (f"{n}/{protocol}" for n in range(first, last + 1))
     return ports
 

@@ -68,12 +68,15 @@ class Lexer:
         try:
             run.process()
         except _Bad as e:
-            raise DockerfileError(f"failed to process {_quoted(word)}: {e}") from None
+            told = DockerfileError(f"failed to process {_quoted(word)}: {e}")
+            raise told.about(word, *(e.span or (0, len(word)))) from None
         return run
 
 
 class _Bad(Exception):
-    """A mistake within a word."""
+    """A mistake within a word; `span` are the offsets of what is wrong."""
+
+    span: tuple[int, int] | None = None
 
 
 def _quoted(text: str) -> str:
@@ -162,19 +165,27 @@ class _Run:
         self.take()
         end = self.text.find("'", self.at)
         if end < 0:
-            raise _Bad("unexpected end of statement while looking for matching single-quote")
+            raise self.unclosed("single-quote", self.at - 1)
         piece = self.text[self.at : end]
         self.at = end + 1
         return piece
 
+    def unclosed(self, what: str, start: int) -> _Bad:
+        """The mistake of a quote that is open at the end."""
+        self.at = len(self.text)
+        bad = _Bad(f"unexpected end of statement while looking for matching {what}")
+        bad.span = start, len(self.text)
+        return bad
+
     def double(self) -> str:
         """Text in double quotes: variables expand, the escape works before `"`, `$` and itself."""
+        start = self.at
         self.take()
         parts: list[str] = []
         while True:
             char = self.peek()
             if not char:
-                raise _Bad("unexpected end of statement while looking for matching double-quote")
+                raise self.unclosed("double-quote", start)
             if char == '"':
                 self.take()
                 return "".join(parts)
@@ -184,7 +195,7 @@ class _Run:
                 self.take()
                 following = self.peek()
                 if not following:
-                    raise _Bad("unexpected end of statement while looking for matching double-quote")
+                    raise self.unclosed("double-quote", start)
                 if following in ('"', "$", self.escape):
                     parts.append(self.take())
                 else:
@@ -195,7 +206,17 @@ class _Run:
     # --- variables -----------------------------------------------------------------------------
 
     def dollar(self) -> str:
-        """What follows a dollar sign."""
+        """A dollar sign and what follows it."""
+        start = self.at
+        try:
+            return self.substitution()
+        except _Bad as e:
+            closed = self.text.find("}", max(start, self.at - 1)) + 1
+            e.span = e.span or (start, closed or len(self.text))
+            raise
+
+    def substitution(self) -> str:
+        """What a dollar sign and what follows it stand for."""
         self.take()
         if self.peek() != "{":
             name = self.name()
@@ -257,8 +278,9 @@ class _Run:
         sub.at, sub.depth = self.at, self.depth + 1
         try:
             piece = sub.until(stop)
-        except _Bad as e:
-            if "matching " + stop in str(e):
+        except _Bad:
+            self.at = sub.at
+            if sub.at >= len(self.text):  # whatever else is wrong, as BuildKit has it
                 raise _Bad(
                     "syntax error: missing '}'" if "}" in stop else "syntax error: missing '/' in ${}"
                 ) from None

@@ -114,7 +114,7 @@ class CacheMounts:
                 at = tree.resolve(m.source or "/")
                 e = tree.get(at) if at else None
                 if at and (e is None or e.kind != "d"):
-                    raise MissingSource(f'"/{m.source.strip("/")}": not found')
+                    raise MissingSource(f'"/{m.source.strip("/")}": not found').about(m.source)
                 _copy_tree(files / at if at else files, made)
             made.rename(data)
         except OSError as e:
@@ -129,7 +129,7 @@ class CacheMounts:
         for part in filter(None, source.split("/")):
             at = at / part
             if part == ".." or at.is_symlink() or not at.is_dir():
-                raise MissingSource(f'"/{source.strip("/")}": not found')
+                raise MissingSource(f'"/{source.strip("/")}": not found').about(source)
         return at
 
 

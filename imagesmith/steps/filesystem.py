@@ -29,7 +29,7 @@ from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
 from imagesmith.dockerfile.grammar import BLANKS
 from imagesmith.dockerfile.mounts import parse_mount
-from imagesmith.errors import DockerfileError, ImagesmithError, InvalidDocument
+from imagesmith.errors import DockerfileError, ImagesmithError, InvalidDocument, blame
 from imagesmith.oci.digest import Digest
 from imagesmith.steps.metadata import shell_words
 from imagesmith.values import replace
@@ -132,7 +132,7 @@ class _Builder:
             raise DockerfileError(
                 "device feature is only supported in Dockerfile frontend 1.14.0-labs or later",
                 hint="imagesmith gives no devices to RUN",
-            )
+            ).about(f"--device={i.devices[0]}")
         mounts = [self._mount(value) for value in i.mounts]
         argv, extra, shown = self._command(i)
         if not argv:
@@ -164,12 +164,12 @@ class _Builder:
         if i.network == "host" and "network.host" not in allowed:
             raise DockerfileError(
                 "failed to load LLB: network.host is not allowed", hint="allow it with --allow network.host"
-            )
+            ).about("--network=host")
         if i.security == "insecure" and "security.insecure" not in allowed:
             raise DockerfileError(
                 "failed to load LLB: security.insecure is not allowed",
                 hint="allow it with --allow security.insecure",
-            )
+            ).about("--security=insecure")
 
     def _command(self, i: n.Run) -> tuple[tuple[str, ...], tuple[RunMount, ...], str]:
         """The argument list, a mount for a script with `#!`, and the text for the screen."""
@@ -205,11 +205,11 @@ class _Builder:
         origin = self.planner.source(self.stage, i.from_, number=True) if i.from_ else None
         sources = [self.expand(s) for s in i.sources]
         dest = self.expand(i.dest)
-        for s in sources:
+        for s, word in zip(sources, i.sources, strict=True):
             if is_git_url(s):
-                raise DockerfileError("source can't be a git ref for COPY")
+                raise DockerfileError("source can't be a git ref for COPY").about(word)
             if is_http_url(s):
-                raise DockerfileError("source can't be a URL for COPY")
+                raise DockerfileError("source can't be a URL for COPY").about(word)
         if not i.from_ and sources:
             origin = self.planner.build_context()
             self.planner.lints.ignored(i, sources, origin)
@@ -219,12 +219,14 @@ class _Builder:
         sources = [self.expand(s) for s in i.sources]
         dest, checksum = self.expand(i.dest), self.expand(i.checksum)
         if checksum:
-            self._check_checksum(sources, i, checksum)
+            with blame(f"--checksum={i.checksum}", len("--checksum=")):
+                self._check_checksum(sources, i, checksum)
         origins: list[CopySource] = []
         local: list[str] = []
-        for s in sources:
+        for s, word in zip(sources, i.sources, strict=True):
             if is_git_url(s):
-                origins.append(CopySource(self._git(s, i, checksum)))
+                with blame(word):
+                    origins.append(CopySource(self._git(s, i, checksum)))
             elif is_http_url(s):
                 origins.append(CopySource(Fetched(s, checksum, unpack=bool(i.unpack))))
             else:
@@ -265,7 +267,8 @@ class _Builder:
     ) -> None:
         chown, chmod = self.expand(i.chown), self.expand(i.chmod)
         if chmod:
-            values.parse_chmod(chmod)
+            with blame(f"--chmod={i.chmod}", len("--chmod=")):
+                values.parse_chmod(chmod)
         for doc in i.heredocs:
             content = self.planner.heredoc(self.state, i, doc)
             sources.append(CopySource(Inline(doc.name, values.to_bytes(content))))

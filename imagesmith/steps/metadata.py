@@ -13,6 +13,7 @@ from imagesmith.build.scope import NEVER_ENV
 from imagesmith.build.state import StageState, set_pair
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
+from imagesmith.errors import blame
 from imagesmith.oci.config import Healthcheck
 from imagesmith.values import replace
 
@@ -108,7 +109,9 @@ def user(state: StageState, i: n.User, expand: Expand) -> None:
 def volume(state: StageState, i: n.Volume, expand: Expand) -> None:
     """VOLUME."""
     paths = tuple(expand(p) for p in i.paths)
-    values.check_volumes(paths)
+    for path, word in zip(paths, i.paths, strict=True):
+        with blame(word):
+            values.check_volumes([path])
     kept = dict.fromkeys((*state.runtime.volumes, *paths))
     state.runtime = replace(state.runtime, volumes=tuple(kept))
     state.record(f"VOLUME [{' '.join(paths)}]")
@@ -116,8 +119,10 @@ def volume(state: StageState, i: n.Volume, expand: Expand) -> None:
 
 def expose(state: StageState, i: n.Expose, expand_words: Callable[[str], list[str]]) -> None:
     """EXPOSE: words sorted as written, expanded, split, ranges unrolled."""
-    words = [w for text in sorted(i.ports) for w in expand_words(text)]
-    ports = values.parse_ports(words)
+    ports: list[str] = []
+    for word in sorted(i.ports):
+        with blame(word):
+            ports += values.parse_ports(expand_words(word), values.MAX_PORTS - len(ports))
     kept = dict.fromkeys((*state.runtime.exposed_ports, *ports))
     state.runtime = replace(state.runtime, exposed_ports=tuple(kept))
     state.record(f"EXPOSE [{' '.join(ports)}]")
@@ -126,7 +131,8 @@ def expose(state: StageState, i: n.Expose, expand_words: Callable[[str], list[st
 def stopsignal(state: StageState, i: n.Stopsignal, expand: Expand) -> None:
     """STOPSIGNAL: checked, stored as written."""
     signal = expand(i.signal)
-    values.check_signal(signal)
+    with blame(i.signal):
+        values.check_signal(signal)
     state.runtime = replace(state.runtime, stop_signal=signal)
     state.record(f"STOPSIGNAL {signal}")
 

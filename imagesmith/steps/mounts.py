@@ -111,7 +111,7 @@ class Mounts:
     def _inside(self, root: Path, tree: Tree, source: str) -> Path:
         at = tree.resolve(source or "/")
         if at and tree.get(at) is None:
-            raise MissingSource(f'"/{source.strip("/")}": not found')
+            raise MissingSource(f'"/{source.strip("/")}": not found').about(source)
         return root / at if at else root
 
     # --- cache ---------------------------------------------------------------------------------

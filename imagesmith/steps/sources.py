@@ -198,5 +198,6 @@ class Sources:
             tree = self.tree(origin)
         at = tree.resolve(path)
         if at and tree.get(at) is None:
-            raise MissingSource(f'failed to compute cache key: "/{path.strip("/")}": not found')
+            told = MissingSource(f'failed to compute cache key: "/{path.strip("/")}": not found')
+            raise told.about(path)
         return content_digest(tree, select(tree, path or "/", excludes=(), parents=False), self._file_digest)
