@@ -47,6 +47,10 @@ from imagesmith.store.store import Store
 __all__ = ["Contexts"]
 
 
+#: What a Dockerfile is called, where nobody says it: BuildKit's names, then that of other builders.
+_NAMES = ("Dockerfile", "dockerfile", "Containerfile")
+
+
 class Contexts:
     """The contexts of one build; close it, or use it in a `with`."""
 
@@ -107,10 +111,8 @@ class Contexts:
             return "Dockerfile", self._stdin_dockerfile
         if self._is_remote():
             return self._read_inside(given)
-        path = root / (given or "Dockerfile")
-        if given is None and not os.path.exists(path) and os.path.exists(root / "dockerfile"):
-            path = root / "dockerfile"
-        return path.name, self._read(path)
+        name = given or next((name for name in _NAMES if os.path.exists(root / name)), _NAMES[0])
+        return Path(name).name, self._read(root / name)
 
     def _read(self, path: Path) -> bytes:
         try:
@@ -127,9 +129,7 @@ class Contexts:
         assert self._main is not None
         tree = self._main.tree
         assert isinstance(tree, LocalTree)
-        name = given or "Dockerfile"
-        if given is None and tree.get(name) is None and tree.get("dockerfile") is not None:
-            name = "dockerfile"
+        name = given or next((name for name in _NAMES if tree.get(name) is not None), _NAMES[0])
         at = tree.resolve(name)
         found = tree.get(at)
         if found is None or found.kind != "f":

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -78,7 +79,22 @@ class Explainer(Watcher):
             return
         where = "this store" if solved.hit == STORE else solved.hit
         age = _age(time.time() - (solved.layer.created_ns or 0) / 1e9)
-        self._say(solved.number, f"hit: nothing changed; from {where}, made {age} ago")
+        what = self._uncounted(solved) or "nothing changed"
+        self._say(solved.number, f"hit: {what}; from {where}, made {age} ago")
+
+    def _uncounted(self, solved: Solved) -> str:
+        """What is written otherwise than in the build that made a layer, and does not count."""
+        notes = (self._cache.note(record.key) for record in solved.records)
+        was = _instruction(next((note["name"] for note in notes if note.get("name")), ""))
+        now = _instruction(solved.step.name)
+        if not was or was == now:
+            return ""
+        words = itertools.zip_longest(was.split(" "), now.split(" "), fillvalue="nothing")
+        old, new = next(pair for pair in words if pair[0] != pair[1])
+        op = solved.step.op
+        caches = isinstance(op, RunOp) and any(m.mount.type == "cache" for m in op.mounts)
+        why = " (ids, sharing and owners of cache mounts are not in the key)" if caches else ""
+        return f"nothing that counts changed, {_cut(old)} -> {_cut(new)}{why}"
 
     def missed(
         self,

@@ -26,6 +26,7 @@ from imagesmith.errors import (
     RegistryError,
 )
 from imagesmith.events import EventSink, Progress, StepDone, StepFailedEvent, StepStarted
+from imagesmith.fs.view import View
 from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, parse_document
@@ -190,6 +191,10 @@ class Images:
             )
         pairs = zip(image.config.diff_ids, image.manifest.layers, strict=True)
         return [self.lazy(image.name, image.origin, diff_id, d) for diff_id, d in pairs]
+
+    def files(self, image: ResolvedImage) -> View:
+        """The files of an image; see planner.ImageResolver."""
+        return View([layer.index() for layer in self.layers(image)])
 
     def lazy(self, name: str, origin: object, diff_id: Digest, d: Descriptor) -> StoredLayer:
         """A layer whose blob comes when somebody looks into it; `origin` is a reference, layout or place."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from imagesmith.build.scope import NEVER_ENV, global_args
@@ -19,12 +19,15 @@ from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.words import Lexer
 from imagesmith.errors import DockerfileError, InvalidReference
+from imagesmith.fs.owner import copy_owner
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 
 if TYPE_CHECKING:
+    from imagesmith.build.plan import CopyOp
     from imagesmith.build.stages import PlannedStage, StageGraph
     from imagesmith.build.state import StageState
     from imagesmith.dockerfile.nodes import Dockerfile
+    from imagesmith.fs.tree import Tree
 
 __all__ = ["BuildLints"]
 
@@ -185,6 +188,25 @@ class BuildLints:
         if not state.workdir_set and not path.startswith("/"):
             detail = f'Relative workdir "{path}" can have unexpected results if the base image changes'
             self._report("WorkdirRelativePath", detail, i, i.path)
+
+    def linked(self, i: n.Copy | n.Add, op: CopyOp, base: Callable[[], Tree | None]) -> None:
+        """A COPY --link with what it does; `base` gives the files of the base image, if there is one."""
+        if not op.link or not self.linter.wants(lint.LINKED_FOLDER, i.comments):
+            return
+        tree = base()
+        uid, gid = (copy_owner(op.chown, None) if op.chown else None) or (0, 0)
+        path = op.dest.rstrip("/") if op.dest.endswith("/") else posixpath.dirname(op.dest)
+        while tree is not None and path.strip("/"):
+            e = tree.get(path.strip("/"))
+            if e is not None and e.kind == "d" and (e.mode, e.uid, e.gid) != (0o755, uid, gid):
+                self._linked(i, path, f"0755 {uid}:{gid}", f"{e.mode:04o} {e.uid}:{e.gid}")
+            elif e is not None and e.kind != "d":
+                self._linked(i, path, "a folder", f"a link to {e.link}" if e.kind == "l" else "no folder")
+            path = posixpath.dirname(path)
+
+    def _linked(self, i: n.Copy | n.Add, path: str, made: str, was: str) -> None:
+        detail = f"{i.keyword.upper()} --link makes {path} {made}, in the base image it is {was}"
+        self._report(lint.LINKED_FOLDER, detail, i, i.dest)
 
     def ignored(self, i: n.Copy | n.Add, sources: Sequence[str], origin: object) -> None:
         """Sources of the main context, expanded."""

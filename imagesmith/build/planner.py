@@ -28,6 +28,7 @@ from imagesmith.dockerfile.parse import parse_trigger
 from imagesmith.dockerfile.places import locate
 from imagesmith.dockerfile.words import Lexer
 from imagesmith.errors import DockerfileError, ImagesmithError, blame
+from imagesmith.fs.tree import Tree
 from imagesmith.oci.config import Runtime
 from imagesmith.oci.names import Platform, host_platform
 from imagesmith.steps import filesystem, metadata
@@ -41,6 +42,9 @@ class ImageResolver(Protocol):
 
     def resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
         """The image that a name stands for, without fetching layers."""
+
+    def files(self, image: ResolvedImage) -> Tree:
+        """The files of an image; what of its layers is not here is fetched."""
 
 
 class ContextProvider(Protocol):
@@ -325,6 +329,10 @@ class Planner:
         if isinstance(found, ResolvedImage):
             return Step(op=ImageOp(found), parent=None, name=f"FROM {found.name}")
         return found
+
+    def base_of(self, state: StageState) -> Callable[[], Tree | None]:
+        """How to get the files of a state's base image; None where it has none."""
+        return lambda: None if state.base is None else self.images.files(state.base)
 
     def build_context(self) -> ContextFiles | GitFiles | Fetched:
         """The main context's files."""

@@ -106,7 +106,13 @@ def select(
         ContextError: a bad pattern.
     """
     with blame(source):
-        return _select(tree, source, excludes, parents=parents, literal=literal)
+        try:
+            return _select(tree, source, excludes, parents=parents, literal=literal)
+        except MissingSource as e:
+            if f"{posixpath.normpath(source.lstrip('/'))}/".startswith("../"):
+                end = "context" if isinstance(tree, LocalTree) else "root"
+                e.hint = e.hint or f"`..` ends at the {end}: {source} is /{_normal(source)}"
+            raise
 
 
 def _select(tree: Tree, source: str, excludes: Sequence[str], *, parents: bool, literal: bool) -> list[Match]:

@@ -1,4 +1,4 @@
-"""Build checks: BuildKit's rules by their names and words, and which of them a Dockerfile wants.
+"""Build checks: BuildKit's rules by their names and words, one of ours, and which of them a Dockerfile wants.
 
 Why in two places: the rules that need nothing but the text are checked here; those that need the scope of
 the build (unset variables, ignored files) are in build/lints.py and come here to be reported.
@@ -19,8 +19,10 @@ from imagesmith.dockerfile.values import parse_bool
 from imagesmith.errors import DockerfileError
 from imagesmith.values import frozen
 
-__all__ = ["RULES", "Finding", "LintConfig", "Linter", "Rule"]
+__all__ = ["LINKED_FOLDER", "RULES", "Finding", "LintConfig", "Linter", "Rule"]
 
+#: Our own rule, after BuildKit's. It reads the layers of base images, so it runs only where it is asked for.
+LINKED_FOLDER = "CopyLinkFolder"
 _SITE = "https://docs.docker.com/go/dockerfile/rule/"
 
 
@@ -34,13 +36,13 @@ class Rule:
 
     @property
     def url(self) -> str:
-        """Where the rule is explained; empty for the one without a page."""
-        if self.name == "InvalidBaseImagePlatform":
+        """Where the rule is explained; empty for those without a page."""
+        if self.name in ("InvalidBaseImagePlatform", LINKED_FOLDER):
             return ""
         return _SITE + re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", self.name).lower() + "/"
 
 
-#: Every rule by its name; the descriptions are BuildKit's.
+#: Every rule by its name; the descriptions of all but the last are BuildKit's.
 RULES = {
     r.name: r
     for r in (
@@ -81,6 +83,8 @@ RULES = {
         Rule("ExposeProtoCasing", "Protocol in EXPOSE instruction should be lowercase"),
         Rule("ExposeInvalidFormat", "IP address and host-port mapping should not be used in EXPOSE "
              "instruction. This will become an error in a future release"),
+        Rule(LINKED_FOLDER, "COPY --link makes the folders on its way anew, in place of the base image's",
+             experimental=True),
     )
 }  # fmt: skip
 
@@ -171,6 +175,10 @@ class Linter:
         self.config, self.dockerfile, self._warn = config, dockerfile, warn
         self._violated: set[str] = set()
         self._error = config.error
+
+    def wants(self, rule: str, comments: Sequence[str] = ()) -> bool:
+        """True if a rule runs for an instruction with these comments above it."""
+        return self.config.with_comments(comments).wants(RULES[rule])
 
     def report(
         self, rule: str, detail: str, at: Span | n.Instruction, comments: Sequence[str] = (), word: str = ""

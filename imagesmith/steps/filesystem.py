@@ -284,6 +284,7 @@ class _Builder:
             is_add=is_add,
             unpack=i.unpack if isinstance(i, n.Add) else False,
         )
+        self.planner.lints.linked(i, op, self.planner.base_of(self.state))
         words = ["ADD" if is_add else "COPY"]
         words += ["--parents"] * parents
         words += [f"--chown={chown}"] * bool(chown) + [f"--chmod={chmod}"] * bool(chmod)

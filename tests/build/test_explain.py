@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from imagesmith.build.built import Solved
 from imagesmith.build.explain import Explainer, file_changes
-from imagesmith.build.plan import RunOp, Step
+from imagesmith.build.plan import RunMount, RunOp, Step
 from imagesmith.build.stepcache import StepCache
+from imagesmith.dockerfile.mounts import parse_mount
 from imagesmith.events import Event, Message
 from imagesmith.fs.entry import Entry
 from imagesmith.store.cachedb import StepRecord
@@ -234,3 +239,30 @@ def test_owner_link_and_capability_are_changes() -> None:
         "/b: its owner changed: 0:0 -> 5:6",
         "/c: its capabilities changed",
     ]
+
+
+def test_what_is_written_otherwise_and_does_not_count_is_named(tmp_path: Path) -> None:
+    """The id of a cache mount is not in the key, as in BuildKit: who changes it sees a hit."""
+    told: list[Event] = []
+    with Store(tmp_path) as store:
+        cache = StepCache(store)
+        explainer = Explainer(store, cache, (), told.append)
+
+        def solved(name: str, was: str, mount: str) -> str:
+            record = StepRecord(key="k", base="b", parts={}, diff_id="", layer={}, created_ns=0)
+            cache.keep((record, {"name": was}))
+            mounts = (RunMount(parse_mount(mount, lambda w: w)),) if mount else ()
+            step = Step(op=RunOp(argv=("x",), mounts=mounts), parent=None, name=name)
+            layer = SimpleNamespace(created_ns=time.time_ns())
+            explainer.solved(Solved(step, 1, layer, (record,), "store", 0.0, 0.0))  # type: ignore[arg-type]
+            (last,) = [e.text for e in told if isinstance(e, Message)][-1:]
+            return last
+
+        mount = "--mount=type=cache,target=/c"
+        said = solved(
+            f"[2/3] RUN {mount},id=b x", f"[2/3] RUN {mount},id=a x", mount.removeprefix("--mount=")
+        )
+        assert f"nothing that counts changed, {mount},id=a -> {mount},id=b (ids, " in said
+        assert "nothing changed; from this store" in solved("[2/2] RUN x", "[9/9] RUN x", "")
+        said = solved("[1/1] COPY f /g", "[1/1] COPY f", "")
+        assert said.startswith("hit: nothing that counts changed, nothing -> /g; from this store")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from imagesmith.dockerfile.lint import RULES, LintConfig
+from imagesmith.dockerfile.lint import LINKED_FOLDER, RULES, LintConfig
 from imagesmith.errors import DockerfileError
 from imagesmith.events import Warned
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.digest import digest_bytes
+from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import host_platform
 from tests.kitchen import Kitchen
 from tests.support import IMAGESMITH
@@ -93,8 +99,8 @@ def test_a_near_miss_is_clean(rule: str, tmp_path: Path) -> None:
     assert rule not in [name for name, _ in check(tmp_path, kept)[1]]
 
 
-def test_every_rule_has_a_case_but_the_one_that_needs_a_foreign_image() -> None:
-    assert set(RULES) - set(CASES) == {"InvalidBaseImagePlatform"}
+def test_every_rule_has_a_case_but_those_that_need_an_image() -> None:
+    assert set(RULES) - set(CASES) == {"InvalidBaseImagePlatform", LINKED_FOLDER}
 
 
 def test_a_base_of_another_platform_is_told_where_it_was_not_asked_for(kitchen: Kitchen) -> None:
@@ -179,3 +185,66 @@ def test_a_platform_argument_that_is_declared_again_keeps_its_value(tmp_path: Pa
         check(tmp_path, "ARG TARGETARCH\nFROM scratch AS a\nFROM base-$TARGETARCH AS b", "--target=a")[1]
         == []
     )
+
+
+def base_layout(folder: Path) -> Path:
+    """An image with a folder for all, one of somebody else, a link and a file."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, kind, mode, owner in (
+            ("d", tarfile.DIRTYPE, 0o755, (0, 0)),
+            ("d/o", tarfile.DIRTYPE, 0o755, (5, 6)),
+            ("f", tarfile.REGTYPE, 0o644, (0, 0)),
+            ("l", tarfile.SYMTYPE, 0o777, (0, 0)),
+            ("t", tarfile.DIRTYPE, 0o1777, (0, 0)),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.mode, (info.uid, info.gid) = kind, mode, owner
+            info.linkname = "t" if name == "l" else ""
+            tar.addfile(info)
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def put(media_type: str, data: bytes) -> Descriptor:
+        d = Descriptor(media_type=media_type, digest=digest_bytes(data), size=len(data))
+        (blobs / d.digest.hex).write_bytes(data)
+        return d
+
+    layer = put(mt.OCI_LAYER, out.getvalue())
+    config = ImageConfig(platform=host_platform(), diff_ids=(layer.digest,))
+    manifest = Manifest.build(put(mt.OCI_CONFIG, config.to_bytes()), [layer])
+    entry = put(mt.OCI_MANIFEST, manifest.raw)
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry.to_json()]}))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("COPY --link f /d/f", ""),
+        ("COPY f /t/f", ""),
+        ("COPY --link --chmod=0644 f /t/f", ""),  # --chmod makes it a plain copy
+        ("COPY --link f /new/f", ""),
+        ("COPY --link f /t/f", "COPY --link makes /t 0755 0:0, in the base image it is 1777 0:0"),
+        ("COPY --link f /t/", "COPY --link makes /t 0755 0:0, in the base image it is 1777 0:0"),
+        ("ADD --link f /d/o/f", "ADD --link makes /d/o 0755 0:0, in the base image it is 0755 5:6"),
+        (
+            "COPY --link --chown=5:6 f /d/o/f",
+            "COPY --link makes /d 0755 5:6, in the base image it is 0755 0:0",
+        ),
+        ("COPY --link f /l/f", "COPY --link makes /l a folder, in the base image it is a link to t"),
+        ("COPY --link f /f/f", "COPY --link makes /f a folder, in the base image it is no folder"),
+        ("WORKDIR /t\nCOPY --link f .", "COPY --link makes /t 0755 0:0, in the base image it is 1777 0:0"),
+    ],
+)
+def test_a_linked_copy_over_a_folder_of_the_base_is_told_where_it_is_asked_for(
+    kitchen: Kitchen, line: str, told: str
+) -> None:
+    kitchen.write({"f": "1\n"})
+    layout = base_layout(kitchen.root.parent / "base")
+    for asked in (True, False):
+        directive = f"# check=experimental={LINKED_FOLDER}\n" if asked else ""
+        kitchen.build(f"{directive}FROM base\n{line}\n", contexts={"base": f"oci-layout://{layout}"})
+        texts = [e.text for e in kitchen.events if isinstance(e, Warned) and e.rule == LINKED_FOLDER]
+        assert texts == ([told] if told and asked else [])

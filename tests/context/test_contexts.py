@@ -267,3 +267,46 @@ def test_a_named_context_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         kitchen.build(COPY_F, contexts={name: place})
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (["Dockerfile", "dockerfile", "Containerfile"], "Dockerfile"),
+        (["dockerfile", "Containerfile"], "dockerfile"),
+        (["Containerfile"], "Containerfile"),
+        (["containerfile"], ""),
+        ([], ""),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_containerfile_is_the_last_name_that_is_looked_for(
+    kitchen: Kitchen, stdin: Any, names: list[str], taken: str, streamed: bool
+) -> None:
+    texts: dict[str, bytes | str] = {name: f"FROM scratch\nENV n={name}\n".encode() for name in names}
+    texts |= {"Containerfile.dockerignore": b"f\n", "f": b"1"}
+    kitchen.write(texts)
+    stdin(tar_of(texts))
+    words = {"context": "-"} if streamed else {}
+    if taken:
+        assert f"n={taken}" in kitchen.build(**words).image.config.runtime.env
+    else:
+        with pytest.raises(ContextError, match="open Dockerfile: no such file"):
+            kitchen.build(**words)
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("../nowhere", "`..` ends at the context: ../nowhere is /nowhere"),
+        ("/a/../../x", "`..` ends at the context: /a/../../x is /x"),
+        ("a/../nowhere", ""),
+        ("..nowhere", ""),
+    ],
+)
+def test_a_source_beyond_the_context_is_told_where_it_leads(kitchen: Kitchen, source: str, hint: str) -> None:
+    kitchen.write({"f": "1\n"})
+    with pytest.raises(MissingSource) as caught:
+        kitchen.build(f"FROM scratch\nCOPY {source} /\n")
+    assert caught.value.hint == hint
+    kitchen.build("FROM scratch\nCOPY ../../f /\n")
