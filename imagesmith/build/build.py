@@ -19,9 +19,10 @@ from imagesmith.build.commit import Image, commit
 from imagesmith.build.contexts import Contexts
 from imagesmith.build.forms import Form, Reforming, common_form, form_of, is_image
 from imagesmith.build.images import Images
+from imagesmith.build.keeping import Keeping
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.lints import BuildLints
-from imagesmith.build.plan import ImageOp, Step
+from imagesmith.build.plan import ImageOp, Step, after_runs
 from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest, Output
 from imagesmith.build.result import Result
@@ -206,7 +207,10 @@ def _build(
     def writer_of(codec: Codec, clamp_s: int | None) -> LayerWriter:
         return LayerWriter(store, codec, settings.workers, clamp_s)
 
-    sources = Sources(contexts.fetch_url, contexts.fetch_git, contexts.file_digest, time.time_ns())
+    keeping = Keeping(after_runs(plan.state.tip), store.work)
+    sources = Sources(
+        contexts.fetch_url, contexts.fetch_git, contexts.file_digest, time.time_ns(), keeping.begin
+    )
     runner = Runner(world, store, request, cancel)
     imports = CacheImport(request.cache_from, images, plan.state.platform, events)
     cache = StepCache(store, imports.load, first.clamp_s)
@@ -220,7 +224,7 @@ def _build(
         [keeper, *watchers, *_explainer(request, store, cache, events), uploading], numbers,
     )  # fmt: skip
     wanted = list(zip(outputs, forms, strict=True))
-    with _solved(solver, plan.state.tip, uploading, runner) as result:
+    with keeping, _solved(solver, plan.state.tip, uploading, runner) as result:
         return _write(
             wanted, plan.state, result, Reforming(store, writer_of, cancel), keeper, images, request
         )

@@ -7,6 +7,8 @@ Values only; steps are compared by identity, for two equal lines are still two s
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from imagesmith.context.git import GitRef
 from imagesmith.dockerfile.mounts import Mount
 from imagesmith.dockerfile.nodes import Span
@@ -32,6 +34,8 @@ __all__ = [
     "RunMount",
     "RunOp",
     "Step",
+    "after_runs",
+    "context_reads",
     "under_runs",
 ]
 
@@ -192,6 +196,33 @@ class Step:
 
 #: Where files can come from: another step's result, an empty tree (None), a context, a URL, a repository.
 Origin = Step | ContextFiles | Fetched | GitFiles | Inline | None
+
+
+def after_runs(tip: Step | None) -> list[Step]:
+    """The steps that take files of a context, and cannot begin before a RUN has ended."""
+    waits: dict[Step, bool] = {}
+    todo = [tip] if tip is not None else []
+    while todo:
+        step = todo[-1]
+        unknown = [needed for needed in step.inputs() if needed not in waits]
+        if unknown and step not in waits:
+            todo += unknown
+            continue
+        todo.pop()
+        waits[step] = any(isinstance(needed.op, RunOp) or waits[needed] for needed in step.inputs())
+    return [step for step, late in waits.items() if late and any(context_reads(step))]
+
+
+def context_reads(step: Step) -> Iterator[tuple[ContextFiles, str]]:
+    """The contexts that a step takes files of, and their paths there."""
+    taken: Sequence[CopySource | RunMount] = ()
+    if isinstance(step.op, CopyOp):
+        taken = step.op.sources
+    elif isinstance(step.op, RunOp):
+        taken = step.op.mounts
+    for one in taken:
+        if isinstance(one.origin, ContextFiles):
+            yield one.origin, one.path if isinstance(one, CopySource) else one.mount.source
 
 
 def under_runs(tip: Step | None) -> frozenset[Step]:

@@ -290,6 +290,8 @@ class Solver:
         return layer
 
     def _run(self, op: RunOp, parent: Result, number: int, step: Step) -> BuiltLayer:
+        self.sources.before_run()
+
         def output(stream: int, data: bytes) -> None:
             self.events(Log(step=number, stream=stream, data=data))
 

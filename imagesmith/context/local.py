@@ -18,15 +18,15 @@ import threading
 from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError
-from imagesmith.fs.entry import Entry
+from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.tree import resolve
 from imagesmith.store.cachedb import CacheDB, FileStamp
 
-__all__ = ["FileDigests", "LocalContent", "LocalTree"]
+__all__ = ["FileDigests", "FirstState", "LocalContent", "LocalTree"]
 
 #: A file younger than this (nanoseconds) when it was hashed may change again within the clock's tick.
 _YOUNG_NS = 2_000_000_000
@@ -41,10 +41,11 @@ _KEPT = 1 << 16
 class LocalContent:
     """A file of a folder; opened below it without following links.
 
-    `file` is the same for all names of one file, None if it has no other name.
+    `file` is the same for all names of one file, None if it has but one. `kept`: its bytes are elsewhere.
     """
 
     __slots__ = ("file", "path", "stamp", "tree")
+    kept = False
 
     def __init__(
         self, tree: LocalTree, path: str, stamp: FileStamp, file: tuple[int, int] | None = None
@@ -52,12 +53,22 @@ class LocalContent:
         self.tree, self.path, self.stamp, self.file = tree, path, stamp, file
 
     def open(self) -> BinaryIO:
-        """Open the file as it is now.
+        """Open the file as it was when it was looked at.
 
         Raises:
-            ContextError: it is gone, unreadable, or no longer a regular file.
+            ContextError: it is gone, unreadable, or another one by now.
         """
-        return self.tree.open(self.path)
+        return self.tree.open(self.path, self.stamp)
+
+
+class FirstState(Protocol):
+    """What a folder was like, of which all steps of a build are to see one state."""
+
+    def get(self, path: str) -> Entry | None:
+        """The entry that was at a path; None if it is not known."""
+
+    def names(self, folder: str) -> list[str] | None:
+        """What was in a folder; None if it is not known."""
 
 
 class LocalTree:
@@ -77,6 +88,8 @@ class LocalTree:
             raise ContextError(f'unable to prepare context: path "{root}": {e.strerror}') from e
         self._lock = threading.Lock()
         self._folder: tuple[str, int] = ("", self._fd)
+        #: What goes before the folder as it is now.
+        self.first: FirstState | None = None
 
     def close(self) -> None:
         """Close the descriptors."""
@@ -93,6 +106,9 @@ class LocalTree:
 
         The root has no time: it is made anew wherever a context is used, and what is sent is in it.
         """
+        was = self._was(path)
+        if was is not None:
+            return was
         try:
             st = os.lstat(self._host(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -112,7 +128,7 @@ class LocalTree:
 
     def children(self, path: str, /) -> list[str]:
         """The names in a folder that are not ignored."""
-        names = self._names(path)
+        names = self.names(path)
         if not self.ignore:
             return names
         prefix = f"{path}/" if path else ""
@@ -124,12 +140,13 @@ class LocalTree:
 
     def walk(self, path: str = "") -> Iterator[Entry]:
         """Everything below a folder that is not ignored; further names of a file come as `h`."""
-        yield from self._walk(path, {}, []) if self.ignore else self._walk_all(path)
+        slow = self.ignore or self.first is not None
+        yield from self._walk(path, {}, []) if slow else self._walk_all(path)
 
     def _walk_all(self, path: str) -> Iterator[Entry]:
         """`_walk` where nothing is ignored: contexts may be large, and this is half of reading them."""
         inodes: dict[tuple[int, int], str] = {}
-        stack = [(path, iter(self._names(path)))]
+        stack = [(path, iter(self.names(path)))]
         while stack:
             folder, names = stack[-1]
             prefix = f"{folder}/" if folder else ""
@@ -150,7 +167,7 @@ class LocalTree:
                         e.kind, e.link = "h", first
                 yield e
                 if e.kind == "d":
-                    stack.append((e.path, iter(self._names(e.path))))
+                    stack.append((e.path, iter(self.names(e.path))))
                     break
             else:
                 stack.pop()
@@ -158,34 +175,34 @@ class LocalTree:
     def _walk(self, path: str, inodes: dict[tuple[int, int], str], pending: list[Entry]) -> Iterator[Entry]:
         prefix = f"{path}/" if path else ""
         host = self._host(path)
-        for name in self._names(path):
+        for name in self.names(path):
             child = prefix + name
             ignored = self.ignore.matches(child)
             if ignored and not self.ignore.has_exclusions:
                 continue  # nobody looks at it: it may be unreadable, too
-            try:
-                st = os.lstat(os.path.join(host, name))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise _refused("look at", child, error) from error
-            is_dir = stat.S_ISDIR(st.st_mode)
-            if ignored and not is_dir:
-                continue
-            e = self._entry(child, st)
+            e = self._was(child)
             if e is None:
+                try:
+                    st = os.lstat(os.path.join(host, name))
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise _refused("look at", child, error) from error
+                e = self._entry(child, st)
+            if e is None or (ignored and e.kind != "d"):
                 continue
             if ignored:
                 yield from self._walk(child, inodes, [*pending, e])
                 continue
             yield from pending
             pending.clear()
-            if st.st_nlink > 1 and e.kind == "f":
-                first = inodes.setdefault((st.st_dev, st.st_ino), child)
+            file = e.content.file if isinstance(e.content, LocalContent) else None
+            if file is not None:
+                first = inodes.setdefault(file, child)
                 if first != child:
                     e.kind, e.link = "h", first
             yield e
-            if is_dir:
+            if e.kind == "d":
                 yield from self._walk(child, inodes, [])
 
     def leaves_out(self, path: str) -> bool:
@@ -197,7 +214,16 @@ class LocalTree:
     def _host(self, path: str) -> str:
         return os.path.join(self.root, path) if path else str(self.root)
 
-    def _names(self, path: str) -> list[str]:
+    def _was(self, path: str) -> Entry | None:
+        """What is known to have been at a path."""
+        known = self.first.get(path) if self.first is not None else None
+        return replace(known) if known is not None else None
+
+    def names(self, path: str) -> list[str]:
+        """The names in a folder, also of what is ignored, sorted by bytes."""
+        known = self.first.names(path) if self.first is not None else None
+        if known is not None:
+            return known
         try:
             names = os.listdir(self._host(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -231,8 +257,12 @@ class LocalTree:
                 raise _refused("read", path, error) from error
         return e
 
-    def open(self, path: str) -> BinaryIO:
-        """Open a regular file by its folder's descriptor, following no link."""
+    def open(self, path: str, stamp: FileStamp | None = None) -> BinaryIO:
+        """Open a regular file by its folder's descriptor, following no link.
+
+        Raises:
+            ContextError: it cannot be read, or is another than the stamp says.
+        """
         folder, _, name = path.rpartition("/")
         try:
             with self._lock:
@@ -243,10 +273,18 @@ class LocalTree:
                 )
         except OSError as e:
             raise _refused("read", path, e) from e
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise ContextError(f"/{path} of the context changed while it was read")
-        return FileIO(fd)
+        st = os.fstat(fd)
+        if stat.S_ISREG(st.st_mode) and (stamp is None or stamp.is_of(st)):
+            return FileIO(fd)
+        os.close(fd)
+        was = self._was(path)
+        content = was.content if was is not None else None
+        if isinstance(content, LocalContent) and content.kept and content.stamp == stamp:
+            return content.open()
+        raise ContextError(
+            f"/{path} of the context changed while it was read",
+            hint="build again when nothing writes to it, or leave it out with .dockerignore",
+        )
 
     def _descend(self, folder: str) -> int:
         """The descriptor of a folder; the last one is kept, since files come in order."""

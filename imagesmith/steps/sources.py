@@ -48,7 +48,8 @@ def _layers(chain: Digest | None, path: str) -> str:
 class Sources:
     """Finds trees and digests of origins for one build.
 
-    `fetch_url` and `fetch_git` bring what is elsewhere; `file_digest` gives the sha256 of an entry's content.
+    `fetch_url` and `fetch_git` bring what is elsewhere; `file_digest` gives the sha256 of an entry's content;
+    `before_run` is to be called when a RUN begins.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Sources:
         fetch_git: Callable[[GitFiles], tuple[str, Tree]],
         file_digest: FileDigests,
         now_ns: int,
+        before_run: Callable[[], None] = lambda: None,
     ) -> None:
+        self.before_run = before_run
         self._fetch_url, self._fetch_git, self._file_digest = fetch_url, fetch_git, file_digest
         self._now_ns = now_ns
         self._downloads: Once[Fetched, Download] = Once()

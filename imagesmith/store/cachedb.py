@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,15 @@ class FileStamp(NamedTuple):
     size: int
     mtime_ns: int
     ctime_ns: int
+
+    def is_of(self, st: os.stat_result) -> bool:
+        """True if that is the same file with the same bytes, whatever became of its names and mode."""
+        return (self.size, self.mtime_ns, self.ino, self.dev) == (
+            st.st_size,
+            st.st_mtime_ns,
+            st.st_ino,
+            st.st_dev,
+        )
 
 
 class CacheDB:

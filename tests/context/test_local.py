@@ -94,10 +94,23 @@ def test_digest_is_remembered_only_for_files_that_have_settled(folder: Path, tmp
 def test_a_file_that_became_shorter_is_told(folder: Path, tmp_path: Path) -> None:
     (entry,) = [e for e in LocalTree(folder).walk() if e.path == "d/f"]
     (folder / "d/f").write_text("t")
-    with Store(tmp_path / "store") as store, pytest.raises(ContextError, match="became shorter"):
+    with Store(tmp_path / "store") as store, pytest.raises(ContextError, match="changed while it was read"):
         FileDigests(store.cache, 0)(entry)
 
 
 def test_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(ContextError, match="unable to prepare context"):
         LocalTree(tmp_path / "no")
+
+
+@pytest.mark.parametrize("text", ["TEXT", "t", "text and more"])
+def test_a_file_that_is_written_meanwhile_is_told(folder: Path, text: str) -> None:
+    (entry,) = [e for e in LocalTree(folder).walk() if e.path == "d/f"]
+    (folder / "d/f").chmod(0o600)  # that is nothing
+    os.link(folder / "d/f", folder / "another")
+    assert entry.content is not None
+    entry.content.open().close()
+    (folder / "d/f").write_text(text)
+    os.utime(folder / "d/f", (1, 1))
+    with pytest.raises(ContextError, match="/d/f of the context changed while it was read"):
+        entry.content.open()
