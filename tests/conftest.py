@@ -1,4 +1,4 @@
-"""What every test shares: how long it may take, how hypothesis runs, and a world of its own."""
+"""What every test shares: how long it may take, what it may skip, how hypothesis runs, a world of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.patience import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown
+from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
 
-__all__ = ["pytest_runtest_call", "pytest_runtest_setup", "pytest_runtest_teardown"]
+__all__ = [
+    "pytest_make_collect_report", "pytest_runtest_call", "pytest_runtest_makereport", "pytest_runtest_setup",
+    "pytest_runtest_teardown",
+]  # fmt: skip
 
 settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("home"), derandomize=True, print_blob=True)

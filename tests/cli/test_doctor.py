@@ -15,6 +15,8 @@ import pytest
 from imagesmith.cli.doctor import _run_lines, _snapshot_lines
 from tests.support import IMAGESMITH, PROJECT
 
+pytestmark = pytest.mark.everyone
+
 
 def run(*words: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(PROJECT)}

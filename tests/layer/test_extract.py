@@ -18,6 +18,8 @@ from imagesmith.fs.entry import Entry
 from imagesmith.fs.folders import DEFAULT_ACL
 from imagesmith.layer.extract import extract_entries
 
+pytestmark = pytest.mark.everyone
+
 #: The id of an ACL's entry that has none.
 _NOBODY = (0xFFFF, 0xFFFF)
 

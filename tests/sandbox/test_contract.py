@@ -15,6 +15,8 @@ import pytest
 
 from tests.sandbox.conftest import Bench, Driver, make_bench
 
+pytestmark = pytest.mark.everyone
+
 
 def bind(source: Path, target: str, **more: Any) -> dict[str, Any]:
     """A bind mount."""

@@ -18,6 +18,8 @@ from imagesmith.sandbox import native
 from imagesmith.sandbox.native import NativeSandbox
 from imagesmith.sandbox.streams import follow
 
+pytestmark = pytest.mark.everyone
+
 
 @pytest.fixture
 def sandbox() -> Iterator[NativeSandbox]:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support import IMAGESMITH, PROJECT, need_program, need_root
 
+pytestmark = pytest.mark.everyone
+
 _ENTER = """
 import json, os, sys
 from imagesmith.errors import ImagesmithError

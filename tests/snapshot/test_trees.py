@@ -9,6 +9,8 @@ import pytest
 
 from tests.contracts.test_snapshotters import Way, d, f
 
+pytestmark = pytest.mark.everyone
+
 
 @pytest.fixture(params=[("root", "extracting"), ("single", "overlay")], ids="-".join)
 def way(request: pytest.FixtureRequest, tmp_path: Path) -> Way:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support import IMAGESMITH, PROJECT, need_program
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.everyone]
 
 _BASE = 'FROM scratch AS base\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
 
