@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable
 
 from imagesmith.errors import UsageError
+from imagesmith.layer.decompress import GZIP_HEADER
 from imagesmith.oci import mediatype as mt
 from imagesmith.values import frozen
 
@@ -22,8 +23,6 @@ __all__ = ["Codec"]
 
 #: Bytes of a sample, and their number in a block.
 _SAMPLE, _SAMPLES = 1 << 14, 6
-#: The header that Go writes: deflate, no name, no time, unknown system.
-_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
 @frozen
@@ -111,7 +110,7 @@ def _gzip(level: int) -> Callable[[bytes], bytes]:
         packed = level == 0 or (level == 1 and _is_packed(block, deflate.deflate_compress))
         body = _stored(block) if packed else [deflate.deflate_compress(block, level)]
         trailer = deflate.crc32(block).to_bytes(4, "little") + len(block).to_bytes(4, "little")
-        return b"".join((_GZIP_HEADER, *body, trailer))
+        return b"".join((GZIP_HEADER, *body, trailer))
 
     return compress
 

@@ -15,12 +15,21 @@ from typing import BinaryIO, Protocol
 
 from imagesmith.errors import InvalidDocument
 
-__all__ = ["decompressed", "sniff"]
+__all__ = ["GZIP_HEADER", "decompressed", "sniff"]
+
+#: The header that Go writes: deflate, no name, no time, unknown system.
+GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _CHUNK = 1 << 18
 #: zlib's word for a gzip header and trailer around the data.
 _GZIP = 16 + zlib.MAX_WBITS
+#: A member is decoded whole if neither it nor what it stands for is larger.
+_MOST_MEMBER = (1 << 20) + (1 << 17)
+#: How any member begins.
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+#: A header, an empty deflate stream and a trailer.
+_LEAST_MEMBER = 20
 #: What a read does not use up is copied for the next one, so pieces are not large.
 _GZIP_PIECE = 1 << 16
 #: All that a piece holds is decoded at once, and four bytes may stand for 128 KiB.
@@ -117,19 +126,25 @@ class _Pieces:
 class _Gzip(_Pieces):
     """A gzip stream of one member or several; zeros behind the last one are padding.
 
-    The standard library's reader gives eight kilobytes at a time and sums them up in Python.
+    The standard library's reader gives eight kilobytes at a time and sums them up in Python. Members of a
+    mebibyte, as our own layers have them, are decoded whole, in half the time.
     """
 
     def __init__(self, source: _Reads) -> None:
         super().__init__()
         self._source, self._left = source, b""
-        self._member = zlib.decompressobj(_GZIP)
+        self._member: zlib._Decompress | None = None
         self._begun = False
+        self._whole = True
 
     def _fill(self) -> bool:
         while True:
-            if self._member.eof and not self._next_member():
-                return False
+            if self._member is None or self._member.eof:
+                if self._member is not None and not self._next_member(self._member.unused_data):
+                    return False
+                if self._whole and self._fill_whole():
+                    return True
+                self._member = zlib.decompressobj(_GZIP)
             data = self._left or self._source.read(_GZIP_PIECE)
             out = self._member.decompress(data, _CHUNK)
             self._left = self._member.unconsumed_tail
@@ -142,16 +157,49 @@ class _Gzip(_Pieces):
                     raise EOFError
                 return False
 
-    def _next_member(self) -> bool:
-        """Begin the next member; False if there is none."""
-        data = self._member.unused_data.lstrip(b"\0")
+    def _next_member(self, data: bytes) -> bool:
+        """Go to the next member; False if there is none."""
+        data = data.lstrip(b"\0")
         while not data:
             more = self._source.read(_GZIP_PIECE)
             if not more:
                 return False
             data = more.lstrip(b"\0")
-        self._member, self._left = zlib.decompressobj(_GZIP), data
+        self._left = data
         return True
+
+    def _fill_whole(self) -> bool:
+        """Put the next member into `_out`, if it is a small one before another, and is as its end says.
+
+        Where it ends is guessed from the next one's header. What is not sure to be one member, the last one
+        and any other stream are left to zlib.
+        """
+        import deflate
+
+        data, end, seen = self._left, -1, len(GZIP_HEADER)
+        while end < 0 and len(data) < _MOST_MEMBER and (not data or data.startswith(GZIP_HEADER)):
+            more = self._source.read(_CHUNK)
+            if not more:
+                break
+            data += more
+            end = data.find(GZIP_HEADER, seen)
+            seen = max(seen, len(data) - len(GZIP_HEADER))
+        self._left = data
+        size = int.from_bytes(data[end - 4 : end], "little") if end > _LEAST_MEMBER else 0
+        if not 0 < size <= _MOST_MEMBER:
+            self._whole = False
+            return False
+        if data.find(_GZIP_MAGIC, len(_GZIP_MAGIC), end) >= 0:  # what may be another member between them
+            return False
+        member = memoryview(data)[:end]
+        try:
+            out = deflate.gzip_decompress(member, size)
+        except deflate.DeflateError:
+            out = bytearray()
+        self._whole = len(out) == size and deflate.crc32(out) == int.from_bytes(member[-8:-4], "little")
+        if self._whole:
+            self._out, self._left, self._begun = memoryview(out), data[end:], True
+        return self._whole
 
 
 class _Zstd(_Pieces):

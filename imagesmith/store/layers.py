@@ -293,26 +293,32 @@ class NewTar:
 
 
 class _Tee(io.RawIOBase):
-    """Reads a stream, hashes it, and copies it to a file."""
+    """Reads a stream in large pieces, hashes each, and copies it to a file."""
 
     def __init__(self, source: BinaryIO, copy: NewTar | None) -> None:
         super().__init__()
         self._source, self._copy, self._hash = source, copy, hashlib.sha256()
-        self.size = 0
+        self._piece, self._at = b"", 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        data = self._source.read(size)
-        self._hash.update(data)
-        self.size += len(data)
+        if self._at == len(self._piece):
+            self._next()
+        at = self._at
+        self._at = len(self._piece) if size < 0 else min(at + size, len(self._piece))
+        return self._piece[at : self._at]
+
+    def _next(self) -> bool:
+        self._piece, self._at = self._source.read(1 << 18), 0
+        self._hash.update(self._piece)
         if self._copy is not None:
-            self._copy.write(data)
-        return data
+            self._copy.write(self._piece)
+        return bool(self._piece)
 
     def drain(self) -> None:
-        while self.read(1 << 20):
+        while self._next():
             pass
 
     def digest(self) -> Digest:
