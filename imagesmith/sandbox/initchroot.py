@@ -8,8 +8,9 @@ Why moves: without mount(2) a folder of the builder is shown at a target by movi
 afterwards, and what is at the target is moved aside meanwhile; nothing is copied, and the snapshot is as it
 was. A folder of the machine (`imagesmith run -v`), or one on another file system, is copied, and a writable
 one copied back: who else uses it must not miss it, nor lose it with a machine that dies.
-What it cannot hold: read-only mounts are writable, a tmpfs has no size, /proc and /sys are empty, the network
-and the processes of the machine are seen. The documentation lists it.
+What it cannot hold: /proc and /sys are empty, the network and the processes of the machine are seen; a write
+to a read-only mount, or more than a tmpfs may hold, fails the step at its end only (initseals.py). The
+documentation lists it.
 Why a subreaper: a step's strays become the warden's children, whatever they forked, so it can kill them all.
 Imports the standard library only: the step's process uses it.
 Trust: a step may put a link in place of anything in its root, also of a mount: what is put back is reached
@@ -31,6 +32,7 @@ from typing import Any, NoReturn
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.initpaths import Places, resolve, unmake
 from imagesmith.sandbox.initprocess import Process
+from imagesmith.sandbox.initseals import Seal, clock_ns
 
 __all__ = ["Warden", "children"]
 
@@ -136,6 +138,8 @@ class Warden:
             process.say({"error": f"{type(e).__name__}: {e}"})
         try:
             self._kill_all()
+            if broken := "" if status else self.layout.broken():
+                process.say({"error": broken, "started": True})
             self.layout.undo()
         except OSError as e:
             process.say({"error": f"cannot put back {e.filename}: {(e.strerror or '').lower()}"})
@@ -149,6 +153,7 @@ class Warden:
         layout.devices("/dev")
         for m in plan["mounts"]:
             layout.put(m)
+        layout.seal()
 
     def _watch(self, process: Process, wake: int) -> int:
         """Start the step and wait until it, or the builder's patience, ends."""
@@ -187,6 +192,18 @@ class _Layout:
         self.places = Places(root)
         self._aside = 0
         self._undo: list[Callable[[], None]] = []
+        self._seals: list[Seal] = []
+        self._targets: list[str] = []
+        self._since_ns = 0
+
+    def seal(self) -> None:
+        """All is laid out; what changes from now on is the step's doing."""
+        if self._seals:
+            self._since_ns = clock_ns()
+
+    def broken(self) -> str:
+        """What the step did that a mount would have refused, or ''."""
+        return next(filter(None, (s.broken(self._since_ns, self._targets) for s in self._seals)), "")
 
     def undo(self) -> None:
         """Put everything back, last things first."""
@@ -235,6 +252,7 @@ class _Layout:
 
     def put(self, m: dict[str, Any]) -> None:
         """Show one mount at its target."""
+        self._targets.append(m["target"])
         if m["kind"] == "bind":
             self._bind(m)
             return
@@ -248,12 +266,16 @@ class _Layout:
                     f.write(m["data"])
                 os.chown(at, m["uid"], m["gid"])
             os.chmod(at, m["mode"])
+        if m["kind"] == "tmpfs" and m["size_bytes"]:
+            self._seals.append(Seal(at, m["target"], m["size_bytes"]))
 
     def _bind(self, m: dict[str, Any]) -> None:
         source, readonly = m["source"], bool(m["flags"] & k.MS_RDONLY)
         st = os.stat(source)
         folder = stat.S_ISDIR(st.st_mode)
         at = self._clear(m["target"], folder=folder)
+        if readonly and m["ours"]:
+            self._seals.append(Seal(at, m["target"]))
         with _times_of(os.path.dirname(at)):
             if folder and not m["ours"]:
                 self._copied(source, at, readonly=readonly)

@@ -43,7 +43,7 @@ _WEAKER = {
     ("chroot", "root"): (
         "steps see the machine's processes, network and host name",
         "/proc is empty",
-        "read-only mounts can be written",
+        "a write to a read-only mount fails a step at its end only",
         "device nodes cannot be made",
     ),
 }

@@ -105,6 +105,7 @@ STEP_PROCESS = (
             "initpaths",
             "initprocess",
             "initroot",
+            "initseals",
             "kernel",
         )
     ),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.conftest import Bench, Driver, make_bench
+from tests.sandbox.conftest import Bench, Done, Driver, make_bench
 
 pytestmark = pytest.mark.everyone
 
@@ -243,12 +243,37 @@ def test_folder_of_the_machine_stays_where_it_is(bench: Bench, tmp_path: Path) -
     assert bench.driver.read()["status"] == 0
 
 
-def test_read_only_bind_refuses_writes(bench: Bench, tmp_path: Path) -> None:
-    need_mounts(bench)
-    (tmp_path / "src").mkdir()
-    done = bench.sh("touch /d/g", mounts=[bind(tmp_path / "src", "/d", readonly=True)])
-    assert done.status == 1
-    assert "Read-only file system" in done.err
+@pytest.mark.parametrize(
+    "script",
+    ["touch /d/g", "rm /d/f", "chmod 600 /d/f", "echo >> /d/in/f", "touch -d @1 /d/f", "mv /d/f /d/g"],
+)
+def test_read_only_bind_refuses_writes(bench: Bench, tmp_path: Path, script: str) -> None:
+    (tmp_path / "src" / "in").mkdir(parents=True)
+    for name in ("f", "in/f"):
+        (tmp_path / "src" / name).write_text("x")
+    done = bench.sh(script, mounts=[bind(tmp_path / "src", "/d", readonly=True, ours=True)])
+    assert "read-only file system" in (done.err + done.error).lower()
+    assert done.status != 0
+
+
+def test_read_only_bind_may_be_read_and_hold_other_mounts(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "src" / "in").mkdir(parents=True)
+    (tmp_path / "src" / "f").write_text("x")
+    mounts = [
+        bind(tmp_path / "src", "/d", readonly=True, ours=True), {"kind": "tmpfs", "target": "/d/in"},
+    ]  # fmt: skip
+    done = bench.sh("cat /d/f; ls /d >/dev/null; touch /d/in/new /other", mounts=mounts)
+    assert (done.status, done.out, done.error) == (0, "x", "")
+
+
+def test_tmpfs_holds_no_more_than_its_size(bench: Bench) -> None:
+    def fill(size: int) -> Done:
+        mounts = [{"kind": "tmpfs", "target": "/t", "size_bytes": 1 << 16}]
+        return bench.sh(f"head -c {size} /dev/zero > /t/f || echo no space left", mounts=mounts)
+
+    assert fill(20_000) == Done(0, "", "", "", "")
+    done = fill(200_000)
+    assert "no space left" in done.out + done.error
 
 
 def test_file_of_bytes_has_its_mode_and_is_nowhere_else(bench: Bench, tmp_path: Path) -> None:
