@@ -199,6 +199,7 @@ class _Gzip(_Pieces):
         self._whole = len(out) == size and deflate.crc32(out) == int.from_bytes(member[-8:-4], "little")
         if self._whole:
             self._out, self._left, self._begun = memoryview(out), data[end:], True
+            self._member = None  # the next one begins where this one ended
         return self._whole
 
 

@@ -41,6 +41,7 @@ texts = st.one_of(
     st.integers(0, 1 << 18).map(lambda n: b"text of a line\n" * (n // 15)),
     st.integers(0, 1 << 18).map(lambda n: random.Random(n).randbytes(n)),
     st.just(GZIP_HEADER * 3),
+    st.integers(0, 99).map(lambda n: random.Random(n).randbytes(900) + GZIP_HEADER[:3] + bytes([n]) * 9),
 )
 members = st.one_of(
     texts.map(_ours),
@@ -57,6 +58,7 @@ members = st.one_of(
 @example(_ours(b"a" * (1 << 20)) * 3, 1 << 20)
 @example(_ours(GZIP_HEADER * 50_000) + _ours(b"x"), 100_000)
 @example(_ours(b"a") + gzip.compress(b"a", mtime=1) + _ours(b"x"), 5)
+@example(_ours(b"1") + _ours(GZIP_HEADER[:3]) + _ours(b"2") + _ours(b"3") + _ours(b"4"), 5)
 @example(_ours(b"") + _ours(b"") + _ours(b"x"), 5)
 @example(_ours(b"x" * 100) + bytes(600) + _ours(b"y" * 100), 5)
 @example(gzip.compress(b"x" * (9 << 20), mtime=0) + _ours(b"y"), 1 << 20)
