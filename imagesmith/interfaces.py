@@ -127,8 +127,8 @@ class LayerTree(Protocol):
     def tree(self) -> Path:
         """Where its extracted tree is, or is to be put by rename when it is complete."""
 
-    def entries(self) -> Iterable[Entry]:
-        """Its entries in the order of the tar, whiteouts included."""
+    def placed(self) -> Iterable[Entry]:
+        """What an extraction of it makes: deletions first, each path once, files before further names."""
 
 
 class Workspace(Protocol):

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from imagesmith.errors import ContextError, ImagesmithError, UnsafeArchive, disk_fault
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.folders import make_plain
+from imagesmith.fs.view import LayerIndex
 from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
 
@@ -41,7 +42,7 @@ def unpack_context(source: BinaryIO, folder: Path) -> None:
             shutil.copyfileobj(decompressed(source), out, 1 << 20)
         make_plain(folder)
         with spool.open("rb") as tar:
-            extract_entries(_entries(tar, spool), folder, owners=False)
+            extract_entries(LayerIndex(_entries(tar, spool)).placed(), folder, owners=False)
     except OSError as e:
         doing = "unpack the context"
         raise disk_fault(e, doing, folder) or ContextError(

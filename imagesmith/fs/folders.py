@@ -17,7 +17,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["DEFAULT_ACL", "make_plain", "plain", "temporary"]
+__all__ = ["DEFAULT_ACL", "make_plain", "plain", "temporary", "umask"]
 
 DEFAULT_ACL = "system.posix_acl_default"
 _ACLS = (DEFAULT_ACL, "system.posix_acl_access")
@@ -63,3 +63,12 @@ def plain(folder: Path, mode: int | None = None) -> None:
             os.fchmod(fd, wanted)
     finally:
         os.close(fd)
+
+
+def umask() -> int:
+    """The process's umask, read without changing it for other threads."""
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as f:
+        for line in f:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o7777  # not known: every mode is set by a call of its own

@@ -2,7 +2,7 @@
 
 Why: what is written below a root (layers, archives, exports) names paths and links that strangers chose. A
 path is looked up by the kernel with the root as its `/` (openat2, RESOLVE_IN_ROOT), or, on kernels without
-it, component by component without following links; then everything happens by the parent's descriptor and one
+it, component by component; then everything happens by the parent's descriptor and one
 name, which is never followed. No path is compared as text, and none is resolved twice.
 Trust: hostile paths, links and races with whatever else changes the tree.
 Threads: one.
@@ -25,7 +25,7 @@ from imagesmith.errors import UnsafeArchive
 __all__ = ["Jail", "remove_tree"]
 
 _OPENAT2 = 437
-_IN_ROOT, _NO_MAGICLINKS = 0x10, 0x02
+_IN_ROOT, _NO_MAGICLINKS, _NO_LINKS = 0x10, 0x02, 0x04
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_LINKS = 40
 
@@ -33,7 +33,9 @@ _MAX_LINKS = 40
 class Jail:
     """The tree below a folder. Paths are relative, as in fs.entry; close it, or use it in a `with`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, links: bool = True) -> None:
+        """Open the root; without `links` none is followed at all, and one on the way is an error (ELOOP)."""
+        self._links = links
         self.fd = os.open(root, _DIRECTORY)
         self._folder, self._folder_fd = "", self.fd
         #: How often `folder` came to another one.
@@ -75,7 +77,7 @@ class Jail:
         if not path:
             return os.dup(self.fd)
         kernel = _openat2()
-        return kernel(self.fd, path, flags) if kernel else self._walk(path, flags)
+        return kernel(self.fd, path, flags, self._links) if kernel else self._walk(path, flags)
 
     def _walk(self, path: str, flags: int) -> int:
         """`open` without openat2: the links are followed here, by their text."""
@@ -90,7 +92,7 @@ class Jail:
                         os.close(fds.pop())
                     continue
                 with contextlib.suppress(OSError):
-                    target = os.readlink(name, dir_fd=fds[-1])
+                    target = os.readlink(name if self._links else "", dir_fd=fds[-1])
                     links += 1
                     if links > _MAX_LINKS:
                         raise UnsafeArchive(f"/{path}: too many levels of symbolic links")
@@ -184,14 +186,14 @@ def _enter(fd: int, name: str) -> int:
 
 
 @cache
-def _openat2() -> Callable[[int, str, int], int] | None:
+def _openat2() -> Callable[[int, str, int, bool], int] | None:
     """openat2(2) with the descriptor as root, or None where the kernel lacks or forbids it."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def call(fd: int, path: str, flags: int) -> int:
-        how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _IN_ROOT | _NO_MAGICLINKS)
+    def call(fd: int, path: str, flags: int, links: bool) -> int:
+        how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _IN_ROOT | (_NO_MAGICLINKS if links else _NO_LINKS))
         while True:
             got = libc.syscall(
                 ctypes.c_long(_OPENAT2), ctypes.c_long(fd), ctypes.c_char_p(os.fsencode(path)),
@@ -205,7 +207,7 @@ def _openat2() -> Callable[[int, str, int], int] | None:
 
     root = os.open("/", _DIRECTORY)
     try:
-        os.close(call(root, ".", _DIRECTORY))
+        os.close(call(root, ".", _DIRECTORY, True))
     except OSError:
         return None
     finally:

@@ -2,7 +2,8 @@
 
 Why: COPY, ADD, WORKDIR, owner look-ups, exports and every diff need to know what is at a path, not the
 files themselves. A LayerIndex is one layer's entries; a View is a stack of them, as overlayfs sees its
-lower directories: the topmost layer that has the path, or that hides it, decides.
+lower directories: the topmost layer that has the path, or that hides it, decides. A directory that a layer
+only implies has the metadata that lower layers give it, and takes the place of a link or file of theirs.
 Trust: layers come from registries; their entries were cleaned by layer/tarread.py, and no path here ever
 reaches the host's file system.
 Threads: an index is complete when it is shared; views are read only.
@@ -13,7 +14,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence, Set
 
+from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry, replace
+from imagesmith.fs.placing import settled
 from imagesmith.fs.tree import Tree, resolve
 
 __all__ = ["EMPTY_VIEW", "LayerIndex", "View", "flat", "parent_of"]
@@ -29,73 +32,111 @@ def parent_of(path: str) -> str:
 
 
 class LayerIndex:
-    """The entries of one layer by path, its whiteouts and its opaque directories.
+    """The entries of one layer by path, its whiteouts, its opaque directories, and those that it implies.
 
-    Hard links are resolved: an `h` entry has the metadata and the content of the name it links to, as far as
-    that is in the same layer.
+    Each path is what an extraction makes of it (fs/placing.py). Hard links are resolved: an `h` entry has
+    the metadata and the content of the name it links to, as far as that is in the same layer.
+
+    Raises:
+        UnsafeArchive: its links lead in circles.
     """
 
-    __slots__ = ("_alone", "_children", "_deleted", "entries", "one_as", "opaques", "whiteouts")
+    __slots__ = ("_alone", "_children", "_deleted", "entries", "implied", "one_as", "opaques", "whiteouts")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self.entries: dict[str, Entry] = {}
+        given = entries if isinstance(entries, list) else list(entries)
+        if not self._fill(given):
+            self._fill(settled(given))
+
+    def _fill(self, given: list[Entry]) -> bool:
+        """Take entries as they are; False if a path of them means something else."""
+        known: dict[str, Entry] = {}
+        self.entries = known
         #: Further names of symbolic links, devices and fifos: the entry that each is one with.
         self.one_as: dict[str, Entry] = {}
         self.whiteouts: set[str] = set()
         self.opaques: set[str] = set()
+        #: Directories that the layer does not list, but something in them.
+        self.implied: set[str] = set()
         self._children: dict[str, list[str]] | None = None
         self._deleted: dict[str, set[str]] = {}
         self._alone: bool | None = None
-        for e in entries:
-            if e.kind == "w":
-                self.whiteouts.add(e.path)
-                folder, _, name = e.path.rpartition("/")
-                self._deleted.setdefault(folder, set()).add(name)
-            elif e.kind == "o":
-                self.opaques.add(e.path)
-            elif e.kind == "h" and (first := self.entries.get(e.link)) is not None:
-                if first.kind not in "fh":
-                    self.entries[e.path] = replace(first, path=e.path)
-                    self.one_as[e.path] = self.one_as.get(e.link, first)
-                    continue
-                link = first.link if first.kind == "h" else first.path
-                self.entries[e.path] = replace(first, path=e.path, kind="h", link=link)
-            else:
-                self.entries[e.path] = e
-                if self.one_as:
-                    self.one_as.pop(e.path, None)
+        implied = self.implied
+        plain, last, length = True, "", -1
+        for e in given:  # hundreds of thousands of them: most are in the folder of the one before
+            path, kind = e.path, e.kind
+            end = path.rfind("/")
+            if end != length or not path.startswith(last):
+                last, length = path[: max(end, 0)], end
+                plain &= self._has_folder(last)
+            if kind in "wo":
+                if kind == "w":
+                    self.whiteouts.add(path)
+                    self._deleted.setdefault(last, set()).add(path[end + 1 :])
+                else:
+                    self.opaques.add(path)
+                    plain &= self._has_folder(path)
+                continue
+            if kind == "h":
+                first = known.get(e.link)
+                if first is None or first.kind == "d":
+                    plain = False
+                elif first.kind in "fh":
+                    link = first.link if first.kind == "h" else first.path
+                    e = replace(first, path=path, kind="h", link=link)
+                else:
+                    e = replace(first, path=path)
+                    self.one_as[path] = self.one_as.get(first.path, first)
+            elif kind == "l" and e.mode != 0o777:  # whatever a tar says, a link has this mode once it is made
+                e = replace(e, mode=0o777)
+            old = known.setdefault(path, e)
+            if old is not e:
+                plain &= old.kind == kind == "d"
+                known[path] = e
+            elif implied and path in implied:
+                implied.discard(path)
+                plain &= kind == "d"
+        return plain
+
+    def _has_folder(self, path: str) -> bool:
+        """Note that there is a directory; False if something else is in its way."""
+        while path and path not in self.implied:
+            e = self.entries.get(path)
+            if e is not None:
+                return e.kind == "d"
+            self.implied.add(path)
+            path = parent_of(path)
+        return True
+
+    def placed(self) -> Iterator[Entry]:
+        """What an extraction makes: deletions first, each path once, files before their further names."""
+        for kind, paths in (("o", self.opaques), ("w", self.whiteouts)):
+            for path in sorted(paths):
+                yield Entry(path, kind)
+        for path, e in self.entries.items():
+            first = self.one_as.get(path)
+            yield e if first is None else replace(e, kind="h", link=first.path)
 
     def children(self, path: str) -> list[str]:
         """The names that this layer has in a directory, whether or not it lists the directory itself."""
-        if self._children is None:
-            self._children = self._by_folder()
-        return self._children.get(path, [])
+        return self._by_folder().get(path, [])
 
     def folders(self) -> Set[str]:
         """The directories that this layer has names in."""
-        if self._children is None:
-            self._children = self._by_folder()
-        return self._children.keys()
+        return self._by_folder().keys()
 
     def thinned(self) -> Set[str]:
         """The directories that this layer takes names from."""
         return self._deleted.keys()
 
     def _by_folder(self) -> dict[str, list[str]]:
-        """The names in each directory; one that is not listed is put into its parent when it is first met."""
-        found: dict[str, list[str]] = {}
-        for path in self.entries:
-            while path:
-                folder, _, name = path.rpartition("/")
-                names = found.get(folder)
-                if names is not None:
-                    names.append(name)
-                    break
-                found[folder] = [name]
-                if folder in self.entries:
-                    break
-                path = folder
-        return found
+        if self._children is None:
+            self._children = {}
+            for child in (*self.entries, *self.implied):
+                folder, _, name = child.rpartition("/")
+                if child:
+                    self._children.setdefault(folder, []).append(name)
+        return self._children
 
     @property
     def stands_alone(self) -> bool:
@@ -104,13 +145,8 @@ class LayerIndex:
         Of other layers the files depend on what is below them.
         """
         if self._alone is None:
-            known = self.entries
-            folders = {parent_of(path) for paths in (known, self.whiteouts, self.opaques) for path in paths}
-            folders |= self.opaques
-            links = (e for e in known.values() if e.kind == "h")
-            self._alone = all(not folder or folder in known for folder in folders) and all(
-                e.content is not None for e in links
-            )
+            links = (e for e in self.entries.values() if e.kind == "h")
+            self._alone = not self.implied and all(e.content is not None for e in links)
         return self._alone
 
     def deleted(self, path: str) -> Set[str]:
@@ -135,7 +171,7 @@ class LayerIndex:
 class _Block:
     """Some layers that lie on one another, and which paths they have to do with: most have none to do."""
 
-    __slots__ = ("_changed", "_folders", "_hiders", "_paths", "layers")
+    __slots__ = ("_changed", "_hiders", "_paths", "layers")
 
     def __init__(self, layers: tuple[LayerIndex, ...]) -> None:
         self.layers = layers
@@ -143,13 +179,11 @@ class _Block:
 
     def _read(self) -> set[str]:
         paths: set[str] = set()
-        self._folders: set[str] = set()
         self._changed: set[str] = set()
         self._hiders: set[str] = set()
         for layer in self.layers:
             hiding = layer.whiteouts | layer.opaques
-            paths |= layer.entries.keys() | hiding
-            self._folders |= layer.folders()
+            paths |= layer.entries.keys() | layer.implied | hiding
             self._changed |= layer.folders() | layer.thinned()
             self._hiders |= hiding
             self._hiders.update(path for path, e in layer.entries.items() if e.kind != "d")
@@ -167,12 +201,6 @@ class _Block:
                 return True
         return False
 
-    def fills(self, path: str) -> bool:
-        """True if a layer has names in a directory."""
-        if self._paths is None:
-            self._read()
-        return path in self._folders
-
     def lists(self, path: str) -> bool:
         """True if a layer may add names to a directory, or take some from it."""
         return self.has(path) or path in self._changed
@@ -185,13 +213,12 @@ class View:
     of thousands costs what it looks at.
     """
 
-    __slots__ = ("_blocks", "_folders", "_top")
+    __slots__ = ("_blocks", "_top")
 
     def __init__(self, layers: Sequence[LayerIndex] = ()) -> None:
         full = len(layers) - len(layers) % _BLOCK if len(layers) > _BLOCK else 0
         self._blocks = tuple(_Block(tuple(layers[at : at + _BLOCK])) for at in range(0, full, _BLOCK))
         self._top = tuple(layers[full:])
-        self._folders: dict[str, bool] = {"": True}
 
     @property
     def layers(self) -> tuple[LayerIndex, ...]:
@@ -206,18 +233,25 @@ class View:
 
     def get(self, path: str) -> Entry | None:
         """The entry at a path, links not followed; a further name of a file is a file whose `link` is set."""
-        if not self._is_folder(parent_of(path)):
-            return None
+        e, n = self._find(path)
+        return self._through(e, n) if e is not None and e.kind == "h" else e
+
+    def _find(self, path: str) -> tuple[Entry | None, int]:
+        """The entry of the layer that decides about a path, and how many lie from that one up."""
+        made = False
         for n, layer in self._with(path) if self._blocks else enumerate(reversed(self._top), 1):
             e = layer.entries.get(path)
             if e is not None:
-                return self._through(e, n) if e.kind == "h" else e
-            if layer.hides_below(path):
+                if not made or e.kind == "d":
+                    return e, n
+                return (_led_to(layer, path) if e.kind == "l" else None) or Entry(path, "d", 0o755), n
+            if path in layer.implied:
+                made = True
+            elif layer.hides_below(path):
                 break
-        else:
-            if self._is_implied(path):
-                return Entry(path, "d", 0o755)
-        return _ROOT if not path else None
+        if made:
+            return Entry(path, "d", 0o755), 0
+        return (None if path else _ROOT), 0
 
     def _with(self, path: str) -> Iterator[tuple[int, LayerIndex]]:
         """The layers that may have to do with a path, top first, and how many lie from each of them up."""
@@ -232,32 +266,18 @@ class View:
         """The view without the topmost `n` layers."""
         return self.lowest(len(self._blocks) * _BLOCK + len(self._top) - n)
 
-    def _is_folder(self, path: str) -> bool:
-        """True if there is a directory; asked for every path's parent, so it is remembered."""
-        known = self._folders.get(path)
-        if known is None:
-            unknown = []
-            while path not in self._folders:
-                unknown.append(path)
-                path = parent_of(path)
-            for path in reversed(unknown):
-                e = self.get(path)
-                known = self._folders[path] = e is not None and e.kind == "d"
-        return bool(known)
-
     def _through(self, e: Entry, n: int) -> Entry | None:
         """The file that a hard link names; its first name may be in a lower layer."""
-        if e.content is not None or e.size == 0:
-            below = None if e.content is not None else self._below(n).get(e.link)
-            if below is not None:
-                return replace(below, path=e.path, link=e.link if below.kind == "f" else below.link)
-        return replace(e, kind="f")
-
-    def _is_implied(self, path: str) -> bool:
-        """True for a directory that no layer lists but some layer has entries in."""
-        if any(layer.children(path) for layer in self._top):
-            return True
-        return any(block.fills(path) for block in self._blocks)
+        found: Entry | None = e
+        view = self
+        while found is not None and found.kind == "h" and found.content is None and not found.size:
+            view = view._below(n)
+            found, n = view._find(found.link)
+        if found is None or found is e or found.kind == "d":
+            return replace(e, kind="f")
+        if found.kind in "fh":
+            return replace(found, path=e.path, kind="f", link=e.link)
+        return replace(found, path=e.path)
 
     def children(self, path: str) -> list[str]:
         """The names in a directory, sorted by bytes; empty for anything else."""
@@ -312,6 +332,16 @@ def _stacked(blocks: tuple[_Block, ...], top: tuple[LayerIndex, ...]) -> View:
     view = View()
     view._blocks, view._top = blocks, top
     return view
+
+
+def _led_to(layer: LayerIndex, path: str) -> Entry | None:
+    """The directory that a link leads to within its layer: one that takes its place gets that metadata."""
+    alone = View([layer])
+    try:
+        e = alone.get(alone.resolve(path))
+    except ContextError:  # in circles
+        return None
+    return replace(e, path=path) if e is not None and e.kind == "d" else None
 
 
 EMPTY_VIEW = View()

@@ -13,6 +13,7 @@ link names a file inside the root only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -21,7 +22,7 @@ from typing import Literal
 
 from imagesmith.errors import UnsafeArchive
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.folders import DEFAULT_ACL
+from imagesmith.fs.folders import DEFAULT_ACL, umask
 from imagesmith.fs.jail import Jail
 
 __all__ = ["extract_entries"]
@@ -30,6 +31,8 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _CAPABILITY = "security.capability"
+#: There is no folder at a path: nothing, something else, or a link, which is no way to anywhere here.
+_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 #: The xattrs that a directory may have of what was there before.
 _XATTRS = ("user.", "trusted.overlay.", "system.posix_acl_", _CAPABILITY)
 
@@ -47,7 +50,8 @@ def extract_entries(
     """Make the entries below a folder; what is there is replaced, directories stay directories.
 
     Args:
-        entries: in the order of a layer; a missing parent is made.
+        entries: a missing parent is made, and so is one in whose place there is something else, a link too
+            (fs/placing.py tells where the links of a tar itself lead).
         folder: an existing folder.
         form: what becomes of whiteouts and opaque marks.
         owners: give files their owners; without, they belong to whoever runs.
@@ -62,21 +66,18 @@ def extract_entries(
         UnsafeArchive: a hard link to nothing, or to what is no file.
         OSError: the machine refuses.
     """
-    with Jail(folder) as jail:
+    with Jail(folder, links=False) as jail:
         extraction = _Extraction(jail, form, owners, opaque, keep, below)
         for e in entries:
             if e.path:
                 extraction.add(e)
+            elif e.kind == "o" and form == "merged":
+                extraction.clear("")
         extraction.finish()
 
 
-def _umask() -> int:
-    """The process's umask, read without changing it for other threads."""
-    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as f:
-        for line in f:
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o7777  # not known: every mode is set by a call of its own
+def _is_whiteout(st: os.stat_result) -> bool:
+    return stat.S_ISCHR(st.st_mode) and st.st_rdev == 0
 
 
 class _Extraction:
@@ -94,13 +95,14 @@ class _Extraction:
         self.jail, self.owners, self.opaque, self.keep, self.below = jail, owners, opaque, keep, below
         self.overlay = form == "overlay"
         self.me = os.geteuid(), os.getegid()
-        self.masked = 0o7000 | _umask()
+        self.masked = 0o7000 | umask()
         #: What holds in the folder that was looked at last: who owns what is made there, None if that is not
         #: sure, and the bits of a mode that have to be set by a call.
         self.born: tuple[int, int] | None = None
         self.set_by_call = 0o7777
         self.looked = -1
         self.folders: dict[str, Entry] = {}
+        self.times: dict[str, int] = {}  # of folders that were there, and that no entry was for until now
         self.made: set[str] = set()  # merged only: what this layer made, which its own deletions do not touch
 
     def add(self, e: Entry) -> None:
@@ -116,19 +118,27 @@ class _Extraction:
         else:
             self._leaf(fd, name, e)
         if not self.overlay and e.kind not in "wo":
-            path = e.path
-            while path and path not in self.made:
-                self.made.add(path)
-                path = path.rpartition("/")[0]
+            self._note(e.path)
+
+    def _note(self, path: str) -> None:
+        """What this layer made is not taken by its own deletions."""
+        while path and path not in self.made:
+            self.made.add(path)
+            path = path.rpartition("/")[0]
 
     def finish(self) -> None:
         """Give directories their modes and times, children first: making a child moves its parent's time."""
+        for path, mtime_ns in self.times.items():
+            if path and path not in self.folders:
+                with contextlib.suppress(OSError):  # it is gone
+                    os.utime(self.jail.folder(path), ns=(mtime_ns, mtime_ns))
         for e in reversed(self.folders.values()):
-            parent, _, name = e.path.rpartition("/")
             try:
-                fd = os.open(name, _FOLDER, dir_fd=self.jail.folder(parent))
-            except (FileNotFoundError, NotADirectoryError):  # replaced by a later entry
-                continue
+                fd = self.jail.open(e.path, _FOLDER)
+            except OSError as error:
+                if error.errno in _NO_FOLDER:  # replaced by a later entry
+                    continue
+                raise
             try:
                 os.fchmod(fd, e.mode)
                 os.utime(fd, ns=(e.mtime_ns, e.mtime_ns))
@@ -140,7 +150,9 @@ class _Extraction:
         fd = self.jail.folder(path)
         if self.looked != self.jail.opened:
             self.looked = self.jail.opened
-            self.born = self.me if os.fstat(fd).st_gid == self.me[1] else None
+            st = os.fstat(fd)
+            self.times.setdefault(path, st.st_mtime_ns)
+            self.born = self.me if st.st_gid == self.me[1] else None
             try:
                 os.getxattr(fd, DEFAULT_ACL)
                 self.set_by_call = 0o7777
@@ -155,21 +167,18 @@ class _Extraction:
         while True:
             try:
                 fd = self._folder(at)
-                if at not in self.folders and not self.overlay and at:
-                    self._stands(at, fd)
                 break
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError as error:
+                if error.errno not in _NO_FOLDER or not at:
+                    raise
                 missing.append(at)
                 at = at.rpartition("/")[0]
         for at in reversed(missing):
             self._directory(fd, at.rpartition("/")[2], self._known(at))
+            if not self.overlay:
+                self._note(at)
             fd = self._folder(at)
         return fd
-
-    def _stands(self, path: str, fd: int) -> None:
-        """A directory that was there before keeps its time, unless the layer gives it another."""
-        st = os.fstat(fd)
-        self.folders[path] = Entry(path, "d", stat.S_IMODE(st.st_mode), mtime_ns=st.st_mtime_ns)
 
     def _known(self, path: str) -> Entry:
         """What the layers below say of a directory that this one does not list."""
@@ -188,7 +197,7 @@ class _Extraction:
             self.jail.remove(e.path)
             fd = self._folder(e.path.rpartition("/")[0])
             os.mkdir(name, 0o700, dir_fd=fd)
-            if self.overlay and stat.S_ISCHR(st.st_mode) and st.st_rdev == 0:
+            if self.overlay and _is_whiteout(st):
                 self._mark(fd, name)  # deleted below, and made anew
         self._own(fd, name, e)
         self._keep(fd, name, e)
@@ -219,7 +228,7 @@ class _Extraction:
     def _whiteout(self, fd: int, name: str, e: Entry) -> None:
         if not self.overlay:
             if e.path in self.made:
-                self._clear(e.path)
+                self.clear(e.path)
             else:
                 self.jail.remove(e.path)
             return
@@ -231,7 +240,9 @@ class _Extraction:
 
     def _opaque(self, fd: int, name: str, e: Entry) -> None:
         if not self.overlay:
-            self._clear(e.path)
+            self.clear(e.path)
+            self._parent(e.path)
+            self._note(e.path)
             return
         if e.path not in self.folders:
             self._directory(fd, name, self._known(e.path))
@@ -245,15 +256,20 @@ class _Extraction:
         finally:
             os.close(at)
 
-    def _clear(self, path: str) -> None:
+    def clear(self, path: str) -> None:
         """Take from a directory what lower layers put into it."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            for child in os.listdir(self.jail.folder(path)):
-                below = f"{path}/{child}"
-                if below in self.made:
-                    self._clear(below)
-                else:
-                    self.jail.remove(below)
+        try:
+            names = os.listdir(self._folder(path))
+        except OSError as error:
+            if error.errno in _NO_FOLDER:
+                return
+            raise
+        for name in names:
+            below = f"{path}/{name}" if path else name
+            if below in self.made:
+                self.clear(below)
+            else:
+                self.jail.remove(below)
 
     def _leaf(self, fd: int, name: str, e: Entry) -> None:
         try:
@@ -328,12 +344,17 @@ class _Extraction:
         try:
             at = self.jail.open(parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                if stat.S_ISDIR(os.lstat(first, dir_fd=at).st_mode):
+                st = os.lstat(first, dir_fd=at)
+                if _is_whiteout(st):
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                if stat.S_ISDIR(st.st_mode):
                     raise UnsafeArchive(f"/{e.path}: hard link to the directory /{e.link}")
                 os.link(first, name, src_dir_fd=at, dst_dir_fd=fd, follow_symlinks=False)
             finally:
                 os.close(at)
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                raise
             known = self.below(e.path) if self.below is not None else None
             if known is None or known.kind == "d":
                 raise UnsafeArchive(f"/{e.path}: hard link to /{e.link}, which is not there") from error

@@ -148,8 +148,8 @@ class CopyingSnapshotter:
     ) -> None:
         """Put further layers over what a folder has."""
         root = folder.base / "root"
-        for layer in layers:
-            extract_entries(layer.entries(), root, below=view.get, **on_disk(self.place))
+        for n, layer in enumerate(layers, len(folder.chain) + 1):
+            extract_entries(layer.placed(), root, below=up_to(view, n).get, **on_disk(self.place))
         folder.chain, folder.marks = chain, _scan(root)
 
 

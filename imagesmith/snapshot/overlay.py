@@ -33,7 +33,7 @@ from imagesmith.snapshot.images import Images, images_work
 from imagesmith.snapshot.memory import Memory
 from imagesmith.snapshot.mountapi import MAX_LOWERS, mount_overlay
 from imagesmith.snapshot.ownership import Owners, table_of
-from imagesmith.snapshot.trees import Trees, on_disk, opaque_xattr, up_to
+from imagesmith.snapshot.trees import Trees, hidden_layers, on_disk, opaque_xattr, up_to
 from imagesmith.snapshot.upper import scan_upper
 from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.layers import StoredLayer
@@ -126,12 +126,14 @@ class OverlaySnapshotter:
         """The trees of the layers, bottom first; of more than the kernel stacks the lowest are one tree.
 
         Of equal layers only the top one is there: it shows and hides all that the others do, and the kernel
-        refuses a directory that it is given twice. Empty ones are not there at all.
+        refuses a directory that it is given twice. Empty ones are not there at all, nor those below an opaque
+        root, a mark that the kernel does not know there.
         """
-        more = max(0, len(layers) - MAX_LOWERS)
-        first = more + -more % _MERGED  # hundreds of steps in turn have the same tree below
+        hidden = hidden_layers(view)
+        more = max(0, len(layers) - hidden - MAX_LOWERS)
+        first = hidden + more + -more % _MERGED  # hundreds of steps in turn have the same tree below
         lowers = []
-        if first:
+        if first > hidden:
             below = up_to(view, first)
             lowers.append(self._make_here("all", layers[:first], lambda: flat(below), below, work))
         tops = range(first + 1, len(layers) + 1)
@@ -150,7 +152,7 @@ class OverlaySnapshotter:
         stored = self.store.layers.layer(layer.diff_id, None)
         index = stored.index()
         if not index.stands_alone:
-            return self._make_here("last", layers, layer.entries, below, work)
+            return self._make_here("last", layers, layer.placed, below, work)
         settled = self.trees.settled(layer, index, work)
         if settled is not None:
             return settled
@@ -168,7 +170,7 @@ class OverlaySnapshotter:
         if made is None:
             return None
         try:
-            self._extract(layer.entries(), made, below)
+            self._extract(layer.placed(), made, below)
         except OSError as e:
             if e.errno != errno.ENOSPC:
                 raise

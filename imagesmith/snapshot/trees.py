@@ -31,7 +31,7 @@ from imagesmith.snapshot.ownership import keep_beside, keep_devices
 from imagesmith.snapshot.settle import settle
 from imagesmith.snapshot.work import WorkFolder, keep_tree
 
-__all__ = ["Trees", "on_disk", "opaque_xattr", "up_to"]
+__all__ = ["Trees", "hidden_layers", "on_disk", "opaque_xattr", "up_to"]
 
 _NAMES = {"root": "tree", "subid": "tree-subid", "single": "tree-single", "own": "tree-single"}
 
@@ -115,7 +115,7 @@ class Trees:
                 made = work.new() / "tree"
                 made.mkdir(0o755)
                 extract_entries(
-                    layer.entries(), made, form="overlay", opaque=opaque_xattr(self._place),
+                    layer.placed(), made, form="overlay", opaque=opaque_xattr(self._place),
                     below=below.get, **on_disk(self._place),
                 )  # fmt: skip
                 keep_tree(made, tree)
@@ -125,6 +125,12 @@ class Trees:
 
 def _left(tree: Path) -> Path:
     return tree.with_name(f"{tree.name}-left")
+
+
+def hidden_layers(view: Tree) -> int:
+    """How many of a view's lowest layers are hidden by one whose root is opaque."""
+    layers = view.layers if isinstance(view, View) else ()
+    return max((n for n, layer in enumerate(layers) if "" in layer.opaques), default=0)
 
 
 def up_to(view: Tree, count: int) -> Tree:

@@ -26,6 +26,7 @@ from imagesmith.errors import InvalidDocument, NotFound, StoreError, UnsafeArchi
 from imagesmith.fs.entry import BytesContent, Entry, sort_key
 from imagesmith.fs.folders import temporary
 from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.view import LayerIndex
 from imagesmith.interfaces import Place
 from imagesmith.layer.decompress import decompressed
 from imagesmith.layer.extract import extract_entries
@@ -256,7 +257,7 @@ def import_folders(store: Store, place: Place, source: BinaryIO) -> list[str]:
                 tar.write(data)
             tar.flush()
             with open(tar.name, "rb") as again:
-                extract_entries(_imported(again, tar.name), made, **on_disk(place))
+                extract_entries(LayerIndex(_imported(again, tar.name)).placed(), made, **on_disk(place))
         return [_adopt(root, folder) for folder in sorted(made.iterdir())]
     except OSError as e:
         raise StoreError(f"cannot import the caches: {e.strerror or e}") from e

@@ -126,6 +126,10 @@ class StoredLayer:
         """Take what the index was made of just now: then it need not be read again in this process."""
         self._written = entries, offsets, clamp_s
 
+    def placed(self) -> Iterator[Entry]:
+        """What an extraction makes; see interfaces.LayerTree, and `index` for what it raises."""
+        return self.index().placed()
+
     @property
     def unread(self) -> bool:
         """True if nothing was ever read of the layer's blob."""

@@ -106,7 +106,9 @@ def test_a_hostile_tar_does_not_leave_its_folder(kitchen: Kitchen, stdin: Any, t
     )
     built = kitchen.build(context="-")
     assert canary.read_text() == "alive"
-    assert "out/canary" in kitchen.names(built)
+    assert f"{tmp_path}/canary".strip("/") in kitchen.names(
+        built
+    )  # the link leads to a folder of the context
 
 
 def test_a_hard_link_of_a_tar_out_of_it_is_refused(kitchen: Kitchen, stdin: Any) -> None:

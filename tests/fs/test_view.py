@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from imagesmith.errors import UnsafeArchive
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import LayerIndex, View, flat
 
@@ -113,3 +114,40 @@ def test_children_of_layers_that_delete_much_cost_no_more() -> None:
     began = time.process_time()
     assert not any(view.children(f"d{n}") for n in range(count))
     assert time.process_time() - began < 5
+
+
+def test_links_have_the_mode_that_the_kernel_gives_them() -> None:
+    index = LayerIndex(
+        [Entry("l", "l", 0o755, link="x"), Entry("m", "h", link="l"), Entry("n", "l", 0, link="/")]
+    )
+    assert [(e.path, e.kind, oct(e.mode)) for e in View([index]).walk()] == [
+        ("l", "l", "0o777"), ("m", "l", "0o777"), ("n", "l", "0o777"),
+    ]  # fmt: skip
+
+
+def test_entries_come_to_lie_where_an_extraction_puts_them() -> None:
+    through = layer(
+        "d real", "l link real", "f link/x", "f gone", "d gone", "f late/x", "l late real", "f late/y"
+    )
+    assert shown(through) == ["d gone", "l late", "l link", "d real", "f real/x", "f real/y"]
+
+
+@pytest.mark.parametrize("rows", [["l a b", "l b a", "f a/x"], ["l a a", "w a/x"], ["l a ../a/x", "o a"]])
+def test_links_in_circles_are_refused(rows: list[str]) -> None:
+    with pytest.raises(UnsafeArchive, match="symbolic links"):
+        layer(*rows)
+
+
+def test_links_through_many_folders_cost_only_so_much() -> None:
+    far = "/".join(["d", ".."] * 1000 + ["e"])
+    with pytest.raises(UnsafeArchive, match="symbolic links"):
+        layer("d d", "d e", f"l a {far}", *(f"f a/{n}" for n in range(5000)))
+
+
+def test_a_chain_of_links_through_six_hundred_layers_is_followed() -> None:
+    layers = [layer("f f0"), *(layer(f"h f{n} f{n - 1}") for n in range(1, 600))]
+    e = View(layers).get("f599")
+    assert e is not None
+    assert (e.kind, e.content) == ("f", layers[0].entries["f0"].content)
+    implied = [layer("d d"), *(layer(f"f d/{n}") for n in range(599))]
+    assert View(implied).get("d") == implied[0].entries["d"]
