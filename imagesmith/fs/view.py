@@ -347,12 +347,12 @@ def _led_to(layer: LayerIndex, path: str) -> Entry | None:
 EMPTY_VIEW = View()
 
 
-def flat(view: Tree) -> Iterator[Entry]:
-    """All entries of a view in order, further names of one file as hard links to its first."""
+def flat(view: Tree, path: str = "") -> Iterator[Entry]:
+    """All entries below a directory in order, further names of one file as hard links to its first there."""
     layers = view.layers if isinstance(view, View) else ()
     same = {id(layer.entries[path]): e for layer in layers for path, e in layer.one_as.items()}
     first: dict[int, str] = {}
-    for e in view.walk():
+    for e in view.walk(path):
         one = e.content if e.kind == "f" else same.get(id(e), e) if same and e.kind != "d" else None
         if one is not None:
             name = first.setdefault(id(one), e.path)

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.initcopy import copy_tree, same_node
 from imagesmith.sandbox.initpaths import Places, resolve, unmake
 from imagesmith.sandbox.initprocess import Process
 from imagesmith.sandbox.initseals import Seal, clock_ns
@@ -264,7 +265,7 @@ class _Layout:
                 fd = os.open(at, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
                 with os.fdopen(fd, "wb") as f:
                     f.write(m["data"])
-                os.chown(at, m["uid"], m["gid"])
+            os.chown(at, m["uid"], m["gid"])
             os.chmod(at, m["mode"])
         if m["kind"] == "tmpfs" and m["size_bytes"]:
             self._seals.append(Seal(at, m["target"], m["size_bytes"]))
@@ -304,7 +305,7 @@ class _Layout:
         self._undo.append(back)
 
     def _copied(self, source: str, at: str, *, readonly: bool) -> None:
-        _copy(source, at)
+        copy_tree(os.path.realpath(source), at)
         if not readonly:
             self._undo.append(lambda: _replace(at, source))
 
@@ -331,26 +332,12 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _copy(source: str, target: str) -> None:
-    """A copy with owners, modes and times."""
-    if not os.path.isdir(source):
-        shutil.copy2(source, target)
-        return
-    shutil.copytree(source, target, symlinks=True)
-    for folder, _, files in os.walk(source):
-        for path in (folder, *(f"{folder}/{name}" for name in files)):
-            st, copied = os.lstat(path), target + path[len(source) :]
-            os.lchown(copied, st.st_uid, st.st_gid)
-            if not stat.S_ISLNK(st.st_mode):
-                os.chmod(copied, stat.S_IMODE(st.st_mode))
-
-
 def _replace(made: str, target: str) -> None:
     """Bring a changed copy back to where it came from, unless the step took it away."""
     if not _is_folder(made):
         return
     new, old = f"{target}.new", f"{target}.old"
-    _copy(made, new)
+    copy_tree(made, new, same_node(target))
     os.rename(target, old)
     os.rename(new, target)
     _remove(old)

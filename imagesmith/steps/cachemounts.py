@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,11 +23,14 @@ from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile import mounts as parsed
 from imagesmith.errors import MissingSource, SandboxError, disk_fault
 from imagesmith.fs.folders import temporary
+from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.tree import Tree
+from imagesmith.interfaces import Place
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.snapshot.ownership import XATTR
 from imagesmith.steps.cachefolders import note_use
+from imagesmith.steps.scratch import copy_out
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
 
@@ -39,21 +41,21 @@ _POLL_S = 0.1
 
 @frozen
 class Seed:
-    """What a new cache starts with: its identity, and how to get a folder with its files."""
+    """What a new cache starts with: its identity, and how to get its files."""
 
     identity: str
-    files: Callable[[], tuple[Path, Tree]]
+    tree: Callable[[], Tree]
 
 
 class CacheMounts:
     """Hands out the cache folders of a store to one step, each once however often the step names it.
 
-    `exclusive`: a shared cache is locked too, for where nothing can be mounted it is moved into the step's
-    root.
+    A shared cache is locked too where nothing can be mounted, for there it is moved into the step's root.
     """
 
-    def __init__(self, store: Store, cancel: Cancel, *, exclusive: bool = False) -> None:
-        self._root, self._cancel, self._exclusive = store.cache_mounts, cancel, exclusive
+    def __init__(self, store: Store, cancel: Cancel, place: Place) -> None:
+        self._root, self._cancel, self._place = store.cache_mounts, cancel, place
+        self._exclusive = not place.mounts
         self._held: dict[str, Path] = {}
 
     def take(self, m: parsed.Mount, namespace: str, seed: Seed | None, stack: ExitStack) -> Path:
@@ -110,18 +112,19 @@ class CacheMounts:
                 made.mkdir()
                 _give(made, owner)
             else:
-                files, tree = seed.files()
+                tree = seed.tree()
                 at = tree.resolve(m.source or "/")
                 e = tree.get(at) if at else None
                 if at and (e is None or e.kind != "d"):
                     raise MissingSource(f'"/{m.source.strip("/")}": not found').about(m.source)
-                _copy_tree(files / at if at else files, made)
+                copy_out(tree, at, made.parent, self._place, made.name)
             made.rename(data)
         except OSError as e:
             doing = f"make the cache {m.id}"
             raise disk_fault(e, doing, data) or SandboxError(f"cannot {doing}: {e.strerror}") from e
         finally:
-            shutil.rmtree(made.parent, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(made.parent)
 
     def _below(self, data: Path, source: str) -> Path:
         """A folder inside an empty cache: it is not there, save for one that an earlier RUN made."""
@@ -142,24 +145,3 @@ def _give(folder: Path, owner: tuple[int, int, int]) -> None:
             with contextlib.suppress(OSError):
                 os.setxattr(folder, XATTR, f"{uid}:{gid}:0{mode:o}".encode())
     folder.chmod(mode)
-
-
-def _copy_tree(source: Path, target: Path) -> None:
-    """A copy with owners, modes and times; what cannot be given away stays ours."""
-
-    def copy(a: str, b: str) -> str:
-        shutil.copy2(a, b, follow_symlinks=False)
-        _own(a, b)
-        return b
-
-    shutil.copytree(source, target, symlinks=True, copy_function=copy)
-    for folder, _, _ in os.walk(source):
-        _own(folder, os.path.join(target, os.path.relpath(folder, source)))
-
-
-def _own(a: str, b: str) -> None:
-    st = os.lstat(a)
-    with contextlib.suppress(OSError):
-        os.lchown(b, st.st_uid, st.st_gid)
-        if not os.path.islink(b):
-            os.chmod(b, st.st_mode & 0o7777)

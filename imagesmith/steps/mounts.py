@@ -53,7 +53,7 @@ class Mounts:
     ) -> None:
         self._store, self._request, self._snapshots, self._solver = store, request, snapshots, solver
         self._stack, self._cwd, self._place, self._copies = stack, cwd, place, copies
-        self._caches = CacheMounts(store, cancel, exclusive=not place.mounts)
+        self._caches = CacheMounts(store, cancel, place)
         #: Variables that secrets and agents add.
         self.env: dict[str, str] = {}
         self._agents = 0
@@ -105,7 +105,7 @@ class Mounts:
         if m.mount.readonly and self._place.mounts:
             return self._copies.get(tree, at), tree
         folder = scratch_folder(self._store, self._stack)
-        copy_out(tree, at, folder)
+        copy_out(tree, at, folder, self._place)
         return folder, tree
 
     def _inside(self, root: Path, tree: Tree, source: str) -> Path:
@@ -119,10 +119,11 @@ class Mounts:
     def _cache(self, m: RunMount) -> Mount:
         seed: Seed | None = None
         if isinstance(m.origin, Step):
-            seed = Seed(str(self._solver.result(m.origin).diff_ids), lambda: self._files(m))
+            result = self._solver.result(m.origin)
+            seed = Seed(str(result.diff_ids), lambda: result.view)
         elif m.origin is not None:
-            digest = self._solver.sources.digest_of(m.origin)
-            seed = Seed(digest, lambda: self._files(m))
+            origin = m.origin
+            seed = Seed(self._solver.sources.digest_of(origin), lambda: self._solver.sources.tree(origin))
         namespace = self._request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
         source = self._caches.take(m.mount, namespace, seed, self._stack)
         return Mount(

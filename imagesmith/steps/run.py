@@ -55,7 +55,7 @@ class Runner:
     def __init__(self, world: World, store: Store, request: BuildRequest, cancel: Cancel) -> None:
         self._world, self._store, self._request, self._cancel = world, store, request, cancel
         self._lock = threading.Lock()
-        self._copies = Copies(store)
+        self._copies = Copies(store, world.place)
         self._sandbox: Sandbox | None = None
         self._snapshots: Snapshotter | None = None
 

@@ -1,29 +1,31 @@
 """Folders of the store that live as long as a step, and trees written into them.
 
 Why: a context is shown to RUN as a copy, for its owners and what its ignore file hides differ from what lies
-on the disk, and a writable mount must not reach the original.
+on the disk, and a writable mount must not reach the original. It is made of entries, as layers are
+(layer/extract.py): what a tree calls a device or a link is never opened.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import shutil
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from imagesmith.concurrency import Once
 from imagesmith.errors import SandboxError, disk_fault
-from imagesmith.fs.entry import Entry
+from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.folders import make_plain, temporary
+from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.tree import Tree
+from imagesmith.fs.view import View, flat
+from imagesmith.interfaces import Place
+from imagesmith.layer.extract import extract_entries
+from imagesmith.snapshot.trees import on_disk
 from imagesmith.store.store import Store
 
 __all__ = ["Copies", "copy_out", "scratch_folder"]
-
-_CHUNK = 1 << 20
 
 
 def scratch_folder(store: Store, stack: ExitStack) -> Path:
@@ -38,7 +40,7 @@ def scratch_folder(store: Store, stack: ExitStack) -> Path:
             break
         lock.close()
     stack.callback(lock.close)
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    stack.callback(_remove, folder)
     make_plain(folder / "files")
     return folder / "files"
 
@@ -46,8 +48,8 @@ def scratch_folder(store: Store, stack: ExitStack) -> Path:
 class Copies:
     """Copies of trees that several steps may read; one is made for each tree and path, once."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, place: Place) -> None:
+        self._store, self._place = store, place
         self._stack = ExitStack()
         self._made: Once[tuple[int, str], tuple[Tree, Path]] = Once()
 
@@ -56,7 +58,7 @@ class Copies:
 
         def make() -> tuple[Tree, Path]:
             folder = scratch_folder(self._store, self._stack)
-            copy_out(tree, path, folder)
+            copy_out(tree, path, folder, self._place)
             return tree, folder  # the tree is kept, so that its id stays its own
 
         return self._made.get((id(tree), path), make)[1]
@@ -72,58 +74,41 @@ def _sweep(work: Path) -> None:
     for folder in work.glob("run-*"):
         with contextlib.suppress(OSError), (folder / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
 
-def copy_out(tree: Tree, path: str, folder: Path) -> None:
-    """Write what is at a path of a tree, and all below it, under `folder`, at the same path.
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # what is left goes with the next one's sweep
+        remove_tree(folder)
+
+
+def copy_out(tree: Tree, path: str, folder: Path, place: Place, at: str | None = None) -> None:
+    """Make what is at a path of a tree, and all below it, under `folder`: at `at`, or at the same path.
+
+    Owners, times, links, capabilities and devices are the tree's, as far as the place has them.
 
     Raises:
         StoreError: the disk is full, read-only or broken.
         SandboxError: the machine refuses otherwise.
     """
-    top = tree.get(path) if path else None
     try:
-        if top is not None:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            _write([top], folder)
-        if top is None or top.kind == "d":
-            _write(tree.walk(path), folder)
+        extract_entries(_below(tree, path, path if at is None else at), folder, **on_disk(place))
     except OSError as e:
         doing = f"copy /{path} for a mount"
         raise disk_fault(e, doing, folder) or SandboxError(f"cannot {doing}: {e.strerror}") from e
 
 
-def _write(entries: Iterable[Entry], folder: Path) -> None:
-    folders: list[Entry] = []
-    for e in entries:
-        at = os.path.join(folder, e.path)
-        match e.kind:
-            case "d":
-                os.makedirs(at, exist_ok=True)
-                folders.append(e)
-            case "f":
-                _write_file(e, at)
-            case "h":
-                os.link(os.path.join(folder, e.link), at)
-            case "l":
-                os.symlink(e.link, at)
-                os.utime(at, ns=(e.mtime_ns, e.mtime_ns), follow_symlinks=False)
-            case "p":
-                os.mkfifo(at, e.mode)
-    for e in reversed(folders):
-        at = os.path.join(folder, e.path)
-        os.chmod(at, e.mode)
-        os.utime(at, ns=(e.mtime_ns, e.mtime_ns))
-
-
-def _write_file(e: Entry, at: str) -> None:
-    with open(at, "wb") as out:
-        if e.content is not None:
-            left = e.size
-            with e.content.open() as f:
-                while left and (data := f.read(min(left, _CHUNK))):
-                    out.write(data)
-                    left -= len(data)
-    os.chmod(at, e.mode)
-    os.utime(at, ns=(e.mtime_ns, e.mtime_ns))
+def _below(tree: Tree, path: str, at: str) -> Iterator[Entry]:
+    """The entries of a part of a tree, under the paths at which they are made."""
+    top = tree.get(path) if path or isinstance(tree, View) else None
+    top = top or Entry("", "d", 0o755)  # the root of a context is the builder's
+    yield top if path == at else replace(top, path=at)
+    if top.kind != "d":
+        return
+    for e in flat(tree, path):
+        if path != at:
+            e = replace(e)
+            e.path = at + (e.path[len(path) :] if path else f"/{e.path}")
+            if e.kind == "h":
+                e.link = at + (e.link[len(path) :] if path else f"/{e.link}")
+        yield e

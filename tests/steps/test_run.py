@@ -285,3 +285,46 @@ def _running(word: str) -> bool:
         except OSError:
             continue
     return False
+
+
+@pytest.mark.parametrize("isolation", ["native", "chroot"])
+def test_cache_begins_with_all_that_a_stage_has_and_nodes_stay_nodes(
+    build: Build, context: Path, isolation: str
+) -> None:
+    """A copy that opened the nodes would hang on the fifo, and never end with the zeroes."""
+    if os.geteuid() != 0 and isolation == "chroot":
+        pytest.skip("needs root")
+    members = [
+        ("src", tarfile.DIRTYPE, {"mode": 0o3775, "uid": 7, "gid": 8, "mtime": 5}),
+        ("src/f", tarfile.REGTYPE, {"mode": 0o4711, "uid": 9}),
+        ("src/hard", tarfile.LNKTYPE, {"linkname": "src/f"}),
+        ("src/l", tarfile.SYMTYPE, {"linkname": "/etc/passwd", "uid": 5, "gid": 6}),
+        ("src/fifo", tarfile.FIFOTYPE, {"mode": 0o620}),
+        ("src/zero", tarfile.CHRTYPE, {"devmajor": 1, "devminor": 5, "mode": 0o640, "gid": 3}),
+        ("src/disk", tarfile.BLKTYPE, {"devmajor": 7, "devminor": 250, "mode": 0o600}),
+    ]
+    with tarfile.open(context / "a.tar", "w") as tar:
+        for name, kind, fields in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.mtime = kind, 7
+            for field, value in fields.items():
+                setattr(info, field, value)
+            tar.addfile(info)
+    built = build(
+        "FROM base AS s\nADD a.tar /\nFROM base\n"
+        f"RUN --mount=type=cache,target=/c,id=seeded-{isolation},from=s,source=/src "
+        "stat -c '%n %F %a %u:%g %h %t:%T %Y' /c /c/* > /seen; cp -a /c /again\n"
+        f"RUN --mount=type=cache,target=/c,id=seeded-{isolation},from=s,source=/src "
+        "stat -c '%n %F %a %u:%g %h %t:%T %Y' /c /c/* | cmp - /seen\n",
+        "--isolation", isolation, "--step-timeout", "60s",
+    )  # fmt: skip
+    assert built.status == 0, built.said
+    rows = built.files["seen"].decode().splitlines()
+    root = os.geteuid() == 0
+    assert rows[0] == "/c directory 3775 7:8 2 0:0 5"
+    assert "/c/f regular empty file 4711 9:0 2 0:0 7" in rows
+    assert "/c/hard regular empty file 4711 9:0 2 0:0 7" in rows
+    assert "/c/fifo fifo 620 0:0 1 0:0 7" in rows
+    assert not root or "/c/l symbolic link 777 5:6 1 0:0 7" in rows
+    assert not root or "/c/zero character special file 640 0:3 1 1:5 7" in rows
+    assert not root or "/c/disk block special file 600 0:0 1 7:fa 7" in rows
