@@ -252,9 +252,14 @@ def test_what_is_written_otherwise_and_does_not_count_is_named(tmp_path: Path) -
             record = StepRecord(key="k", base="b", parts={}, diff_id="", layer={}, created_ns=0)
             cache.keep((record, {"name": was}))
             mounts = (RunMount(parse_mount(mount, lambda w: w)),) if mount else ()
-            step = Step(op=RunOp(argv=("x",), mounts=mounts), parent=None, name=name)
+            step = Step(
+                op=RunOp(argv=("x",), env=(), cwd="/", user="", mounts=mounts), parent=None, name=name
+            )
             layer = SimpleNamespace(created_ns=time.time_ns())
-            explainer.solved(Solved(step, 1, layer, (record,), "store", 0.0, 0.0))  # type: ignore[arg-type]
+            done = Solved(
+                step=step, number=1, layer=layer, records=(record,), hit="store", began_s=0.0, ended_s=0.0  # type: ignore[arg-type]
+            )  # fmt: skip
+            explainer.solved(done)
             (last,) = [e.text for e in told if isinstance(e, Message)][-1:]
             return last
 
