@@ -31,10 +31,10 @@ from imagesmith.build.state import StageState
 from imagesmith.build.stepcache import StepCache
 from imagesmith.concurrency import Background, Cancel
 from imagesmith.dockerfile.lint import Finding, LintConfig, Linter
-from imagesmith.dockerfile.nodes import Dockerfile
+from imagesmith.dockerfile.nodes import Directive, Dockerfile, Span
 from imagesmith.dockerfile.parse import parse
-from imagesmith.dockerfile.places import mark
-from imagesmith.errors import ImagesmithError, IntegrityError
+from imagesmith.dockerfile.places import locate, mark
+from imagesmith.errors import DockerfileError, ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Warned
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
@@ -171,9 +171,17 @@ def linter_of(dockerfile: Dockerfile, request: BuildRequest, warn: Callable[[Fin
     Raises:
         DockerfileError: a check directive, or the build argument in its place, that cannot be read.
     """
-    config = LintConfig.parse(
-        request.build_args.get("BUILDKIT_DOCKERFILE_CHECK", dockerfile.directive("check"))
-    )
+    given = request.build_args.get("BUILDKIT_DOCKERFILE_CHECK")
+    if given is not None:
+        return Linter(LintConfig.parse(given), dockerfile, warn)
+    written = next((d for d in dockerfile.directives if d.name == "check"), Directive("check", "", 0))
+    try:
+        config = LintConfig.parse(written.value)
+    except DockerfileError as e:
+        text, line = dockerfile.source.split("\n")[written.line - 1], written.line
+        raise locate(
+            e.about(written.value), dockerfile.file, Span(line, line), text, dockerfile.source
+        ) from None
     return Linter(config, dockerfile, warn)
 
 

@@ -35,6 +35,8 @@ _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
 )
 _NO_SECRET = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
+#: Of more names none is suggested: each variable that is not set would be held against all of them.
+_MOST_NAMES = 1000
 _EVERYTHING = ("*", "**", "**/*")
 
 
@@ -167,7 +169,9 @@ class BuildLints:
     def unset(self, state: StageState, i: n.Instruction, names: Iterable[str]) -> None:
         """An expansion used names that are not set."""
         for name in sorted(set(names) - set(state.args) - NEVER_ENV):
-            hint = suggest(name, [*self._scope, *state.env]).replace("did you mean ", "did you mean $")
+            known = [*self._scope, *state.env]
+            hint = suggest(name, known) if len(known) <= _MOST_NAMES else ""
+            hint = hint.replace("did you mean ", "did you mean $")
             self._report("UndefinedVar", f"Usage of undefined variable '${name}'{hint}", i, name)
 
     def exposed(self, i: n.Instruction, words: Iterable[str]) -> None:

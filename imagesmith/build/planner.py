@@ -178,8 +178,8 @@ class Planner:
             raise self._at(e.about(stage.stage.base.image), stage.stage.base) from e.__cause__
         if stage.context:
             return state
-        triggers = [self._trigger(t, stage) for t in state.runtime.onbuild]
-        state.runtime = replace(state.runtime, onbuild=())
+        triggers = [self._trigger(t, stage) for t in state.onbuild]
+        state.onbuild = []
         instructions = [*triggers, *stage.stage.instructions]
         state.stage = stage.stage.base.name or (f"stage-{stage.index}" if len(self.graph.stages) > 1 else "")
         state.done = 1 if stage.base is None and state.base is not None else 0

@@ -1,7 +1,8 @@
 """The state that instructions change, one after another: config, environment, arguments, history, tip step.
 
-Why: what a stage's RUN sees (`env`) and what its image will hold (`runtime.env`) are two things in Docker:
-an ARG changes the first alone. A stage built on another starts from a copy of all of it.
+Why: what a stage's RUN sees (`env`) and what its image will hold (`image_env`) are two things in Docker:
+an ARG changes the first alone. A stage built on another starts from a copy of all of it. What thousands of
+lines may add to is kept in lists and dictionaries that grow, not in values that are made anew each time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from imagesmith.oci.config import History, Runtime
 from imagesmith.oci.names import Platform
 from imagesmith.values import frozen, replace
 
-__all__ = ["COMMENT", "DEFAULT_PATH", "PlannedHistory", "StageState", "set_pair"]
+__all__ = ["COMMENT", "DEFAULT_PATH", "PlannedHistory", "StageState"]
 
 COMMENT = "buildkit.dockerfile.v0"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -28,20 +29,11 @@ class PlannedHistory:
     step: Step | None = None
 
 
-def set_pair(env: tuple[str, ...], key: str, value: str) -> tuple[str, ...]:
-    """The list of `key=value` texts with one set: in its place, or at the end."""
-    prefix = f"{key}="
-    if f"\0{key}" in "\0".join(("", *env)):  # one search in all, for a stage may set thousands
-        if not any(e.startswith(prefix) or e == key for e in env):
-            return (*env, f"{key}={value}")
-        return tuple(f"{key}={value}" if e.startswith(prefix) or e == key else e for e in env)
-    return (*env, f"{key}={value}")
-
-
 @dataclass(slots=True)
 class StageState:
-    """Where a stage stands. `runtime` and the lists are values; changes replace them.
+    """Where a stage stands. `runtime` is the config's object but for what the fields after it gather.
 
+    image_env   `key=value` texts in the config's order; of one name the first counts
     env         what expansion and RUN see, in the order in which it was last set
     args        ARGs declared so far, in order of first declaration; None without a value
     base        the base image's history and layers come before everything of ours
@@ -49,41 +41,68 @@ class StageState:
 
     platform: Platform
     runtime: Runtime = field(default_factory=Runtime)
+    image_env: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, None] = field(default_factory=dict)
+    volumes: dict[str, None] = field(default_factory=dict)
+    onbuild: list[str] = field(default_factory=list)
     author: str = ""
     env: dict[str, str] = field(default_factory=dict)
     args: dict[str, str | None] = field(default_factory=dict)
     base: ResolvedImage | None = None
     base_history: tuple[History, ...] = ()
-    history: tuple[PlannedHistory, ...] = ()
+    history: list[PlannedHistory] = field(default_factory=list)
     tip: Step | None = None
     cmd_set: bool = False
     workdir_set: bool = False
     stage: str = ""
     done: int = 0
     total: int = 0
+    _env_at: dict[str, int] = field(default_factory=dict)
 
     def child(self) -> StageState:
         """The state in which a stage built on this one starts."""
-        return replace(self, env=dict(self.env), args=dict(self.args), cmd_set=False)
+        return replace(
+            self,
+            image_env=[*self.image_env], labels=dict(self.labels), ports=dict(self.ports),
+            volumes=dict(self.volumes), onbuild=[*self.onbuild], history=[*self.history],
+            env=dict(self.env), args=dict(self.args), cmd_set=False, _env_at=dict(self._env_at),
+        )  # fmt: skip
 
     def set_env(self, key: str, value: str) -> None:
         """Set a variable of expansion and RUN; it moves to the end."""
         self.env.pop(key, None)
         self.env[key] = value
 
+    def set_image_env(self, key: str, value: str) -> None:
+        """Set a variable of the image: in its place, or at the end."""
+        at = self._env_at.setdefault(key, len(self.image_env))
+        self.image_env[at : at + 1] = [f"{key}={value}"]
+
     def record(self, created_by: str, step: Step | None = None) -> None:
         """Append a history entry."""
-        self.history = (*self.history, PlannedHistory(created_by, step))
+        self.history.append(PlannedHistory(created_by, step))
 
     def adopt(self, runtime: Runtime) -> None:
-        """Take over a config's environment, with a PATH if it has none."""
+        """Take over a config's object, with a PATH if it has none."""
         if not any(e.startswith("PATH=") for e in runtime.env):
             runtime = replace(runtime, env=(*runtime.env, f"PATH={DEFAULT_PATH}"))
-        self.runtime = runtime
-        for pair in runtime.env:
+        self.image_env, self.labels = [*runtime.env], dict(runtime.labels)
+        self.ports, self.volumes = dict.fromkeys(runtime.exposed_ports), dict.fromkeys(runtime.volumes)
+        self.onbuild = [*runtime.onbuild]
+        self.runtime = replace(runtime, env=(), labels={}, exposed_ports=(), volumes=(), onbuild=())
+        for at, pair in enumerate(runtime.env):
             key, _, value = pair.partition("=")
+            self._env_at.setdefault(key, at)
             self.set_env(key, value)
 
     def labelled(self, labels: Mapping[str, str]) -> Runtime:
-        """The config with labels of the command line over those of the file."""
-        return replace(self.runtime, labels={**self.runtime.labels, **labels})
+        """The config's object, with labels of the command line over those of the file."""
+        return replace(
+            self.runtime,
+            env=tuple(self.image_env),
+            labels={**self.labels, **labels},
+            exposed_ports=tuple(self.ports),
+            volumes=tuple(self.volumes),
+            onbuild=tuple(self.onbuild),
+        )

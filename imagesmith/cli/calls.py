@@ -168,13 +168,12 @@ def _report(
         return ["Check complete, no warnings found."] if error is None else []
     many = "1 warning has" if len(found) == 1 else f"{len(found)} warnings have"
     lines = [f"Check complete, {many} been found!"]
+    source = dockerfile.source.split("\n") if dockerfile is not None else []
     for f in found:
         link = f" - {f.rule.url}" if f.rule.url else ""
         lines += ["", f"WARNING: {f.rule.name}{link}", clean(f.detail)]
         if dockerfile is not None:
-            lines += excerpt(
-                dockerfile.source, dockerfile.file, f.span.first, f.span.last, caret=f.caret, width=width
-            )
+            lines += excerpt(source, dockerfile.file, f.span.first, f.span.last, caret=f.caret, width=width)
     return lines
 
 

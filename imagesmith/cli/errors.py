@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 from imagesmith.cli.progress import clean
@@ -56,7 +56,7 @@ def _place(error: ImagesmithError, width: int) -> list[str]:
 
 
 def excerpt(
-    source: str,
+    source: str | Sequence[str],
     file: str,
     first: int,
     last: int,
@@ -67,13 +67,13 @@ def excerpt(
     """Lines of a Dockerfile with two more around them.
 
     Args:
-        source: the Dockerfile's text.
+        source: the Dockerfile's text, or its lines.
         file: its name.
         first, last: the lines that are meant, from 1.
         caret: a line, and the columns from and up to which to point; up to -1 is the whole line.
         width: of the screen.
     """
-    physical = source.split("\n")
+    physical = source.split("\n") if isinstance(source, str) else source
     last = min(max(first, last), len(physical))
     before, after = max(1, first - 2), min(len(physical), last + 2)
     if after == len(physical) and not physical[-1]:

@@ -47,51 +47,36 @@ def heredocs_of(line: str) -> list[Opening]:
     return [o for w in words or [] if (o := opening_of(w)) is not None]
 
 
+#: The pieces of a shell word, in the order in which they are tried; a quote that is not closed is none.
+_PIECE = re.compile(
+    r"""(?P<blank>[ \t\r\n\v\f\x85\xa0]+)|(?P<plain>[^ \t\r\n\v\f\x85\xa0'"\\<]+)|'(?P<single>[^']*)'"""
+    r"""|"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|\\(?P<escaped>.?)|(?P<opens><<+-?[ \t\r]*)|(?P<less><)""",
+    re.DOTALL,
+)
+_ESCAPE = re.compile(r'\\(["\\$])')
+
+
 def _split(text: str, *, keep: bool) -> list[str] | None:
     """Shell words; `keep` leaves quotes and escapes in. None if a quote is not closed."""
     words: list[str] = []
-    word, started, at = "", False, 0
-    while at < len(text):
-        char = text[at]
-        if char in " \t\r\n\v\f\x85\xa0":
-            if started:
-                words.append(word)
-            word, started = "", False
-            at += 1
-        elif char in "'\"":
-            end = _closing(text, at)
-            if end < 0:
-                return None
-            inner = text[at + 1 : end]
-            if not keep and char == '"':
-                inner = re.sub(r'\\(["\\$])', r"\1", inner)
-            word += text[at : end + 1] if keep else inner
-            started, at = True, end + 1
-        elif char == "\\":
-            piece = text[at : at + 2]
-            word += piece if keep else piece[1:]
-            started, at = True, at + 2
-        elif text.startswith("<<", at):
-            run = re.match(r"<<+-?[ \t\r]*", text[at:])
-            assert run
-            word += run[0]
-            started, at = True, at + run.end()
+    word: list[str] = []
+    at = 0
+    for match in _PIECE.finditer(text):
+        if match.start() != at:
+            return None
+        at = match.end()
+        kind = match.lastgroup or ""
+        if kind == "blank":
+            if word:
+                words.append("".join(word))
+            word = []
+        elif keep or kind in ("plain", "opens", "less"):
+            word.append(match[0])
         else:
-            word += char
-            started, at = True, at + 1
-    if started:
-        words.append(word)
+            inside = match[kind]
+            word.append(_ESCAPE.sub(r"\1", inside) if kind == "double" else inside)
+    if at != len(text):
+        return None
+    if word:
+        words.append("".join(word))
     return words
-
-
-def _closing(text: str, at: int) -> int:
-    quote = text[at]
-    at += 1
-    while at < len(text):
-        if text[at] == "\\" and quote == '"':
-            at += 2
-            continue
-        if text[at] == quote:
-            return at
-        at += 1
-    return -1

@@ -18,7 +18,7 @@ _TOO_FAR = 3
 def _distance(a: str, b: str) -> int:
     """The number of edits from one word to the other, if there are fewer than _TOO_FAR."""
     band = _TOO_FAR - 1
-    if abs(len(a) - len(b)) > band:
+    if abs(len(a) - len(b)) > band or len({*a} - {*b}) > band or len({*b} - {*a}) > band:
         return _TOO_FAR
     row = {j: j for j in range(min(band, len(b)) + 1)}
     for i, x in enumerate(a, 1):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from imagesmith.build.scope import NEVER_ENV
-from imagesmith.build.state import StageState, set_pair
+from imagesmith.build.state import StageState
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
 from imagesmith.errors import blame
@@ -53,14 +53,14 @@ def env(state: StageState, i: n.Env, expand: Expand) -> None:
     pairs = [(expand(p.key), expand(p.value or "")) for p in i.pairs]
     for key, value in pairs:
         state.set_env(key, value)
-        state.runtime = replace(state.runtime, env=set_pair(state.runtime.env, key, value))
+        state.set_image_env(key, value)
     state.record("ENV " + " ".join(f"{k}={v}" for k, v in pairs))
 
 
 def label(state: StageState, i: n.Label, expand: Expand) -> None:
     """LABEL."""
     pairs = [(expand(p.key), expand(p.value or "")) for p in i.pairs]
-    state.runtime = replace(state.runtime, labels={**state.runtime.labels, **dict(pairs)})
+    state.labels |= dict(pairs)
     state.record("LABEL " + " ".join(f"{k}={v}" for k, v in pairs))
 
 
@@ -112,8 +112,7 @@ def volume(state: StageState, i: n.Volume, expand: Expand) -> None:
     for path, word in zip(paths, i.paths, strict=True):
         with blame(word):
             values.check_volumes([path])
-    kept = dict.fromkeys((*state.runtime.volumes, *paths))
-    state.runtime = replace(state.runtime, volumes=tuple(kept))
+    state.volumes |= dict.fromkeys(paths)
     state.record(f"VOLUME [{' '.join(paths)}]")
 
 
@@ -123,8 +122,7 @@ def expose(state: StageState, i: n.Expose, expand_words: Callable[[str], list[st
     for word in sorted(i.ports):
         with blame(word):
             ports += values.parse_ports(expand_words(word), values.MAX_PORTS - len(ports))
-    kept = dict.fromkeys((*state.runtime.exposed_ports, *ports))
-    state.runtime = replace(state.runtime, exposed_ports=tuple(kept))
+    state.ports |= dict.fromkeys(ports)
     state.record(f"EXPOSE [{' '.join(ports)}]")
 
 
@@ -168,7 +166,7 @@ def healthcheck(state: StageState, i: n.Healthcheck) -> None:
 
 def onbuild(state: StageState, i: n.Onbuild) -> None:
     """ONBUILD: kept for the child, no history."""
-    state.runtime = replace(state.runtime, onbuild=(*state.runtime.onbuild, i.trigger))
+    state.onbuild.append(i.trigger)
 
 
 def maintainer(state: StageState, i: n.Maintainer) -> None:

@@ -113,3 +113,16 @@ def test_a_number_that_no_machine_holds_is_refused(line: str, kitchen: Kitchen) 
 
 def test_a_duration_may_have_more_digits_than_a_second_has() -> None:
     assert parse_duration(f"0.5{'0' * 5000}s") == 500_000_000
+
+
+def test_what_thousands_of_lines_add_up_to_is_what_few_do(kitchen: Kitchen) -> None:
+    lines = "".join(
+        f"LABEL l{n}=x\nENV e{n % 7}={n}\nVOLUME /v{n}\nEXPOSE {n}\nONBUILD LABEL o{n}=x\n"
+        for n in range(1000)
+    )
+    built = kitchen.build(
+        f"FROM scratch AS a\nENV e3=first PATH=/p\n{lines}FROM scratch AS b\nFROM a\nENV e0=last\n"
+    )
+    runtime = built.image.config.runtime
+    assert runtime.env == ("PATH=/p", "e3=997", "e0=last", "e1=995", "e2=996", "e4=998", "e5=999", "e6=993")
+    assert (len(runtime.labels), len(runtime.volumes), len(runtime.exposed_ports)) == (2000, 1000, 1000)

@@ -84,6 +84,7 @@ MISTAKES = [
     A + "HEALTHCHECK «--intervall»=3s CMD x",
     A + "ONBUILD «ONBUILD» RUN x",
     A + "ONBUILD «FROM» x",
+    "# check=«nothing=x»\nFROM scratch",
     A + "COPY --chmod=«u+q» a b",
     A + "ADD --checksum=«x» a b",
     A + "COPY a «https://x/y» b",
