@@ -58,6 +58,8 @@ class Mount:
 
     kind        bind (a file or folder of the machine), tmpfs, or file (a file of `data`, never on a disk)
     source      the path on the machine, for bind
+    fd          a descriptor (O_PATH) of what is at the source, where a step can change what a path leads to:
+                what it stands for is mounted. Its maker closes it when the step has ended
     ours        the source is the builder's own: who cannot mount may move it to the target meanwhile
     target      absolute path in the root; links in it are followed inside the root
     size_bytes  of a tmpfs; 0 for the kernel's default
@@ -68,6 +70,7 @@ class Mount:
     kind: Literal["bind", "tmpfs", "file"]
     target: str
     source: str = ""
+    fd: int = -1
     ours: bool = False
     readonly: bool = False
     nosuid: bool = False

@@ -8,7 +8,8 @@ this one has no threads, 10 MB, and forks in one or two. Each step has a socket 
 request comes and its end is answered; a byte on it, or its end, kills the step. When the control socket ends,
 because the builder ended in whatever way, every step is killed.
 Runs as `python -I -S`; imports the standard library and its init* neighbours only.
-Trust: requests come from the builder.
+Trust: requests come from the builder, and with each the descriptors of what it mounts. `unmake` works in a
+hostile root (initpaths.py).
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ class _Server:
 
     def _accept(self) -> bool:
         try:
-            data, fds, _, _ = socket.recv_fds(self.control, 1, 4)
+            data, fds, _, _ = socket.recv_fds(self.control, 1, k.SCM_MAX_FD)
         except ConnectionError:
             return False
         if not data:
@@ -195,6 +196,9 @@ class _Server:
         return True
 
     def _start(self, plan: dict[str, Any], sock: socket.socket, streams: list[int]) -> None:
+        binds = [m for m in plan["mounts"] if m["kind"] == "bind"]
+        for m in reversed(binds):
+            m["fd"] = streams.pop()
         read, write = os.pipe()
         supervisor = None
         try:

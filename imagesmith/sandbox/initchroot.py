@@ -9,12 +9,15 @@ afterwards, and what is at the target is moved aside meanwhile; nothing is copie
 was. A folder of the machine (`imagesmith run -v`), or one on another file system, is copied, and a writable
 one copied back: who else uses it must not miss it, nor lose it with a machine that dies.
 What it cannot hold: /proc and /sys are empty, the network and the processes of the machine are seen; a write
-to a read-only mount, or more than a tmpfs may hold, fails the step at its end only (initseals.py). The
-documentation lists it.
+to a read-only mount, or more than a tmpfs may hold, fails the step at its end only (initseals.py). A
+secret is a file of the root while its step runs: it is wiped when the step has ended, also where the builder
+was killed, for the warden outlives it; where all was killed at once it lies there until the next build sweeps
+the folder. The documentation lists it.
 Why a subreaper: a step's strays become the warden's children, whatever they forked, so it can kill them all.
 Imports the standard library only: the step's process uses it.
 Trust: a step may put a link in place of anything in its root, also of a mount: what is put back is reached
-from descriptors that were opened before it began, and no link is followed.
+from descriptors that were opened before it began, and no link is followed. What is moved is what was held;
+what is copied is read as initcopy.py says.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ _DEVICES = {
     "tty": (5, 0),
 }
 _SYS_CHROOT, _MKNOD = 1 << 18, 1 << 27
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def children() -> list[int]:
@@ -83,6 +87,9 @@ class _Chrooted(Process):
                 raise OSError(
                     e.errno, "a step without network needs a network namespace, refused here"
                 ) from e
+        for m in self.plan["mounts"]:
+            if m["kind"] == "bind":  # no descriptor of anything outside goes along
+                os.close(m["fd"])
         os.chroot(self.plan["root"])
         os.chdir("/")
         cwd = resolve("", self.plan["cwd"])
@@ -212,44 +219,44 @@ class _Layout:
             self._undo.pop()()
         unmake(self.root, self.places.made)
 
-    def _clear(self, target: str, *, folder: bool) -> str:
-        """The host path of a target, empty now: what was there is moved aside, out of the root.
+    def _clear(self, target: str, *, folder: bool) -> tuple[int, str]:
+        """The folder above a target, held, and its name in it; what was there is moved out of the root.
 
-        The folder above is named by a descriptor: whatever the step puts in its place, it stays the same.
+        Whatever the step puts in the place of the folder above, it stays the same.
         """
-        where, name = os.path.split(self.root + self.places.make(target, folder=folder))
-        above = f"/proc/self/fd/{os.open(where, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
-        at = f"{above}/{name}"
+        with self.places.make(target, folder=folder) as spot:
+            above, name = os.open(".", _FOLDER, dir_fd=spot.above), spot.name
         self._aside += 1
         aside = f"{self.root}.aside{self._aside}"
-        before = os.stat(above)
-        os.rename(at, aside)
+        with _times_of(above):
+            os.rename(name, aside, src_dir_fd=above)
 
         def back() -> None:
-            now = os.stat(above)
-            if os.path.lexists(at):
-                _remove(at)
-            try:
-                os.rename(aside, at)
-            except FileNotFoundError:  # the step took the folder away
-                _remove(aside)
-            os.utime(above, ns=(now.st_atime_ns, now.st_mtime_ns))
+            with _times_of(above):
+                _remove(above, name)
+                try:
+                    os.rename(aside, name, dst_dir_fd=above)
+                except FileNotFoundError:  # the step took the folder away
+                    where, _, left = aside.rpartition("/")
+                    with _folder(where) as outside:
+                        _remove(outside, left)
+            os.close(above)
 
         self._undo.append(back)
-        os.utime(above, ns=(before.st_atime_ns, before.st_mtime_ns))
-        return at
+        return above, name
 
     def devices(self, target: str) -> None:
         """A /dev of its own, as far as this process may make nodes."""
-        at = self._clear(target, folder=True)
-        with _times_of(os.path.dirname(at)):
-            os.mkdir(at, 0o755)
-        for name, numbers in _DEVICES.items():
-            with contextlib.suppress(PermissionError):
-                os.mknod(f"{at}/{name}", stat.S_IFCHR | 0o666, os.makedev(*numbers))
-                os.chmod(f"{at}/{name}", 0o666)  # noqa: S103 - as every system has it
-        os.mkdir(f"{at}/shm")
-        os.chmod(f"{at}/shm", 0o1777)  # noqa: S103 - as every system has it
+        above, name = self._clear(target, folder=True)
+        with _times_of(above):
+            os.mkdir(name, 0o755, dir_fd=above)
+        with _folder(name, above) as at:
+            for device, numbers in _DEVICES.items():
+                with contextlib.suppress(PermissionError):
+                    os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(*numbers), dir_fd=at)
+                    os.chmod(device, 0o666, dir_fd=at)  # noqa: S103 - as every system has it
+            os.mkdir("shm", dir_fd=at)
+            os.chmod("shm", 0o1777, dir_fd=at)  # noqa: S103 - as every system has it
 
     def put(self, m: dict[str, Any]) -> None:
         """Show one mount at its target."""
@@ -257,87 +264,131 @@ class _Layout:
         if m["kind"] == "bind":
             self._bind(m)
             return
-        at = self._clear(m["target"], folder=m["kind"] == "tmpfs")
-        with _times_of(os.path.dirname(at)):
+        above, name = self._clear(m["target"], folder=m["kind"] == "tmpfs")
+        with _times_of(above):
             if m["kind"] == "tmpfs":
-                os.mkdir(at)
+                os.mkdir(name, dir_fd=above)
+                os.chmod(name, m["mode"], dir_fd=above)
             else:
-                fd = os.open(at, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-                with os.fdopen(fd, "wb") as f:
-                    f.write(m["data"])
-            os.chown(at, m["uid"], m["gid"])
-            os.chmod(at, m["mode"])
+                self._file(m, above, name)
         if m["kind"] == "tmpfs" and m["size_bytes"]:
-            self._seals.append(Seal(at, m["target"], m["size_bytes"]))
+            self._seals.append(Seal(f"/proc/self/fd/{above}/{name}", m["target"], m["size_bytes"]))
+
+    def _file(self, m: dict[str, Any], above: int, name: str) -> None:
+        """A file of given bytes; they are wiped afterwards, wherever the step has put the file."""
+        fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=above)
+
+        def wipe() -> None:
+            try:
+                os.pwrite(fd, bytes(os.fstat(fd).st_size), 0)
+                os.ftruncate(fd, 0)
+            finally:
+                os.close(fd)
+
+        self._undo.append(wipe)
+        data = memoryview(m["data"])
+        while data:
+            data = data[os.write(fd, data) :]
+        os.fchown(fd, m["uid"], m["gid"])
+        os.fchmod(fd, m["mode"])
 
     def _bind(self, m: dict[str, Any]) -> None:
-        source, readonly = m["source"], bool(m["flags"] & k.MS_RDONLY)
-        st = os.stat(source)
-        folder = stat.S_ISDIR(st.st_mode)
-        at = self._clear(m["target"], folder=folder)
+        """Show what a descriptor stands for: moved, linked, or as a copy."""
+        fd, readonly = m["fd"], bool(m["flags"] & k.MS_RDONLY)
+        folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+        above, name = self._clear(m["target"], folder=folder)
         if readonly and m["ours"]:
-            self._seals.append(Seal(at, m["target"]))
-        with _times_of(os.path.dirname(at)):
-            if folder and not m["ours"]:
-                self._copied(source, at, readonly=readonly)
+            self._seals.append(Seal(f"/proc/self/fd/{above}/{name}", m["target"]))
+        with _times_of(above):
+            if m["ours"] and folder and self._move(fd, m["source"].rpartition("/")[2], above, name):
                 return
-            try:
-                if not folder:
-                    os.link(source, at)
+            if not folder and (m["ours"] or not readonly):
+                try:
+                    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=above)  # it follows, to the very file
+                except OSError as e:
+                    if e.errno != errno.EXDEV:
+                        raise
+                else:
                     return
-                with _times_of(os.path.dirname(source)):
-                    os.rename(source, at)
-            except OSError as e:
-                if e.errno != errno.EXDEV:
-                    raise
-                self._copied(source, at, readonly=readonly or not folder)
-                return
+            source = f"/proc/self/fd/{fd}/." if folder else os.path.realpath(m["source"])
+            copy_tree(source, f"/proc/self/fd/{above}/{name}")
+        if folder and not readonly:
+            self._undo.append(lambda: _replace(above, name, m["source"]))
+
+    def _move(self, fd: int, source: str, above: int, name: str) -> bool:
+        """Move the builder's own folder to its target; False if it is on another file system.
+
+        It is where its `..` is, and nothing but itself is taken: it is looked at again when it has arrived.
+        """
+        home, st = os.open("..", _FOLDER, dir_fd=fd), os.fstat(fd)
+        try:
+            with _times_of(home):
+                os.rename(source, name, src_dir_fd=home, dst_dir_fd=above)
+        except OSError as e:
+            os.close(home)
+            if e.errno != errno.EXDEV:
+                raise
+            return False
 
         def back() -> None:
-            if not _is_folder(at):  # the step took it away
-                os.mkdir(source, 0o700)
-                os.chown(source, st.st_uid, st.st_gid)
-                os.chmod(source, stat.S_IMODE(st.st_mode))
-                return
-            with _times_of(os.path.dirname(at)):
-                os.rename(at, source)
+            if _is_folder(above, name):
+                with _times_of(above):
+                    os.rename(name, source, src_dir_fd=above, dst_dir_fd=home)
+            else:  # the step took it away
+                os.mkdir(source, 0o700, dir_fd=home)
+                with _folder(source, home) as made:
+                    os.fchown(made, st.st_uid, st.st_gid)
+                    os.fchmod(made, stat.S_IMODE(st.st_mode))
+            os.close(home)
 
         self._undo.append(back)
-
-    def _copied(self, source: str, at: str, *, readonly: bool) -> None:
-        copy_tree(os.path.realpath(source), at)
-        if not readonly:
-            self._undo.append(lambda: _replace(at, source))
+        if not os.path.samestat(st, os.stat(name, dir_fd=above, follow_symlinks=False)):
+            raise OSError(errno.ESTALE, "the source of a mount was changed while it was mounted", source)
+        return True
 
 
 @contextlib.contextmanager
-def _times_of(folder: str) -> Iterator[None]:
+def _folder(path: str, above: int | None = None) -> Iterator[int]:
+    """A folder, opened; no link is followed at its end."""
+    fd = os.open(path, _FOLDER, dir_fd=above)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _times_of(folder: int) -> Iterator[None]:
     """Leave a folder's times as they were before something in it changed."""
-    before = os.stat(folder)
+    before = os.fstat(folder)
     yield
     os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _is_folder(path: str) -> bool:
+def _is_folder(above: int, name: str) -> bool:
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        return stat.S_ISDIR(os.lstat(name, dir_fd=above).st_mode)
     except FileNotFoundError:
         return False
 
 
-def _remove(path: str) -> None:
-    if _is_folder(path):
-        shutil.rmtree(path)
+def _remove(above: int, name: str) -> None:
+    """Remove what a name stands for, if there is something."""
+    if _is_folder(above, name):
+        shutil.rmtree(name, dir_fd=above)  # by descriptors, through no link
     else:
-        os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=above)
 
 
-def _replace(made: str, target: str) -> None:
+def _replace(above: int, name: str, target: str) -> None:
     """Bring a changed copy back to where it came from, unless the step took it away."""
-    if not _is_folder(made):
+    if not _is_folder(above, name):
         return
-    new, old = f"{target}.new", f"{target}.old"
-    copy_tree(made, new, same_node(target))
-    os.rename(target, old)
-    os.rename(new, target)
-    _remove(old)
+    where, _, last = os.path.realpath(target).rpartition("/")
+    new, old = f"{last}.new", f"{last}.old"
+    with _folder(where or "/") as home:
+        copy_tree(f"/proc/self/fd/{above}/{name}", f"{where}/{new}", same_node(target))
+        os.rename(last, old, src_dir_fd=home, dst_dir_fd=home)
+        os.rename(new, last, src_dir_fd=home, dst_dir_fd=home)
+        _remove(home, old)

@@ -4,8 +4,10 @@ Imports the standard library only: the step's process uses it.
 Spec: BuildKit's executor/stubs.go: what had to be made for a mount is gone afterwards, with the folders above
 it that were missing, unless something else is in them by then. The folder that a place was made in has the
 time of that making afterwards, as in BuildKit.
-Trust: the root's content is hostile; `unmake` works while nothing of the step is alive, one directory at a
-time, and through no link.
+Trust: the root's content is hostile, and while places are made another step may change what is below a mount
+that both have. A target is walked to from the root's descriptor, one name at a time; links are followed by
+their text, so neither a race nor a link of /proc leads out, and what was found is held. `unmake` works while
+nothing of the step is alive, one directory at a time, and through no link.
 """
 
 from __future__ import annotations
@@ -14,13 +16,17 @@ import errno
 import os
 import stat
 
-__all__ = ["Places", "resolve", "unmake"]
+__all__ = ["Places", "Spot", "resolve", "unmake"]
 
 _MAX_LINKS = 255
+_HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def resolve(base: str, path: str) -> str:
-    """The path with its links followed as if `base` were `/`; what is missing stays as it is."""
+    """The path with its links followed as if `base` were `/`; what is missing stays as it is.
+
+    It is text, true as long as nobody changes what it was read from.
+    """
     todo = [p for p in reversed(path.split("/")) if p not in ("", ".")]
     at: list[str] = []
     links = 0
@@ -43,8 +49,30 @@ def resolve(base: str, path: str) -> str:
     return "/" + "/".join(at)
 
 
+class Spot:
+    """A place for a mount: descriptors of it and of the folder above, its path from the base, if it is new.
+
+    To be closed, or used in a `with`.
+    """
+
+    def __init__(self, above: int, fd: int, path: str, *, new: bool) -> None:
+        self.above, self.fd, self.path, self.new = above, fd, path, new
+        self.name = path.rpartition("/")[2]
+
+    def close(self) -> None:
+        """Let the descriptors go."""
+        os.close(self.above)
+        os.close(self.fd)
+
+    def __enter__(self) -> Spot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class Places:
-    """Makes places for mounts below `base`, and remembers them."""
+    """Makes places for mounts below the folder `base`, and remembers them."""
 
     def __init__(self, base: str = "") -> None:
         self.base = base
@@ -57,28 +85,70 @@ class Places:
         path = resolve(self.base, target)
         return any(path.startswith(c + "/") for c in self._covered)
 
-    def make(self, target: str, *, folder: bool, stays: bool = False) -> str:
-        """Make what is missing of a target; returns its path from the base, links followed."""
-        path = resolve(self.base, target)
-        if path == "/":
-            raise OSError(errno.EINVAL, "nothing can be mounted on the root", target)
-        missing: list[str] = []
-        at = path
-        while at != "/" and not os.path.lexists(self.base + at):
-            missing.append(at)
-            at = os.path.dirname(at)
-        covered = any(at == c or at.startswith(c + "/") for c in self._covered)
-        for at in reversed(missing):
-            here = self.base + at
-            if folder or at != path:
-                os.mkdir(here, 0o755)
-                os.chmod(here, 0o755)  # noqa: S103 - whatever the umask is
-            else:
-                os.close(os.open(here, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
-            if not covered and not stays:
-                self.made.append(at)
-        self._covered.append(path)
-        return path
+    def make(self, target: str, *, folder: bool, stays: bool = False) -> Spot:
+        """Make what is missing of a target, links followed."""
+        try:
+            spot = self._walk(target, folder=folder, stays=stays)
+        except OSError as e:
+            raise OSError(e.errno, e.strerror, target) from e
+        self._covered.append(spot.path)
+        return spot
+
+    def _walk(self, target: str, *, folder: bool, stays: bool) -> Spot:
+        """Go to the target from the base, making what is missing."""
+        way = [("", os.open(self.base or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))]
+        todo = [p for p in reversed(target.split("/")) if p not in ("", ".")]
+        links, new = 0, False
+        try:
+            while todo:
+                name = todo.pop()
+                if name == "..":
+                    if len(way) > 1:
+                        os.close(way.pop()[1])
+                    continue
+                above = way[-1][1]
+                try:
+                    fd = os.open(name, _HOLD, dir_fd=above)
+                except FileNotFoundError:
+                    fd, new = _create(above, name, folder=folder or bool(todo)), True
+                    self._note("/".join(n for n, _ in way), name, stays=stays)
+                if not stat.S_ISLNK(os.fstat(fd).st_mode):
+                    way.append((name, fd))
+                    continue
+                try:
+                    link = os.readlink("", dir_fd=fd)
+                finally:
+                    os.close(fd)
+                links += 1
+                if links > _MAX_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                while link.startswith("/") and len(way) > 1:
+                    os.close(way.pop()[1])
+                todo += [p for p in reversed(link.split("/")) if p not in ("", ".")]
+            if len(way) == 1:
+                raise OSError(errno.EINVAL, "nothing can be mounted on the root")
+            path = "/".join(n for n, _ in way)
+            _, fd = way.pop()
+            return Spot(way.pop()[1], fd, path, new=new)
+        finally:
+            for _, fd in way:
+                os.close(fd)
+
+    def _note(self, folder: str, name: str, *, stays: bool) -> None:
+        """Remember what was made, unless it lies in a mount: that keeps it."""
+        if not stays and not any(folder == c or folder.startswith(f"{c}/") for c in self._covered):
+            self.made.append(f"{folder}/{name}")
+
+
+def _create(above: int, name: str, *, folder: bool) -> int:
+    """An empty file or folder, of these permissions whatever the umask is."""
+    if folder:
+        os.mkdir(name, 0o755, dir_fd=above)
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        os.fchmod(fd, 0o755)  # whatever the umask is
+        return fd
+    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=above))
+    return os.open(name, _HOLD, dir_fd=above)
 
 
 def unmake(root: str, made: list[str]) -> None:

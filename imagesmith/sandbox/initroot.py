@@ -1,14 +1,20 @@
 """The root file system of a step: made in the step's own process, after it has its namespaces.
 
-    root, proc, /dev, sysfs, masks, what the builder mounts, working folder
+    root, proc, /dev, sysfs, masks, the old root let go, what the builder mounts, working folder
 
-Why pivot first: afterwards every target is looked up by the kernel inside the new root, so a link in an image
-can lead nowhere else. Sources are reached from a descriptor of the old root until it is let go.
+Why pivot first: afterwards every target is looked up inside the new root, so a link in an image can lead
+nowhere else.
+Why the old root goes before the builder's mounts come: what they show may change while they are mounted, by a
+step that has the same cache; from then on nothing of the machine has a name here. Their sources came with the
+request as mounts that are attached nowhere yet; their targets are held (initpaths.py). No descriptor is left
+when the working folder is entered, for a path may lead through /proc/self/fd.
 What had to be made for a mount to have a place is told to the helper, which removes it when the step has
 ended.
 Why nodev: root keeps the right to make device nodes, as in Docker. Where no cgroup tells which of them it may
 open (initdevices.py), on these mounts none opens but the few that are bound into /dev one by one.
 Imports the standard library only, all of it before the root changes: its own files are gone then.
+Trust: the root's content is hostile, and what is mounted changes under our hands. Until the first of the
+builder's mounts nobody else has this root, and the paths used are without links.
 Spec: OCI runtime-spec, config-linux.md; BuildKit's executor/oci/spec_linux.go and executor/stubs.go.
 """
 
@@ -34,6 +40,7 @@ _MASKED = ("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/lat
            "/sys/devices/virtual/powercap")  # fmt: skip
 _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _QUIET = k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC
+_FILE = ".file"
 #: Where owners are looked for that a file cannot have (snapshot/ownership.py).
 _OWNER = "user.containers.override_stat"
 #: Bits of statvfs that a bind mount in a user namespace may not lose.
@@ -55,9 +62,10 @@ class Root:
         self.insecure = bool(plan["insecure"])
         self.nodev = 0 if self.insecure or plan["devices"] else k.MS_NODEV
         self.places = Places()
-        self._old = -1
+        self._old = self._dev_fd = -1
         self._pivoted = False
-        self._files = 0
+        #: Where /proc and /sys are, links followed.
+        self._at: dict[str, str] = {}
 
     def build(self) -> None:
         """Do everything; the process is in the new root and its working folder afterwards."""
@@ -67,11 +75,12 @@ class Root:
         if self.plan["devices"]:
             self._refuse_devices()
         self._sys()
-        for mount in self.plan["mounts"]:
-            self._mount(mount)
         if not self.insecure:
             self._mask()
         self._leave()
+        for mount in self.plan["mounts"]:
+            self._mount(mount)
+        self._settle()
 
     # --- the root ------------------------------------------------------------------------------
 
@@ -95,7 +104,7 @@ class Root:
 
     def _refuse_devices(self) -> None:
         """Go without devices where nothing keeps the step from the machine's: seen by trying one."""
-        at = self.places.make("/dev", folder=True, stays=True)
+        at = self._place("/dev")
         if not is_held(at):
             self.nodev = k.MS_NODEV
             for made in ("/", at):
@@ -107,6 +116,11 @@ class Root:
             k.umount(".", k.MNT_DETACH)
         os.close(self._old)
         os.chdir("/")
+
+    def _settle(self) -> None:
+        """Go to the working folder."""
+        for fd in [self._dev_fd, *(m["fd"] for m in self.plan["mounts"] if m["kind"] == "bind")]:
+            os.close(fd)
         cwd = self.plan["cwd"]
         try:
             os.chdir(cwd)
@@ -118,8 +132,14 @@ class Root:
 
     # --- the usual places ----------------------------------------------------------------------
 
+    def _place(self, target: str) -> str:
+        """Make one of the usual places; returns its path, links followed."""
+        with self.places.make(target, folder=True, stays=True) as spot:
+            self._at[target] = spot.path
+            return spot.path
+
     def _proc(self) -> None:
-        at = self.places.make("/proc", folder=True, stays=True)
+        at = self._place("/proc")
         try:
             k.mount("proc", at, "proc", _QUIET)
         except OSError as e:  # inside a container that covers parts of its own
@@ -128,8 +148,9 @@ class Root:
             k.mount("proc", at, flags=k.MS_BIND | k.MS_REC)
 
     def _dev(self) -> None:
-        at = self.places.make("/dev", folder=True, stays=True)
+        at = self._place("/dev")
         k.mount("tmpfs", at, "tmpfs", k.MS_NOSUID | self.nodev, "mode=755,size=65536k")
+        self._dev_fd = os.open(at, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         for name in self._all_devices() if self.insecure else _DEVICES:
             os.close(os.open(f"{at}/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
             k.mount(f"dev/{name}", f"{at}/{name}", flags=k.MS_BIND)
@@ -152,7 +173,7 @@ class Root:
         return {n for n in found if stat.S_IFMT(os.lstat(f"dev/{n}").st_mode) in (stat.S_IFCHR, stat.S_IFBLK)}
 
     def _sys(self) -> None:
-        at = self.places.make("/sys", folder=True, stays=True)
+        at = self._place("/sys")
         flags = _QUIET | (0 if self.insecure else k.MS_RDONLY)
         try:
             k.mount("sysfs", at, "sysfs", flags)
@@ -177,11 +198,11 @@ class Root:
 
     def _mask(self) -> None:
         os.fchdir(self._old)
-        for path in _READONLY:
+        for path in map(self._inside, _READONLY):
             with contextlib.suppress(FileNotFoundError):
                 k.mount(path, path, flags=k.MS_BIND | k.MS_REC)
                 self._remount(path, k.MS_RDONLY)
-        for path in _MASKED:
+        for path in map(self._inside, _MASKED):
             try:
                 mode = os.stat(path).st_mode
             except OSError:
@@ -191,31 +212,36 @@ class Root:
             else:
                 k.mount("dev/null", path, flags=k.MS_BIND)  # the machine's: a step may have its own /dev
 
+    def _inside(self, path: str) -> str:
+        """A path of /proc or /sys, where those are."""
+        _, top, rest = path.split("/", 2)
+        return f"{self._at[f'/{top}']}/{rest}"
+
     # --- what the builder mounts ---------------------------------------------------------------
 
     def _mount(self, m: dict[str, Any]) -> None:
+        flags = m["flags"] | self.nodev
         if m["kind"] == "tmpfs":
-            at = self.places.make(m["target"], folder=True)
             size = f",size={m['size_bytes']}" if m["size_bytes"] else ""
-            k.mount("tmpfs", at, "tmpfs", m["flags"] | self.nodev, f"mode={m['mode']:o}{size}")
+            with self.places.make(m["target"], folder=True) as spot:
+                os.fchdir(spot.fd)
+                k.mount("tmpfs", ".", "tmpfs", flags, f"mode={m['mode']:o}{size}")
+            os.chdir("/")
             return
-        if m["kind"] == "file":
-            source = self._file(m)
-        else:
-            os.fchdir(self._old)
-            source = m["source"].lstrip("/") or "."
-        at = self.places.make(m["target"], folder=stat.S_ISDIR(os.stat(source).st_mode))
-        k.mount(source, at, flags=k.MS_BIND | k.MS_REC)
-        if m["flags"] | self.nodev:
-            self._remount(at, m["flags"] | self.nodev)
-        if m["kind"] == "file":
-            os.unlink(source)
+        tree = self._file(m) if m["kind"] == "file" else m["fd"]
+        with self.places.make(m["target"], folder=stat.S_ISDIR(os.fstat(tree).st_mode)) as spot:
+            late = bool(flags) and not k.set_flags(tree, flags)
+            k.attach(tree, spot.fd)
+            if late:
+                self._remount(f"/proc/self/fd/{tree}", flags)
+        if m["kind"] == "file":  # it has no name once it is mounted
+            os.unlink(_FILE, dir_fd=self._dev_fd)
+            os.close(tree)
 
-    def _file(self, m: dict[str, Any]) -> str:
-        """A file of given bytes on the tmpfs of /dev; it has no name there once it is mounted."""
-        self._files += 1
-        path = f"/dev/.file{self._files}"
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    def _file(self, m: dict[str, Any]) -> int:
+        """A mount of a file of given bytes on the tmpfs of /dev."""
+        how = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        fd = os.open(_FILE, how, 0o600, dir_fd=self._dev_fd)
         try:
             data = memoryview(m["data"])
             while data:
@@ -226,9 +252,9 @@ class Root:
                 with contextlib.suppress(OSError):
                     os.setxattr(fd, _OWNER, f"{m['uid']}:{m['gid']}:0{m['mode']:o}".encode())
             os.fchmod(fd, m["mode"])
+            return k.open_tree(fd)
         finally:
             os.close(fd)
-        return path
 
     def _remount(self, at: str, flags: int) -> None:
         """Add flags to a bind mount; those that its source has are kept."""

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 __all__ = [
+    "attach",
     "bpf",
     "bpf_load",
     "capset",
@@ -24,8 +25,10 @@ __all__ = [
     "install_filter",
     "make_readonly",
     "mount",
+    "open_tree",
     "pivot_root",
     "prctl",
+    "set_flags",
     "set_host_name",
     "umount",
     "unshare",
@@ -38,6 +41,8 @@ CLONE_NEWCGROUP = 0x02000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 0x20, 0x1000
 MS_MOVE, MS_REC, MS_PRIVATE, MS_RELATIME = 0x2000, 0x4000, 1 << 18, 1 << 21
 MNT_DETACH = 2
+#: How many descriptors one message on a Unix socket carries.
+SCM_MAX_FD = 253
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
@@ -52,8 +57,10 @@ _NUMBERS = {
     "i686": {"clone": 120, "capset": 185, "pivot_root": 217, "seccomp": 354, "bpf": 357},
 }
 _CLONE3, _CLOSE_RANGE, _MOUNT_SETATTR = 435, 436, 442
+_OPEN_TREE, _MOVE_MOUNT = 428, 429
 _CLONE_INTO_CGROUP = 0x200000000
-_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
+_OPEN_TREE_CLONE, _MOVE_MOUNT_EMPTY_PATHS = 1, 0x04 | 0x40
 
 
 @cache
@@ -124,14 +131,42 @@ def mount(source: str | None, target: str, kind: str | None = None, flags: int =
 
 def make_readonly(target: str, flags: int = 0) -> None:
     """Make a mount and all below it read-only (Linux 5.12); `flags` adds nosuid, nodev, noexec."""
-    attributes = struct.pack("QQQQ", MS_RDONLY | flags, 0, 0, 0)  # the four have mount(2)'s values
+    _set_attributes(_AT_FDCWD, target, _AT_RECURSIVE, MS_RDONLY | flags)
+
+
+def open_tree(fd: int) -> int:
+    """Mount what a descriptor stands for, with the mounts below it, nowhere yet; a descriptor of the mount.
+
+    Whatever the path leads to by now: nothing is looked up. It can be sent to another mount namespace.
+    """
+    flags = _AT_EMPTY_PATH | _AT_RECURSIVE | _OPEN_TREE_CLONE | os.O_CLOEXEC
+    return _check(_syscall(_OPEN_TREE, fd, b"", flags), "open_tree")
+
+
+def attach(tree: int, at: int) -> None:
+    """Put what `open_tree` made over the file or folder of another descriptor."""
+    _check(_syscall(_MOVE_MOUNT, tree, b"", at, b"", _MOVE_MOUNT_EMPTY_PATHS), "move_mount")
+
+
+def set_flags(tree: int, flags: int) -> bool:
+    """Add read-only, nosuid, nodev, noexec to a mount; False where the kernel cannot (before Linux 5.12)."""
+    try:
+        _set_attributes(tree, "", _AT_EMPTY_PATH, flags)
+    except OSError as e:
+        if e.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+        return False
+    return True
+
+
+def _set_attributes(fd: int, path: str, how: int, flags: int) -> None:
+    """mount_setattr(2); the four flags have mount(2)'s values."""
     import ctypes
 
+    attributes = struct.pack("QQQQ", flags, 0, 0, 0)
     buffer = ctypes.create_string_buffer(attributes)
-    result = _syscall(
-        _MOUNT_SETATTR, _AT_FDCWD, _bytes(target), _AT_RECURSIVE, ctypes.addressof(buffer), len(attributes)
-    )
-    _check(result, target)
+    result = _syscall(_MOUNT_SETATTR, fd, os.fsencode(path), how, ctypes.addressof(buffer), len(attributes))
+    _check(result, path)
 
 
 def umount(target: str, flags: int = 0) -> None:

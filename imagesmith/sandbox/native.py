@@ -2,12 +2,16 @@
 
 Why a helper: see there. It is started by the first step that runs, so a build that finds all in its cache
 never has one.
+Trust: the source of a bind mount may lie in what a step changes meanwhile, so the helper gets no path of it
+but a descriptor: of a mount made here of the very folder that was found and held (interfaces.Mount), or,
+behind a chroot, of the folder.
 Threads: steps may run at the same time; each has its own socket, the control socket is locked.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -22,6 +26,7 @@ from typing import Any, Literal
 
 from imagesmith.errors import SandboxError
 from imagesmith.interfaces import Mount, Output, Place, RunSpec
+from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.cgroups import make_group
 from imagesmith.sandbox.etc import etc_files
 from imagesmith.sandbox.streams import Streams, follow
@@ -107,36 +112,56 @@ class NativeSandbox:
     def _run(
         self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool], doors: list[str]
     ) -> int:
-        request = json.dumps(self._plan(spec, root, doors)).encode()
+        mounts = sorted((*etc_files(spec), *spec.mounts), key=lambda m: m.target)
+        request = json.dumps(self._plan(spec, mounts, root, doors)).encode()
         ours, theirs = socket.socketpair()
         streams = Streams(spec)
         try:
-            self._ask(request, ours, theirs, streams)
+            with contextlib.ExitStack() as held:
+                held.callback(streams.sent)
+                held.enter_context(theirs)
+                binds = [self._hold(m, held) for m in mounts if m.kind == "bind"]
+                self._ask(request, ours, [theirs.fileno(), *streams.theirs, *binds])
             answer = follow(ours, streams, spec, output, cancelled)
         finally:
             ours.close()
             streams.close()
         return _status(answer)
 
-    def _ask(self, request: bytes, ours: socket.socket, theirs: socket.socket, streams: Streams) -> None:
-        """Send the helper a request, on a socket of its own, and the step's ends of the streams."""
+    def _hold(self, m: Mount, held: contextlib.ExitStack) -> int:
+        """A descriptor of what a bind mount shows, until `held` is undone; a mount of it where one can be."""
         try:
-            try:
-                with self._lock:
-                    assert self._control is not None
-                    socket.send_fds(self._control, [b"x"], [theirs.fileno(), *streams.theirs])
-            finally:
-                theirs.close()
-                streams.sent()
+            fd = m.fd
+            if fd < 0:  # the user's own word, or a file of the builder's
+                fd = os.open(m.source, os.O_PATH | os.O_CLOEXEC)
+                held.callback(os.close, fd)
+            if self._way == "namespaces":
+                fd = k.open_tree(fd)
+                held.callback(os.close, fd)
+        except OSError as e:
+            raise SandboxError(f"cannot mount {m.source}: {(e.strerror or '').lower()}") from e
+        return fd
+
+    def _ask(self, request: bytes, ours: socket.socket, fds: list[int]) -> None:
+        """Send the helper a request, on a socket of its own, and what goes with it.
+
+        fds: its end of that socket, the step's ends of the streams, then one for each bind mount.
+        """
+        if len(fds) > k.SCM_MAX_FD:
+            raise SandboxError(f"a step can have {k.SCM_MAX_FD - 4} bind and cache mounts at most")
+        try:
+            with self._lock:
+                assert self._control is not None
+                socket.send_fds(self._control, [b"x"], fds)
             ours.sendall(struct.pack("<I", len(request)) + request)
         except (BrokenPipeError, ConnectionResetError) as e:
             raise SandboxError("the helper that starts steps has ended") from e
 
-    def _plan(self, spec: RunSpec, root: Path, doors: list[str]) -> dict[str, Any]:
+    def _plan(self, spec: RunSpec, mounts: list[Mount], root: Path, doors: list[str]) -> dict[str, Any]:
         """The request, as the helper reads it."""
         plan: dict[str, Any] = {name: getattr(spec, name) for name in field_names(spec)}
         plan["root"] = _text(os.path.realpath(root))
-        plan["mounts"] = [_mount(m) for m in sorted((*etc_files(spec), *spec.mounts), key=lambda m: m.target)]
+        plan["mounts"] = [_mount(m) for m in mounts]
         plan["capabilities"] = DEFAULT_CAPABILITIES
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
         plan["faked"] = base64.b64encode(self._faked()).decode()
@@ -184,8 +209,7 @@ def _text(path: str) -> str:
 def _mount(m: Mount) -> dict[str, Any]:
     """A mount as the helper reads it."""
     return {
-        "kind": m.kind, "target": m.target, "source": _text(os.path.realpath(m.source)) if m.source else "",
-        "ours": m.ours,
+        "kind": m.kind, "target": m.target, "source": _text(m.source), "ours": m.ours,
         "flags": sum(bit for name, bit in _FLAGS if getattr(m, name)), "size_bytes": m.size_bytes,
         "mode": m.mode, "uid": m.uid, "gid": m.gid, "data": base64.b64encode(m.data).decode(),
     }  # fmt: skip

@@ -1,10 +1,13 @@
 """Steps in an OCI runtime: runc or crun, whichever really runs something here.
 
 Why: some machines trust a runtime that they have more than namespaces made by hand. The same RunSpec becomes
-a config.json; the bundle lies on a tmpfs of the builder's own mount namespace, so a secret is on no disk and
-all is gone when the builder ends. The runtime is started by the helper (initchild.py) under a warden, which
-kills what is left, for a container whose runtime was killed would live on.
+a config.json; the bundle lies on a tmpfs of the builder's own mount namespace, beside the root, so a secret
+is on no disk and all is gone when the builder ends. The runtime is started by the helper (initchild.py) under
+a warden, which kills what is left, for a container whose runtime was killed would live on.
 Spec: OCI runtime-spec 1.0, config.md and config-linux.md.
+Trust: the source of a bind mount may lie in what a step changes meanwhile, and a runtime looks it up by its
+path. So what was found and held (interfaces.Mount) is mounted in the bundle, and the runtime gets that place;
+nobody else can change what its path leads to. Targets inside the root are the runtime's to hold.
 Threads: steps may run at the same time.
 """
 
@@ -17,6 +20,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -24,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesmith.errors import SandboxError, SandboxUnavailable
+from imagesmith.fs.folders import temporary
 from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.cgroups import PREFIX, sweep_groups
@@ -31,6 +36,7 @@ from imagesmith.sandbox.etc import etc_files
 from imagesmith.sandbox.initpaths import Places, unmake
 from imagesmith.sandbox.native import DEFAULT_CAPABILITIES, NativeSandbox, NotStarted
 from imagesmith.sandbox.seccomp import refused_names
+from imagesmith.values import replace
 
 __all__ = ["OciSandbox", "find_runtime"]
 
@@ -76,11 +82,11 @@ def _try(runtime: str, ids: Ids) -> str:
     """Run the machine's own `true` in a root of its folders; returns what went wrong."""
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}-probe-") as bundle:
         folders = [f for f in ("/bin", "/lib", "/lib64", "/usr", "/nix") if os.path.isdir(f)]
-        mounts = tuple(Mount(kind="bind", source=f, target=f, readonly=True) for f in folders)
-        spec = RunSpec(argv=("/bin/true",), env=_ENV, mounts=mounts)
+        mounts = [Mount(kind="bind", source=f, target=f, readonly=True) for f in folders]
+        spec = RunSpec(argv=("/bin/true",), env=_ENV)
         root = Path(bundle, "root")
         root.mkdir()
-        config = _config(spec, root, Path(bundle), f"{PREFIX}-{os.getpid()}-probe", ids)
+        config = _config(spec, mounts, root, f"{PREFIX}-{os.getpid()}-probe", ids)
         Path(bundle, "config.json").write_text(json.dumps(config))
         command = [runtime, "--root", f"{bundle}/state", "run", "--bundle", bundle, f"probe{os.getpid()}"]
         try:
@@ -102,7 +108,6 @@ class OciSandbox:
         self._runtime, self._ids = find_runtime(place.ids), place.ids
         self._starter = NativeSandbox(place, way="plain")
         sweep_groups()
-        _sweep_bundles()
         self._numbers = itertools.count(1)
 
     def close(self) -> None:
@@ -117,7 +122,7 @@ class OciSandbox:
                 hint="leave --isolation oci out: the native sandbox can",
             )
         name = f"{PREFIX}-{os.getpid()}-{next(self._numbers)}"
-        bundle = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-"))
+        bundle = temporary("oci-", root.parent)
         places = Places(str(root))
         try:
             self._prepare(spec, root, bundle, name, places)
@@ -142,22 +147,16 @@ class OciSandbox:
     def _prepare(self, spec: RunSpec, root: Path, bundle: Path, name: str, places: Places) -> None:
         try:
             k.mount("tmpfs", str(bundle), "tmpfs", k.MS_NOSUID | k.MS_NODEV, "mode=700")
-            (bundle / "config.json").write_text(json.dumps(_config(spec, root, bundle, name, self._ids)))
-            _make_places(spec, places)
+            mounts = [_laid(m, bundle / f"mount{n}") for n, m in enumerate(_mounts(spec))]
+            config = _config(spec, mounts, root, name, self._ids)
+            (bundle / "config.json").write_text(json.dumps(config))
+            _make_places(spec, mounts, places)
         except OSError as e:
             raise SandboxError(f"cannot prepare {self._runtime}: {e.filename}: {e.strerror}") from e
 
     def _command(self, bundle: Path, *words: str) -> list[str]:
         log = ["--log", str(bundle / "log"), "--log-format", "json"]
         return [self._runtime, "--root", str(bundle / "state"), *log, *words]
-
-
-def _sweep_bundles() -> None:
-    """Remove the folders of builders that were killed; what was in them went with their mounts."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}-*-*"):
-        if not os.path.exists(f"/proc/{folder.name.split('-')[1]}"):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
 
 def _reason(log: Path) -> str:
@@ -176,28 +175,53 @@ def _reason(log: Path) -> str:
     return ""
 
 
-def _make_places(spec: RunSpec, places: Places) -> None:
+def _make_places(spec: RunSpec, mounts: list[Mount], places: Places) -> None:
     """Make what is missing in the root for mounts; what lies inside a mount the runtime makes there."""
     for name in ("/proc", "/sys", "/dev"):
-        places.make(name, folder=True, stays=True)
-    for m in _mounts(spec):
+        places.make(name, folder=True, stays=True).close()
+    for m in mounts:
         if not places.covers(m.target):
-            known = len(places.made)
-            at = places.make(m.target, folder=m.kind == "tmpfs" or os.path.isdir(m.source))
-            if m.kind == "tmpfs" and len(places.made) > known:  # the runtime gives a tmpfs its place's mode
-                os.chmod(places.base + at, m.mode)
+            with places.make(m.target, folder=m.kind == "tmpfs" or os.path.isdir(m.source)) as spot:
+                if m.kind == "tmpfs" and spot.new:  # the runtime gives a tmpfs its place's mode
+                    os.chmod(f"/proc/self/fd/{spot.fd}", m.mode)
     if spec.cwd != "/" and not places.covers(spec.cwd):
-        places.make(spec.cwd, folder=True, stays=True)
+        places.make(spec.cwd, folder=True, stays=True).close()
 
 
 def _mounts(spec: RunSpec) -> list[Mount]:
     return sorted((*etc_files(spec), *spec.mounts), key=lambda m: m.target)
 
 
+def _laid(m: Mount, place: Path) -> Mount:
+    """The mount with what it shows laid at a place in the bundle: a file's bytes, or a mount."""
+    if m.kind == "file":
+        place.write_bytes(m.data)
+        os.chown(place, m.uid, m.gid)
+        place.chmod(m.mode)
+    elif m.kind == "bind":
+        with contextlib.ExitStack() as held:
+            fd = m.fd
+            if fd < 0:  # the user's own word, or a file of the builder's
+                fd = os.open(m.source, os.O_PATH | os.O_CLOEXEC)
+                held.callback(os.close, fd)
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                place.mkdir()
+            else:
+                place.touch()
+            at = os.open(place, os.O_PATH | os.O_CLOEXEC)
+            held.callback(os.close, at)
+            tree = k.open_tree(fd)
+            held.callback(os.close, tree)
+            k.attach(tree, at)
+    else:
+        return m
+    return replace(m, source=str(place))
+
+
 # --- config.json -------------------------------------------------------------------------------
 
 
-def _config(spec: RunSpec, root: Path, bundle: Path, name: str, ids: Ids) -> dict[str, Any]:
+def _config(spec: RunSpec, mounts: list[Mount], root: Path, name: str, ids: Ids) -> dict[str, Any]:
     every = (1 << len(_NAMES)) - 1
     mask = every if spec.insecure else DEFAULT_CAPABILITIES
     names = [f"CAP_{n}" for bit, n in enumerate(_NAMES) if mask >> bit & 1]
@@ -220,7 +244,7 @@ def _config(spec: RunSpec, root: Path, bundle: Path, name: str, ids: Ids) -> dic
             "rlimits": limits,
             "noNewPrivileges": False,
         },
-        "mounts": [*_usual(spec, ids), *(_entry(m, n, bundle) for n, m in enumerate(_mounts(spec)))],
+        "mounts": [*_usual(spec, ids), *map(_entry, mounts)],
         "linux": {
             "namespaces": [{"type": kind} for kind in namespaces],
             **({"cgroupsPath": f"{spec.cgroup_parent or ''}/{name}"} if ids == "root" else {}),
@@ -271,19 +295,12 @@ def _usual(spec: RunSpec, ids: Ids) -> list[dict[str, Any]]:
     return [{"destination": d, "type": t, "source": s, "options": o} for d, t, s, o in rows]
 
 
-def _entry(m: Mount, number: int, bundle: Path) -> dict[str, Any]:
-    """One of our mounts; a file's bytes are put into the bundle."""
+def _entry(m: Mount) -> dict[str, Any]:
+    """One of our mounts."""
     flags = [name for name in ("nosuid", "nodev", "noexec") if getattr(m, name)]
     flags += ["ro" if m.readonly else "rw"]
     if m.kind == "tmpfs":
         size = [f"size={m.size_bytes}"] if m.size_bytes else []
         options = [*flags, f"mode={m.mode:o}", *size]
         return {"destination": m.target, "type": "tmpfs", "source": "tmpfs", "options": options}
-    source = m.source
-    if m.kind == "file":
-        path = bundle / f"file{number}"
-        path.write_bytes(m.data)
-        os.chown(path, m.uid, m.gid)
-        path.chmod(m.mode)
-        source = str(path)
-    return {"destination": m.target, "type": "bind", "source": source, "options": ["rbind", *flags]}
+    return {"destination": m.target, "type": "bind", "source": m.source, "options": ["rbind", *flags]}

@@ -7,6 +7,8 @@
 Why flock: the kernel frees the lock of a killed build. `private` takes the first of <key>, <key>-1, ... that
 nobody holds.
 Spec: BuildKit's solver/llbsolver/mounts/mount.go (cacheRefs).
+Trust: what is in a cache is hostile, and other steps that share it change it all the time. The folder for a
+mount is held by a descriptor (fs/hold.py) from the moment at which it is found.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,6 +26,7 @@ from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile import mounts as parsed
 from imagesmith.errors import MissingSource, SandboxError, disk_fault
 from imagesmith.fs.folders import temporary
+from imagesmith.fs.hold import hold
 from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Place
@@ -58,8 +62,8 @@ class CacheMounts:
         self._exclusive = not place.mounts
         self._held: dict[str, Path] = {}
 
-    def take(self, m: parsed.Mount, namespace: str, seed: Seed | None, stack: ExitStack) -> Path:
-        """The folder for a mount, made if it is new, and held until `stack` is undone.
+    def take(self, m: parsed.Mount, namespace: str, seed: Seed | None, stack: ExitStack) -> tuple[Path, int]:
+        """The folder for a mount, made if it is new, and a descriptor of it; held until `stack` is undone.
 
         Raises:
             MissingSource: `source` is not in the cache.
@@ -79,10 +83,18 @@ class CacheMounts:
         with contextlib.ExitStack() as making:
             lock = making.enter_context((folder / "making").open("ab"))
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not data.is_dir():
+            if not _is_folder(data):
                 self._make(data, m, seed, (mode, uid, gid))
             note_use(folder, m.id, namespace)
-        return data if whole or seed is not None else self._below(data, m.source)
+        source = "" if whole or seed is not None else m.source
+        try:
+            fd = hold(data, source)
+            stack.callback(os.close, fd)
+            if not stat.S_ISDIR(os.fstat(fd).st_mode):
+                raise NotADirectoryError
+        except OSError as e:  # in an empty cache it is not there, save for one that an earlier RUN made
+            raise MissingSource(f'"/{source.strip("/")}": not found').about(source) from e
+        return data / source.strip("/"), fd
 
     def _hold(self, key: str, sharing: str, stack: ExitStack) -> Path:
         """Lock the key's folder as the sharing asks."""
@@ -126,14 +138,12 @@ class CacheMounts:
             with contextlib.suppress(OSError):
                 remove_tree(made.parent)
 
-    def _below(self, data: Path, source: str) -> Path:
-        """A folder inside an empty cache: it is not there, save for one that an earlier RUN made."""
-        at = data
-        for part in filter(None, source.split("/")):
-            at = at / part
-            if part == ".." or at.is_symlink() or not at.is_dir():
-                raise MissingSource(f'"/{source.strip("/")}": not found').about(source)
-        return at
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _give(folder: Path, owner: tuple[int, int, int]) -> None:

@@ -7,11 +7,14 @@
     ssh      a socket behind which the agent is asked; see steps/agent.py
 
 Spec: BuildKit's solver/llbsolver/mounts/mount.go and executor/oci/mounts.go.
-Trust: a source is looked up in the tree that it comes from, links followed inside it.
+Trust: a source is looked up in the tree that it comes from, links followed inside it; what is found is then
+opened on the disk through no link and held by its descriptor until the step has ended, for others that have
+the same files may change them. Only the descriptor is mounted.
 """
 
 from __future__ import annotations
 
+import os
 import posixpath
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +25,8 @@ from imagesmith.build.request import BuildRequest
 from imagesmith.build.secrets import read_secret
 from imagesmith.concurrency import Cancel
 from imagesmith.dockerfile import mounts as parsed
-from imagesmith.errors import DockerfileError, MissingSource
+from imagesmith.errors import DockerfileError, MissingSource, SandboxError
+from imagesmith.fs.hold import hold
 from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Mount, Place, Snapshotter
 from imagesmith.steps.agent import AgentSocket
@@ -87,10 +91,10 @@ class Mounts:
 
     def _bind(self, m: RunMount) -> Mount:
         root, tree = self._files(m)
-        source = self._inside(root, tree, m.mount.source)
+        source, fd = self._inside(root, tree, m.mount.source)
         return Mount(
-            kind="bind", source=str(source), target=self._target(m.mount.target), readonly=m.mount.readonly,
-            ours=True,
+            kind="bind", source=str(source), fd=fd, target=self._target(m.mount.target),
+            readonly=m.mount.readonly, ours=True,
         )  # fmt: skip
 
     def _files(self, m: RunMount) -> tuple[Path, Tree]:
@@ -108,11 +112,17 @@ class Mounts:
         copy_out(tree, at, folder, self._place)
         return folder, tree
 
-    def _inside(self, root: Path, tree: Tree, source: str) -> Path:
+    def _inside(self, root: Path, tree: Tree, source: str) -> tuple[Path, int]:
+        """Where a source is, and a descriptor of it."""
         at = tree.resolve(source or "/")
         if at and tree.get(at) is None:
             raise MissingSource(f'"/{source.strip("/")}": not found').about(source)
-        return root / at if at else root
+        try:
+            fd = hold(root, at)
+        except OSError as e:
+            raise SandboxError(f"cannot mount /{at}: {(e.strerror or '').lower()}") from e
+        self._stack.callback(os.close, fd)
+        return root / at if at else root, fd
 
     # --- cache ---------------------------------------------------------------------------------
 
@@ -125,10 +135,10 @@ class Mounts:
             origin = m.origin
             seed = Seed(self._solver.sources.digest_of(origin), lambda: self._solver.sources.tree(origin))
         namespace = self._request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
-        source = self._caches.take(m.mount, namespace, seed, self._stack)
+        source, fd = self._caches.take(m.mount, namespace, seed, self._stack)
         return Mount(
-            kind="bind", source=str(source), target=self._target(m.mount.target), readonly=m.mount.readonly,
-            ours=True,
+            kind="bind", source=str(source), fd=fd, target=self._target(m.mount.target),
+            readonly=m.mount.readonly, ours=True,
         )  # fmt: skip
 
     # --- secrets -------------------------------------------------------------------------------
