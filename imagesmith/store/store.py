@@ -36,6 +36,7 @@ from imagesmith.oci.names import ImageRef, Platform, choose_platform
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.cachedb import CacheDB
 from imagesmith.store.disk import on_disk_fault
+from imagesmith.store.folder import claim
 from imagesmith.store.layers import LayerStore
 from imagesmith.store.renewal import renew
 from imagesmith.values import frozen, replace
@@ -66,21 +67,13 @@ class Store:
         """Open (or make) the store at `root`, and hold its lock shared.
 
         Raises:
-            StoreError: the folder cannot be made or written, or belongs to another user.
+            StoreError: the folder cannot be made or written, belongs to another user, or has links in it.
             LockTimeout: a prune holds it.
         """
         self.root = root
         #: Is told what of the store cannot be used; set before that is.
         self.warn: Callable[[str], None] = logging.getLogger(__name__).warning
-        try:
-            root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            owner = root.stat().st_uid
-        except OSError as e:
-            raise StoreError(f"cannot use the store at {root}: {e.strerror}") from e
-        if owner != os.geteuid() and os.geteuid() != 0:
-            raise StoreError(
-                f"the store at {root} belongs to another user (id {owner}); give --root another folder"
-            )
+        claim(root)
         self.blobs = BlobStore(root)
         self.layers = LayerStore(self.blobs)
         try:
