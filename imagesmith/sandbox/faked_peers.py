@@ -58,7 +58,12 @@ class Peers:
             os.close(pidfd)
         if copy < 0:
             raise OSError(ctypes.get_errno(), "pidfd_getfd")
-        with socket.socket(fileno=copy) as sock:
+        try:
+            sock = socket.socket(fileno=copy)
+        except OSError:  # the step asked of a file that is no socket
+            os.close(copy)
+            raise
+        with sock:
             pid: int = struct.unpack("=3i", sock.getsockopt(socket.SOL_SOCKET, SO_PEERCRED, 12))[0]
         return pid
 

@@ -25,18 +25,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagesmith.errors import SandboxError
-from imagesmith.interfaces import Mount, Output, Place, RunSpec
+from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.cgroups import make_group
 from imagesmith.sandbox.etc import etc_files
 from imagesmith.sandbox.streams import Streams, follow
 from imagesmith.values import field_names
 
-__all__ = ["DEFAULT_CAPABILITIES", "NativeSandbox", "NotStarted"]
+__all__ = ["NativeSandbox", "NotStarted", "capabilities_of"]
 
 #: Docker's fourteen: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service,
 #: net_raw, sys_chroot, mknod, audit_write, setfcap.
-DEFAULT_CAPABILITIES = 0xA80425FB
+_CAPABILITIES, _NET_RAW = 0xA80425FB, 1 << 13
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from imagesmith.sandbox.initchild import main; main()"
 )
@@ -162,7 +162,7 @@ class NativeSandbox:
         plan: dict[str, Any] = {name: getattr(spec, name) for name in field_names(spec)}
         plan["root"] = _text(os.path.realpath(root))
         plan["mounts"] = [_mount(m) for m in mounts]
-        plan["capabilities"] = DEFAULT_CAPABILITIES
+        plan["capabilities"] = capabilities_of(spec, self._place.ids)
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
         plan["faked"] = base64.b64encode(self._faked()).decode()
         plan["ids"] = self._place.ids
@@ -185,6 +185,14 @@ class NativeSandbox:
         from imagesmith.sandbox.faked import faked_filter
 
         return faked_filter(real=self._place.ids == "subid")
+
+
+def capabilities_of(spec: RunSpec, ids: Ids) -> int:
+    """What a step of root may do: Docker's fourteen, less net_raw where it would be the machine's network.
+
+    In a user namespace that network is another's, and the right means nothing for it.
+    """
+    return _CAPABILITIES & ~(_NET_RAW if ids == "root" and spec.network != "none" else 0)
 
 
 def _status(answer: bytes) -> int:

@@ -34,7 +34,7 @@ from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.cgroups import PREFIX, sweep_groups
 from imagesmith.sandbox.etc import etc_files
 from imagesmith.sandbox.initpaths import Places, unmake
-from imagesmith.sandbox.native import DEFAULT_CAPABILITIES, NativeSandbox, NotStarted
+from imagesmith.sandbox.native import NativeSandbox, NotStarted, capabilities_of
 from imagesmith.sandbox.seccomp import refused_names
 from imagesmith.values import replace
 
@@ -223,7 +223,7 @@ def _laid(m: Mount, place: Path) -> Mount:
 
 def _config(spec: RunSpec, mounts: list[Mount], root: Path, name: str, ids: Ids) -> dict[str, Any]:
     every = (1 << len(_NAMES)) - 1
-    mask = every if spec.insecure else DEFAULT_CAPABILITIES
+    mask = every if spec.insecure else capabilities_of(spec, ids)
     names = [f"CAP_{n}" for bit, n in enumerate(_NAMES) if mask >> bit & 1]
     namespaces = ["mount", "pid", "ipc", "uts", *(["network"] if spec.network == "none" else [])]
     limits = [

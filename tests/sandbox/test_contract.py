@@ -348,10 +348,18 @@ def test_next_step_works_after_one_that_was_stopped(bench: Bench) -> None:
 
 def test_capabilities_are_docker_s_fourteen(bench: Bench) -> None:
     need_mounts(bench)
-    done = bench.sh("grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status")
+    done = bench.sh("grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status", network="none")
     masks = dict(line.split(":\t") for line in done.out.splitlines())
     full, none = "00000000a80425fb", "0" * 16
     assert masks == {"CapInh": none, "CapPrm": full, "CapEff": full, "CapBnd": full, "CapAmb": none}
+
+
+@pytest.mark.parametrize("network", ["default", "host"])
+def test_root_s_steps_do_not_listen_to_the_machine_s_network(bench: Bench, network: str) -> None:
+    if bench.ids != "root" or bench.kind == "chroot":
+        pytest.skip("the network belongs to another user namespace, or /proc is empty")
+    done = bench.sh("grep -E '^Cap(Prm|Eff|Bnd)' /proc/self/status", network=network)
+    assert {line.split(":\t")[1] for line in done.out.splitlines()} == {"00000000a80405fb"}
 
 
 def test_docker_s_filter_is_in_force(bench: Bench) -> None:
