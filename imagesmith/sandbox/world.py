@@ -27,7 +27,7 @@ from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.subids import enter_with_all, lent_ids
 from imagesmith.values import frozen
 
-__all__ = ["World", "enter"]
+__all__ = ["World", "enter", "proc_is_covered"]
 
 _LEND = "install uidmap, and as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}"
 
@@ -66,7 +66,10 @@ class World:
     @property
     def weaker(self) -> tuple[str, ...]:
         """What steps here do not have of those of a build by root."""
-        return _WEAKER.get((self.isolation, self.place.ids), ())
+        found = _WEAKER.get((self.isolation, self.place.ids), ())
+        if self.isolation == "native" and self.place.ids in ("subid", "single") and proc_is_covered():
+            found = (*found, "steps see the machine's processes: parts of its /proc are covered")
+        return found
 
     def sandbox(self) -> Sandbox:
         """Make the sandbox.
@@ -110,6 +113,19 @@ def enter(isolation: str = "auto") -> World:
             f"--isolation {isolation} does not work here: {refused[-1][1]}", hint=world.hint
         )
     return world
+
+
+def proc_is_covered(mountinfo: str = "/proc/self/mountinfo") -> bool:
+    """True if something is mounted in /proc, as in a container: user namespaces get no /proc of their own.
+
+    What the kernel refuses is a view of more than there was; a mount over an empty folder hides nothing.
+    """
+    try:
+        with open(mountinfo, encoding="utf-8", errors="surrogateescape") as f:
+            points = [line.split(" ", 5)[4] for line in f]
+    except OSError:
+        return False
+    return any(p.startswith("/proc/") and p != "/proc/sys/fs/binfmt_misc" for p in points)
 
 
 # --- the rungs ---------------------------------------------------------------------------------

@@ -122,7 +122,10 @@ class Runner:
             if self._sandbox is None:
                 self._sandbox = self._world.sandbox()
                 if self._world.weaker:
-                    text = f"{_WEAK[self._world.isolation]}: {', '.join(self._world.weaker)}"
+                    what = _WEAK[self._world.isolation]
+                    if self._world.place.ids == "subid":
+                        what = "RUN is not kept apart in all"
+                    text = f"{what}: {', '.join(self._world.weaker)}"
                     solver.events(Warned(rule="", text=text))
             if self._snapshots is None:
                 from imagesmith.snapshot.choose import make_snapshotter

@@ -34,3 +34,16 @@ def test_peer_has_the_ids_that_it_believes_to_have(length: int, told: int) -> No
             table.set(me, ROOT)
     assert size.value == told
     assert value.raw[:told] == struct.pack("=3I", me, 7, 8)[:told]
+
+
+def test_what_is_no_socket_is_not_kept_open() -> None:
+    table, me = IdTable(), os.getpid()
+    value, size = ctypes.create_string_buffer(20), ctypes.c_uint32(12)
+    table.set(me, JOE)
+    with open(os.devnull, "rb") as f:
+        peers = Peers(Tasks(), table)
+        where = (socket.SOL_SOCKET, SO_PEERCRED, ctypes.addressof(value), ctypes.addressof(size), 0)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            assert peers.getsockopt(me, (f.fileno(), *where)) is None
+        assert len(os.listdir("/proc/self/fd")) == before

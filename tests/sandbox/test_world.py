@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from imagesmith.interfaces import Place
+from imagesmith.sandbox import world
 from tests.support import IMAGESMITH, PROJECT, need_program, need_root
 
 pytestmark = pytest.mark.everyone
@@ -135,3 +137,20 @@ def test_container_without_privileges_builds_what_it_can(who: str, tmp_path: Pat
     else:
         assert done.returncode == 9
         assert "error: RUN cannot be executed here: user namespaces are refused" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("below", "covered"),
+    [("", False), ("/proc/sys/fs/binfmt_misc", False), ("/proc/acpi", True), ("/proc/sys", True)],
+)
+def test_covered_proc_is_told_where_steps_get_the_machine_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str, covered: bool
+) -> None:
+    lines = ["22 1 0:20 / / rw - ext4 x rw", "23 22 0:21 / /proc rw - proc proc rw"]
+    lines += [f"24 23 0:22 / {below} ro - tmpfs x rw"] if below else []
+    (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
+    assert world.proc_is_covered(str(tmp_path / "mountinfo")) is covered
+    monkeypatch.setattr(world, "proc_is_covered", lambda: covered)
+    for ids, told in (("subid", covered), ("single", covered), ("root", False)):
+        weaker = world.World(Place(ids=ids, mounts=True), "native").weaker  # type: ignore[arg-type]
+        assert any("/proc" in text for text in weaker) is told
