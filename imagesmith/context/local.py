@@ -141,7 +141,7 @@ class LocalTree:
     def walk(self, path: str = "") -> Iterator[Entry]:
         """Everything below a folder that is not ignored; further names of a file come as `h`."""
         slow = self.ignore or self.first is not None
-        yield from self._walk(path, {}, []) if slow else self._walk_all(path)
+        yield from self._walk(path) if slow else self._walk_all(path)
 
     def _walk_all(self, path: str) -> Iterator[Entry]:
         """`_walk` where nothing is ignored: contexts may be large, and this is half of reading them."""
@@ -172,38 +172,53 @@ class LocalTree:
             else:
                 stack.pop()
 
-    def _walk(self, path: str, inodes: dict[tuple[int, int], str], pending: list[Entry]) -> Iterator[Entry]:
-        prefix = f"{path}/" if path else ""
-        host = self._host(path)
-        for name in self.names(path):
-            child = prefix + name
-            ignored = self.ignore.matches(child)
-            if ignored and not self.ignore.has_exclusions:
-                continue  # nobody looks at it: it may be unreadable, too
-            e = self._was(child)
-            if e is None:
-                try:
-                    st = os.lstat(os.path.join(host, name))
-                except FileNotFoundError:
+    def _walk(self, path: str) -> Iterator[Entry]:
+        """Walk with an ignore file: a folder that it hides comes before what it shows in it."""
+        inodes: dict[tuple[int, int], str] = {}
+        hidden: list[Entry] = []  # the folders on the way that were not told yet
+        stack = [(path, iter(self.names(path)), False)]
+        while stack:
+            folder, names, is_hidden = stack[-1]
+            for name in names:
+                child = f"{folder}/{name}" if folder else name
+                ignored = self.ignore.matches(child)
+                if ignored and not self.ignore.has_exclusions:
+                    continue  # nobody looks at it: it may be unreadable, too
+                e = self._was(child) or self._seen(child)
+                if e is None or (ignored and e.kind != "d"):
                     continue
-                except OSError as error:
-                    raise _refused("look at", child, error) from error
-                e = self._entry(child, st)
-            if e is None or (ignored and e.kind != "d"):
-                continue
-            if ignored:
-                yield from self._walk(child, inodes, [*pending, e])
-                continue
-            yield from pending
-            pending.clear()
-            file = e.content.file if isinstance(e.content, LocalContent) else None
-            if file is not None:
-                first = inodes.setdefault(file, child)
-                if first != child:
-                    e.kind, e.link = "h", first
-            yield e
-            if e.kind == "d":
-                yield from self._walk(child, inodes, [])
+                if ignored:
+                    hidden.append(e)
+                else:
+                    yield from hidden
+                    hidden.clear()
+                    yield self._linked(e, inodes)
+                if e.kind == "d":
+                    stack.append((child, iter(self.names(child)), ignored))
+                    break
+            else:
+                stack.pop()
+                if is_hidden and hidden:  # nothing in it was told
+                    hidden.pop()
+
+    def _seen(self, path: str) -> Entry | None:
+        """What is at a path now, ignored or not."""
+        try:
+            st = os.lstat(self._host(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _refused("look at", path, error) from error
+        return self._entry(path, st)
+
+    def _linked(self, e: Entry, inodes: dict[tuple[int, int], str]) -> Entry:
+        """An entry; as a hard link where its file came under another name before."""
+        file = e.content.file if isinstance(e.content, LocalContent) else None
+        if file is not None:
+            first = inodes.setdefault(file, e.path)
+            if first != e.path:
+                e.kind, e.link = "h", first
+        return e
 
     def leaves_out(self, path: str) -> bool:
         """True if something is at a path that only the ignore file hides."""

@@ -61,32 +61,38 @@ class Match:
             for e in tree.walk(self.path):
                 yield Taken(e.path[cut:], e)
             return
-        yield from self._below(tree, "", [])
+        yield from self._below(tree)
 
-    def _below(self, tree: Tree, folder: str, holders: list[Taken]) -> Iterator[Taken]:
+    def _below(self, tree: Tree) -> Iterator[Taken]:
         """Walk with filters: folders that are not taken themselves come when something in them does."""
-        where = posixpath.join(self.path, folder) if folder else self.path
-        for name in tree.children(where):
-            e = tree.get(f"{where}/{name}" if where else name)
-            if e is None:
-                continue
-            below = f"{folder}/{name}" if folder else name
-            taken = (self.include is None or self.include.matches(below)) and not (
-                self.exclude is not None and self.exclude.matches(below)
-            )
-            if taken:
-                yield from holders
-                holders.clear()
-                yield Taken(below, e)
-                if e.kind == "d":
-                    yield from self._below(tree, below, [])
-            elif e.kind == "d" and (
-                self.include is not None or (self.exclude and self.exclude.has_exclusions)
-            ):
-                mine = [*holders, Taken(below, e, holder=True)]
-                for t in self._below(tree, below, mine):
-                    yield t
+        looks_in = self.include is not None or (self.exclude is not None and self.exclude.has_exclusions)
+        holders: list[Taken] = []
+        stack = [("", iter(tree.children(self.path)), False)]
+        while stack:
+            folder, names, is_holder = stack[-1]
+            for name in names:
+                below = f"{folder}/{name}" if folder else name
+                e = tree.get(f"{self.path}/{below}" if self.path else below)
+                if e is None:
+                    continue
+                taken = (self.include is None or self.include.matches(below)) and not (
+                    self.exclude is not None and self.exclude.matches(below)
+                )
+                if taken:
+                    yield from holders
                     holders.clear()
+                    yield Taken(below, e)
+                elif e.kind == "d" and looks_in:
+                    holders.append(Taken(below, e, holder=True))
+                else:
+                    continue
+                if e.kind == "d":
+                    stack.append((below, iter(tree.children(e.path)), not taken))
+                    break
+            else:
+                stack.pop()
+                if is_holder and holders:  # nothing in it was taken
+                    holders.pop()
 
 
 def select(

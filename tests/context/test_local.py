@@ -9,6 +9,7 @@ import pytest
 
 from imagesmith.context.local import FileDigests, LocalTree
 from imagesmith.context.patterns import Matcher
+from imagesmith.context.sources import select
 from imagesmith.errors import ContextError
 from imagesmith.store.store import Store
 
@@ -114,3 +115,29 @@ def test_a_file_that_is_written_meanwhile_is_told(folder: Path, text: str) -> No
     os.utime(folder / "d/f", (1, 1))
     with pytest.raises(ContextError, match="/d/f of the context changed while it was read"):
         entry.content.open()
+
+
+def test_a_hidden_folder_comes_once_before_what_is_shown_in_it(folder: Path) -> None:
+    for name in ("k/a/x", "k/a/b/show", "k/a/y/show", "k/z", "k/show", "i/none"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    tree = LocalTree(folder, Matcher(["k", "i", "!**/show"]))
+    found = [e.path for e in tree.walk("k")]
+    assert found == ["k/a", "k/a/b", "k/a/b/show", "k/a/y", "k/a/y/show", "k/show"]
+    assert "i" not in [e.path for e in tree.walk()]
+
+
+def test_folders_of_any_depth_are_no_recursion(folder: Path) -> None:
+    top = os.open(folder, os.O_RDONLY)
+    deep = os.dup(top)
+    for _ in range(1500):  # deeper than Python's stack, with a path that the kernel still takes
+        os.mkdir("e", dir_fd=deep)
+        below = os.open("e", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(deep)
+    os.close(top)
+    found = [e.path.count("/") for e in LocalTree(folder, Matcher(["x", "!**/y"])).walk("e")]
+    assert max(found) == 1499
+    taken = select(LocalTree(folder), "e", excludes=["nothing", "!x"], parents=False)
+    assert sum(1 for _ in taken[0].entries(LocalTree(folder))) >= 1499
