@@ -254,6 +254,8 @@ _TWO = [[d("t"), f("t/a", "two"), f("t/b", "bb")]]
     ],
 )
 def test_step_sees_its_own_files_where_another_build_made_the_same_layer(way: Way, script: str) -> None:
+    if way.ids == "own" and "chown" in script:
+        pytest.skip("without a namespace nothing is executed")
     look = "find t -printf '%p %y %m %U %G %.T@ %n\\n' | sort; find t -type f | sort | xargs cat"
     spy = f"({look}) >seen; touch -d @1000000000 seen; chmod 644 seen"
     way.run([[d("t"), f("t/a", "one"), f("t/b", "bb"), f("t/c")]], script, spy)
