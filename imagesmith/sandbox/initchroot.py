@@ -2,7 +2,7 @@
 
     warden    the step's parent: lays what is to be mounted into the root, waits, kills what is left, puts
               everything back
-    step      changes its root, gives up CAP_SYS_CHROOT (a second chroot would lead out) and CAP_MKNOD
+    step      initchrooted.py
 
 Why moves: without mount(2) a folder of the builder is shown at a target by moving it there and back
 afterwards, and what is at the target is moved aside meanwhile; nothing is copied, and the snapshot is as it
@@ -12,7 +12,8 @@ What it cannot hold: /proc and /sys are empty, the network and the processes of 
 to a read-only mount, or more than a tmpfs may hold, fails the step at its end only (initseals.py). A
 secret is a file of the root while its step runs: it is wiped when the step has ended, also where the builder
 was killed, for the warden outlives it; where all was killed at once it lies there until the next build sweeps
-the folder. The documentation lists it.
+the folder. The documentation lists it. Where root may unshare after all, a step has its host name, and
+/dev/shm of its size.
 Why a subreaper: a step's strays become the warden's children, whatever they forked, so it can kill them all.
 Imports the standard library only: the step's process uses it.
 Trust: a step may put a link in place of anything in its root, also of a mount: what is put back is reached
@@ -33,8 +34,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.initchrooted import Chrooted, Plain
 from imagesmith.sandbox.initcopy import copy_tree, same_node
-from imagesmith.sandbox.initpaths import Places, resolve, unmake
+from imagesmith.sandbox.initpaths import Places, unmake
 from imagesmith.sandbox.initprocess import Process
 from imagesmith.sandbox.initseals import Seal, clock_ns
 
@@ -48,7 +50,6 @@ _DEVICES = {
     "urandom": (1, 9),
     "tty": (5, 0),
 }
-_SYS_CHROOT, _MKNOD = 1 << 18, 1 << 27
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -70,54 +71,6 @@ def _parent(pid: int) -> int:
         return 0
 
 
-class _Chrooted(Process):
-    """The step; its root is laid out by the warden."""
-
-    def __init__(self, plan: dict[str, Any], streams: list[int], report: int, parent: int) -> None:
-        super().__init__(plan, streams, report, parent)
-        if not plan["insecure"]:
-            plan["capabilities"] &= ~(_SYS_CHROOT | _MKNOD)
-
-    def enter_root(self) -> list[str]:
-        """See Process."""
-        if self.plan["network"] == "none":
-            try:
-                k.unshare(k.CLONE_NEWNET)
-            except OSError as e:
-                raise OSError(
-                    e.errno, "a step without network needs a network namespace, refused here"
-                ) from e
-        for m in self.plan["mounts"]:
-            if m["kind"] == "bind":  # no descriptor of anything outside goes along
-                os.close(m["fd"])
-        os.chroot(self.plan["root"])
-        os.chdir("/")
-        cwd = resolve("", self.plan["cwd"])
-        if not os.path.lexists(cwd):
-            os.makedirs(cwd, mode=0o755)
-        return []
-
-    def made(self) -> list[str]:
-        """See Process."""
-        return []
-
-
-class _Plain(Process):
-    """An OCI runtime, which does the rest itself."""
-
-    def enter_root(self) -> list[str]:
-        """See Process."""
-        os.chdir("/")
-        return []
-
-    def made(self) -> list[str]:
-        """See Process."""
-        return []
-
-    def become(self) -> None:
-        """See Process."""
-
-
 class Warden:
     """The parent of one step. Arguments as for Process."""
 
@@ -128,7 +81,7 @@ class Warden:
     def run(self) -> NoReturn:
         """Start the step, wait for it, put everything back, and end with its status."""
         status = 127
-        process = (_Plain if self.plan["way"] == "plain" else _Chrooted)(
+        process = (Plain if self.plan["way"] == "plain" else Chrooted)(
             self.plan, self.streams, self.report, self.parent
         )
         try:

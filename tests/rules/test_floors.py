@@ -101,6 +101,7 @@ STEP_PROCESS = (
         for name in (
             "initchild",
             "initchroot",
+            "initchrooted",
             "initcopy",
             "initdevices",
             "initpaths",
