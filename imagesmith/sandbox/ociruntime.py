@@ -19,7 +19,6 @@ import itertools
 import json
 import os
 import shutil
-import socket
 import stat
 import subprocess
 import tempfile
@@ -35,7 +34,8 @@ from imagesmith.sandbox.cgroups import PREFIX, sweep_groups
 from imagesmith.sandbox.etc import etc_files
 from imagesmith.sandbox.initpaths import Places, unmake
 from imagesmith.sandbox.native import NativeSandbox, NotStarted, capabilities_of
-from imagesmith.sandbox.seccomp import refused_names
+from imagesmith.sandbox.seccomp import FAMILIES, NAMESPACES, PERSONALITIES, machines, refused_names
+from imagesmith.sandbox.syscalls import numbers
 from imagesmith.values import replace
 
 __all__ = ["OciSandbox", "find_runtime"]
@@ -52,10 +52,9 @@ _MASKED = ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/lat
 _READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 _ARCHES = {
     "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+    "i686": ["SCMP_ARCH_X86"],
     "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
 }
-_NAMESPACE_BITS = (k.CLONE_NEWNS, k.CLONE_NEWUTS, k.CLONE_NEWIPC, k.CLONE_NEWUSER, k.CLONE_NEWPID,
-                   k.CLONE_NEWNET, k.CLONE_NEWCGROUP)  # fmt: skip
 _ENV = (("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),)
 
 
@@ -257,18 +256,36 @@ def _config(spec: RunSpec, mounts: list[Mount], root: Path, name: str, ids: Ids)
 
 
 def _seccomp() -> dict[str, Any]:
-    """Docker's profile as a list of what is refused; see sandbox/seccomp.py."""
+    """The rules of sandbox/seccomp.py for a runtime, which makes the filter; where they are, as there.
 
-    def row(names: list[str], code: int = errno.EPERM, **argument: int | str) -> dict[str, Any]:
-        args = [{"index": 0, **argument}] if argument else []
-        return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": code, "args": args}
-
-    rows = [row(refused_names()), row(["clone3"], errno.ENOSYS)]
-    rows += [row(["clone"], value=bit, valueTwo=bit, op="SCMP_CMP_MASKED_EQ") for bit in _NAMESPACE_BITS]
-    rows += [row(["socket"], value=family, op="SCMP_CMP_EQ") for family in (socket.AF_ALG, socket.AF_VSOCK)]
+    What the list does not have is answered as if the kernel did not have it, clone3 too, and other
+    personalities. Calls of x32 are in no architecture of it: for them a runtime's filter ends the process.
+    """
     machine = os.uname().machine
-    arches = {"architectures": _ARCHES[machine]} if machine in _ARCHES else {}
-    return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rows, **arches}
+    known = {name for kind in machines(machine) for name in numbers(kind)}
+    if not known:
+        return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [_row(refused_names(), errno.EPERM)]}
+    asked = {"clone", "clone3", "personality", "socket"}
+    refused = set(refused_names())
+    rows = [_row(sorted(known - refused - asked)), _row(sorted(refused), errno.EPERM)]
+    rows.append(_row(["clone"], value=NAMESPACES, valueTwo=0, op="SCMP_CMP_MASKED_EQ"))
+    bits = [1 << n for n in range(32) if NAMESPACES >> n & 1]
+    rows += [_row(["clone"], errno.EPERM, value=bit, valueTwo=bit, op="SCMP_CMP_MASKED_EQ") for bit in bits]
+    rows += [_row(["personality"], value=value, op="SCMP_CMP_EQ") for value in PERSONALITIES]
+    rows += [_row(["socket"], errno.EPERM, value=family, op="SCMP_CMP_EQ") for family in FAMILIES]
+    low, high = FAMILIES
+    rows.append(_row(["socket"], value=low, op="SCMP_CMP_LT"))
+    rows += [_row(["socket"], value=family, op="SCMP_CMP_EQ") for family in range(low + 1, high)]
+    rows.append(_row(["socket"], value=high, op="SCMP_CMP_GT"))
+    return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.ENOSYS, "syscalls": rows,
+            "architectures": _ARCHES[machine]}  # fmt: skip
+
+
+def _row(names: list[str], code: int = 0, **argument: int | str) -> dict[str, Any]:
+    """Calls that are let through, if the first argument is so, or answered with an error."""
+    args = [{"index": 0, **argument}] if argument else []
+    action = {"action": "SCMP_ACT_ERRNO", "errnoRet": code} if code else {"action": "SCMP_ACT_ALLOW"}
+    return {"names": names, **action, "args": args}
 
 
 def _resources(spec: RunSpec) -> dict[str, Any]:

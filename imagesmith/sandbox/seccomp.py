@@ -23,7 +23,10 @@ from imagesmith.sandbox.syscalls import Machine, numbers
 __all__ = [
     "ALLOW",
     "ARCHES",
+    "FAMILIES",
+    "NAMESPACES",
     "NOTIFY",
+    "PERSONALITIES",
     "Code",
     "assemble",
     "docker_filter",
@@ -61,9 +64,10 @@ _REFUSED = """
     sigpending sigsuspend ssetmask stty tuxcall ulimit vserver
 """
 #: clone's flags that make namespaces.
-_NAMESPACES = 0x7E020000
-_PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)
-_AF_ALG, _AF_VSOCK = 38, 40
+NAMESPACES = 0x7E020000
+PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)
+#: Kinds of sockets that there are none of: AF_ALG and AF_VSOCK.
+FAMILIES = (38, 40)
 
 #: One instruction: code, jump if true, jump if false, operand.
 Instruction = tuple[int, int, int, int]
@@ -157,9 +161,9 @@ def _profile(machine: Machine) -> Code:
     if machine == "x86_64":
         code += [(0x35, 0, 1, _X32), *result(refuse(errno.ENOSYS))]
     code += equal(known["clone3"], result(refuse(errno.ENOSYS)))  # its flags are in memory; libc takes clone
-    code += equal(known["clone"], load(16) + masked(_NAMESPACES) + _only((0,)))
-    code += equal(known["personality"], load(16) + _only(_PERSONALITIES))
-    code += equal(known["socket"], load(16) + _never((_AF_ALG, _AF_VSOCK)))
+    code += equal(known["clone"], load(16) + masked(NAMESPACES) + _only((0,)))
+    code += equal(known["personality"], load(16) + _only(PERSONALITIES))
+    code += equal(known["socket"], load(16) + _never(FAMILIES))
     actions = {n: refuse(errno.EPERM) if name in refused else ALLOW for name, n in known.items()}
     return code + switch(actions, refuse(errno.ENOSYS))
 

@@ -10,10 +10,11 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from imagesmith.sandbox import seccomp
+from imagesmith.sandbox import ociruntime, seccomp
 from imagesmith.sandbox.seccomp import ALLOW, ARCHES, NOTIFY, docker_filter
 from imagesmith.sandbox.syscalls import Machine, numbers
 from tests.support import lacking
@@ -210,3 +211,61 @@ def test_kernel_keeps_the_profile_for_32_bit_programs() -> None:
     if found == [-errno.ENOSYS] * 3:
         pytest.skip("the kernel takes no 32-bit calls")
     assert found == [os.getpid(), -errno.EPERM, -errno.ENOSYS]
+
+
+# --- the same for a runtime --------------------------------------------------------------------
+
+
+def by_rows(profile: dict[str, Any], name: str, argument: int) -> bool:
+    """Whether a runtime's filter lets a call through: of its rows those count that the argument meets."""
+
+    found = set()
+    for row in profile["syscalls"]:
+        if name not in row["names"]:
+            continue
+        (args,) = row["args"] or [{"op": "always", "value": 0}]
+        value, op = args["value"], args["op"]
+        meets = {
+            "always": True,
+            "SCMP_CMP_EQ": argument == value,
+            "SCMP_CMP_LT": argument < value,
+            "SCMP_CMP_GT": argument > value,
+            "SCMP_CMP_MASKED_EQ": argument & value == args.get("valueTwo"),
+        }
+        if meets[op]:
+            found.add(row["action"])
+    assert len(found) <= 1, "two rows that say different things: a runtime takes either"
+    return (found or {profile["defaultAction"]}) == {"SCMP_ACT_ALLOW"}
+
+
+_ARGUMENTS = (
+    0,
+    1,
+    2,
+    8,
+    37,
+    38,
+    39,
+    40,
+    41,
+    0x11,
+    0x20000,
+    0x20008,
+    0x40000,
+    0x400000,
+    0x10000000,
+    0xFFFFFFFF,
+)
+
+
+def test_runtime_s_filter_lets_through_what_ours_does() -> None:
+    machines = seccomp.machines()
+    if not machines:
+        pytest.skip("no list of this machine's calls")
+    first, profile = machines[0], ociruntime._seccomp()
+    for name in numbers(first):
+        for argument in _ARGUMENTS:
+            assert by_rows(profile, name, argument) == (docker(first, name, argument) == ALLOW), (
+                name,
+                argument,
+            )
