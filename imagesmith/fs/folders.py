@@ -67,8 +67,8 @@ def plain(folder: Path, mode: int | None = None) -> None:
 
 def umask() -> int:
     """The process's umask, read without changing it for other threads."""
-    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as f:
+    with contextlib.suppress(OSError), open("/proc/self/status", "rb") as f:
         for line in f:
-            if line.startswith("Umask:"):
+            if line.startswith(b"Umask:"):
                 return int(line.split()[1], 8)
     return 0o7777  # not known: every mode is set by a call of its own

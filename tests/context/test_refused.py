@@ -15,6 +15,7 @@ from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher
 from imagesmith.context.sources import select
 from imagesmith.errors import ContextError
+from imagesmith.interfaces import Place
 from imagesmith.steps.scratch import copy_out
 
 
@@ -84,7 +85,7 @@ def test_mount_of_it_is_refused_as_a_copy_is(folder: Path) -> None:
     out = Path(tempfile.mkdtemp(dir="/tmp"))
     out.chmod(0o777)
     with ordinary(), pytest.raises(ContextError, match="cannot look at /d/f of the context"):
-        copy_out(LocalTree(folder), "d", out)
+        copy_out(LocalTree(folder), "d", out, Place(ids="own", mounts=False))
     shutil.rmtree(out)
 
 
