@@ -102,13 +102,13 @@ def copy_owner(text: str, tree: Tree | None) -> tuple[int, int] | None:
         return None
     user, colon, group = text.partition(":")
     uid = gid = 0
-    number = _owner(user)
+    number = _owner(user) if user else 0  # BuildKit has the id 0 for an empty word, also behind the colon
     if number is not None:
         uid = gid = number
-    elif (user or tree is not None) and (found := _files(tree, "user", user).user(user)) is not None:
+    elif (found := _files(tree, "user", user).user(user)) is not None:
         _, uid, gid, _ = found
     if colon:
-        number = _owner(group)
+        number = _owner(group) if group else 0
         if number is not None:
             gid = number
         elif (named := _files(tree, "group", group).group(group)) is not None:

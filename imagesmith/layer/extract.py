@@ -363,7 +363,7 @@ class _Extraction:
     def _link_lower(self, fd: int, name: str, e: Entry, known: Entry) -> None:
         """Another name of what lies in a lower layer: both are in this one then, as overlayfs has it."""
         self._leaf(fd, name, known)
-        lower = self.below(e.link) if self.below is not None else None
+        lower = self.below(e.link) if self.below is not None and e.link != e.path else None
         if lower is not None and _same(lower, known):
             parent, _, first = e.link.rpartition("/")
             at = os.dup(fd)

@@ -92,6 +92,7 @@ def e(kind: str, path: str, link: str = "") -> Row:
 @example([[f("a/b")], [e("l", "b", "."), f("a/a"), e("o", "b")]])
 @example([[f("a/b/c"), f("a/b", "file"), d("a/b"), f("a/b/d")]])
 @example([[d("t", 0o2775), f("t/a")], [e("w", "t/a"), e("w", "u/v")]])
+@example([[f("a/a")], [e("h", "a/a", "a/a")]])
 def test_every_way_to_stack_layers_shows_the_same(show: Show, layers: list[list[Row]]) -> None:
     told = show(layers)
     assume("refused" not in told)
