@@ -98,6 +98,7 @@ class RunSpec:
     ulimits     (name, soft, hard), -1 for unlimited
     timeout_s   0 for no limit
     tty, interactive   for `imagesmith run`: the caller's terminal and standard input are the process's
+    largest_id  the largest user or group id of the root's files; needed where ids are lent
     """
 
     argv: tuple[str, ...]
@@ -119,6 +120,7 @@ class RunSpec:
     timeout_s: float = 0.0
     tty: bool = False
     interactive: bool = False
+    largest_id: int = 0
 
 
 class LayerTree(Protocol):

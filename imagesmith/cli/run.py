@@ -149,6 +149,7 @@ def spec_of(args: argparse.Namespace, image: ResolvedImage, view: View, volumes:
     """
     from imagesmith.build.state import DEFAULT_PATH
     from imagesmith.fs.owner import process_user
+    from imagesmith.fs.view import largest_id
 
     config = image.config.runtime
     user = process_user(args.user or config.user, view)
@@ -180,6 +181,7 @@ def spec_of(args: argparse.Namespace, image: ResolvedImage, view: View, volumes:
         cpus=args.cpus,
         tty=args.tty,
         interactive=args.interactive,
+        largest_id=largest_id(view),
     )
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence, Set
+from operator import attrgetter
 
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.placing import settled
 from imagesmith.fs.tree import Tree, resolve
 
-__all__ = ["EMPTY_VIEW", "LayerIndex", "View", "flat", "parent_of"]
+__all__ = ["EMPTY_VIEW", "LayerIndex", "View", "flat", "largest_id", "parent_of"]
 
 _ROOT = Entry("", "d", 0o755)
 #: So many layers are in a block.
@@ -41,7 +42,9 @@ class LayerIndex:
         UnsafeArchive: its links lead in circles.
     """
 
-    __slots__ = ("_alone", "_children", "_deleted", "entries", "implied", "one_as", "opaques", "whiteouts")
+    __slots__ = (
+        "_alone", "_children", "_deleted", "_largest", "entries", "implied", "one_as", "opaques", "whiteouts",
+    )  # fmt: skip
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         given = entries if isinstance(entries, list) else list(entries)
@@ -61,6 +64,7 @@ class LayerIndex:
         self._children: dict[str, list[str]] | None = None
         self._deleted: dict[str, set[str]] = {}
         self._alone: bool | None = None
+        self._largest: int | None = None
         implied = self.implied
         plain, last, length = True, "", -1
         for e in given:  # hundreds of thousands of them: most are in the folder of the one before
@@ -116,6 +120,13 @@ class LayerIndex:
         for path, e in self.entries.items():
             first = self.one_as.get(path)
             yield e if first is None else replace(e, kind="h", link=first.path)
+
+    def largest_id(self) -> int:
+        """The largest user or group id of its entries."""
+        if self._largest is None:
+            ids = (max(map(attrgetter(which), self.entries.values()), default=0) for which in ("uid", "gid"))
+            self._largest = max(ids)
+        return self._largest
 
     def children(self, path: str) -> list[str]:
         """The names that this layer has in a directory, whether or not it lists the directory itself."""
@@ -360,3 +371,8 @@ def flat(view: Tree, path: str = "") -> Iterator[Entry]:
                 yield replace(e, kind="h", link=name, size=0, content=None)
                 continue
         yield e
+
+
+def largest_id(view: View) -> int:
+    """The largest user or group id of what lies in a view's layers, shown or hidden."""
+    return max((layer.largest_id() for layer in view.layers), default=0)

@@ -46,6 +46,7 @@ def extract_entries(
     opaque: str = "trusted.overlay.opaque",
     keep: Callable[[int, str, Entry], None] | None = None,
     below: Callable[[str], Entry | None] | None = None,
+    ids: tuple[int, int] = (1 << 32, 1 << 32),
 ) -> None:
     """Make the entries below a folder; what is there is replaced, directories stay directories.
 
@@ -57,17 +58,18 @@ def extract_entries(
         owners: give files their owners; without, they belong to whoever runs.
         opaque: the xattr that marks an opaque directory, in the overlay form.
         keep: keeps beside a file what the disk cannot hold; given the parent's descriptor, the name and the
-            entry of each device, for which an empty file is made, and, without `owners`, of all that does
-            not belong to 0:0.
+            entry of each device, for which an empty file is made, and of all whose owner the disk cannot
+            have: without `owners` any but 0:0.
         below: what the layers up to this one have at a path: for parents that are not listed, and for hard
             links to files of lower layers.
+        ids: the user and the group id that stand on the disk for themselves and all above them.
 
     Raises:
         UnsafeArchive: a hard link to nothing, or to what is no file.
         OSError: the machine refuses.
     """
     with Jail(folder, links=False) as jail:
-        extraction = _Extraction(jail, form, owners, opaque, keep, below)
+        extraction = _Extraction(jail, form, owners, opaque, keep, below, ids)
         for e in entries:
             if e.path:
                 extraction.add(e)
@@ -91,9 +93,11 @@ class _Extraction:
         opaque: str,
         keep: Callable[[int, str, Entry], None] | None,
         below: Callable[[str], Entry | None] | None,
+        ids: tuple[int, int],
     ) -> None:
         self.jail, self.owners, self.opaque, self.keep, self.below = jail, owners, opaque, keep, below
         self.overlay = form == "overlay"
+        self.uids, self.gids = ids if owners else (1, 1)
         self.me = os.geteuid(), os.getegid()
         self.masked = 0o7000 | umask()
         #: What holds in the folder that was looked at last: who owns what is made there, None if that is not
@@ -212,7 +216,7 @@ class _Extraction:
         try:
             os.fchmod(at, 0o700)
             if self.owners:
-                os.fchown(at, e.uid, e.gid)
+                os.fchown(at, *self._owner(e))
             if self.owners or self.keep is not None:  # a folder that a user exports to keeps what it has
                 self._strip(at)
         finally:
@@ -306,14 +310,14 @@ class _Extraction:
         return False
 
     def _file(self, fd: int, name: str, e: Entry) -> None:
-        keep = self.keep is not None and not self.owners and bool(e.uid or e.gid)
+        keep = self.keep is not None and (e.uid >= self.uids or e.gid >= self.gids)
         plain = not keep and not e.mode & self.set_by_call
         out = os.open(name, _CREATE, e.mode if plain else 0o600, dir_fd=fd)
         try:
             if e.size:
                 self._fill(out, e)
-            if self.owners and (e.uid, e.gid) != self.born:
-                os.fchown(out, e.uid, e.gid)
+            if self.owners and (owner := self._owner(e)) != self.born:
+                os.fchown(out, *owner)
             if keep:
                 self._keep(fd, name, e)
             if not plain:
@@ -373,11 +377,17 @@ class _Extraction:
                 os.close(at)
 
     def _own(self, fd: int, name: str, e: Entry) -> None:
-        if self.owners and (e.uid, e.gid) != self.born:
-            os.chown(name, e.uid, e.gid, dir_fd=fd, follow_symlinks=False)
+        if self.owners and (owner := self._owner(e)) != self.born:
+            os.chown(name, *owner, dir_fd=fd, follow_symlinks=False)
+
+    def _owner(self, e: Entry) -> tuple[int, int]:
+        """Who an entry belongs to on the disk."""
+        if e.uid < self.uids and e.gid < self.gids:
+            return e.uid, e.gid
+        return min(e.uid, self.uids), min(e.gid, self.gids)
 
     def _keep(self, fd: int, name: str, e: Entry) -> None:
-        if self.keep is not None and (e.kind in "cb" or (not self.owners and (e.uid or e.gid))):
+        if self.keep is not None and (e.kind in "cb" or e.uid >= self.uids or e.gid >= self.gids):
             self.keep(fd, name, e)
 
 

@@ -1,9 +1,9 @@
-"""A user namespace of one id, made to look like one of all ids: the filter and its supervisor.
+"""A user namespace of few ids, made to look like one of all ids: the filter and its supervisor.
 
-Why: the kernel refuses a process there nearly all that package managers do with owners, ids and devices. A
-seccomp filter hands these calls to a supervisor, which records what was wanted and answers as root's kernel
-would; layers then have the owners of a build by root. Nothing has to be installed or set up for the user, and
-static programs are served as well.
+Why: where there is but one id, the kernel refuses a process nearly all that package managers do with owners,
+ids and devices. A seccomp filter hands these calls to a supervisor, which records what was wanted and answers
+as root's kernel would; layers then have the owners of a build by root. Nothing has to be installed or set up
+for the user, and static programs are served as well.
 
     the step's process   install_filter(faked_filter(), LISTENER_FLAGS) -> listener
                          send the listener over a socket (SCM_RIGHTS), wait for one byte, go on
@@ -11,7 +11,9 @@ static programs are served as well.
                          byte, answers calls until the last process under the filter is gone (POLLHUP)
                          or, if none ever comes, the socket ends
 
-In a namespace of lent ids only devices are refused: the filter for `real` hands over nothing else.
+In a namespace of lent ids only devices are refused, and ids above those. Most steps know no such id: their
+filter (`held`) hands over devices, and changes of owner to such an id. Steps that do (largeids.py) are served
+as if there was one id only, but files are given on the disk what it can hold.
 The listener must be sent before anything else is called that the filter hands over, for nobody answers yet.
 If the supervisor dies, each of its calls fails with ENOSYS; who started it sees that and ends the step.
 
@@ -83,6 +85,8 @@ _ALIKE = {
 }
 _STATS = ("stat", "lstat", "fstat", "newfstatat")
 _CHOWNS = ("chown", "lchown", "fchown")
+#: The argument that is an id which stands for none.
+_NONE = 0xFFFFFFFF
 _SETS = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid")
 _GETS = {"getuid": (0, 0), "geteuid": (0, 1), "getgid": (1, 0), "getegid": (1, 1)}
 _OTHERS = ("getresuid", "getresgid", "setgroups", "getgroups")
@@ -91,22 +95,36 @@ _SHORT = {*_CHOWNS, *_SETS, *_GETS, *_OTHERS}
 _UNCONDITIONAL = (*_FILES, *_RIGHTS, *_STATS, *_CHOWNS, *_SETS, *_GETS, *_OTHERS)
 
 
-def faked_filter(machine: str = "", *, real: bool = False) -> bytes:
+def faked_filter(machine: str = "", *, held: tuple[int, int] | None = None) -> bytes:
     """The filter for a machine, by uname's name; empty bytes if it is not known.
 
     Args:
         machine: this one if empty.
-        real: the namespace has all ids; only devices are refused there.
+        held: the kernel gives files the ids below this user and this group, and processes have theirs; only
+            devices and changes of owner to other ids are handed over.
     """
     found = seccomp.machines(machine)
     if not found or found[0] == "i386":
         return b""
-    return seccomp.assemble(((m, _devices(m) if real else _section(m)) for m in found), ALLOW)
+    return seccomp.assemble(((m, _section(m) if held is None else _few(m, held)) for m in found), ALLOW)
 
 
-def _devices(machine: Machine) -> seccomp.Code:
+def _few(machine: Machine, held: tuple[int, int]) -> seccomp.Code:
     known = numbers(machine)
     code: seccomp.Code = []
+    keep = seccomp.equal(_NONE, seccomp.result(ALLOW))
+    for name in (*_CHOWNS, "fchownat"):
+        number = known.get(f"{name}32" if machine == "i386" and name in _SHORT else name)
+        if number is None:
+            continue
+        first = 2 if name == "fchownat" else 1
+        group = (
+            seccomp.load(24 + 8 * first)
+            + seccomp.at_least(held[1], [*keep, *seccomp.result(NOTIFY)])
+            + seccomp.result(ALLOW)
+        )
+        user = seccomp.at_least(held[0], seccomp.equal(_NONE, group) + seccomp.result(NOTIFY))
+        code += seccomp.equal(number, seccomp.load(16 + 8 * first) + user + group)
     for name, argument in (("mknod", 1), ("mknodat", 2)):
         if name in known:
             kinds = [seccomp.equal(kind, seccomp.result(NOTIFY)) for kind in (stat.S_IFCHR, stat.S_IFBLK)]
@@ -148,12 +166,19 @@ def _handed_over(machine: Machine) -> dict[str, int]:
     return found
 
 
-def serve(sock: socket.socket, root: Path, *, real: bool = False) -> None:
-    """Be the supervisor of one step, whose root directory that is; `real` as in its filter."""
+def serve(sock: socket.socket, root: Path, *, real: bool = False, few: bool = False) -> None:
+    """Be the supervisor of one step, whose root directory that is.
+
+    Args:
+        sock: where the listener comes from.
+        root: what Sandbox.run was given.
+        real: ids are lent; what is below the last of them is on the disk.
+        few: the filter is that of a step whose processes have their ids, see `faked_filter`.
+    """
     _, fds, _, _ = socket.recv_fds(sock, 1, 1)
     if not fds:
         return
-    supervisor = Supervisor(fds[0], root, real=real)
+    supervisor = Supervisor(fds[0], root, real=real, few=few)
     sock.sendall(b"x")
     sock.close()
     supervisor.run()
@@ -162,7 +187,7 @@ def serve(sock: socket.socket, root: Path, *, real: bool = False) -> None:
 class Supervisor:
     """Answers the calls of one step."""
 
-    def __init__(self, listener: int, root: Path, *, real: bool = False) -> None:
+    def __init__(self, listener: int, root: Path, *, real: bool = False, few: bool = False) -> None:
         os.umask(0)
         self._listener = listener
         self._tasks, self._ids = Tasks(), IdTable()
@@ -171,7 +196,7 @@ class Supervisor:
         owners = Owners(table_of(root), real=real)
         self._peers = Peers(self._tasks, self._ids)
         self._rights = Rights(self._tasks, self._ids, owners)
-        self._files = FileCalls(self._tasks, self._ids, owners, self._rights, real=real)
+        self._files = FileCalls(self._tasks, self._ids, owners, self._rights, few=few)
         self._handlers: dict[tuple[int, int], Callable[[int, Args], int | Opened | None]] = {}
         for machine in seccomp.machines():
             known = numbers(machine)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from imagesmith.sandbox.faked_ids import Ids, IdTable, after_exec
 from imagesmith.sandbox.faked_rights import Rights
 from imagesmith.sandbox.faked_task import AT_EMPTY_PATH, AT_FDCWD, AT_NOFOLLOW, Tasks, signed
-from imagesmith.snapshot.ownership import XATTR, Owners
+from imagesmith.snapshot.ownership import XATTR, Owners, as_shown
 
 __all__ = ["FileCalls", "Opened"]
 
@@ -37,6 +37,7 @@ _CREATES = os.O_CREAT | _O_TMPFILE
 #: newfstatat: number, size of struct stat, where the owner is; statx: number. By uname's machine.
 _STAT = {"x86_64": (262, 144, 28, 332), "aarch64": (79, 128, 24, 291)}
 _STATX_SIZE, _STATX_OWNER = 256, 20
+_CAP_CHOWN, _CAP_MKNOD = 0, 27
 
 Args = tuple[int, ...]
 
@@ -52,9 +53,9 @@ class Opened:
 class FileCalls:
     """The handlers; each takes the caller's thread number and the six arguments."""
 
-    def __init__(self, tasks: Tasks, ids: IdTable, owners: Owners, rights: Rights, *, real: bool) -> None:
-        """Answer for one step; `real`: processes and files have their ids, and only devices are faked."""
-        self._tasks, self._ids, self._owners, self._rights, self._real = tasks, ids, owners, rights, real
+    def __init__(self, tasks: Tasks, ids: IdTable, owners: Owners, rights: Rights, *, few: bool) -> None:
+        """Answer for one step; `few`: its processes have their ids and rights from the kernel."""
+        self._tasks, self._ids, self._owners, self._rights, self._few = tasks, ids, owners, rights, few
         #: Some file that can have no xattr has an owner in the table.
         self._others = False
         self._stat_number, self._stat_size, self._stat_owner, self._statx_number = _STAT[os.uname().machine]
@@ -88,22 +89,25 @@ class FileCalls:
     def _give(self, tid: int, fd: int, uid: int, gid: int) -> int:
         """Change the owner of what `fd` refers to, and close it."""
         try:
-            mode = os.fstat(fd).st_mode
+            st = os.fstat(fd)
             path = os.readlink(f"/proc/self/fd/{fd}")
             if not path.startswith("/"):
                 return 0  # a pipe or a socket, which is in no layer
             wanted = signed(uid), signed(gid)
             ids = self._ids.get(tid)
-            if ids.uids[1]:
+            if self._few:
+                self._tasks.need(tid, _CAP_CHOWN)
+                wanted = as_shown(st, wanted)
+            elif ids.uids[1]:
                 self._may_give(ids, self._owners.stat(fd, path), wanted)
             self._tasks.confirm()
             try:
                 self._owners.chown(fd, path, *wanted)
             except PermissionError:
-                if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
                     raise
                 return 0  # a device of the machine's own /dev
-            self._others |= not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+            self._others |= not (stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode))
         finally:
             os.close(fd)
         return 0
@@ -248,7 +252,7 @@ class FileCalls:
         parent, name, owner = place
         made = -1
         try:
-            mode = mode & 0o7777 & ~_umask(tid)
+            mode = mode & 0o7777 & ~self._tasks.umask(tid)
             self._tasks.confirm()
             if flags & _O_TMPFILE:
                 made = os.open(f"/proc/self/fd/{parent}", flags | os.O_CLOEXEC, mode)
@@ -270,7 +274,9 @@ class FileCalls:
         kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(mode), "")
         if kind == "c" and device == 0:
             return None  # a whiteout, which the kernel lets everybody make, or overlayfs nobody
-        if kind and (os.stat(f"/proc/{tid}").st_uid if self._real else self._ids.get(tid).uids[1]):
+        if kind and self._few:
+            self._tasks.need(tid, _CAP_MKNOD)
+        elif kind and self._ids.get(tid).uids[1]:
             raise PermissionError(errno.EPERM, "not allowed")
         place = self._place(tid, dirfd, self._tasks.path(tid, address).rstrip(b"/"), always=bool(kind))
         if place is None:
@@ -278,7 +284,7 @@ class FileCalls:
         parent, name, owner = place
         try:
             if not stat.S_ISLNK(mode):
-                mode &= ~_umask(tid)
+                mode &= ~self._tasks.umask(tid)
             path = self._tasks.path(tid, target) if stat.S_ISLNK(mode) else b""
             self._tasks.confirm()
             if kind:
@@ -328,7 +334,7 @@ class FileCalls:
         try:
             if ids.uids[1] and not self._rights.check_new(ids, parent, name):
                 return None
-            if os.fstat(parent).st_mode & stat.S_ISGID and not self._real:
+            if os.fstat(parent).st_mode & stat.S_ISGID and not self._few:
                 gid = self._owners.stat(parent, "")[1]
             keep = bool(always or uid or gid)
         finally:
@@ -376,14 +382,6 @@ class FileCalls:
                 self._ids.set(tid, new)
         finally:
             os.close(fd)
-
-
-def _umask(tid: int) -> int:
-    with open(f"/proc/{tid}/status", "rb") as f:
-        for line in f:
-            if line.startswith(b"Umask:"):
-                return int(line[6:], 8)
-    return 0o022
 
 
 def _is_script(fd: int) -> bool:

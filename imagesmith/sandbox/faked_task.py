@@ -60,6 +60,15 @@ class Tasks:
         if not self.pending():
             raise OSError(errno.ESRCH, "the caller is gone")
 
+    def umask(self, tid: int) -> int:
+        """What its process takes from the modes of new files."""
+        return int(_status(tid, b"Umask:") or b"022", 8)
+
+    def need(self, tid: int, capability: int) -> None:
+        """Raise EPERM unless the kernel would let it do what takes a capability."""
+        if not int(_status(tid, b"CapEff:") or b"0", 16) >> capability & 1:
+            raise PermissionError(errno.EPERM, "not allowed")
+
     # --- memory --------------------------------------------------------------------------------
 
     def read(self, tid: int, address: int, size: int) -> bytes:
@@ -229,3 +238,11 @@ class Tasks:
         if done < 0:
             raise OSError(ctypes.get_errno(), "stat")
         return bytearray(buffer.raw)
+
+
+def _status(tid: int, field: bytes) -> bytes:
+    with open(f"/proc/{tid}/status", "rb") as f:
+        for line in f:
+            if line.startswith(field):
+                return line[len(field) :]
+    return b""

@@ -109,9 +109,9 @@ class _Step:
 
 
 class _Supervisor:
-    """The process that answers a step's calls in the kernel's stead (faked.py), in a namespace of one id."""
+    """The process that answers a step's calls in the kernel's stead (faked.py), in a user namespace."""
 
-    def __init__(self, root: str, report: int, *, real: bool) -> None:
+    def __init__(self, root: str, report: int, *, real: bool, few: bool) -> None:
         from imagesmith.sandbox.faked import serve
 
         ours, self.theirs = socket.socketpair()
@@ -123,7 +123,7 @@ class _Supervisor:
                 os.dup2(os.dup(report), 4)
                 os.dup2(ours.detach(), 3)
                 k.close_from(5)
-                serve(socket.socket(fileno=3), Path(root), real=real)
+                serve(socket.socket(fileno=3), Path(root), real=real, few=few)
                 os._exit(0)
             except BaseException as e:  # this process must end here, whatever it was
                 os.write(4, json.dumps({"error": f"cannot answer for the kernel: {e!r}"}).encode() + b"\n")
@@ -203,7 +203,8 @@ class _Server:
         supervisor = None
         try:
             if plan["faked"]:
-                supervisor = _Supervisor(plan["root"], write, real=plan["ids"] == "subid")
+                real = plan["ids"] == "subid"
+                supervisor = _Supervisor(plan["root"], write, real=real, few=plan["few"])
                 plan["listener"] = supervisor.theirs.fileno()
             if plan["way"] == "namespaces":
                 pid = self._clone(plan)

@@ -29,7 +29,9 @@ from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.cgroups import make_group
 from imagesmith.sandbox.etc import etc_files
+from imagesmith.sandbox.largeids import needs_all
 from imagesmith.sandbox.streams import Streams, follow
+from imagesmith.snapshot.ownership import held
 from imagesmith.values import field_names
 
 __all__ = ["NativeSandbox", "NotStarted", "capabilities_of"]
@@ -164,7 +166,8 @@ class NativeSandbox:
         plan["mounts"] = [_mount(m) for m in mounts]
         plan["capabilities"] = capabilities_of(spec, self._place.ids)
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
-        plan["faked"] = base64.b64encode(self._faked()).decode()
+        plan["few"] = self._place.ids == "subid" and not needs_all(spec, held())
+        plan["faked"] = base64.b64encode(self._faked(few=plan["few"])).decode()
         plan["ids"] = self._place.ids
         plan["setgroups"] = self._place.ids != "single" or bool(plan["faked"])
         plan["way"] = self._way
@@ -178,13 +181,13 @@ class NativeSandbox:
             self._filter = docker_filter()
         return self._filter
 
-    def _faked(self) -> bytes:
+    def _faked(self, *, few: bool) -> bytes:
         """The filter of calls that a supervisor answers."""
         if self._place.ids not in ("single", "subid") or self._way != "namespaces":
             return b""
         from imagesmith.sandbox.faked import faked_filter
 
-        return faked_filter(real=self._place.ids == "subid")
+        return faked_filter(held=held() if few else None)
 
 
 def capabilities_of(spec: RunSpec, ids: Ids) -> int:

@@ -29,6 +29,7 @@ __all__ = [
     "PERSONALITIES",
     "Code",
     "assemble",
+    "at_least",
     "docker_filter",
     "equal",
     "load",
@@ -102,6 +103,11 @@ def equal(value: int, then: Code) -> Code:
     if len(then) < 256:
         return [(0x15, 0, len(then), value), *then]
     return [(0x15, 0, 1, value), (0x05, 0, 0, 1), (0x05, 0, 0, len(then)), *then]  # longer than a jump can be
+
+
+def at_least(value: int, then: Code) -> Code:
+    """`then` if what was loaded is a value or above it; otherwise it is passed over."""
+    return [(0x35, 0, len(then), value), *then]
 
 
 def switch(actions: Mapping[int, int], default: int) -> Code:

@@ -36,7 +36,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.snapshot.births import born_ns, keeps_ctime
 from imagesmith.snapshot.ownership import Owners, table_of
 from imagesmith.snapshot.settle import first_name, settle_entry
-from imagesmith.snapshot.trees import on_disk, up_to
+from imagesmith.snapshot.trees import become_root, on_disk, up_to
 from imagesmith.snapshot.upper import FileContent, read_capability
 from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.store import Store
@@ -96,7 +96,7 @@ class CopyingSnapshotter:
                 folder = self._extract(chain, view)
             elif folder.chain != chain:
                 self._add(folder, layers[len(folder.chain) :], chain, view)
-            self._as_root(folder.base / "root", view)
+            become_root(folder.base / "root", view, self.place)
             _wait_for_next_tick(folder.marks)
         except OSError as e:
             doing = f"copy {len(layers)} layers into a root file system"
@@ -125,13 +125,6 @@ class CopyingSnapshotter:
         root.mkdir()
         extract_entries(flat(view), root, **on_disk(self.place))
         return _Folder(base, chain, _scan(root))
-
-    def _as_root(self, root: Path, view: Tree) -> None:
-        """The folder is the step's `/`, as no step left it."""
-        e = view.get("") or Entry("", "d", 0o755)
-        if self.place.ids in ("root", "subid"):
-            os.chown(root, e.uid, e.gid)
-        os.chmod(root, e.mode)
 
     def _settled(self, folder: _Folder, view: Tree) -> _Folder | None:
         """A folder as its layers make it; None, and the folder is gone, where that takes a new one."""

@@ -33,7 +33,7 @@ from imagesmith.snapshot.images import Images, images_work
 from imagesmith.snapshot.memory import Memory
 from imagesmith.snapshot.mountapi import MAX_LOWERS, mount_overlay
 from imagesmith.snapshot.ownership import Owners, table_of
-from imagesmith.snapshot.trees import Trees, hidden_layers, on_disk, opaque_xattr, up_to
+from imagesmith.snapshot.trees import Trees, become_root, hidden_layers, on_disk, opaque_xattr, up_to
 from imagesmith.snapshot.upper import scan_upper
 from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.layers import StoredLayer
@@ -104,7 +104,7 @@ class OverlaySnapshotter:
             if not lowers:
                 lowers = [base / "empty"]
                 lowers[0].mkdir()
-            self._as_root(base / "upper", view)
+            become_root(base / "upper", view, self.place)
             options = (*overlay_options(self.place), *_one_device([*lowers, base / "upper"]))
             mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", options)
         except OSError as e:
@@ -114,13 +114,6 @@ class OverlaySnapshotter:
                 f"cannot {doing}: {e.strerror}{where}"
             ) from e
         return OverlayWorkspace(base, self, view)
-
-    def _as_root(self, upper: Path, view: Tree) -> None:
-        """The upper directory is the step's `/`."""
-        e = view.get("") or Entry("", "d", 0o755)
-        os.chmod(upper, e.mode)
-        if self.place.ids in ("root", "subid") and (e.uid, e.gid) != (os.geteuid(), os.getegid()):
-            os.chown(upper, e.uid, e.gid)
 
     def _lowers(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> list[Path]:
         """The trees of the layers, bottom first; of more than the kernel stacks the lowest are one tree.

@@ -9,8 +9,12 @@ and overlayfs's copy-up:
     links, fifos             (the kernel gives them no such xattr) a row of the workspace's table, and what
                              the layers below say of the same link
 
-A file without either belongs to 0:0. The mode in the xattr is for others who read it; what counts is the
-mode on the disk, for a step may change that at any time.
+Where the system lends ids, those above them are kept in the same way, and on the disk the last one that is
+lent stands for them (`held`): user and group each by itself, so whoever gives the file an id that the disk
+can have also ends what is kept, without a word to us.
+
+In a namespace of one id a file without either belongs to 0:0. The mode in the xattr is for others who read
+it; what counts is the mode on the disk, for a step may change that at any time.
 
 For the supervisor of one-id steps, which answers a step's system calls in its stead:
 
@@ -33,6 +37,7 @@ import errno
 import json
 import os
 import stat
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +45,7 @@ if TYPE_CHECKING:
     from imagesmith.fs.entry import Entry
     from imagesmith.fs.tree import Tree
 
-__all__ = ["XATTR", "Owners", "keep_beside", "keep_devices", "table_of"]
+__all__ = ["XATTR", "Owners", "as_shown", "held", "keep_beside", "table_of"]
 
 XATTR = "user.containers.override_stat"
 #: -1 as the kernel sees it, the id that stands for none.
@@ -94,10 +99,32 @@ def keep_beside(fd: int, name: str, e: Entry) -> None:
         os.setxattr(f"/proc/self/fd/{fd}/{name}", XATTR, value, follow_symlinks=False)
 
 
-def keep_devices(fd: int, name: str, e: Entry) -> None:
-    """Keep a device beside the file that stands for it; all else has its owner on the disk."""
-    if e.kind in "cb":
-        keep_beside(fd, name, e)
+@cache
+def held() -> tuple[int, int]:
+    """The user and the group id that stand for themselves and all above them: the last that are lent."""
+    uids, gids = (_lent(f"/proc/self/{name}") for name in ("uid_map", "gid_map"))
+    return uids - 1, gids - 1
+
+
+def _lent(path: str) -> int:
+    """How many ids the namespace has, from 0 on."""
+    with open(path, encoding="ascii") as f:
+        rows = sorted([int(word) for word in line.split()] for line in f)
+    end = 0
+    for inside, _, count in rows:
+        if inside != end:
+            break
+        end += count
+    return end
+
+
+def as_shown(st: os.stat_result, wanted: tuple[int, int]) -> tuple[int, int]:
+    """The owner to give, -1 for an id that a process only has from the file itself, which shows `held`."""
+    uid, gid = (
+        -1 if new == old == last else new
+        for new, old, last in zip(wanted, (st.st_uid, st.st_gid), held(), strict=True)
+    )
+    return uid, gid
 
 
 # --- a step's workspace ------------------------------------------------------------------------
@@ -112,7 +139,7 @@ class Owners:
         Args:
             table: see `table_of`; made when there is something to put in.
             below: the view of the layers below, for links that a step moved or copied up; only to `apply`.
-            real: owners are on the disk, and only devices are kept beside.
+            real: owners are on the disk, as far as ids are lent; devices and other ids are kept beside.
         """
         self._table, self._below, self._real = table, below, real
         self._rows: dict[tuple[str, str], tuple[int, int, int, int]] | None = None
@@ -127,10 +154,13 @@ class Owners:
         """
         here = f"/proc/self/fd/{fd}"
         st = os.stat(here)
-        os.chown(here, os.geteuid(), os.getegid())  # clears the bits and security.capability, copies up
         uid, gid = uid & _NONE, gid & _NONE
         old = self.stat(fd, path) if _NONE in (uid, gid) else (0, 0)
         uid, gid = old[0] if uid == _NONE else uid, old[1] if gid == _NONE else gid
+        # clears the bits and security.capability, copies up
+        os.chown(here, *(_on_disk(uid, gid) if self._real else (os.geteuid(), os.getegid())))
+        if self._real and not _beyond(uid, gid):
+            return  # what may be kept beside the file says nothing of these ids
         if not (stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode)):
             self._append(path, st, _target(fd, st), uid, gid)
             return
@@ -145,13 +175,18 @@ class Owners:
                 raise
 
     def stat(self, fd: int, path: str) -> tuple[int, int]:
-        """The recorded owner of a file; (0, 0) if there is none."""
+        """The owner that a step should see; where none is recorded, that on the disk, or (0, 0)."""
         here = f"/proc/self/fd/{fd}"
         st = os.stat(here)
+        if self._real and not _beyond(st.st_uid, st.st_gid):
+            return st.st_uid, st.st_gid
+        found: tuple[int, int] | None
         if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
             kept = _read(here, follow=True)
-            return (kept[0], kept[1]) if kept is not None else (0, 0)
-        return self._find(path, _target(fd, st), st) or (0, 0)
+            found = (kept[0], kept[1]) if kept is not None else None
+        else:
+            found = self._find(path, _target(fd, st), st)
+        return self._owner(found, st.st_uid, st.st_gid)
 
     def make_device(self, fd: int, name: str, kind: str, mode: int, major: int, minor: int) -> None:
         """Make the file that stands for a device; `kind` is c or b, the umask is applied already.
@@ -171,13 +206,21 @@ class Owners:
         """Put into an entry, made of what the disk shows, what is kept beside the file."""
         if e.kind in "fd":
             kept = _read(f"/proc/self/fd/{fd}/{name}", follow=False)
-            if not self._real:
-                e.uid, e.gid = (kept[0], kept[1]) if kept is not None else (0, 0)
+            e.uid, e.gid = self._owner(kept and kept[:2], e.uid, e.gid)
             if kept is not None and kept[2] and e.kind == "f" and not e.size:
                 e.kind, e.rdev = kept[2], kept[3]
-        elif not self._real:
+        elif not self._real or _beyond(e.uid, e.gid):
             st = os.lstat(name, dir_fd=fd)
-            e.uid, e.gid = self._find(e.path, e.link, st) or self._from_below(e) or (0, 0)
+            e.uid, e.gid = self._owner(self._find(e.path, e.link, st) or self._from_below(e), e.uid, e.gid)
+
+    def _owner(self, kept: tuple[int, int] | None, uid: int, gid: int) -> tuple[int, int]:
+        """Whose a file is, by what is kept beside it and what the disk says."""
+        if not self._real:
+            return kept or (0, 0)
+        if kept is None or not _beyond(uid, gid):
+            return uid, gid
+        stand_in = held()
+        return kept[0] if uid == stand_in[0] else uid, kept[1] if gid == stand_in[1] else gid
 
     def _append(self, path: str, st: os.stat_result, target: str, uid: int, gid: int) -> None:
         row = [path.strip("/"), target, st.st_ino, st.st_mtime_ns, uid, gid]
@@ -225,6 +268,17 @@ class Owners:
                 if e.kind in "lp" and (e.uid or e.gid)
             }
         return self._links
+
+
+def _beyond(uid: int, gid: int) -> bool:
+    """True for an owner that is kept beside the file, or stands on the disk for one that is."""
+    last = held()
+    return uid >= last[0] or gid >= last[1]
+
+
+def _on_disk(uid: int, gid: int) -> tuple[int, int]:
+    last = held()
+    return min(uid, last[0]), min(gid, last[1])
 
 
 def _target(fd: int, st: os.stat_result) -> str:

@@ -27,11 +27,11 @@ from imagesmith.fs.view import LayerIndex, View
 from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
-from imagesmith.snapshot.ownership import keep_beside, keep_devices
+from imagesmith.snapshot.ownership import XATTR, held, keep_beside
 from imagesmith.snapshot.settle import settle
 from imagesmith.snapshot.work import WorkFolder, keep_tree
 
-__all__ = ["Trees", "hidden_layers", "on_disk", "opaque_xattr", "up_to"]
+__all__ = ["Trees", "become_root", "hidden_layers", "on_disk", "opaque_xattr", "up_to"]
 
 _NAMES = {"root": "tree", "subid": "tree-subid", "single": "tree-single", "own": "tree-single"}
 
@@ -39,15 +39,35 @@ _NAMES = {"root": "tree", "subid": "tree-subid", "single": "tree-single", "own":
 class _OnDisk(TypedDict):
     owners: bool
     keep: Callable[[int, str, Entry], None] | None
+    ids: tuple[int, int]
 
 
 def on_disk(place: Place) -> _OnDisk:
     """How extract_entries gives files their owners and makes devices in a place."""
     if place.ids == "root":
-        return {"owners": True, "keep": None}
+        return {"owners": True, "keep": None, "ids": (1 << 32, 1 << 32)}
     if place.ids == "subid":
-        return {"owners": True, "keep": keep_devices}
-    return {"owners": False, "keep": keep_beside}
+        return {"owners": True, "keep": keep_beside, "ids": held()}
+    return {"owners": False, "keep": keep_beside, "ids": (1, 1)}
+
+
+def become_root(folder: Path, view: Tree, place: Place) -> None:
+    """Give a directory the mode and the owner of a view's root, whatever it had."""
+    e, how = view.get("") or Entry("", "d", 0o755), on_disk(place)
+    uids, gids = how["ids"]
+    if how["owners"]:
+        os.chown(folder, min(e.uid, uids), min(e.gid, gids))
+    os.chmod(folder, e.mode)
+    if how["keep"] is None:
+        return
+    with contextlib.suppress(OSError):
+        os.removexattr(folder, XATTR)
+    if e.uid >= uids or e.gid >= gids:
+        fd = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            how["keep"](fd, folder.name, e)
+        finally:
+            os.close(fd)
 
 
 def opaque_xattr(place: Place) -> str:

@@ -32,7 +32,7 @@ from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Place
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import digest_bytes
-from imagesmith.snapshot.ownership import XATTR
+from imagesmith.snapshot.ownership import XATTR, held
 from imagesmith.steps.cachefolders import note_use
 from imagesmith.steps.scratch import copy_out
 from imagesmith.store.store import Store
@@ -153,5 +153,6 @@ def _give(folder: Path, owner: tuple[int, int, int]) -> None:
             os.chown(folder, uid, gid)
         except OSError:  # an id that this process does not have is kept beside the folder
             with contextlib.suppress(OSError):
+                os.chown(folder, min(uid, held()[0]), min(gid, held()[1]))
                 os.setxattr(folder, XATTR, f"{uid}:{gid}:0{mode:o}".encode())
     folder.chmod(mode)

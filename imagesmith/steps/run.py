@@ -21,7 +21,7 @@ from imagesmith.dockerfile.values import go_duration
 from imagesmith.errors import SandboxError, StepFailed
 from imagesmith.events import Warned
 from imagesmith.fs.owner import process_user
-from imagesmith.fs.view import View
+from imagesmith.fs.view import View, largest_id
 from imagesmith.interfaces import Output, RunSpec, Sandbox, Snapshotter, Workspace
 from imagesmith.oci.names import host_platform
 from imagesmith.sandbox.world import World
@@ -161,6 +161,7 @@ class Runner:
             ulimits=op.ulimits,
             cgroup_parent=op.cgroup_parent,
             timeout_s=self._request.step_timeout_s,
+            largest_id=largest_id(view) if self._world.place.ids == "subid" else 0,
         )
 
     def _execute(

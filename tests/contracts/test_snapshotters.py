@@ -173,6 +173,23 @@ def test_owners_devices_and_modes_come_through_a_step(way: Way) -> None:
     ]
 
 
+def test_owners_that_the_disk_cannot_have_come_through(way: Way) -> None:
+    base = [
+        d("t", uid=100_000, gid=200_000, mode=0o2755),
+        f("t/a", uid=3_000_000, gid=2_500_000_000, mode=0o4755),
+        f("t/b", gid=65_537), {"path": "t/c", "kind": "c", "rdev": [1, 3], "uid": 70_000, "mode": 0o600},
+        {"path": "t/l", "kind": "l", "link": "a", "uid": 3_000_000, "gid": 5},
+    ]  # fmt: skip
+    got = way.run(
+        [base, [f("t/under")]], "chmod 755 t; chmod 700 t/a; mv t/b t/m; mv t/l t/k; chmod 644 t/c", "true"
+    )
+    assert [row[:4] for row in got["layers"][0] if row[0] != "w"] == [
+        ["d", "0o2755", 100_000, 200_000], ["f", "0o700", 3_000_000, 2_500_000_000],
+        ["c", "0o644", 70_000, 0], ["l", "0o777", 3_000_000, 5], ["f", "0o644", 0, 65_537],
+    ]  # fmt: skip
+    assert got["layers"][1] == []
+
+
 def test_chown_takes_set_id_bits_and_a_moved_link_keeps_its_owner(way: Way) -> None:
     if way.ids == "own":
         pytest.skip("without a namespace nothing is executed")

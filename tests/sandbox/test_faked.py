@@ -25,11 +25,14 @@ from tests.support import need_program
 MORE = ("chown", "chmod", "cp", "su", "mkfifo", "dd", "sync", "printf", "readlink", "tar", "setpriv",
         "truncate")  # fmt: skip
 
+#: The last ids of those that are lent.
+LENT = (65_536, 70_000)
+
 # --- the filter --------------------------------------------------------------------------------
 
 
-def handed(machine: Machine, name: str, *arguments: int, real: bool = False) -> bool:
-    program = faked_filter("aarch64" if machine == "aarch64" else "x86_64", real=real)
+def handed(machine: Machine, name: str, *arguments: int, held: tuple[int, int] | None = None) -> bool:
+    program = faked_filter("aarch64" if machine == "aarch64" else "x86_64", held=held)
     answer = act(program, ARCHES[machine], numbers(machine)[name], *arguments)
     assert answer in (ALLOW, NOTIFY)
     return answer == NOTIFY
@@ -64,11 +67,26 @@ def test_only_the_question_for_the_peer_is_handed_over_of_socket_options() -> No
     assert not handed("aarch64", "getsockopt", 3, 1, 4)
 
 
-def test_with_real_ids_only_devices_are_handed_over() -> None:
-    assert handed("x86_64", "mknod", 0, 0o020666, 259, real=True)
-    assert handed("aarch64", "mknodat", 3, 0, 0o060666, 259, real=True)
-    assert not handed("x86_64", "mknod", 0, 0o010666, real=True)
-    assert not handed("x86_64", "chown", 0, 1, 1, real=True)
+def test_with_lent_ids_only_devices_are_handed_over() -> None:
+    assert handed("x86_64", "mknod", 0, 0o020666, 259, held=LENT)
+    assert handed("aarch64", "mknodat", 3, 0, 0o060666, 259, held=LENT)
+    assert not handed("x86_64", "mknod", 0, 0o010666, held=LENT)
+    assert not handed("x86_64", "setuid", 70_000, held=LENT)
+
+
+@pytest.mark.parametrize(("uid", "gid", "beyond"), [
+    (0, 0, False), (-1, -1, False), (65_535, 69_999, False), (-1, 69_999, False), (65_535, -1, False),
+    (65_536, 0, True), (0, 70_000, True), (-1, 70_000, True), (65_536, -1, True),
+    (3_000_000, 2_500_000_000, True), (0xFFFFFFFE, -1, True), (-1, 0xFFFFFFFE, True),
+])  # fmt: skip
+def test_with_lent_ids_owners_beyond_them_are_handed_over(uid: int, gid: int, beyond: bool) -> None:
+    owner = uid & 0xFFFFFFFF, gid & 0xFFFFFFFF
+    for name in ("chown", "lchown", "fchown"):
+        assert handed("x86_64", name, 0, *owner, held=LENT) is beyond
+        assert handed("i386", f"{name}32", 0, *owner, held=LENT) is beyond
+        assert handed("x86_64", name, 1 << 63, *(n | 0xABCD << 32 for n in owner), held=LENT) is beyond
+    for machine in ("x86_64", "i386", "aarch64"):
+        assert handed(machine, "fchownat", 3, 0, *owner, 0x100, held=LENT) is beyond
 
 
 # --- steps -------------------------------------------------------------------------------------

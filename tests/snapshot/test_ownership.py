@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import LayerIndex, View
-from imagesmith.snapshot.ownership import XATTR, Owners, keep_beside, keep_devices, table_of
+from imagesmith.snapshot.ownership import XATTR, Owners, as_shown, keep_beside, table_of
 
 
 @pytest.fixture
@@ -172,8 +171,55 @@ def test_form_of_the_xattr_is_that_of_podman(root: Path) -> None:
         assert os.getxattr(root / "file", XATTR) == b"10:20:04755"
         keep_beside(fd, "file", Entry("file", "b", 0o660, 0, 6, rdev=(8, 1)))
         assert os.getxattr(root / "file", XATTR) == b"0:6:0660:block-8-1"
-        os.removexattr(root / "file", XATTR)
-        keep_devices(fd, "file", Entry("file", "f", 0o644, 10, 20))
-        with pytest.raises(OSError) as e:
-            os.getxattr(root / "file", XATTR)
-        assert e.value.errno == errno.ENODATA
+
+
+# --- lent ids ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lent(root: Path, monkeypatch: pytest.MonkeyPatch) -> Owners:
+    """Owners where all ids below 50000 and 60000 are on the disk."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    monkeypatch.setattr("imagesmith.snapshot.ownership.held", lambda: (50_000, 60_000))
+    return Owners(table_of(root), real=True)
+
+
+def _on_disk(path: Path) -> tuple[int, int]:
+    st = path.lstat()
+    return st.st_uid, st.st_gid
+
+
+@pytest.mark.parametrize(("owner", "disk"), [
+    ((5, 6), (5, 6)), ((70_000, 6), (50_000, 6)), ((5, 70_000), (5, 60_000)),
+    ((50_000, 60_000), (50_000, 60_000)),
+    ((3_000_000, 2_500_000_000), (50_000, 60_000)),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_last_lent_ids_stand_for_those_above(
+    root: Path, lent: Owners, kind: str, owner: tuple[int, int], disk: tuple[int, int]
+) -> None:
+    path = root / "x"
+    {"file": path.touch, "folder": path.mkdir, "link": lambda: path.symlink_to("y")}[kind]()
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    parent = os.open(root, os.O_RDONLY)
+    try:
+        lent.chown(fd, "/x", *owner)
+        assert _on_disk(path) == disk
+        assert lent.stat(fd, "/x") == owner
+        os.chown(path, 7, -1, follow_symlinks=False)  # by the kernel alone
+        assert lent.stat(fd, "/x") == (7, owner[1])
+        e = Entry(
+            "x", kind[0] if kind != "folder" else "d", 0, *_on_disk(path), link="y" if kind == "link" else ""
+        )
+        lent.apply(parent, "x", e)
+        assert (e.uid, e.gid) == (7, owner[1])
+    finally:
+        os.close(fd)
+        os.close(parent)
+
+
+def test_an_id_that_a_file_shows_is_no_new_one(root: Path, lent: Owners) -> None:
+    os.chown(root, 50_000, 3)
+    assert as_shown(root.stat(), (50_000, 60_000)) == (-1, 60_000)
+    assert as_shown(root.stat(), (49_999, 3)) == (49_999, 3)

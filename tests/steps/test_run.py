@@ -328,3 +328,57 @@ def test_cache_begins_with_all_that_a_stage_has_and_nodes_stay_nodes(
     assert not root or "/c/l symbolic link 777 5:6 1 0:0 7" in rows
     assert not root or "/c/zero character special file 640 0:3 1 1:5 7" in rows
     assert not root or "/c/disk block special file 600 0:0 1 7:fa 7" in rows
+
+
+def _owners(tmp_path: Path) -> dict[str, tuple[int, int]]:
+    """Whose the files are that a build left."""
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        return {member.name.strip("./"): (member.uid, member.gid) for member in tar}
+
+
+def test_owners_above_the_ids_that_are_lent_are_seen_changed_and_kept(build: Build, tmp_path: Path) -> None:
+    text = """
+        FROM base AS first
+        COPY --chown=3000000:2000000000 busybox /k/a
+        COPY --chown=3000000:5 busybox /k/b
+        RUN stat -c %u:%g /k/a /k/b >/seen; chown 7 /k/a; stat -c %u:%g /k/a >>/seen; chown :8 /k/a
+        RUN stat -c %u:%g /k/a >>/seen; ln -s b /k/l; chown -h 70000:9 /k/l; mkdir -m 1777 /tmp; \\
+            chown -h :4294967294 /k/l; stat -c %u:%g /k/l >>/seen
+        RUN mv /k/l /k/m; mv /k/b /k/c; touch /k/d; chown 65536:65537 /k/d; chown 0:0 /k/d
+        USER 100000:200000
+        RUN id -u >/tmp/seen; id -g >>/tmp/seen; mkdir /tmp/d; >/tmp/d/f; rm /k/c || >/tmp/refused
+        FROM base
+        COPY --from=first /k /k
+        COPY --from=first /seen /first
+        COPY --from=first /tmp /
+    """
+    files = build(text.replace("\n        ", "\n")).files
+    assert files["first"].decode().split() == [
+        "3000000:2000000000", "3000000:5", "7:2000000000", "7:8", "70000:4294967294",
+    ]  # fmt: skip
+    assert files["seen"].decode().split() == ["100000", "200000"]
+    owners = _owners(tmp_path)
+    assert owners["k/c"] == (3_000_000, 5)
+    assert owners["k/a"] == (7, 8)
+    assert owners["k/m"] == (70_000, 4_294_967_294)
+    assert owners["k/d"] == (0, 0)
+    assert owners["d"] == owners["d/f"] == owners["refused"] == (100_000, 200_000)
+
+
+def test_owners_above_the_ids_that_are_lent_come_from_words_that_nobody_saw(
+    build: Build, tmp_path: Path
+) -> None:
+    text = """
+        RUN n=999; touch /a /b /c /d; chown ${n}99:5 /a /b /c; chown 6 /b; chown :${n}98 /c
+        RUN n=655; chown ${n}36 /d
+        RUN stat -c %u:%g /a /b /c /d >/seen
+    """
+    seen = build(text.replace("\n        ", "\n")).files["seen"].decode().split()
+    assert seen == ["99999:5", "6:5", "99999:99998", "65536:0"]
+    owners = _owners(tmp_path)
+    assert [owners[name] for name in "abcd"] == [(99999, 5), (6, 5), (99999, 99998), (65536, 0)]
+
+
+def test_only_root_gives_files_owners_above_the_ids_that_are_lent(build: Build) -> None:
+    text = "RUN mkdir -m 1777 /tmp\nUSER 9:9\nRUN n=999; >/tmp/f; chown ${n}99 /tmp/f 2>/tmp/said || true\n"
+    assert b"not permitted" in build(text).files["tmp/said"]
