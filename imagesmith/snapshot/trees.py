@@ -99,20 +99,20 @@ class Trees:
         with self._alone(layer.diff_id):
             if tree.is_dir():
                 return tree
-            made = work.new() / "tree"
+            made = work.path / f"left-{layer.diff_id.hex}"
             try:
                 os.rename(_left(tree), made)  # now nobody else has it
             except FileNotFoundError:
-                made.parent.rmdir()
                 return None
             ids, fits = self._place.ids, False
             with contextlib.suppress(OSError):  # a file that may not be touched: extract instead
                 fits = settle(made, index, owners=ids in ("root", "subid"), devices=ids == "root")
             if fits:
                 keep_tree(made, tree)
+                return tree
             with contextlib.suppress(OSError):  # what is left goes with the work folder
-                remove_tree(made.parent)
-            return tree if fits else None
+                remove_tree(made)
+            return None
 
     @contextlib.contextmanager
     def _alone(self, diff_id: Digest) -> Iterator[None]:
