@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.build.images import Images
 from imagesmith.build.plan import ContextFiles, Fetched, GitFiles, ResolvedImage
@@ -23,7 +23,6 @@ from imagesmith.build.secrets import git_access
 from imagesmith.concurrency import Once
 from imagesmith.context.archive import looks_like_archive, unpack_context
 from imagesmith.context.git import GitRef, is_git_url, parse_flag
-from imagesmith.context.gitfetch import Checkout, fetch_git, set_times
 from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
 from imagesmith.context.ignore import read_ignore, read_small
 from imagesmith.context.local import FileDigests, LocalTree
@@ -43,6 +42,9 @@ from imagesmith.oci.names import Platform
 from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
+
+if TYPE_CHECKING:
+    from imagesmith.context.gitfetch import Checkout
 
 __all__ = ["Contexts"]
 
@@ -170,6 +172,8 @@ class Contexts:
             keep = parse_flag("BUILDKIT_CONTEXT_KEEP_GIT_DIR", given) if given else ref.keep_git_dir
             if ref.keep_git_dir not in (None, keep):
                 raise DockerfileError("inconsistent keep-git-dir configuration")
+            from imagesmith.context.gitfetch import fetch_git
+
             access = git_access(self._request, ref, own=True)
             got = fetch_git(
                 ref, self._scratch(), keep_git_dir=bool(keep), checksum=ref.checksum, access=access
@@ -297,6 +301,8 @@ class Contexts:
         if seconds is None or not isinstance(tree, LocalTree):
             return None
         if name in self._commits:
+            from imagesmith.context.gitfetch import set_times
+
             set_times(tree.root, seconds)
         return seconds or max((e.mtime_ns // 1_000_000_000 for e in tree.walk()), default=0)
 
@@ -318,6 +324,8 @@ class Contexts:
         return self._checkouts.get(origin, lambda: self._fetch(origin))
 
     def _fetch(self, origin: GitFiles) -> Checkout:
+        from imagesmith.context.gitfetch import fetch_git
+
         with self._lock:
             folder = self._scratch() / f"git-{next(self._numbers)}"
         found = fetch_git(

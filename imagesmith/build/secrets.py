@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 
 from imagesmith.build.request import BuildRequest, SecretSource
 from imagesmith.context.git import GitRef
-from imagesmith.context.gitrun import Access, token_header
 from imagesmith.errors import UsageError
+
+if TYPE_CHECKING:
+    from imagesmith.context.gitrun import Access
 
 __all__ = ["git_access", "read_secret"]
 
@@ -57,6 +60,8 @@ def git_access(request: BuildRequest, ref: GitRef, *, own: bool) -> Access:
     Raises:
         UsageError: a secret that no header can hold.
     """
+    from imagesmith.context.gitrun import Access, token_header
+
     agent = request.ssh.get("default", "")
     header = token_header(ref.login) if ref.login else ""
     if ref.remote.startswith(("http://", "https://")):
@@ -65,6 +70,8 @@ def git_access(request: BuildRequest, ref: GitRef, *, own: bool) -> Access:
 
 
 def _secret_header(request: BuildRequest, host: str) -> str:
+    from imagesmith.context.gitrun import token_header
+
     known = {s.id: s for s in request.secrets}
     for suffix in (f".{host}", ""):
         for name in ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN"):
