@@ -31,7 +31,7 @@ from imagesmith.build.state import StageState
 from imagesmith.build.stepcache import StepCache
 from imagesmith.concurrency import Background, Cancel
 from imagesmith.dockerfile.lint import Finding, LintConfig, Linter
-from imagesmith.dockerfile.nodes import Directive, Dockerfile, Span
+from imagesmith.dockerfile.nodes import Dockerfile, Span
 from imagesmith.dockerfile.parse import parse
 from imagesmith.dockerfile.places import locate, mark
 from imagesmith.errors import DockerfileError, ImagesmithError, IntegrityError
@@ -174,7 +174,7 @@ def linter_of(dockerfile: Dockerfile, request: BuildRequest, warn: Callable[[Fin
     given = request.build_args.get("BUILDKIT_DOCKERFILE_CHECK")
     if given is not None:
         return Linter(LintConfig.parse(given), dockerfile, warn)
-    written = next((d for d in dockerfile.directives if d.name == "check"), Directive("check", "", 0))
+    written = dockerfile.directive("check")
     try:
         config = LintConfig.parse(written.value)
     except DockerfileError as e:

@@ -306,9 +306,9 @@ class Dockerfile:
         groups = (self.global_args, *((stage.base, *stage.instructions) for stage in self.stages))
         return (i for group in groups for i in group if i.span.first == line)
 
-    def directive(self, name: str) -> str:
-        """The value of a directive, or an empty string."""
-        return next((d.value for d in self.directives if d.name == name), "")
+    def directive(self, name: str) -> Directive:
+        """A directive; an empty one where it is not written."""
+        return next((d for d in self.directives if d.name == name), Directive(name, "", 0))
 
 
 def is_single_heredoc(i: Run) -> bool:

@@ -93,7 +93,6 @@ class Authorizer:
         self._realm = self._service = ""
         self._tokens: dict[tuple[str, ...], _Token] = {}
         self._extra: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._refresh_token = ""
 
     def credential(self) -> Credential | None:
         """The credential that was found, if any."""

@@ -21,16 +21,21 @@ HARMLESS = {
 }
 
 
+def of_root(kind: str, drivers: dict[str, Driver], base: Path, folder: Path) -> Bench:
+    """A sandbox of the machine's root."""
+    need_root()
+    bench = make_bench(kind, drivers, base, folder)
+    if bench.ids != "root":
+        pytest.skip("needs the machine's root")
+    return bench
+
+
 @pytest.fixture(params=["native", "oci"])
 def root_bench(
     request: pytest.FixtureRequest, drivers: dict[str, Driver], base: Path, tmp_path: Path
 ) -> Bench:
     """The sandboxes of root that may hold steps from devices."""
-    need_root()
-    bench = make_bench(request.param, drivers, base, tmp_path / "root")
-    if bench.ids != "root":
-        pytest.skip("needs the machine's root")
-    return bench
+    return of_root(request.param, drivers, base, tmp_path / "root")
 
 
 @pytest.fixture(params=["native", "native-nogroups", "oci"])
@@ -38,11 +43,7 @@ def any_bench(
     request: pytest.FixtureRequest, drivers: dict[str, Driver], base: Path, tmp_path: Path
 ) -> Bench:
     """Those, and one on a machine that has no cgroups."""
-    need_root()
-    bench = make_bench(request.param, drivers, base, tmp_path / "root")
-    if bench.ids != "root":
-        pytest.skip("needs the machine's root")
-    return bench
+    return of_root(request.param, drivers, base, tmp_path / "root")
 
 
 def dangerous() -> list[tuple[str, int, int]]:
