@@ -42,7 +42,7 @@ from imagesmith.values import replace
 __all__ = ["Solver"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Keys:
     """What a step is looked up by; `short` names the layers of its sources instead of their files."""
 

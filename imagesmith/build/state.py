@@ -29,7 +29,7 @@ class PlannedHistory:
     step: Step | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class StageState:
     """Where a stage stands. `runtime` is the config's object but for what the fields after it gather.
 

@@ -23,7 +23,7 @@ __all__ = ["KEYWORDS", "build"]
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Flags:
     """The flags of one line, held against those that its instruction knows."""
 
@@ -73,7 +73,7 @@ def _bad(message: str, flag: str, value: str) -> DockerfileError:
     return DockerfileError(message).about(word, len(word) - len(value))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Parts:
     """What a builder gets: the line, its shape, and the fields that all instructions have."""
 

@@ -28,7 +28,7 @@ _KNOWN = ("syntax", "escape", "check")
 _KEYWORD = re.compile(r"[^\t\v\f\r ]*")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Line:
     """An instruction as one line, without leading blanks; `comments` stood directly above it."""
 
@@ -38,7 +38,7 @@ class Line:
     heredocs: tuple[Heredoc, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Source:
     """A Dockerfile cut into lines."""
 

@@ -29,7 +29,7 @@ _BLANKS = re.compile(f"[{SPACE}]")
 _MAX_DEPTH = 100
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Expansion:
     """An expanded word; `unmatched` are the names that were used and not set."""
 

@@ -52,7 +52,7 @@ class Choice:
     family: Family = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Plan:
     """What is to be sent: blobs, manifests in order with their bytes, and the root, which comes last."""
 

@@ -8,10 +8,10 @@ Threads: any.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 
 from imagesmith.errors import (
@@ -278,7 +278,7 @@ class Repository:
         config = Descriptor(media_type=mt.OCI_CONFIG, digest=digest_bytes(empty), size=len(empty))
         if self.writer.head_blob(config.digest) is None:
             upload(self.writer, config.digest, len(empty), lambda offset: [empty[offset:]])
-        manifest = Manifest.build(config, [], annotations={"imagesmith.deleted": uuid.uuid4().hex})
+        manifest = Manifest.build(config, [], annotations={"imagesmith.deleted": os.urandom(16).hex()})
         self.writer.put_manifest(self.ref.reference, manifest.raw, manifest.media_type)
         return manifest.digest
 

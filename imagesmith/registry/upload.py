@@ -48,7 +48,7 @@ OCTETS = "application/octet-stream"
 BlobBody = Callable[[int], Iterable[bytes]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class UploadSession:
     """An upload session: its newest address, the accepted bytes, and the least size of a piece."""
 

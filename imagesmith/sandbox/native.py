@@ -29,7 +29,6 @@ from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.cgroups import make_group
 from imagesmith.sandbox.etc import etc_files
-from imagesmith.sandbox.largeids import needs_all
 from imagesmith.sandbox.streams import Streams, follow
 from imagesmith.snapshot.ownership import held
 from imagesmith.values import field_names
@@ -166,7 +165,7 @@ class NativeSandbox:
         plan["mounts"] = [_mount(m) for m in mounts]
         plan["capabilities"] = capabilities_of(spec, self._place.ids)
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
-        plan["few"] = self._place.ids == "subid" and not needs_all(spec, held())
+        plan["few"] = self._place.ids == "subid" and _needs_few(spec)
         plan["faked"] = base64.b64encode(self._faked(few=plan["few"])).decode()
         plan["ids"] = self._place.ids
         plan["setgroups"] = self._place.ids != "single" or bool(plan["faked"])
@@ -215,6 +214,13 @@ def _status(answer: bytes) -> int:
 def _text(path: str) -> str:
     """A path as the helper, which always speaks UTF-8, has to read it."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def _needs_few(spec: RunSpec) -> bool:
+    """True if no id above the lent ones is met."""
+    from imagesmith.sandbox.largeids import needs_all
+
+    return not needs_all(spec, held())
 
 
 def _mount(m: Mount) -> dict[str, Any]:

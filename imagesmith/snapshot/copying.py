@@ -49,7 +49,7 @@ _MARK = struct.Struct("=QIQqqIIQI")
 _COARSE_CLOCK = 5
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Folder:
     """A root directory that nobody uses, the layers in it, and its scan.
 
