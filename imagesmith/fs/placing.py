@@ -6,7 +6,7 @@ So this is worked out once, in values: entries one after the other, in a tree of
 them. Most layers need none of it (fs/view.py notices).
 Spec: containerd's archive.Apply: links of the layer itself are followed on the way to an entry, those of
 layers below are not known to it; a folder that is missing is made.
-Trust: hostile: nothing but the tree is touched, and links lead only so far.
+Trust: hostile: nothing but the tree is touched, links lead only so far, and to paths that a disk may have.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 
 from imagesmith.errors import UnsafeArchive
 from imagesmith.fs.entry import Entry, replace
+from imagesmith.fs.limits import IMPLIED_BYTES, PATH_BYTES, check_path, too_much_implied
 
 __all__ = ["settled"]
 
@@ -28,6 +29,7 @@ def settled(entries: Iterable[Entry]) -> list[Entry]:
 
     Raises:
         UnsafeArchive: links lead in circles.
+        LimitExceeded: they lead to paths that are too long, or to too many folders that are not listed.
     """
     layer = _Layer()
     for e in entries:
@@ -38,10 +40,11 @@ def settled(entries: Iterable[Entry]) -> list[Entry]:
 class _Node:
     """A name: its entry, None for a folder that is not listed, and what is in it."""
 
-    __slots__ = ("above", "entry", "gone", "name", "names", "opaque")
+    __slots__ = ("above", "entry", "gone", "length", "name", "names", "opaque")
 
     def __init__(self, above: _Node | None, name: str) -> None:
         self.above, self.name = above, name
+        self.length: int = above.length + 1 + len(name) if above is not None else -1
         self.entry: Entry | None = None
         self._empty()
 
@@ -63,6 +66,7 @@ class _Layer:
     def __init__(self) -> None:
         self._root = _Node(None, "")
         self._steps = 0
+        self._room = IMPLIED_BYTES
 
     def add(self, e: Entry) -> None:
         """Put an entry where it comes to lie."""
@@ -82,8 +86,15 @@ class _Layer:
             e = self._linked(e)
         node = parent.names.get(name)
         if node is None:
-            node = parent.names[name] = _Node(parent, name)
+            node = self._new(parent, name)
         node.put(e)
+
+    def _new(self, parent: _Node, name: str) -> _Node:
+        """A name that is not there yet: no path is longer than a disk takes it, wherever links led."""
+        node = parent.names[name] = _Node(parent, name)
+        if node.length * 4 > PATH_BYTES:
+            check_path(_path(parent, name))
+        return node
 
     def _folder(self, path: str) -> _Node:
         """The folder of a path, links followed; made where it is missing or a file is in its way."""
@@ -105,7 +116,10 @@ class _Layer:
             if node is None:
                 if not make:
                     return None
-                node = at.names[name] = _Node(at, name)
+                node = self._new(at, name)
+                self._room -= node.length
+                if self._room < 0:
+                    raise too_much_implied(_path(at, name))
             e = node.entry
             if e is not None and e.kind == "l":
                 links += 1

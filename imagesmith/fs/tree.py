@@ -2,6 +2,7 @@
 
 Why: COPY's sources and destinations follow the same rules wherever the files are. A Tree answers for paths
 below its root and never looks outside; links are followed by `resolve`, in values only.
+Trust: links are hostile: they lead neither in circles nor to paths that no disk has.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Protocol
 
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.limits import PATH_BYTES
 
 __all__ = ["Tree", "resolve"]
 
 _MAX_LINKS = 255
+#: So many names a path may have with all those of the links on it.
+_MAX_NAMES = 10_000
 
 
 class Tree(Protocol):
@@ -44,17 +48,20 @@ def resolve(tree: _Gets, path: str, follow_last: bool = True) -> str:
     never climbs above the root.
 
     Raises:
-        ContextError: more than 255 links.
+        ContextError: more than 255 links, or names of links without end.
     """
     todo = [p for p in reversed(path.split("/")) if p not in ("", ".")]
-    at: list[str] = []
-    links = 0
+    at = ""
+    links = names = 0
     while todo:
         name = todo.pop()
+        names += 1
+        if names > _MAX_NAMES or len(at) > PATH_BYTES:
+            raise ContextError(f"/{path.strip('/')[:200]}: links lead to a name that is too long")
         if name == "..":
-            del at[-1:]
+            at = at.rpartition("/")[0]
             continue
-        here = "/".join([*at, name])
+        here = f"{at}/{name}" if at else name
         if todo or follow_last:
             e = tree.get(here)
             if e is not None and e.kind == "l":
@@ -62,8 +69,8 @@ def resolve(tree: _Gets, path: str, follow_last: bool = True) -> str:
                 if links > _MAX_LINKS:
                     raise ContextError(f"/{path.strip('/')}: too many levels of symbolic links")
                 if e.link.startswith("/"):
-                    at = []
+                    at = ""
                 todo += [p for p in reversed(e.link.split("/")) if p not in ("", ".")]
                 continue
-        at.append(name)
-    return "/".join(at)
+        at = here
+    return at

@@ -4,8 +4,8 @@ Why: COPY, ADD, WORKDIR, owner look-ups, exports and every diff need to know wha
 files themselves. A LayerIndex is one layer's entries; a View is a stack of them, as overlayfs sees its
 lower directories: the topmost layer that has the path, or that hides it, decides. A directory that a layer
 only implies has the metadata that lower layers give it, and takes the place of a link or file of theirs.
-Trust: layers come from registries; their entries were cleaned by layer/tarread.py, and no path here ever
-reaches the host's file system.
+Trust: layers come from registries; their entries were cleaned and measured by layer/tarread.py, and no path
+here ever reaches the host's file system. Directories that a tar implies and does not list are counted.
 Threads: an index is complete when it is shared; views are read only.
 """
 
@@ -17,6 +17,7 @@ from operator import attrgetter
 
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry, replace
+from imagesmith.fs.limits import IMPLIED_BYTES, too_much_implied
 from imagesmith.fs.placing import settled
 from imagesmith.fs.tree import Tree, resolve
 
@@ -40,10 +41,12 @@ class LayerIndex:
 
     Raises:
         UnsafeArchive: its links lead in circles.
+        LimitExceeded: it implies too many directories.
     """
 
     __slots__ = (
-        "_alone", "_children", "_deleted", "_largest", "entries", "implied", "one_as", "opaques", "whiteouts",
+        "_alone", "_asked", "_children", "_deleted", "_largest", "_room", "entries", "implied", "one_as",
+        "opaques", "whiteouts",
     )  # fmt: skip
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -65,6 +68,9 @@ class LayerIndex:
         self._deleted: dict[str, set[str]] = {}
         self._alone: bool | None = None
         self._largest: int | None = None
+        #: The directory that `hides_below` was asked about last, and whether one above it, or it, hides.
+        self._asked = ("", False)
+        self._room = IMPLIED_BYTES
         implied = self.implied
         plain, last, length = True, "", -1
         for e in given:  # hundreds of thousands of them: most are in the folder of the one before
@@ -109,6 +115,9 @@ class LayerIndex:
             if e is not None:
                 return e.kind == "d"
             self.implied.add(path)
+            self._room -= len(path)
+            if self._room < 0:
+                raise too_much_implied(path)
             path = parent_of(path)
         return True
 
@@ -166,17 +175,26 @@ class LayerIndex:
 
     def hides_below(self, path: str) -> bool:
         """True if the layer hides what lower layers have at `path`, other than by an entry of that path."""
-        if path in self.whiteouts:
-            return True
-        folder = path
-        while folder:
-            folder = parent_of(folder)
-            if folder in self.opaques or folder in self.whiteouts:
-                return True
-            e = self.entries.get(folder)
-            if e is not None and e.kind != "d":
-                return True
-        return False
+        return path in self.whiteouts or (bool(path) and self._hides_from(parent_of(path)))
+
+    def _hides_from(self, path: str) -> bool:
+        """True if a directory, or one above it, is hidden or something else.
+
+        Paths are looked up from the root on: the last answer is what there is to say of all above.
+        """
+        known, hides = self._asked
+        at, found = path, "" in self.opaques
+        while at:
+            if at == known:
+                found = hides
+                break
+            e = self.entries.get(at)
+            if at in self.opaques or at in self.whiteouts or (e is not None and e.kind != "d"):
+                found = True
+                break
+            at = parent_of(at)
+        self._asked = path, found
+        return found
 
 
 class _Block:

@@ -2,7 +2,8 @@
 
 Why: media types lie (a layer called gzip may be plain or zstd), gzip may have many members and zstd many
 frames, and readers that stop after the first lose data silently.
-Trust: hostile; a zstd window above 128 MiB is refused, what follows the data is an error unless it is zero.
+Trust: hostile; a zstd window or an xz dictionary above 128 MiB is refused, what follows the data is an error
+unless it is zero.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _LEAST_MEMBER = 20
 _GZIP_PIECE = 1 << 16
 #: All that a piece holds is decoded at once, and four bytes may stand for 128 KiB.
 _ZSTD_PIECE = 1 << 12
+_MOST_WINDOW = 128 << 20
 
 
 class _Reads(Protocol):
@@ -212,7 +214,7 @@ class _Zstd(_Pieces):
         super().__init__()
         self._error = zstandard.ZstdError
         self._source = source
-        self._decoder = zstandard.ZstdDecompressor(max_window_size=128 << 20)
+        self._decoder = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
         self._frame = self._decoder.decompressobj()
         self._open = False
 
@@ -231,6 +233,38 @@ class _Zstd(_Pieces):
                 self._out = memoryview(self._frame.decompress(data))
             except self._error as e:
                 raise ValueError(str(e)) from e
+            if self._out:
+                return True
+
+
+class _Xz(_Pieces):
+    """An xz stream or several; the standard library's reader lets the stream say how much memory it needs."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__()
+        self._source, self._left = source, b""
+        self._decoder = self._new()
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_WINDOW + (1 << 20))
+
+    def _fill(self) -> bool:
+        while True:
+            if self._decoder.eof:
+                self._left = (self._decoder.unused_data or self._source.read(_CHUNK)).lstrip(b"\0")
+                while not self._left:
+                    data = self._source.read(_CHUNK)
+                    if not data:
+                        return False
+                    self._left = data.lstrip(b"\0")
+                self._decoder = self._new()
+            if self._decoder.needs_input and not self._left:
+                self._left = self._source.read(_CHUNK)
+                if not self._left:
+                    raise EOFError
+            self._out = memoryview(self._decoder.decompress(self._left, _CHUNK))
+            self._left = b""
             if self._out:
                 return True
 
@@ -260,5 +294,5 @@ def decompressed(source: _Reads, kind: str | None = None) -> BinaryIO:
     if found == "bzip2":
         return _Reader(bz2.BZ2File(raw), "bzip2")  # type: ignore[return-value]
     if found == "xz":
-        return _Reader(lzma.LZMAFile(raw), "xz")  # type: ignore[return-value]
+        return _Reader(_Xz(raw), "xz")  # type: ignore[return-value]
     return _Reader(_Zstd(raw), "zstd")  # type: ignore[return-value]

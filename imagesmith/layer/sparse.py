@@ -2,7 +2,8 @@
 
 Why: `tar --sparse` leaves holes out. ADD of such an archive gives the whole file, as it does with BuildKit.
 Spec: GNU tar's manual, "Storing Sparse Files": the old GNU format, PAX 0.1 and 1.0.
-Trust: a map is hostile: its pieces must come in order, lie within the file and be what is stored, no more.
+Trust: a map is hostile: its pieces must come in order, lie within the file and be what is stored, no more;
+there are at most PIECES of them, and each block of a map is looked at once.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
-from imagesmith.errors import UnsafeArchive
+from imagesmith.errors import LimitExceeded, UnsafeArchive
+from imagesmith.fs.limits import PIECES
 
 __all__ = ["Pieces", "pieces_of"]
 
 _BLOCK = 512
-_MAX_PIECES = 1 << 16
+#: Of a number of a map, in decimal.
+_MOST_DIGITS = 19
 
 
 class Pieces:
@@ -67,6 +70,7 @@ def pieces_of(
 
     Raises:
         UnsafeArchive: the map is damaged, or of a form that is not known.
+        LimitExceeded: it has too many pieces.
     """
     if head[156:157] == b"S":
         return _old(head, stored, block, number)
@@ -77,6 +81,8 @@ def pieces_of(
         return _checked(numbers, _decimal(pax.get("GNU.sparse.realsize", b"")), stored - read)
     if "GNU.sparse.map" not in pax:
         raise UnsafeArchive("tar: sparse files of this form are not supported")
+    if pax["GNU.sparse.map"].count(b",") > 2 * PIECES:
+        raise _too_many()
     numbers = [_decimal(word) for word in pax["GNU.sparse.map"].split(b",")]
     return _checked(numbers, _decimal(pax.get("GNU.sparse.size", b"")), stored)
 
@@ -95,33 +101,43 @@ def _old(
     take(head[386:482])
     more = head[482:483] not in (b"\0", b"")
     while more:
-        if len(numbers) > 2 * _MAX_PIECES:
-            raise UnsafeArchive("tar: a sparse map of too many pieces")
-        data = block()
+        if len(numbers) > 2 * PIECES:
+            raise _too_many()
+        data, before = block(), len(numbers)
         take(data[:504])
         more = data[504:505] != b"\0"
+        if more and len(numbers) == before:
+            raise UnsafeArchive("tar: a sparse map with an empty block before its end")
     return _checked(numbers, number(head[483:495], "real size"), stored)
 
 
 def _map_before_data(block: Callable[[], bytes]) -> tuple[list[int], int]:
     """PAX 1.0: decimal lines before the data, padded to a block. Returns them and the bytes read."""
-    data = block()
-    read = len(data)
-    while True:
-        lines = data.split(b"\n")[:-1]
-        if lines:
-            count = _decimal(lines[0])
-            if count > _MAX_PIECES:
-                raise UnsafeArchive("tar: a sparse map of too many pieces")
-            if len(lines) > 2 * count:
-                return [_decimal(line) for line in lines[1 : 2 * count + 1]], read
-        more = block()
-        read += len(more)
-        data += more
+    numbers: list[int] = []
+    rest, read, wanted = b"", 0, 1
+    while len(numbers) < wanted:
+        data = block()
+        read += len(data)
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if len(numbers) == wanted:
+                break
+            numbers.append(_decimal(line))
+            if len(numbers) == 1:
+                wanted += 2 * numbers[0]
+        if wanted > 2 * PIECES + 1:
+            raise _too_many()
+        if len(numbers) < wanted and len(rest) > _MOST_DIGITS:
+            raise UnsafeArchive(f"tar: sparse map: {rest[:30]!r} is not a number")
+    return numbers[1:], read
+
+
+def _too_many() -> LimitExceeded:
+    return LimitExceeded(f"tar: a sparse map of more than {PIECES} pieces")
 
 
 def _decimal(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 19:
+    if not text.isdigit() or len(text) > _MOST_DIGITS:
         raise UnsafeArchive(f"tar: sparse map: {text[:30]!r} is not a number")
     return int(text)
 

@@ -3,8 +3,9 @@
 Why: tarfile takes a damaged header for the end, knows no whiteouts and costs twenty microseconds an entry.
 Headers are parsed by hand, everything is checked, and what cannot be represented is refused by name.
 Spec: POSIX.1-2001 pax, GNU tar's base-256 numbers and long names; OCI image-spec 1.1, layer.md (whiteouts).
-Trust: everything here is hostile. Names are cleaned and never leave the root; sizes, counts and extended
-headers are capped; a stream that ends early is an error.
+Trust: everything here is hostile. Names are cleaned and never leave the root; names, links, attributes,
+extended headers and maps have the limits of fs/limits.py, entries and bytes those of Limits; a stream that
+ends early is an error. Memory is that of one entry.
 """
 
 from __future__ import annotations
@@ -12,21 +13,23 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from imagesmith.errors import LimitExceeded, UnsafeArchive
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.limits import EXTENDED_BYTES, check_link, check_path, check_xattrs, shown
 from imagesmith.layer.decompress import decompressed, sniff
 from imagesmith.layer.sparse import pieces_of
 from imagesmith.values import frozen
 
-__all__ = ["Limits", "Reader", "decompressed", "is_tar", "read_archive", "read_layer", "sniff"]
+__all__ = ["Limits", "Reader", "Seekable", "decompressed", "is_tar", "read_archive", "read_layer", "sniff"]
 
 _BLOCK = 512
+#: So much is read rather than passed over.
+_SEEK = 1 << 16
 _KINDS = {b"0": "f", b"\0": "f", b"7": "f", b"1": "h", b"2": "l", b"3": "c", b"4": "b", b"5": "d", b"6": "p",
           b"S": "f"}  # fmt: skip
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
-_MAX_EXTENDED = 1 << 20
 _XATTR = "SCHILY.xattr.security.capability"
 #: The last id is the kernel's word for "none"; times beyond these do not fit into any clock.
 _MAX_ID, _MAX_S = 0xFFFFFFFE, 10**12
@@ -47,6 +50,14 @@ class Reader(Protocol):
         """At most `size` bytes; empty at the end."""
 
 
+@runtime_checkable
+class Seekable(Reader, Protocol):
+    """A stream that can pass over bytes."""
+
+    def skip(self, size: int, /) -> bool:
+        """Pass over so many bytes; False if they are not there, and nothing was passed over."""
+
+
 class _Stream:
     """Exact reads with a count of where we are."""
 
@@ -57,6 +68,8 @@ class _Stream:
     def exact(self, size: int, *, what: str = "tar") -> bytes:
         parts = []
         left = size
+        if self.offset + size > self._limits.total_bytes:
+            raise LimitExceeded(f"tar: more than {self._limits.total_bytes} bytes")
         while left:
             data = self._source.read(left)
             if not data:
@@ -78,6 +91,9 @@ class _Stream:
         if self.offset + size > self._limits.total_bytes:
             raise LimitExceeded(f"tar: more than {self._limits.total_bytes} bytes")
         left = size
+        if left > _SEEK and isinstance(self._source, Seekable) and self._source.skip(left):
+            self.offset += left
+            return
         while left:
             left -= len(self.exact(min(left, 1 << 20)))
 
@@ -162,7 +178,7 @@ def _entries(source: Reader, limits: Limits) -> Iterator[tuple[Entry, int]]:
     """Every member with the raw name as its path, and the offset of its bytes; bytes not read are skipped."""
     stream = _Stream(source, limits)
     pax: dict[str, bytes] = {}
-    count = zeros = 0
+    count = zeros = extended = 0
     while True:
         head = stream.first()
         if not head:
@@ -182,8 +198,10 @@ def _entries(source: Reader, limits: Limits) -> Iterator[tuple[Entry, int]]:
         if size < 0:
             raise UnsafeArchive("tar: negative size")
         if kind in b"xgLK" and kind:
-            _extended(stream, kind, size, pax)
+            extended += size
+            _extended(stream, kind, size, extended, pax)
             continue
+        extended = 0
         count += 1
         if count > limits.entries:
             raise LimitExceeded(f"tar: more than {limits.entries} entries")
@@ -203,9 +221,14 @@ def _entries(source: Reader, limits: Limits) -> Iterator[tuple[Entry, int]]:
         stream.skip(offset - stream.offset + stored + (-stored % _BLOCK))
 
 
-def _extended(stream: _Stream, kind: bytes, size: int, pax: dict[str, bytes]) -> None:
-    if size > _MAX_EXTENDED:
-        raise LimitExceeded(f"tar: an extended header of {size} bytes")
+def _extended(stream: _Stream, kind: bytes, size: int, together: int, pax: dict[str, bytes]) -> None:
+    """Read an extended header; those of one entry may have so many bytes `together`."""
+    if together > EXTENDED_BYTES:
+        name = os.fsdecode(pax.get("path", b""))
+        raise LimitExceeded(
+            f"tar: {f'{shown(name)}: ' if name else ''}an extended header of {size} bytes at byte "
+            f"{stream.offset - _BLOCK}: those of one entry may have {EXTENDED_BYTES}"
+        )
     data = stream.exact(size + (-size % _BLOCK))[:size]
     if kind == b"x":
         pax.update(_pax_records(data))
@@ -234,9 +257,11 @@ def _entry(head: bytes, kind: bytes, size: int, pax: dict[str, bytes]) -> Entry:
     if b"\0" in target:
         raise UnsafeArchive(f"tar: the target of {raw[:100]!r} holds a NUL")
     seconds = 0 if "mtime" in pax else _number(mtime, "mtime")
+    path = os.fsdecode(raw)
+    check_xattrs(path, pax, "tar: ")
     device = (_number(major, "major"), _number(minor, "minor")) if letter in "cb" else (0, 0)
     return Entry(
-        os.fsdecode(raw),
+        path,
         letter,
         _number(mode, "mode") & 0o7777,
         _within(_pax_int(pax, "uid", _number(uid, "uid")), 0, _MAX_ID, "uid"),
@@ -273,13 +298,14 @@ def read_layer(source: Reader, limits: Limits | None = None) -> Iterator[tuple[E
 
     Raises:
         UnsafeArchive: a name that leaves the root, an unknown type, a damaged header, an early end.
-        LimitExceeded: more entries or bytes than allowed.
+        LimitExceeded: more entries or bytes than allowed, or one that is longer than fs/limits.py has it.
     """
     for e, offset in _entries(source, limits or Limits()):
         _whole(e)
         path = _clean(e.path, climb=False)
         folder, _, name = path.rpartition("/")
         if name == ".wh..wh..opq":
+            check_path(folder, "tar: ")
             yield Entry(folder, "o"), offset
             continue
         if name.startswith(".wh..wh.") or "/.wh..wh." in f"/{folder}":
@@ -288,16 +314,27 @@ def read_layer(source: Reader, limits: Limits | None = None) -> Iterator[tuple[E
             victim = name[4:]
             if victim in ("", ".", ".."):
                 raise UnsafeArchive(f"tar: {path[:200]!r} deletes nothing")
-            yield Entry(f"{folder}/{victim}" if folder else victim, "w"), offset
+            path = f"{folder}/{victim}" if folder else victim
+            check_path(path, "tar: ")
+            yield Entry(path, "w"), offset
             continue
         if not path and e.kind != "d":
             raise UnsafeArchive("tar: the root is not a directory")
         e.path = path
-        if e.kind == "h":
-            e.link = _clean(e.link, climb=False)
-            if e.link == path:
-                raise UnsafeArchive(f"tar: {path[:200]!r} is a hard link to itself")
+        _measured(e, climb=False)
+        if e.kind == "h" and e.link == path:
+            raise UnsafeArchive(f"tar: {path[:200]!r} is a hard link to itself")
         yield e, offset
+
+
+def _measured(e: Entry, *, climb: bool) -> None:
+    """Refuse what is too long; clean what a hard link names."""
+    check_path(e.path, "tar: ")
+    if e.kind == "h":
+        e.link = _clean(e.link, climb=climb)
+        check_path(e.link, f"tar: {shown(e.path)}: a hard link to ")
+    elif e.kind == "l":
+        check_link(e.path, e.link, "tar: ")
 
 
 def _whole(e: Entry) -> None:
@@ -315,12 +352,11 @@ def read_archive(
 
     Raises:
         UnsafeArchive: an unknown type, a damaged header, an early end.
-        LimitExceeded: more entries or bytes than allowed.
+        LimitExceeded: more entries or bytes than allowed, or one that is longer than fs/limits.py has it.
     """
     for e, offset in _entries(source, limits or Limits()):
         if not sparse:
             _whole(e)
         e.path = _clean(e.path, climb=True)
-        if e.kind == "h":
-            e.link = _clean(e.link, climb=True)
+        _measured(e, climb=True)
         yield e, offset

@@ -19,6 +19,7 @@ from zlib import adler32
 
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.limits import check_path
 from imagesmith.oci.digest import digest_bytes
 
 __all__ = ["BLOCK_BYTES", "EMPTY_LAYER", "header", "held_ns", "write_layer"]
@@ -256,10 +257,12 @@ def write_layer(
 
     Raises:
         ContextError: a file cannot be read, or has become shorter than its entry says.
+        LimitExceeded: a path is longer than whoever reads the layer would take it.
     """
     out = _Out(sink)
     write = out.write
     for entry in entries:
+        check_path(entry.path)
         write(header(entry, clamp_s))
         offset = out.offset
         if entry.kind == "f":

@@ -1,7 +1,7 @@
 """The files of a layout by name, in a folder or in a tar: what a layout is read through.
 
-Trust: archives come from anywhere. Names are compared, never opened on disk; links count only inside; numbers
-and sizes are bounded.
+Trust: archives come from anywhere. They are read by layer/tarread.py; names are compared, never opened on
+disk; links count only inside; numbers and sizes are bounded.
 Threads: any; a tar is read at positions, without a shared offset.
 """
 
@@ -12,13 +12,13 @@ import os
 import posixpath
 import shutil
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound, UsageError
+from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound, UnsafeArchive, UsageError
 from imagesmith.layer.decompress import decompressed, sniff
+from imagesmith.layer.tarread import Limits, read_archive
 from imagesmith.store.disk import spool
 
 __all__ = ["Files", "FolderFiles", "PieceFile", "TarFiles"]
@@ -77,6 +77,22 @@ class FolderFiles:
                 yield data
 
 
+class _Passing:
+    """A file that passes over the bytes of members, which may be gigabytes, without reading them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(size)
+
+    def skip(self, size: int, /) -> bool:
+        if self._file.tell() + size > self._size:
+            return False
+        self._file.seek(size, os.SEEK_CUR)
+        return True
+
+
 class TarFiles:
     """A tar, plain or compressed; `-` is standard input. Close it: a compressed one is spread out on disk."""
 
@@ -90,6 +106,7 @@ class TarFiles:
         Raises:
             UsageError: the file cannot be read.
             InvalidDocument: it is no tar.
+            LimitExceeded: it has too many members, or one that is longer than fs/limits.py has it.
         """
         self.name = "standard input" if file == "-" else file
         self._file = self._seekable(file, scratch)
@@ -130,22 +147,21 @@ class TarFiles:
 
     def _read_table(self) -> None:
         self._file.seek(0)
+        if not os.fstat(self._file.fileno()).st_size:
+            raise InvalidDocument(f"{self.name}: not a readable tar: it is empty")
         try:
-            with tarfile.open(fileobj=self._file, mode="r:") as tar:
-                for n, member in enumerate(tar):
-                    if n > _MOST_MEMBERS:
-                        raise LimitExceeded(f"{self.name}: more than {_MOST_MEMBERS} members")
-                    name = posixpath.normpath(member.name).lstrip("/")
-                    if member.isreg() and not member.sparse:
-                        self._members[name] = (member.offset_data, member.size)
-                    elif member.issym():
-                        self._links[name] = posixpath.normpath(
-                            posixpath.join(posixpath.dirname(name), member.linkname)
-                        )
-                    elif member.islnk():
-                        self._links[name] = posixpath.normpath(member.linkname)
-        except (tarfile.TarError, EOFError, ValueError) as e:
-            raise InvalidDocument(f"{self.name}: not a readable tar: {e}") from e
+            for e, offset in read_archive(_Passing(self._file), Limits(entries=_MOST_MEMBERS), sparse=True):
+                if e.kind == "f" and e.content is None:
+                    self._members[e.path] = (offset, e.size)
+                elif e.kind == "h":
+                    self._links[e.path] = e.link
+                elif e.kind == "l":
+                    folder = posixpath.dirname(e.path)
+                    self._links[e.path] = posixpath.normpath(posixpath.join("/", folder, e.link))[1:]
+        except LimitExceeded as error:
+            raise LimitExceeded(f"{self.name}: {error.message}") from error
+        except UnsafeArchive as error:
+            raise InvalidDocument(f"{self.name}: not a readable tar: {error.message}") from error
 
     def _place(self, name: str) -> tuple[int, int] | None:
         for _ in range(_LINKS):

@@ -2,7 +2,8 @@
 
 Why: the kernel keeps a deletion as a device 0:0, a replaced directory as a mark, and copies up whatever was
 touched; layer/diff.py wants all of that in values, and decides what of it is a change.
-Trust: a RUN step wrote the directory: nothing in it is followed or opened but regular files, by descriptor.
+Trust: a RUN step wrote the directory: nothing in it is followed or opened but regular files, by descriptor;
+no path is longer than a layer may have it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import BinaryIO
 
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail
+from imagesmith.fs.limits import check_path
 
 __all__ = ["FileContent", "read_capability", "scan_upper"]
 
@@ -61,6 +63,9 @@ def scan_upper(
         jail: the upper directory; contents are read through it later.
         opaque: the xattr that marks an opaque directory.
         owner: told of each entry with its parent's descriptor and its name; puts in what is kept beside it.
+
+    Raises:
+        LimitExceeded: a path is longer than a layer holds it, as of folders that were made one in the other.
     """
     entries: list[Entry] = []
     opaques: set[str] = set()
@@ -75,6 +80,7 @@ def scan_upper(
                 e = _entry(fd, name, path, inodes)
                 if e is None:
                     continue
+                check_path(path)
                 if owner is not None and e.kind not in "wh":
                     owner(fd, name, e)
                 if e.kind == "d":

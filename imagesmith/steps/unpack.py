@@ -3,7 +3,8 @@
 Why: the destination is the archive's root: `..` and absolute links stay inside it, whiteouts are files like
 any other, a folder that exists takes the entry's mode and owner, what is in the way is replaced. Whether a
 file is an archive is told by its content alone; what cannot be read as one is copied as it is.
-Trust: archives are hostile; layer/tarread.py reads them, and entries only ever reach a draft.
+Trust: archives are hostile; layer/tarread.py reads and measures them, and entries only ever reach a draft.
+Folders that they imply and do not list are counted.
 Spec: BuildKit's solver/llbsolver/file/unpack.go, moby/pkg/archive.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from imagesmith.errors import ContextError, InvalidDocument, LimitExceeded, UnsafeArchive
 from imagesmith.fs.draft import Draft
 from imagesmith.fs.entry import Content, Entry, replace
+from imagesmith.fs.limits import IMPLIED_BYTES, check_path, too_much_implied
 from imagesmith.fs.tree import resolve
 from imagesmith.fs.view import parent_of
 from imagesmith.layer.sparse import Pieces
@@ -113,6 +115,7 @@ class _Unpacker:
         self.base = job.draft.resolve(job.op.dest)
         self.root = _Root(job.draft, self.base)
         self.folders: list[tuple[str, int]] = []
+        self.room = IMPLIED_BYTES
         self.whole: BinaryIO | None = None  # sparse files with their holes
 
     def run(self, name: str) -> None:
@@ -131,7 +134,9 @@ class _Unpacker:
 
     def _at(self, path: str, *, follow_last: bool) -> str:
         inside = resolve(self.root, path, follow_last)
-        return f"{self.base}/{inside}" if self.base else inside
+        at = f"{self.base}/{inside}" if self.base else inside
+        check_path(at)
+        return at
 
     def _stored(self, e: Entry, offset: int) -> tuple[BinaryIO, int]:
         """Where a file's bytes are, all of them."""
@@ -147,7 +152,9 @@ class _Unpacker:
         draft = self.draft
         parent = parent_of(e.path)
         if parent and draft.get(self._at(parent, follow_last=True)) is None:
-            draft.make_dirs(self._at(parent, follow_last=True))
+            self.room -= sum(map(len, draft.make_dirs(self._at(parent, follow_last=True))))
+            if self.room < 0:
+                raise too_much_implied(e.path)
         at = self._at(e.path, follow_last=False)
         old = draft.get(at)
         if old is not None and not (old.kind == "d" and e.kind == "d"):

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from imagesmith.errors import DigestMismatch, NotFound, StoreError
+from imagesmith.errors import DigestMismatch, LimitExceeded, NotFound, StoreError, UnsafeArchive
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.view import LayerIndex
@@ -112,6 +112,7 @@ class StoredLayer:
 
         Raises:
             NotFound: neither the index nor the blob is in the store.
+            UnsafeArchive, LimitExceeded: the layer is hostile; it is named, and so is the entry.
             StoreError: the index is damaged, and the blob is not there to make another.
         """
         with self._lock:
@@ -154,7 +155,8 @@ class StoredLayer:
                     for e, offset in zip(entries, offsets, strict=True)
                 )
             else:
-                self._index = LayerIndex(self._entries())
+                with _told(self.diff_id):
+                    self._index = LayerIndex(self._entries())
         return self._index
 
     def _entries(self) -> Iterator[Entry]:
@@ -251,19 +253,32 @@ class StoredLayer:
             tee = _Tee(decompressed(raw), tar)
             found = []
             if index is not None:
-                for e, offset in read_layer(tee):
-                    index.add(e, offset, e.mtime_ns)
-                    if form:
-                        found.append(self._entry(e, offset))
+                with _told(blob):
+                    for e, offset in read_layer(tee):
+                        index.add(e, offset, e.mtime_ns)
+                        if form:
+                            found.append(self._entry(e, offset))
             tee.drain()
             if tee.digest() != self.diff_id:
                 raise DigestMismatch(f"layer {blob}: its diff_id is {tee.digest()}, not {self.diff_id}")
             if index is not None:
                 index.keep(self.diff_id)
                 if form:
-                    self._index = LayerIndex(found)
+                    with _told(blob):
+                        self._index = LayerIndex(found)
             if tar is not None:
                 tar.keep(self.folder, self._known)
+
+
+@contextlib.contextmanager
+def _told(layer: Digest) -> Iterator[None]:
+    """Say which layer it is whose entries are refused."""
+    try:
+        yield
+    except (UnsafeArchive, LimitExceeded) as e:
+        if str(e).startswith("layer "):
+            raise
+        raise type(e)(f"layer {layer}: {e.message}") from e
 
 
 class NewTar:

@@ -28,6 +28,7 @@ FLOORS = {
     "imagesmith.oci": 1,
     "imagesmith.fs.entry": 1,
     "imagesmith.fs.tree": 1,
+    "imagesmith.fs.limits": 1,
     # 2: seams
     "imagesmith.interfaces": 2,
     "imagesmith.plugins": 2,
@@ -63,6 +64,7 @@ SIBLINGS = {
     ("imagesmith.settings", "imagesmith.values"): "settings are a value",
     ("imagesmith.concurrency", "imagesmith.errors"): "a stop is one of our errors",
     ("imagesmith.fs.tree", "imagesmith.fs.entry"): "what is looked up in a tree is an entry",
+    ("imagesmith.fs.tree", "imagesmith.fs.limits"): "links lead no further than paths may",
     ("imagesmith.__main__", "imagesmith.cli"): "`python -m imagesmith` is the command",
     ("imagesmith.library", "imagesmith.cli"): "words for outputs and secrets are read alike",
     ("imagesmith.context", "imagesmith.store"): "digests of files and downloads are remembered",
