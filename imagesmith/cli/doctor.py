@@ -56,13 +56,15 @@ def _doctor(args: argparse.Namespace) -> int:
 def _examine(root: str, isolation: str) -> dict[str, Any]:
     """Everything that is told, as JSON's values."""
     from imagesmith.oci.names import host_platform
+    from imagesmith.sandbox.container import container
     from imagesmith.sandbox.world import enter
     from imagesmith.settings import Settings
 
     settings, uid = Settings.load(root), os.geteuid()
     system = os.uname()
     machine = {"system": f"{system.sysname} {system.release}", "platform": str(host_platform()),
-               "processors": len(os.sched_getaffinity(0)), "uid": uid}  # fmt: skip
+               "processors": len(os.sched_getaffinity(0)), "uid": uid,
+               "container": container()}  # fmt: skip
     world = enter(isolation)
     run: dict[str, Any] = {
         "works": world.isolation != "none", "isolation": world.isolation, "ids": world.place.ids,
@@ -148,7 +150,13 @@ def _print(found: dict[str, Any]) -> None:
 
 def _sections(found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     m = found["machine"]
-    yield "machine", [f"{m['system']}, {m['platform']}, {m['processors']} processors, uid {m['uid']}"]
+    yield (
+        "machine",
+        [
+            f"{m['system']}, {m['platform']}, {m['processors']} processors, uid {m['uid']}",
+            f"in a container: {m['container']}" if m["container"] else "in no container that is recognised",
+        ],
+    )
     yield "RUN", list(_run_lines(found["run"]))
     yield "snapshots", list(_snapshot_lines(found["snapshots"]))
     emulated = ", ".join(found["platforms"]["emulated"])

@@ -37,9 +37,7 @@ Threads: one; a process of its own.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import select
 import socket
 import stat
 import struct
@@ -53,6 +51,7 @@ from imagesmith.sandbox.faked_ids import IdTable, change
 from imagesmith.sandbox.faked_peers import SO_PEERCRED, Peers
 from imagesmith.sandbox.faked_rights import Rights
 from imagesmith.sandbox.faked_task import Tasks
+from imagesmith.sandbox.notify import Listener, listener_of
 from imagesmith.sandbox.seccomp import ALLOW, ARCHES, NOTIFY
 from imagesmith.sandbox.syscalls import Machine, numbers
 from imagesmith.snapshot.ownership import Owners, table_of
@@ -62,13 +61,9 @@ __all__ = ["LISTENER_FLAGS", "Supervisor", "faked_filter", "serve"]
 #: A listener; and once a call is being answered, only death interrupts it, or it would be made twice.
 LISTENER_FLAGS = 8 | 32
 
-_RECEIVE, _SEND, _ADD_FD, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40182103, 0x40082104
-_ID_VALID = 0x40082102
-_CONTINUE, _ADD_AND_SEND, _SYNC_WAKE_UP = 1, 2, 1
 _PR_SET_KEEPCAPS = 8
 #: What opens a file to change it, or makes it.
 _O_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | 0o20000000
-_BLANK = bytes(80)
 
 _FILES = ("fchownat", "mkdirat", "symlinkat", "mknodat", "mkdir", "symlink", "mknod", "creat", "openat2",
           "statx", "execve", "execveat", "chroot")  # fmt: skip
@@ -175,19 +170,15 @@ def serve(sock: socket.socket, root: Path, *, real: bool = False, few: bool = Fa
         real: ids are lent; what is below the last of them is on the disk.
         few: the filter is that of a step whose processes have their ids, see `faked_filter`.
     """
-    _, fds, _, _ = socket.recv_fds(sock, 1, 1)
-    if not fds:
-        return
-    supervisor = Supervisor(fds[0], root, real=real, few=few)
-    sock.sendall(b"x")
-    sock.close()
-    supervisor.run()
+    listener = listener_of(sock)
+    if listener is not None:
+        Supervisor(listener, root, real=real, few=few).run()
 
 
 class Supervisor:
     """Answers the calls of one step."""
 
-    def __init__(self, listener: int, root: Path, *, real: bool = False, few: bool = False) -> None:
+    def __init__(self, listener: Listener, root: Path, *, real: bool = False, few: bool = False) -> None:
         os.umask(0)
         self._listener = listener
         self._tasks, self._ids = Tasks(), IdTable()
@@ -209,66 +200,29 @@ class Supervisor:
 
     def run(self) -> None:
         """Until no process is left under the filter."""
-        try:
-            fcntl.ioctl(self._listener, _SET_FLAGS, _SYNC_WAKE_UP)
-        except OSError:
-            pass  # before Linux 6.6
-        poll = select.poll()
-        poll.register(self._listener, select.POLLIN)
-        while True:
-            events = poll.poll()[0][1]
-            if events & select.POLLIN:
-                self._answer()
-            elif events:
-                return
-
-    def _answer(self) -> None:
-        call = bytearray(_BLANK)
-        try:
-            fcntl.ioctl(self._listener, _RECEIVE, call)
-        except OSError as e:
-            if e.errno in (errno.ENOENT, errno.EINTR):  # the caller has been killed
-                return
-            raise
-        number, tid, _, nr, arch, _, *args = struct.unpack("=QIIiIQ6Q", call)
-        self._number = number
-        value = error = flags = 0
-        try:
-            found = self._handlers[arch, nr](tid, tuple(args))
-            if isinstance(found, Opened):
-                self._hand(number, found)
-                return
+        for number, tid, arch, nr, args in self._listener.calls():
+            self._number = number
+            try:
+                found = self._handlers[arch, nr](tid, args)
+            except OSError as e:
+                self._listener.answer(number, error=e.errno or errno.EIO)
+                continue
             if found is None:
-                flags = _CONTINUE
+                self._listener.let(number)
+            elif isinstance(found, Opened):
+                self._hand(number, found)
             else:
-                value = found
-        except OSError as e:
-            error = -(e.errno or errno.EIO)
-        self._send(_SEND, struct.pack("=QqiI", number, value, error, flags))
+                self._listener.answer(number, found)
 
     def _is_pending(self) -> bool:
-        try:
-            fcntl.ioctl(self._listener, _ID_VALID, struct.pack("=Q", self._number))
-        except OSError:
-            return False
-        return True
+        return self._listener.pending(self._number)
 
     def _hand(self, number: int, opened: Opened) -> None:
         """Answer with a descriptor."""
         try:
-            flags = os.O_CLOEXEC if opened.cloexec else 0
-            try:
-                self._send(_ADD_FD, struct.pack("=QIIII", number, _ADD_AND_SEND, opened.fd, 0, flags))
-            except OSError as e:  # the caller has too many already
-                self._send(_SEND, struct.pack("=QqiI", number, 0, -(e.errno or errno.EMFILE), 0))
+            self._listener.hand(number, opened.fd, os.O_CLOEXEC if opened.cloexec else 0)
         finally:
             os.close(opened.fd)
-
-    def _send(self, request: int, data: bytes) -> None:
-        try:
-            fcntl.ioctl(self._listener, request, data)
-        except FileNotFoundError:
-            pass  # the caller has been killed
 
     # --- ids -----------------------------------------------------------------------------------
 

@@ -109,11 +109,9 @@ class _Step:
 
 
 class _Supervisor:
-    """The process that answers a step's calls in the kernel's stead (faked.py), in a user namespace."""
+    """The process that answers a step's calls in the kernel's stead: faked.py, behind a chroot signals.py."""
 
-    def __init__(self, root: str, report: int, *, real: bool, few: bool) -> None:
-        from imagesmith.sandbox.faked import serve
-
+    def __init__(self, plan: dict[str, Any], report: int) -> None:
         ours, self.theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
@@ -123,7 +121,7 @@ class _Supervisor:
                 os.dup2(os.dup(report), 4)
                 os.dup2(ours.detach(), 3)
                 k.close_from(5)
-                serve(socket.socket(fileno=3), Path(root), real=real, few=few)
+                self._serve(plan, socket.socket(fileno=3))
                 os._exit(0)
             except BaseException as e:  # this process must end here, whatever it was
                 os.write(4, json.dumps({"error": f"cannot answer for the kernel: {e!r}"}).encode() + b"\n")
@@ -131,6 +129,16 @@ class _Supervisor:
                 os._exit(1)
         ours.close()
         self.pidfd = os.pidfd_open(self.pid)
+
+    def _serve(self, plan: dict[str, Any], sock: socket.socket) -> None:
+        if plan["way"] == "chroot":
+            from imagesmith.sandbox.signals import serve_signals
+
+            serve_signals(sock)
+        else:
+            from imagesmith.sandbox.faked import serve
+
+            serve(sock, Path(plan["root"]), real=plan["ids"] == "subid", few=plan["few"])
 
     def end(self) -> bool:
         """Wait for its end; True if it ended well."""
@@ -196,6 +204,8 @@ class _Server:
         return True
 
     def _start(self, plan: dict[str, Any], sock: socket.socket, streams: list[int]) -> None:
+        if plan["way"] == "chroot" and not plan["scoped"]:
+            streams.pop()  # the lock of a step that is alone; who is forked here holds it too
         binds = [m for m in plan["mounts"] if m["kind"] == "bind"]
         for m in reversed(binds):
             m["fd"] = streams.pop()
@@ -203,8 +213,7 @@ class _Server:
         supervisor = None
         try:
             if plan["faked"]:
-                real = plan["ids"] == "subid"
-                supervisor = _Supervisor(plan["root"], write, real=real, few=plan["few"])
+                supervisor = _Supervisor(plan, write)
                 plan["listener"] = supervisor.theirs.fileno()
             if plan["way"] == "namespaces":
                 pid = self._clone(plan)

@@ -42,6 +42,8 @@ class Chrooted(Process):
         for m in self.plan["mounts"]:
             if m["kind"] == "bind":  # no descriptor of anything outside goes along
                 os.close(m["fd"])
+        if self.plan["scoped"] and not self.plan["insecure"]:
+            k.confine()
         apart = self._apart()
         os.chroot(self.plan["root"])
         os.chdir("/")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -20,11 +21,12 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from imagesmith.errors import SandboxError
+from imagesmith.errors import Cancelled, SandboxError
 from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.cgroups import make_group
@@ -41,6 +43,7 @@ _CAPABILITIES, _NET_RAW = 0xA80425FB, 1 << 13
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from imagesmith.sandbox.initchild import main; main()"
 )
+_POLL_S = 0.05
 _FLAGS = (("readonly", 1), ("nosuid", 2), ("nodev", 4), ("noexec", 8))
 
 #: How the helper keeps a step apart: by namespaces, behind a chroot, or not at all, for it is a runtime.
@@ -56,8 +59,15 @@ class NotStarted(SandboxError):
 class NativeSandbox:
     """See interfaces.Sandbox."""
 
-    def __init__(self, place: Place, *, way: Way = "namespaces") -> None:
-        self._place, self._way = place, way
+    def __init__(self, place: Place, *, way: Way = "namespaces", scoped: bool = False) -> None:
+        """Make it.
+
+        Args:
+            place: what the process may do.
+            way: how the helper keeps a step apart.
+            scoped: behind a chroot: kernel.confine works here.
+        """
+        self._place, self._way, self._scoped = place, way, scoped
         self._lock = threading.Lock()
         self._helper: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -117,16 +127,16 @@ class NativeSandbox:
         request = json.dumps(self._plan(spec, mounts, root, doors)).encode()
         ours, theirs = socket.socketpair()
         streams = Streams(spec)
-        try:
+        with contextlib.ExitStack() as whole:
+            whole.callback(ours.close)
+            whole.callback(streams.close)
             with contextlib.ExitStack() as held:
                 held.callback(streams.sent)
                 held.enter_context(theirs)
+                alone = [self._alone(whole, cancelled)] if self._way == "chroot" and not self._scoped else []
                 binds = [self._hold(m, held) for m in mounts if m.kind == "bind"]
-                self._ask(request, ours, [theirs.fileno(), *streams.theirs, *binds])
+                self._ask(request, ours, [theirs.fileno(), *streams.theirs, *binds, *alone])
             answer = follow(ours, streams, spec, output, cancelled)
-        finally:
-            ours.close()
-            streams.close()
         return _status(answer)
 
     def _hold(self, m: Mount, held: contextlib.ExitStack) -> int:
@@ -143,13 +153,33 @@ class NativeSandbox:
             raise SandboxError(f"cannot mount {m.source}: {(e.strerror or '').lower()}") from e
         return fd
 
+    def _alone(self, held: contextlib.ExitStack, cancelled: Callable[[], bool]) -> int:
+        """Wait until no other step runs behind a chroot, of any builder that sees this root directory.
+
+        Two of them could meet at an abstract socket, and one pass the other a folder outside of its root.
+        Returns the lock, for the step's warden to hold until it has killed what is left.
+        """
+        fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        held.callback(os.close, fd)
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if cancelled():
+                    raise Cancelled("stopped") from None
+                time.sleep(_POLL_S)
+            except OSError as e:
+                raise SandboxError(f"cannot lock / to run one step at a time: {e.strerror}") from e
+            else:
+                return fd
+
     def _ask(self, request: bytes, ours: socket.socket, fds: list[int]) -> None:
         """Send the helper a request, on a socket of its own, and what goes with it.
 
-        fds: its end of that socket, the step's ends of the streams, then one for each bind mount.
+        fds: its end of that socket, the step's ends of the streams, one for each bind mount, and the lock.
         """
         if len(fds) > k.SCM_MAX_FD:
-            raise SandboxError(f"a step can have {k.SCM_MAX_FD - 4} bind and cache mounts at most")
+            raise SandboxError(f"a step can have {k.SCM_MAX_FD - 5} bind and cache mounts at most")
         try:
             with self._lock:
                 assert self._control is not None
@@ -166,22 +196,30 @@ class NativeSandbox:
         plan["capabilities"] = capabilities_of(spec, self._place.ids)
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
         plan["few"] = self._place.ids == "subid" and _needs_few(spec)
-        plan["faked"] = base64.b64encode(self._faked(few=plan["few"])).decode()
+        plan["faked"] = base64.b64encode(self._handed_over(spec, few=plan["few"])).decode()
         plan["ids"] = self._place.ids
         plan["setgroups"] = self._place.ids != "single" or bool(plan["faked"])
-        plan["way"] = self._way
+        plan["way"], plan["scoped"] = self._way, self._scoped
         plan["doors"] = doors
         return plan
 
     def _seccomp(self) -> bytes:
-        if self._filter is None:
+        if self._filter is None and self._way == "chroot":
+            from imagesmith.sandbox.signals import chroot_filter
+
+            self._filter = chroot_filter(scoped=self._scoped)
+        elif self._filter is None:
             from imagesmith.sandbox.seccomp import docker_filter
 
             self._filter = docker_filter()
         return self._filter
 
-    def _faked(self, *, few: bool) -> bytes:
+    def _handed_over(self, spec: RunSpec, *, few: bool) -> bytes:
         """The filter of calls that a supervisor answers."""
+        if self._way == "chroot" and not self._scoped and not spec.insecure:
+            from imagesmith.sandbox.signals import signal_filter
+
+            return signal_filter()
         if self._place.ids not in ("single", "subid") or self._way != "namespaces":
             return b""
         from imagesmith.sandbox.faked import faked_filter

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from imagesmith.sandbox.syscalls import Machine, numbers
 
@@ -39,6 +39,7 @@ __all__ = [
     "refused_names",
     "result",
     "switch",
+    "unequal",
 ]
 
 ALLOW, NOTIFY = 0x7FFF0000, 0x7FC00000
@@ -105,6 +106,11 @@ def equal(value: int, then: Code) -> Code:
     return [(0x15, 0, 1, value), (0x05, 0, 0, 1), (0x05, 0, 0, len(then)), *then]  # longer than a jump can be
 
 
+def unequal(value: int, then: Code) -> Code:
+    """`then`, which is short, unless what was loaded is `value`."""
+    return [(0x15, len(then), 0, value), *then]
+
+
 def at_least(value: int, then: Code) -> Code:
     """`then` if what was loaded is a value or above it; otherwise it is passed over."""
     return [(0x35, 0, len(then), value), *then]
@@ -148,12 +154,15 @@ def machines(name: str = "") -> Sequence[Machine]:
     return by_name.get(name or os.uname().machine, ())
 
 
-def docker_filter(machine: str = "") -> bytes:
-    """Docker's default profile for a machine, by uname's name; empty bytes if it is not known."""
+def docker_filter(machine: str = "", *, more: Callable[[Machine], Code] = lambda _: []) -> bytes:
+    """Docker's default profile for a machine, by uname's name; empty bytes if it is not known.
+
+    `more` is what goes before it for each way to make a call; the call's number is loaded, and is afterwards.
+    """
     found = machines(machine)
     if not found:
         return b""
-    return assemble(((m, _profile(m)) for m in found), refuse(errno.EPERM))
+    return assemble(((m, more(m) + _profile(m)) for m in found), refuse(errno.EPERM))
 
 
 def refused_names() -> list[str]:

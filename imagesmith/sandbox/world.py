@@ -7,7 +7,8 @@ security module then refuses:
     subid       a user namespace with the ids that the system lends to the user (newuidmap, newgidmap), or
                 with all that root has
     single      a user namespace with one id
-    chroot      root without the right to mount, as in an ordinary container
+    chroot      root without the right to mount, in a container, which then is the boundary; elsewhere only
+                where it is asked for by name
     none        no RUN; all else works
 
 Why the builder itself enters: snapshots are then ordinary files to it, whoever owns them.
@@ -44,7 +45,7 @@ _WEAKER = {
         "steps see the machine's processes, network and host name",
         "/proc is empty",
         "a write to a read-only mount fails a step at its end only",
-        "device nodes cannot be made",
+        "device nodes are empty files while a step runs",
     ),
 }
 
@@ -56,12 +57,14 @@ class World:
     isolation   how RUN is kept apart
     refused     better ways, best first, and why each is not used
     hint        the one command that would improve it, or empty
+    scoped      behind a chroot the kernel keeps a step's signals and abstract sockets to itself
     """
 
     place: Place
     isolation: Isolation
     refused: tuple[tuple[str, str], ...] = ()
     hint: str = ""
+    scoped: bool = False
 
     @property
     def weaker(self) -> tuple[str, ...]:
@@ -69,6 +72,8 @@ class World:
         found = _WEAKER.get((self.isolation, self.place.ids), ())
         if self.isolation == "native" and self.place.ids in ("subid", "single") and proc_is_covered():
             found = (*found, "steps see the machine's processes: parts of its /proc are covered")
+        if self.isolation == "chroot" and not self.scoped:
+            found = (*found, "steps run one at a time: this kernel is older than Linux 6.12")
         return found
 
     def sandbox(self) -> Sandbox:
@@ -78,9 +83,10 @@ class World:
             SandboxUnavailable: this machine offers none; one line says what is missing.
         """
         if self.isolation in ("native", "chroot"):
-            from imagesmith.sandbox.native import NativeSandbox
+            from imagesmith.sandbox.native import NativeSandbox, Way
 
-            native = NativeSandbox(self.place, way="chroot" if self.isolation == "chroot" else "namespaces")
+            way: Way = "chroot" if self.isolation == "chroot" else "namespaces"
+            native = NativeSandbox(self.place, way=way, scoped=self.scoped)
             native.start()  # it gets ready while the root is made
             return native
         if self.isolation == "oci":
@@ -105,8 +111,11 @@ def enter(isolation: str = "auto") -> World:
             hint = _LEND.format(os.environ.get("USER", "USER")) if place.ids == "single" else ""
             return World(place, "oci" if isolation == "oci" else "native", tuple(refused), hint)
     if isolation in ("auto", "chroot") and _chroot_works(refused):
-        k.prctl(k.PR_SET_DUMPABLE, 0)  # a step has our ids; it shall not read our memory
-        return World(Place(ids="root", mounts=False), "chroot", tuple(refused), _hint())
+        if isolation == "chroot" or _contained():
+            k.prctl(k.PR_SET_DUMPABLE, 0)  # a step has our ids; it shall not read our memory
+            place, scoped = Place(ids="root", mounts=False), not _try(k.confine)
+            return World(place, "chroot", tuple(refused), _hint(), scoped)
+        refused.append(("chroot", "a chroot alone keeps no step from the machine, and this is no container"))
     world = World(Place(ids="root" if root else "own", mounts=False), "none", tuple(refused), _hint())
     if isolation != "auto":
         raise SandboxUnavailable(
@@ -193,6 +202,12 @@ def _chroot_works(refused: list[tuple[str, str]]) -> bool:
     return not failed
 
 
+def _contained() -> bool:
+    from imagesmith.sandbox.container import container  # few need it, and it has expressions to compile
+
+    return bool(container())
+
+
 def _map_single(uid: int, gid: int) -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
@@ -240,6 +255,8 @@ def _hint() -> str:
                     return f"as root: sysctl -w {setting}"
         except OSError:
             continue
+    if os.geteuid() == 0 and not _contained():
+        return "where all that is built is trusted with the machine: --isolation chroot"
     unconfined = "with --security-opt seccomp=unconfined"
     return (
         f"run the container {unconfined}"

@@ -34,9 +34,9 @@ from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.snapshot.births import born_ns, keeps_ctime
-from imagesmith.snapshot.ownership import Owners, table_of
+from imagesmith.snapshot.ownership import table_of
 from imagesmith.snapshot.settle import first_name, settle_entry
-from imagesmith.snapshot.trees import become_root, on_disk, up_to
+from imagesmith.snapshot.trees import become_root, on_disk, owners_of, up_to
 from imagesmith.snapshot.upper import FileContent, read_capability
 from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.store import Store
@@ -246,7 +246,7 @@ class CopyingWorkspace:
         """The entries of touched paths, and the directories among them that are new in place of others."""
         assert self._jail is not None
         jail, before = self._jail, self._folder.marks
-        owners = self._owners()
+        owners = owners_of(self.root, self._view, self._snapshotter.place)
         entries: list[Entry] = []
         opaques: set[str] = set()
         inodes: dict[int, str] = {}
@@ -275,10 +275,6 @@ class CopyingWorkspace:
     def _is_new(self, before: bytes, st: os.stat_result, fd: int, name: str) -> bool:
         """True if a directory is not the one that was there before the step."""
         return _MARK.unpack(before)[0] != st.st_ino or born_ns(fd, name) >= self._began_ns
-
-    def _owners(self) -> Owners | None:
-        ids = self._snapshotter.place.ids
-        return None if ids == "root" else Owners(table_of(self.root), self._view, real=ids == "subid")
 
     def _by_content(self, after: dict[str, bytes], touched: set[str]) -> list[str]:
         """The touched paths on a file system whose times prove nothing: all files with other bytes, too."""

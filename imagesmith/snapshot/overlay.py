@@ -32,8 +32,15 @@ from imagesmith.sandbox.kernel import MNT_DETACH, umount
 from imagesmith.snapshot.images import Images, images_work
 from imagesmith.snapshot.memory import Memory
 from imagesmith.snapshot.mountapi import MAX_LOWERS, mount_overlay
-from imagesmith.snapshot.ownership import Owners, table_of
-from imagesmith.snapshot.trees import Trees, become_root, hidden_layers, on_disk, opaque_xattr, up_to
+from imagesmith.snapshot.trees import (
+    Trees,
+    become_root,
+    hidden_layers,
+    on_disk,
+    opaque_xattr,
+    owners_of,
+    up_to,
+)
 from imagesmith.snapshot.upper import scan_upper
 from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.layers import StoredLayer
@@ -209,10 +216,8 @@ class OverlayWorkspace:
         """What the upper directory holds."""
         place = self._snapshotter.place
         self._jail = Jail(self._base / "upper")
-        owners = None
-        if place.ids != "root":
-            owners = Owners(table_of(self.root), self._view, real=place.ids == "subid").apply
-        return scan_upper(self._jail, opaque_xattr(place), owners)
+        kept = owners_of(self.root, self._view, place)
+        return scan_upper(self._jail, opaque_xattr(place), None if kept is None else kept.apply)
 
     def commit(self, diff_id: Digest) -> None:
         """The upper directory is kept; of an empty layer nothing is."""

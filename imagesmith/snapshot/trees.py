@@ -27,11 +27,11 @@ from imagesmith.fs.view import LayerIndex, View
 from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
-from imagesmith.snapshot.ownership import XATTR, held, keep_beside
+from imagesmith.snapshot.ownership import XATTR, Owners, held, keep_beside, table_of
 from imagesmith.snapshot.settle import settle
 from imagesmith.snapshot.work import WorkFolder, keep_tree
 
-__all__ = ["Trees", "become_root", "hidden_layers", "on_disk", "opaque_xattr", "up_to"]
+__all__ = ["Trees", "become_root", "hidden_layers", "on_disk", "opaque_xattr", "owners_of", "up_to"]
 
 _NAMES = {"root": "tree", "subid": "tree-subid", "single": "tree-single", "own": "tree-single"}
 
@@ -43,12 +43,28 @@ class _OnDisk(TypedDict):
 
 
 def on_disk(place: Place) -> _OnDisk:
-    """How extract_entries gives files their owners and makes devices in a place."""
+    """How extract_entries gives files their owners and makes devices in a place.
+
+    Behind a chroot nothing refuses to open a device: there a file stands for it, as where none can be made.
+    """
     if place.ids == "root":
-        return {"owners": True, "keep": None, "ids": (1 << 32, 1 << 32)}
+        keep = None if place.mounts else _keep_device
+        return {"owners": True, "keep": keep, "ids": (1 << 32, 1 << 32)}
     if place.ids == "subid":
         return {"owners": True, "keep": keep_beside, "ids": held()}
     return {"owners": False, "keep": keep_beside, "ids": (1, 1)}
+
+
+def owners_of(root: Path, view: Tree | None, place: Place) -> Owners | None:
+    """What is kept beside the files of a root directory; None in a place where the disk holds all."""
+    if place.ids == "root" and place.mounts:
+        return None
+    return Owners(table_of(root), view, real=place.ids in ("root", "subid"))
+
+
+def _keep_device(fd: int, name: str, e: Entry) -> None:
+    with contextlib.suppress(OSError):  # a file system without: a device that a step moves becomes a file
+        keep_beside(fd, name, e)
 
 
 def become_root(folder: Path, view: Tree, place: Place) -> None:

@@ -33,8 +33,7 @@ from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarread import read_layer
 from imagesmith.layer.tarwrite import write_layer
 from imagesmith.oci.codec import parse_object
-from imagesmith.snapshot.ownership import Owners, table_of
-from imagesmith.snapshot.trees import on_disk, opaque_xattr
+from imagesmith.snapshot.trees import on_disk, opaque_xattr, owners_of
 from imagesmith.snapshot.upper import scan_upper
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
@@ -210,9 +209,9 @@ def _exported(caches: Sequence[CacheFolder], place: Place) -> Iterator[Entry]:
         top = Entry.from_stat(f"{cache.key}/data", data.lstat())
         if top is None or top.kind != "d":
             continue
-        owners = None
-        if place.ids != "root":
-            owners = Owners(table_of(data), real=place.ids == "subid").apply
+        kept = owners_of(data, None, place)
+        owners = None if kept is None else kept.apply
+        if owners is not None:
             with Jail(cache.path) as above:
                 owners(above.folder(""), "data", top)
         yield top

@@ -55,9 +55,20 @@ def test_in_a_container_root_has_a_chroot_and_copies(tmp_path: Path) -> None:
         pytest.skip("needs root")
     status, found = examine(tmp_path / "store", prefix=contained("0"))
     assert (status, found["run"]["isolation"], found["snapshots"]["kind"]) == (0, "chroot", "copying")
+    assert found["machine"]["container"] == "pid 1 says container=tests"
     assert [row["way"] for row in found["run"]["refused"]] == ["root", "subid"]
     assert "seccomp=unconfined" in found["run"]["hint"]
     assert len(found["run"]["weaker"]) == 4
+
+
+@pytest.mark.slow
+def test_on_a_machine_a_chroot_is_for_who_asks_for_it(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    status, found = examine(tmp_path / "store", prefix=contained("bare"))
+    assert (status, found["run"]["isolation"], found["machine"]["container"]) == (1, "none", "")
+    assert [row["way"] for row in found["run"]["refused"]] == ["root", "subid", "chroot"]
+    assert "--isolation chroot" in found["run"]["hint"]
 
 
 @pytest.mark.slow

@@ -117,7 +117,7 @@ STEP_PROCESS = (
         f"imagesmith.sandbox.{name}"
         for name in ("faked", "faked_files", "faked_ids", "faked_peers", "faked_rights", "faked_task")
     ),
-    *(f"imagesmith.sandbox.{name}" for name in ("seccomp", "syscalls")),
+    *(f"imagesmith.sandbox.{name}" for name in ("notify", "seccomp", "signals", "syscalls")),
 )
 #: What the step's processes use besides; it imports ours for the sake of their types only.
 STEP_NEIGHBOUR = "imagesmith.snapshot.ownership"

@@ -83,6 +83,15 @@ def test_root_in_an_ordinary_container_gets_a_chroot(tmp_path: Path) -> None:
     assert list(world["refused"]) == ["root", "subid"]
 
 
+def test_root_on_a_machine_gets_a_chroot_only_by_its_name(tmp_path: Path) -> None:
+    need_root()
+    told = entered("auto", tmp_path, "bare")
+    assert told["code"] == "sandbox-unavailable"
+    assert told["error"].endswith("a chroot alone keeps no step from the machine, and this is no container")
+    assert told["hint"] == "where all that is built is trusted with the machine: --isolation chroot"
+    assert entered("chroot", tmp_path, "bare")["isolation"] == "chroot"
+
+
 def test_root_without_its_admin_right_gets_a_namespace_of_all_ids(tmp_path: Path) -> None:
     need_root()
     world = entered("auto", tmp_path, "admin")

@@ -1,0 +1,98 @@
+"""A seccomp listener, by which one process answers calls of others in the kernel's stead.
+
+    listener_of    receives the listener that a step sends (initprocess.py), and lets the step go on
+    Listener       its calls, one after the other, and the answers
+
+Imports the standard library only: supervisors use it.
+Spec: seccomp_unotify(2).
+Trust: calls and arguments are the step's, hostile. A caller may be gone before it is answered.
+Threads: one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import select
+import socket
+import struct
+from collections.abc import Iterator
+
+__all__ = ["Call", "Listener", "listener_of"]
+
+_RECEIVE, _SEND, _ADD_FD, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40182103, 0x40082104
+_ID_VALID = 0x40082102
+_CONTINUE, _ADD_AND_SEND, _SYNC_WAKE_UP = 1, 2, 1
+_BLANK = bytes(80)
+
+#: A call: its own number, the thread that makes it, how it was made (audit.h), the call's, its arguments.
+Call = tuple[int, int, int, int, tuple[int, ...]]
+
+
+def listener_of(sock: socket.socket) -> Listener | None:
+    """The listener that a step sends, which may then go on; None if its end of the socket was closed."""
+    _, fds, _, _ = socket.recv_fds(sock, 1, 1)
+    if not fds:
+        return None
+    sock.sendall(b"x")
+    sock.close()
+    return Listener(fds[0])
+
+
+class Listener:
+    """The listener of one step."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def calls(self) -> Iterator[Call]:
+        """Each call that waits for an answer, until no process is left under the filter."""
+        try:
+            fcntl.ioctl(self._fd, _SET_FLAGS, _SYNC_WAKE_UP)
+        except OSError:
+            pass  # before Linux 6.6
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        while True:
+            events = poll.poll()[0][1]
+            if events & select.POLLIN:
+                call = bytearray(_BLANK)
+                try:
+                    fcntl.ioctl(self._fd, _RECEIVE, call)
+                except OSError as e:
+                    if e.errno in (errno.ENOENT, errno.EINTR):  # the caller has been killed
+                        continue
+                    raise
+                number, tid, _, nr, arch, _, *args = struct.unpack("=QIIiIQ6Q", call)
+                yield number, tid, arch, nr, tuple(args)
+            elif events:
+                return
+
+    def pending(self, number: int) -> bool:
+        """True while the caller waits."""
+        try:
+            fcntl.ioctl(self._fd, _ID_VALID, struct.pack("=Q", number))
+        except OSError:
+            return False
+        return True
+
+    def answer(self, number: int, value: int = 0, error: int = 0) -> None:
+        """Answer with a value, or with an errno."""
+        self._tell(_SEND, struct.pack("=QqiI", number, value, -error, 0))
+
+    def let(self, number: int) -> None:
+        """Let the kernel make the call."""
+        self._tell(_SEND, struct.pack("=QqiI", number, 0, 0, _CONTINUE))
+
+    def hand(self, number: int, fd: int, flags: int) -> None:
+        """Answer with a descriptor, a copy of `fd`."""
+        try:
+            self._tell(_ADD_FD, struct.pack("=QIIII", number, _ADD_AND_SEND, fd, 0, flags))
+        except OSError as e:  # the caller has too many already
+            self.answer(number, error=e.errno or errno.EMFILE)
+
+    def _tell(self, request: int, data: bytes) -> None:
+        try:
+            fcntl.ioctl(self._fd, request, data)
+        except FileNotFoundError:
+            pass  # the caller has been killed
