@@ -26,6 +26,7 @@ from imagesmith.errors import InvalidDocument, NotFound, StoreError, UnsafeArchi
 from imagesmith.fs.entry import BytesContent, Entry, sort_key
 from imagesmith.fs.folders import temporary
 from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.sizes import tree_bytes
 from imagesmith.fs.view import LayerIndex
 from imagesmith.interfaces import Place
 from imagesmith.layer.decompress import decompressed
@@ -90,23 +91,10 @@ def _folder(path: Path, locked: Set[tuple[int, int]]) -> CacheFolder:
         id=str(about.get("id", "")),
         namespace=str(about.get("namespace", "")),
         path=path,
-        size=_bytes(path / "data"),
+        size=tree_bytes(path / "data"),
         used_s=used_s,
         in_use=_held(path / "lock", locked),
     )
-
-
-def _bytes(folder: Path) -> int:
-    """Bytes on the disk, names of one file counted once."""
-    total, seen = 0, set()
-    for path, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                st = os.lstat(os.path.join(path, name))
-                if st.st_nlink == 1 or (st.st_dev, st.st_ino) not in seen:
-                    seen.add((st.st_dev, st.st_ino))
-                    total += st.st_blocks * 512
-    return total
 
 
 def _locked() -> set[tuple[int, int]]:
@@ -173,6 +161,8 @@ def prune_folders(
         if left > most_bytes and f.key not in keys:
             gone.append(f)
             left -= f.size
+    for unfinished in store.cache_mounts.glob("import-*"):
+        remove_tree(unfinished)
     for f in gone:
         with contextlib.suppress(FileNotFoundError):
             remove_tree(f.path)

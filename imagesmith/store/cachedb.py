@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from imagesmith.errors import StoreError
 from imagesmith.store.database import Database
 from imagesmith.values import frozen
 
@@ -104,6 +105,26 @@ class CacheDB:
         """Open it; `warn` is told if it cannot be used as it is."""
         self._db = Database(path, _VERSION, _TABLES, _SCHEMA, warn)
 
+    @classmethod
+    def of_one(cls, path: Path, warn: Callable[[str], None] = _log.warning) -> CacheDB:
+        """Open it for a process that holds the store alone, and on a disk that may be full.
+
+        Reading needs no room then. Where the file cannot be used for want of it even so, it is deleted: it
+        is memo, and what it takes may be all that there is to free.
+        """
+        cache = cls.__new__(cls)
+        for alone in (False, True):
+            try:
+                cache._db = Database(path, _VERSION, _TABLES, _SCHEMA, warn, alone=alone)
+                return cache
+            except StoreError as e:
+                fault = e
+        warn(f"{fault.message}: it is deleted, and its steps are forgotten")
+        for end in ("", "-wal", "-shm"):
+            Path(f"{path}{end}").unlink(missing_ok=True)
+        cache._db = Database(Path(":memory:"), _VERSION, _TABLES, _SCHEMA, warn)
+        return cache
+
     def step(self, key: str) -> StepRecord | None:
         """The record of a step's key."""
         return next(map(_record, self._db.rows("steps", "WHERE key = ?", (key,))), None)
@@ -161,6 +182,11 @@ class CacheDB:
             return dropped.rowcount
 
         return self._db.write(write)
+
+    def unused(self, unused_s: int) -> set[str]:
+        """The keys of steps that were of no use for so many seconds."""
+        where = "WHERE used_s < ?"
+        return {str(row[0]) for row in self._db.rows("steps", where, (int(time.time()) - unused_s,))}
 
     def build(self, name: str) -> dict[str, object]:
         """The summary of the last build of a name; empty where there was none."""

@@ -65,6 +65,8 @@ class Database:
         tables: Mapping[str, tuple[str, ...]],
         schema: str,
         warn: Callable[[str], None],
+        *,
+        alone: bool = False,
     ) -> None:
         """Open the file, or make it.
 
@@ -74,6 +76,7 @@ class Database:
             tables: the columns of each table that its sum is of.
             schema: makes the tables; each has a column `sum`.
             warn: is told, once, that the file was set aside or is not used.
+            alone: no other process or thread has it; then reading it needs no room on the disk.
 
         Raises:
             StoreError: no file can be made at all.
@@ -84,6 +87,7 @@ class Database:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._own: Path | None = None
+        self._alone = alone
         self.attempt(lambda _db: None)
 
     # --- rows ----------------------------------------------------------------------------------
@@ -165,7 +169,10 @@ class Database:
                     known = getattr(self._local, "inode", None) or inode
                     self._replace(e, barred=self._is_barred(code), inode=known)
                 self.close()
-        raise StoreError(f"cannot use the cache database {self._path}: {failure}") from failure
+        raise StoreError(
+            f"cannot use the cache database {self._path}: {failure}",
+            hint="if its disk is full, `imagesmith prune` deletes what nothing in the store needs",
+        ) from failure
 
     def _is_barred(self, code: int) -> bool:
         """Whether an error tells of the machine. A header can say as well that the file is read-only."""
@@ -212,6 +219,8 @@ class Database:
         if db is None:
             db = sqlite3.connect(self._path, timeout=_WAIT_S, isolation_level=None)
             self._local.db, self._local.inode = db, self._inode()
+            if self._alone:
+                db.execute("PRAGMA locking_mode=EXCLUSIVE")  # before all else: no index in a file then
             self._prepare(db)
             self._local.inode = self._inode()  # SQLite makes a new file when it is first asked
         return db

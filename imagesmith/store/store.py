@@ -6,9 +6,10 @@
     cache.db                 memory of earlier builds (store/cachedb.py)
     cachemounts/, work/      RUN --mount=type=cache, and snapshots in use
     lock                     flock: shared while the store is used, exclusive to prune
+    reserve                  given up when the disk is full (store/reserve.py)
 
 Why: a name is written last, so that a crash leaves only what prune takes. The kernel frees the lock of a
-killed process.
+killed process. A prune needs no room: what was left lying goes first, records last.
 Spec: OCI image-spec 1.1, image-layout.md.
 Threads: methods may be called from any thread.
 """
@@ -27,14 +28,16 @@ from pathlib import Path
 
 from imagesmith.errors import InvalidDocument, InvalidReference, LockTimeout, NotFound, StoreError, disk_fault
 from imagesmith.fs.jail import remove_tree
+from imagesmith.fs.sizes import tree_bytes
 from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import OCI_INDEX
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform, choose_platform
+from imagesmith.store import reserve
 from imagesmith.store.blobs import BlobStore
-from imagesmith.store.cachedb import CacheDB
+from imagesmith.store.cachedb import CacheDB, StepRecord
 from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.folder import claim
 from imagesmith.store.layers import LayerStore
@@ -85,7 +88,8 @@ class Store:
             if not (root / "oci-layout").exists():
                 self._replace("oci-layout", _LAYOUT)
             if renew(self.layers):
-                self._sweep_layers()
+                self._if_alone(self.layers.sweep)
+            reserve.keep(root)
         except BaseException:
             self._lock_file.close()
             raise
@@ -116,11 +120,11 @@ class Store:
                     raise LockTimeout(f"the store at {self.root} is in use by another imagesmith") from None
                 time.sleep(0.05)
 
-    def _sweep_layers(self) -> None:
-        """Delete what was set aside, if nobody else is here: another version may have it mounted."""
+    def _if_alone(self, work: Callable[[], object]) -> None:
+        """Do something if nobody else is here: another version may have mounted what was set aside."""
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.layers.sweep()
+            work()
         self._hold(fcntl.LOCK_SH, 60.0)
 
     def close(self) -> None:
@@ -191,8 +195,19 @@ class Store:
             found = next((d for d in names if d.annotations.get(_NAME) == str(ref)), None)
             if found is None:
                 raise NotFound(f"no image named {ref.familiar}", hint="`imagesmith images` lists them")
-            self._write_names([d for d in names if d is not found])
+            left = [d for d in names if d is not found]
+            try:
+                self._write_names(left)
+            except StoreError:
+                self._make_room()
+                self._write_names(left)
         return found
+
+    def _make_room(self) -> None:
+        """Let a full disk have room for a list of names."""
+        reserve.give_up(self.root)
+        self.blobs.sweep_ingest()
+        self._if_alone(self._sweep)
 
     @contextlib.contextmanager
     def _names_lock(self) -> Iterator[None]:
@@ -276,37 +291,48 @@ class Store:
             LockTimeout: a build is running.
         """
         with self.alone():
-            dropped = self.cache.drop_unused(unused_s)
-            return self._prune(everything, dropped)
+            freed = self.blobs.sweep_ingest() + self._sweep()
+            reserve.give_up(self.root)
+            if "cache" in self.__dict__:
+                self.cache.close()
+                del self.__dict__["cache"]
+            cache = CacheDB.of_one(self.root / "cache.db", self.warn)
+            try:
+                pruned = self._prune(cache, everything, unused_s)
+            finally:
+                cache.close()
+            reserve.keep(self.root)
+        return replace(pruned, freed_bytes=pruned.freed_bytes + freed)
 
-    def _prune(self, everything: bool, dropped: int) -> Pruned:
-        steps = self.cache.all_steps()
-        dead = [
-            s.key for s in steps if everything or not self.blobs.has(Digest.parse(str(s.layer["digest"])))
-        ]
-        self.cache.drop_steps(dead)
-        gone = set(dead)
-        kept = [s for s in steps if s.key not in gone]
-        live = {Digest.parse(str(s.layer["digest"])) for s in kept}
+    def _sweep(self) -> int:
+        """Delete what was left lying: needs no room, nor anything to be read. Returns the bytes of it."""
+        self.layers.sweep()
+        return _delete(self.work)
+
+    def _prune(self, cache: CacheDB, everything: bool, unused_s: int) -> Pruned:
+        """Delete what no record needs that stays, then the records: so a full disk gets room for that."""
+        steps, unused = cache.all_steps(), cache.unused(unused_s)
+        kept = [s for s in steps if not everything and s.key not in unused and self.blobs.has(_layer(s))]
+        live = {_layer(s) for s in kept}
         live_layers = {Digest.parse(s.diff_id) for s in kept}
         for d in self._read_names():
             self._mark(d, live, live_layers)
-        freed, blobs, layers = self.blobs.sweep_ingest(), 0, 0
+        freed = blobs = layers = 0
         for digest in self.blobs.digests():
             if digest not in live:
                 freed += self.blobs.remove(digest)
                 blobs += 1
         for diff_id in self.layers.diff_ids():
             if diff_id not in live_layers or everything:
-                freed += _tree_bytes(self.layers.folder(diff_id))
+                freed += tree_bytes(self.layers.folder(diff_id))
                 self.layers.remove(diff_id)
                 layers += 1
-        self.layers.sweep()
-        for folder in (self.work, self.cache_mounts) if everything else (self.work,):
-            freed += _tree_bytes(folder)
-            with contextlib.suppress(OSError):  # files of ids that this process may not touch stay
-                remove_tree(folder)
-        return Pruned(blobs, layers, dropped + len(dead), freed)
+        if everything:
+            freed += _delete(self.cache_mounts)
+        alive = {s.key for s in kept}
+        cache.drop_steps([s.key for s in steps if s.key not in alive])
+        cache.drop_unused(unused_s)
+        return Pruned(blobs, layers, len(steps) - len(kept), freed)
 
     def _mark(self, descriptor: Descriptor, live: set[Digest], live_layers: set[Digest]) -> None:
         """Mark all that a manifest or index reaches and the store has."""
@@ -326,11 +352,13 @@ class Store:
                 live_layers |= set(self.config(document).diff_ids)
 
 
-def _tree_bytes(folder: Path) -> int:
-    total = 0
-    for path, _, files in os.walk(folder):
-        for name in files:
-            with contextlib.suppress(OSError):
-                st = os.lstat(os.path.join(path, name))
-                total += st.st_blocks * 512 // max(1, st.st_nlink)
-    return total
+def _layer(step: StepRecord) -> Digest:
+    return Digest.parse(str(step.layer["digest"]))
+
+
+def _delete(folder: Path) -> int:
+    """Delete a folder; returns the bytes of it."""
+    freed = tree_bytes(folder)
+    with contextlib.suppress(OSError):  # files of ids that this process may not touch stay
+        remove_tree(folder)
+    return freed
