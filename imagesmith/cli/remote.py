@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.errors import UsageError
+from imagesmith.oci.codec import parse_object
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.mediatype import is_image_config
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
@@ -94,7 +94,7 @@ def _report(
     config: dict[str, Any] = {}
     if is_image_config(manifest.config.media_type):
         ImageConfig.parse(config_raw)  # refuses what could not be shown below
-        config = json.loads(config_raw)
+        config = parse_object(config_raw, "image config").data
     name, tag = text, None
     if not text.startswith(("oci:", "oci-archive:", "docker-archive:")):
         ref = ImageRef.parse(text.removeprefix("docker://").removeprefix("store:"))

@@ -77,8 +77,8 @@ def _tokens(text: str) -> tuple[str, list[str]]:
     return kind, out
 
 
-def _token(text: str, at: int) -> tuple[str, int]:
-    """One element of filepath.Match's language, and where the next begins."""
+def _token(text: str, at: int, *, empty: bool = False) -> tuple[str, int]:
+    """One element of filepath.Match's language, and where the next begins; `empty` as for `_class`."""
     char = text[at]
     if char == "*":
         return STAR, at + 1
@@ -88,7 +88,7 @@ def _token(text: str, at: int) -> tuple[str, int]:
         return re.escape(text[at + 1]), at + 2
     if char == "[":
         end = _class_end(text, at + 1)
-        return _class(text[at + 1 : end]), end + 1
+        return _class(text[at + 1 : end], empty=empty), end + 1
     return re.escape(char), at + 1
 
 
@@ -106,21 +106,27 @@ def _class_end(text: str, at: int) -> int:
     raise ContextError(f"syntax error in pattern: {text}")
 
 
-def _class(body: str) -> str:
+def _class(body: str, *, empty: bool) -> str:
+    """The expression of a class; with `empty` a range that ends before it begins holds nothing."""
     negated = body.startswith("^")
     inner = body[1:] if negated else body
     out, at = "", 0
     while at < len(inner):
-        char = inner[at]
-        if char == "\\" and at + 1 < len(inner):
-            at += 1
-            out += re.escape(inner[at])
-        elif char == "-" and 0 < at < len(inner) - 1:
-            out += "-"
-        else:
-            out += re.escape(char)
-        at += 1
+        low, at = _bound(inner, at)
+        high = low
+        if inner[at : at + 1] == "-" and at + 1 < len(inner):
+            high, at = _bound(inner, at + 1)
+        if low <= high or not empty:
+            out += f"{re.escape(low)}-{re.escape(high)}"
+    if not out:
+        return "(?s:.)" if negated else "(?!)"
     return f"[{'^' if negated else ''}{out}]"
+
+
+def _bound(inner: str, at: int) -> tuple[str, int]:
+    """A character of a class, and where the next begins."""
+    at += inner[at] == "\\" and at + 1 < len(inner)
+    return inner[at], at + 1
 
 
 class Matcher:
@@ -195,7 +201,7 @@ def has_wildcards(text: str) -> bool:
 def _name_matcher(pattern: str) -> Callable[[str], object]:
     tokens, at = list[str](), 0
     while at < len(pattern):
-        token, at = _token(pattern, at)
+        token, at = _token(pattern, at, empty=True)
         tokens.append(token)
     try:
         return wildcards(tokens)

@@ -12,6 +12,7 @@ from typing import Any
 
 from imagesmith.fs.entry import Content, Entry
 from imagesmith.fs.view import View
+from imagesmith.oci.codec import parse_object
 from imagesmith.store.layers import LayerContent
 from imagesmith.values import frozen
 
@@ -34,7 +35,7 @@ class Difference:
 
 def compare_configs(a: bytes, b: bytes) -> list[Difference]:
     """The values that differ, by their place in the document."""
-    first, second = dict(_values(json.loads(a), "")), dict(_values(json.loads(b), ""))
+    first, second = (dict(_values(parse_object(raw, "image config").data, "")) for raw in (a, b))
     out = []
     for key in sorted({*first, *second}):
         if key not in second:

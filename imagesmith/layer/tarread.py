@@ -11,6 +11,7 @@ ends early is an error. Memory is that of one entry.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
@@ -30,6 +31,10 @@ _SEEK = 1 << 16
 _KINDS = {b"0": "f", b"\0": "f", b"7": "f", b"1": "h", b"2": "l", b"3": "c", b"4": "b", b"5": "d", b"6": "p",
           b"S": "f"}  # fmt: skip
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+#: What Python takes for a number beside these (signs, `1_0`) other readers of tars do not.
+_OCTAL = re.compile(rb"[0-7]+")
+#: Records that stand for a field of the header.
+_OF_HEADERS = frozenset((b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime"))
 _XATTR = "SCHILY.xattr.security.capability"
 #: The last id is the kernel's word for "none"; times beyond these do not fit into any clock.
 _MAX_ID, _MAX_S = 0xFFFFFFFE, 10**12
@@ -103,12 +108,9 @@ def _number(field: bytes, what: str) -> int:
         value = int.from_bytes(field[1:], "big")
         return value if field[0] == 0x80 else value - (1 << (8 * (len(field) - 1)))
     text = field.split(b"\0", 1)[0].strip()
-    if not text:
-        return 0
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise UnsafeArchive(f"tar: {what} {text[:20]!r} is not a number") from None
+    if text and not _OCTAL.fullmatch(text):
+        raise UnsafeArchive(f"tar: {what} {text[:20]!r} is not a number")
+    return int(text or b"0", 8)
 
 
 def _within(value: int, low: int, high: int, what: str) -> int:
@@ -119,10 +121,9 @@ def _within(value: int, low: int, high: int, what: str) -> int:
 
 def _checksum_ok(head: bytes) -> bool:
     text = head[148:156].split(b"\0", 1)[0].strip()
-    try:
-        said = int(text or b"0", 8)
-    except ValueError:
+    if text and not _OCTAL.fullmatch(text):
         return False
+    said = int(text or b"0", 8)
     rest = head[:148] + b"        " + head[156:]
     if sum(rest) == said:
         return True
@@ -149,7 +150,8 @@ def _pax_records(data: bytes) -> dict[str, bytes]:
         key, equals, value = record[:-1].partition(b"=")
         if not equals or not key or b"\0" in key:
             raise UnsafeArchive("tar: malformed PAX record")
-        out[os.fsdecode(key)] = value
+        if value or key not in _OF_HEADERS:  # an empty one leaves what the header has, as in Go
+            out[os.fsdecode(key)] = value
         at = end
     return out
 
@@ -232,10 +234,8 @@ def _extended(stream: _Stream, kind: bytes, size: int, together: int, pax: dict[
     data = stream.exact(size + (-size % _BLOCK))[:size]
     if kind == b"x":
         pax.update(_pax_records(data))
-    elif kind == b"L":
-        pax["path"] = data.split(b"\0", 1)[0]
-    elif kind == b"K":
-        pax["linkpath"] = data.split(b"\0", 1)[0]
+    elif kind in b"LK" and (long := data.split(b"\0", 1)[0]):
+        pax["path" if kind == b"L" else "linkpath"] = long
 
 
 def _entry(head: bytes, kind: bytes, size: int, pax: dict[str, bytes]) -> Entry:

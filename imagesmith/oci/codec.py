@@ -2,12 +2,15 @@
 
 Why: BuildKit, containerd and Docker are written in Go; an image has the same ID from us only if its config
 is written with their escapes. Reading is strict where a wrong type would be dangerous and names the path.
-Trust: every document may come from a registry. Size is capped by who fetched it, depth and duplicates here.
+Trust: every document may come from a registry. Size is capped by who fetched it, depth and duplicates here;
+numbers that JSON has not are refused, and half a character becomes the replacement character, as in Go: what
+is read can be written.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +20,7 @@ from imagesmith.errors import InvalidDocument
 __all__ = ["Object", "dumps", "parse_object"]
 
 _ESCAPE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -40,6 +44,17 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return out
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise InvalidDocument(f"the number {text[:100]} is out of range")
+    return value
+
+
+def _loads(text: str) -> Any:  # noqa: ANN401 - the one untyped door
+    return json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_finite)
+
+
 def parse_object(raw: bytes, what: str) -> Object:
     """Read a JSON object.
 
@@ -48,10 +63,13 @@ def parse_object(raw: bytes, what: str) -> Object:
         what: the document's name for messages, e.g. `manifest sha256:…`.
 
     Raises:
-        InvalidDocument: no JSON, no object, too deep, or a key twice.
+        InvalidDocument: no JSON, no object, too deep, a number that is none, or a key twice.
     """
+    text = raw.decode("utf-8", "replace")
     try:
-        value = json.loads(raw, object_pairs_hook=_no_duplicates)
+        value = _loads(text)
+        if "\\u" in text and _HALF.search(whole := json.dumps(value, ensure_ascii=False)):
+            value = _loads(_HALF.sub("\ufffd", whole))
     except RecursionError as e:
         raise InvalidDocument(f"{what}: nested too deeply") from e
     except (ValueError, InvalidDocument) as e:

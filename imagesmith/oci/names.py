@@ -67,9 +67,9 @@ class ImageRef:
             registry = DOCKER_HUB if first == "index.docker.io" else first
             if not _HOST_RE.fullmatch(first):
                 raise InvalidReference("invalid reference format")
-            port = re.search(r":([0-9]+)$", first)
-            if port and int(port[1]) > 65535:
-                raise InvalidReference(f"invalid reference format: port {port[1]} is above 65535")
+            port = re.search(r":0*([0-9]+)$", first)
+            if port and (len(port[1]) > 5 or int(port[1]) > 65535):
+                raise InvalidReference(f"invalid reference format: port {port[1][:20]} is above 65535")
         else:
             registry, rest = DOCKER_HUB, text
         match = _REST.fullmatch(rest)

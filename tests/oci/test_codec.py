@@ -42,6 +42,11 @@ def test_go_escapes_are_written() -> None:
         (b"{" * 5, "not valid JSON"),
         (b'{"a":' * 100_000, "nested too deeply"),
         (b"\xff\xfe", "not valid JSON"),
+        ('{"a":1}'.encode("utf-16"), "not valid JSON"),
+        (b'{"a":NaN}', "the number NaN is out of range"),
+        (b'{"a":[-Infinity]}', "the number -Infinity is out of range"),
+        (b'{"a":1e999}', "the number 1e999 is out of range"),
+        (b'{"\\ud800":1,"\\udfff":2}', "stands twice"),
     ],
 )
 def test_hostile_documents_are_refused(raw: bytes, message: str) -> None:
@@ -82,3 +87,17 @@ def test_null_counts_as_absent() -> None:
         [],
     )
     assert (o.texts("k"), o.text_map("k"), o.key_set("k")) == (None, {}, ())
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (rb'["\ud800x", {"\udfff": "\ud83d\ude00"}]', '["\ufffdx", {"\ufffd": "\U0001f600"}]'),
+        (rb'["\\ud800"]', r'["\\ud800"]'),
+        (b'["a\xffb"]', '["a\ufffdb"]'),
+    ],
+)
+def test_what_is_no_character_is_read_as_go_reads_it(raw: bytes, text: str) -> None:
+    read = parse_object(b'{"a":' + raw + b"}", "x").data
+    assert read == json.loads(f'{{"a":{text}}}')
+    assert parse_object(dumps(read), "x").data == read
