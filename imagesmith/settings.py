@@ -6,6 +6,7 @@ Why: no module below reads the environment for itself, so that a build depends o
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from imagesmith.values import frozen
@@ -18,23 +19,45 @@ class Settings:
     """Paths, sizes of pools, and the switches that the environment gives.
 
     root       the store's folder
+    instead    why that is not where a store usually is, in words; empty if it is, or was chosen
     workers    threads that compress and hash
     transfers  blobs moved at the same time
     ci         True where `CI` is set: tags of base images are resolved anew on every build
     """
 
     root: Path
+    instead: str = ""
     workers: int = 2
     transfers: int = 4
     ci: bool = False
 
     @classmethod
     def load(cls, root: str = "") -> Settings:
-        """The settings of this process: `root` wins over IMAGESMITH_ROOT over the XDG data folder."""
+        """The settings of this process: `root` wins over IMAGESMITH_ROOT over the XDG data folder.
+
+        Where that cannot be made (a read-only root, a user without a home, as pods have them), the store is
+        the user's own folder among the temporary ones.
+        """
         env = os.environ
-        chosen = root or env.get("IMAGESMITH_ROOT", "")
+        chosen, instead = root or env.get("IMAGESMITH_ROOT", ""), ""
         if not chosen:
-            data = env.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-            chosen = str(Path(data) / "imagesmith")
+            chosen, instead = _usual(env)
         workers = max(1, min(8, len(os.sched_getaffinity(0))))
-        return cls(root=Path(chosen).absolute(), workers=workers, ci=bool(env.get("CI")))
+        return cls(root=Path(chosen).absolute(), instead=instead, workers=workers, ci=bool(env.get("CI")))
+
+
+def _usual(env: Mapping[str, str]) -> tuple[str, str]:
+    """Where the store is if nobody said so, and why it is not in the data folder."""
+    import tempfile
+
+    try:
+        data = Path(env.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError:  # neither HOME nor a name
+        why = "this user has no home"
+    else:
+        usual = data / "imagesmith"
+        there = next(p for p in (usual, *usual.absolute().parents) if os.path.exists(p))
+        if os.access(there, os.W_OK | os.X_OK):
+            return str(usual), ""
+        why = f"{usual} cannot be {'written' if there == usual else 'made'}"
+    return os.path.join(tempfile.gettempdir(), f"imagesmith-{os.geteuid()}"), why

@@ -43,11 +43,12 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
 
 
 def _run(args: argparse.Namespace) -> int:
+    from imagesmith.cli.common import settings_of
     from imagesmith.sandbox import world
 
     request = request_of(args)
     call = "check" if args.check else args.call or "build"
-    settings = Settings.load(args.root)
+    settings = settings_of(args.root)
     if call != "build":
         from imagesmith.cli.calls import run_call
 

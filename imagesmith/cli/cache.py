@@ -9,10 +9,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from imagesmith.cli.common import human, print_json, table
+from imagesmith.cli.common import human, print_json, settings_of, table
 from imagesmith.cli.values import parse_size
 from imagesmith.errors import UsageError
-from imagesmith.settings import Settings
 from imagesmith.store.store import Store
 
 __all__ = ["configure", "parse_age"]
@@ -47,7 +46,7 @@ def _ls(parser: argparse.ArgumentParser) -> Handler:
     def run(args: argparse.Namespace) -> int:
         from imagesmith.steps.cachefolders import folders
 
-        with Store(Settings.load(args.root).root) as store:
+        with Store(settings_of(args.root).root) as store:
             found = folders(store)
         if args.json:
             print_json(
@@ -103,7 +102,7 @@ def _prune(parser: argparse.ArgumentParser) -> Handler:
         unused_s = parse_age(args.older_than, "--older-than") if args.older_than else 0
         most = parse_size(args.max_size, "--max-size") if args.max_size else -1
         world.enter("auto")  # folders of a user's builds belong to ids that only its namespace may touch
-        with Store(Settings.load(args.root).root) as store, store.alone():
+        with Store(settings_of(args.root).root) as store, store.alone():
             gone = prune_folders(
                 store, find(store, args.cache), time.time(), unused_s=unused_s, most_bytes=most
             )
@@ -126,7 +125,7 @@ def _export(parser: argparse.ArgumentParser) -> Handler:
         if args.output == "-" and sys.stdout.isatty():
             raise UsageError("a tar is not written to a terminal", hint="-o names a file")
         place = world.enter("auto").place
-        with Store(Settings.load(args.root).root) as store:
+        with Store(settings_of(args.root).root) as store:
             caches = find(store, args.cache)
             with output_file(args.output) as out:
                 export_folders(caches, place, lambda data: _write(out, data))
@@ -151,7 +150,7 @@ def _import(parser: argparse.ArgumentParser) -> Handler:
 
         place = world.enter("auto").place
         with contextlib.ExitStack() as stack:
-            store = stack.enter_context(Store(Settings.load(args.root).root))
+            store = stack.enter_context(Store(settings_of(args.root).root))
             stack.enter_context(store.alone())
             try:
                 source = sys.stdin.buffer if args.file == "-" else stack.enter_context(open(args.file, "rb"))

@@ -29,6 +29,7 @@ __all__ = [
     "print_descriptor",
     "print_json",
     "say",
+    "settings_of",
     "source_at",
     "table",
 ]
@@ -72,6 +73,14 @@ def add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def settings_of(root: str) -> Settings:
+    """The settings of this process; a line is said where the store is not in its usual place."""
+    settings = Settings.load(root)
+    if settings.instead:
+        sys.stderr.write(f"warning: {settings.instead}; the store is {settings.root}, or what --root names\n")
+    return settings
+
+
 def platform_of(args: argparse.Namespace) -> Platform:
     """The platform that was asked for, or this machine's."""
     return Platform.parse(args.platform) if args.platform else host_platform()
@@ -86,7 +95,7 @@ def opened(args: argparse.Namespace) -> Iterator[tuple[Session, Store]]:
     from imagesmith.registry.hosts import Hosts
     from imagesmith.registry.transfer import Session
 
-    settings = Settings.load(args.root)
+    settings = settings_of(args.root)
     quiet = getattr(args, "quiet", True)
     mode = (
         "rawjson"

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from imagesmith.cli.common import add_session_flags, human, opened, print_json, table
+from imagesmith.cli.common import add_session_flags, human, opened, print_json, settings_of, table
 from imagesmith.errors import InvalidDocument, NotFound
 from imagesmith.oci.mediatype import is_image_config
 from imagesmith.oci.model import Descriptor, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
-from imagesmith.settings import Settings
 from imagesmith.store.store import Store
 
 __all__ = ["configure"]
@@ -35,7 +34,7 @@ def _images(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("-q", "--quiet", action="store_true", help="digests only")
 
     def run(args: argparse.Namespace) -> int:
-        with Store(Settings.load(args.root).root) as store:
+        with Store(settings_of(args.root).root) as store:
             rows = [_row(store, ref, d) for ref, d in store.images()]
         if args.json:
             print_json(rows)
@@ -73,7 +72,7 @@ def _tag(parser: argparse.ArgumentParser) -> Handler:
     def run(args: argparse.Namespace) -> int:
         if args.ref.startswith("docker://"):
             return _tag_remote(args)
-        with Store(Settings.load(args.root).root) as store:
+        with Store(settings_of(args.root).root) as store:
             ref = ImageRef.parse(args.ref.removeprefix("store:"))
             found = store.find(ref)
             if found is None:
@@ -110,7 +109,7 @@ def _rmi(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("ref", nargs="+", help="names in the store")
 
     def run(args: argparse.Namespace) -> int:
-        with Store(Settings.load(args.root).root) as store:
+        with Store(settings_of(args.root).root) as store:
             for text in args.ref:
                 store.unname(ImageRef.parse(text))
                 sys.stdout.write(f"untagged: {ImageRef.parse(text).familiar}\n")
@@ -130,7 +129,7 @@ def _prune(parser: argparse.ArgumentParser) -> Handler:
         from imagesmith.sandbox import world
 
         world.enter("auto")  # trees of a user's builds belong to ids that only its namespace may touch
-        with Store(Settings.load(args.root).root) as store:
+        with Store(settings_of(args.root).root) as store:
             gone = store.prune(everything=args.all, unused_s=parse_age(args.older_than, "--older-than"))
         sys.stdout.write(
             f"deleted {gone.blobs} blobs, {gone.layers} layers and {gone.steps} cached steps; "

@@ -84,14 +84,14 @@ def _run(args: argparse.Namespace) -> int:
 def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> int:
     from imagesmith.build.images import Images
     from imagesmith.build.request import BuildRequest
+    from imagesmith.cli.common import settings_of
     from imagesmith.cli.progress import make_front
     from imagesmith.fs.view import View
     from imagesmith.oci.names import Platform
-    from imagesmith.settings import Settings
     from imagesmith.snapshot.choose import make_snapshotter
     from imagesmith.store.store import Store
 
-    settings = Settings.load(args.root)
+    settings = settings_of(args.root)
     platform = Platform.parse(args.platform) if args.platform else None
     request = BuildRequest(pull=args.pull, insecure=args.insecure)
     front = make_front("auto")

@@ -57,12 +57,20 @@ class _Namespaced(Process):
 
     def enter_root(self) -> list[str]:
         """See Process."""
-        k.set_host_name(self.plan["hostname"])
+        self._set_host_name()
         if self.plan["network"] == "none":
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
                 fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: up, running
         self._root.build()
         return self._root.places.made
+
+    def _set_host_name(self) -> None:
+        """The step's own name; where a filter refuses one, as Podman's, the machine's can be looked up."""
+        try:
+            k.set_host_name(self.plan["hostname"])
+        except PermissionError:
+            hosts = next(m for m in self.plan["mounts"] if m["target"] == "/etc/hosts")
+            hosts["data"] += f"127.0.0.1\t{os.uname().nodename}\n".encode()
 
     def made(self) -> list[str]:
         """See Process."""
@@ -276,10 +284,13 @@ class _Server:
         self.steps.remove(step)
         with contextlib.suppress(KeyError):
             self.selector.unregister(step.sock)
-        said: dict[str, Any] = {} if step.said or step.killed else {"error": "the step's process ended early"}
+        code = os.waitstatus_to_exitcode(status)
+        said: dict[str, Any] = {}
+        if not step.said and not step.killed:
+            how = f"by signal {-code}" if code < 0 else f"with status {code}"
+            said["error"] = f"the step's process ended early, {how}"
         for line in step.said.splitlines():
             said |= json.loads(line)
-        code = os.waitstatus_to_exitcode(status)
         answer = {"status": 128 - code if code < 0 else code, "error": said.get("error", ""),
                   "started": said.get("started", False)}  # fmt: skip
         try:

@@ -32,6 +32,8 @@ __all__ = ["World", "enter", "proc_is_covered"]
 
 _LEND = "install uidmap, and as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}"
 
+_SETFCAP = 1 << 31
+
 Isolation = Literal["native", "chroot", "oci", "none"]
 
 #: What a weaker way does not hold, by isolation and ids; `doctor` shows it, and builds with a RUN warn.
@@ -58,6 +60,7 @@ class World:
     refused     better ways, best first, and why each is not used
     hint        the one command that would improve it, or empty
     scoped      behind a chroot the kernel keeps a step's signals and abstract sockets to itself
+    named       steps can have a host name of their own
     """
 
     place: Place
@@ -65,6 +68,7 @@ class World:
     refused: tuple[tuple[str, str], ...] = ()
     hint: str = ""
     scoped: bool = False
+    named: bool = True
 
     @property
     def weaker(self) -> tuple[str, ...]:
@@ -74,7 +78,7 @@ class World:
             found = (*found, "steps see the machine's processes: parts of its /proc are covered")
         if self.isolation == "chroot" and not self.scoped:
             found = (*found, "steps run one at a time: this kernel is older than Linux 6.12")
-        return found
+        return found if self.named else (*found, "steps have the machine's host name")
 
     def sandbox(self) -> Sandbox:
         """Make the sandbox.
@@ -109,7 +113,8 @@ def enter(isolation: str = "auto") -> World:
         place = (_own_mounts(refused) if root else None) or _own_users(refused)
         if place is not None:
             hint = _LEND.format(os.environ.get("USER", "USER")) if place.ids == "single" else ""
-            return World(place, "oci" if isolation == "oci" else "native", tuple(refused), hint)
+            way: Isolation = "oci" if isolation == "oci" else "native"
+            return World(place, way, tuple(refused), hint, named=place.ids == "root" or _may_name())
     if isolation in ("auto", "chroot") and _chroot_works(refused):
         if isolation == "chroot" or _contained():
             k.prctl(k.PR_SET_DUMPABLE, 0)  # a step has our ids; it shall not read our memory
@@ -188,6 +193,16 @@ def _enter_single() -> None:
     k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
 
 
+def _may_name() -> bool:
+    """True if a host name can be set in a namespace of one's own: default Podman's filter refuses it."""
+    try:
+        k.unshare(k.CLONE_NEWUTS)
+        k.set_host_name(os.uname().nodename)
+    except OSError:
+        return False
+    return True
+
+
 def _chroot_works(refused: list[tuple[str, str]]) -> bool:
     """True if this process is root enough for steps behind a chroot."""
 
@@ -238,6 +253,12 @@ def _try(action: Callable[[], None]) -> str:
     return said or ("" if status == 0 else "the probe was killed")
 
 
+def _may_map_root() -> bool:
+    """True with CAP_SETFCAP, without which the kernel lets nobody map the id of root, not root itself."""
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as f:
+        return any(int(line[7:], 16) & _SETFCAP for line in f if line.startswith("CapEff:"))
+
+
 def _hint() -> str:
     """What would give this machine a way to execute RUN."""
     for path, bad, setting in (
@@ -257,6 +278,8 @@ def _hint() -> str:
             continue
     if os.geteuid() == 0 and not _contained():
         return "where all that is built is trusted with the machine: --isolation chroot"
+    if os.geteuid() == 0 and not _may_map_root():
+        return "run the container as another user: --user 1000, or runAsUser: 1000 in a pod's securityContext"
     unconfined = "with --security-opt seccomp=unconfined"
     return (
         f"run the container {unconfined}"

@@ -1,0 +1,93 @@
+"""Builds in real containers of Podman's default kind give what the machine gives, whoever builds there.
+
+A container's root is made of the machine's /usr and of the checkout, both read-only, so that no image is
+needed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import DEMO
+from tests.e2e.test_same_everywhere import EPOCH, digest
+from tests.support import IMAGESMITH, PROJECT, need_program, need_root
+
+pytestmark = pytest.mark.slow
+
+#: Who builds: podman's flags.
+WHO = {
+    "root": [],
+    "a user": ["--user", "1000:1000"],
+    "an id that has no name and no home": ["--user", "4242:4242", "--env", "HOME="],
+    "an id of the group of root, at home in /": ["--user", "1000620000:0", "--env", "HOME=/"],
+    "a user with no capability to gain": [
+        "--user", "1000:1000", "--cap-drop", "all", "--security-opt", "no-new-privileges",
+    ],
+    "a user on a read-only root": ["--user", "1000:1000", "--read-only", "--tmpfs", "/tmp:mode=1777"],
+    "root on a read-only root": ["--read-only", "--tmpfs", "/tmp:mode=1777"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A folder to be a container's root."""
+    need_root()
+    need_program("podman")
+    with tempfile.TemporaryDirectory(prefix="imagesmith-root-", dir="/tmp") as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        for name in ("bin", "sbin", "lib", "lib64"):
+            if Path("/", name).is_symlink():
+                (folder / name).symlink_to(os.readlink(f"/{name}"))
+        for name in ("etc", "usr", "var", "root", "home", "run", "proc", "sys", "dev"):
+            (folder / name).mkdir()
+        (folder / "tmp").mkdir()
+        (folder / "tmp").chmod(0o1777)
+        (folder / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        yield folder
+
+
+def contained(root: Path, shown: list[Path], flags: list[str], words: list[str]) -> tuple[int, str]:
+    """The status and the last words of a command in a container of Podman's default kind."""
+    seen = ["/usr", str(PROJECT), sys.prefix, sys.base_prefix, *map(str, shown)]
+    volumes = [word for path in dict.fromkeys(seen) for word in ("--volume", f"{path}:{path}:ro")]
+    runtime = need_program("runc")  # crun refuses machines with both kinds of cgroups
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]  # the defaults may be above ours
+    done = subprocess.run(
+        [need_program("podman"), "run", "--rm", "--runtime", runtime, *limits, "--network", "none", *volumes,
+         "--workdir", "/", "--env", f"SOURCE_DATE_EPOCH={EPOCH}", "--env", f"PYTHONPATH={PROJECT}", *flags,
+         "--rootfs", str(root), *words],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def command(base: Path) -> list[str]:
+    """The build of the demo's app, whose result is a file in /tmp."""
+    return [
+        *IMAGESMITH, "build", "--build-context", f"base=oci-layout://{base}", "-o",
+        "type=oci,dest=/tmp/image.tar,rewrite-timestamp=true", str(DEMO / "app"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_a_container_makes_what_the_machine_makes(
+    root: Path, base_image: Path, tmp_path: Path, who: str
+) -> None:
+    status, said = contained(root, [base_image], WHO[who], command(base_image))
+    assert status == 0, said
+    assert said.strip().splitlines()[-1] == digest(DEMO / "app", base_image, tmp_path)
+
+
+def test_root_that_can_gain_nothing_is_told_to_be_someone_else(root: Path, base_image: Path) -> None:
+    status, said = contained(root, [base_image], ["--cap-drop", "all"], command(base_image))
+    assert status == 9, said
+    assert "error: RUN cannot be executed here: " in said
+    assert "hint: run the container as another user" in said
