@@ -56,7 +56,8 @@ class Place:
 class Mount:
     """Something to be laid over a path of the step's root.
 
-    kind        bind (a file or folder of the machine), tmpfs, or file (a file of `data`, never on a disk)
+    kind        bind (a file or folder of the machine), tmpfs, or file (a file of `data`, in memory where
+                anything can be mounted)
     source      the path on the machine, for bind
     fd          a descriptor (O_PATH) of what is at the source, where a step can change what a path leads to:
                 what it stands for is mounted. Its maker closes it when the step has ended
@@ -65,6 +66,7 @@ class Mount:
     size_bytes  of a tmpfs; 0 for the kernel's default
     mode        of a tmpfs's root or of a file
     uid, gid    of a file
+    secret      of a file: who cannot keep it in memory keeps it on a disk no longer than it is open
     """
 
     kind: Literal["bind", "tmpfs", "file"]
@@ -80,6 +82,7 @@ class Mount:
     mode: int = 0o1777
     uid: int = 0
     gid: int = 0
+    secret: bool = False
     data: bytes = field(default=b"", shown=False)
 
 

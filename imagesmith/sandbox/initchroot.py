@@ -10,10 +10,8 @@ was. A folder of the machine (`imagesmith run -v`), or one on another file syste
 one copied back: who else uses it must not miss it, nor lose it with a machine that dies.
 What it cannot hold: /proc and /sys are empty, the network and the processes of the machine are seen; a write
 to a read-only mount, or more than a tmpfs may hold, fails the step at its end only (initseals.py). A
-secret is a file of the root while its step runs: it is wiped when the step has ended, also where the builder
-was killed, for the warden outlives it; where all was killed at once it lies there until the next build sweeps
-the folder. The documentation lists it. Where root may unshare after all, a step has its host name, and
-/dev/shm of its size.
+secret is a file of the root, with its bytes in it while it is open (initsecrets.py). The documentation lists
+it. Where root may unshare after all, a step has its host name, and /dev/shm of its size.
 Why a subreaper: a step's strays become the warden's children, whatever they forked, so it can kill them all.
 Imports the standard library only: the step's process uses it.
 Trust: a step may put a link in place of anything in its root, also of a mount: what is put back is reached
@@ -39,6 +37,7 @@ from imagesmith.sandbox.initcopy import copy_tree, same_node
 from imagesmith.sandbox.initpaths import Places, unmake
 from imagesmith.sandbox.initprocess import Process
 from imagesmith.sandbox.initseals import Seal, clock_ns
+from imagesmith.sandbox.initsecrets import Secrets
 
 __all__ = ["Warden", "children"]
 
@@ -76,7 +75,8 @@ class Warden:
 
     def __init__(self, plan: dict[str, Any], streams: list[int], report: int, parent: int) -> None:
         self.plan, self.streams, self.report, self.parent = plan, streams, report, parent
-        self.layout = _Layout(plan["root"])
+        self.secrets = Secrets()
+        self.layout = _Layout(plan["root"], self.secrets)
 
     def run(self) -> NoReturn:
         """Start the step, wait for it, put everything back, and end with its status."""
@@ -127,9 +127,11 @@ class Warden:
             os.close(fd)
         pidfd = os.pidfd_open(pid)
         waiting = select.poll()
-        for fd in (pidfd, wake, self.parent):
+        ends = {pidfd, wake, self.parent}
+        for fd in (*ends, self.secrets.asked):
             waiting.register(fd, select.POLLIN)
-        ready = {fd for fd, _ in waiting.poll()}
+        while not (ready := {fd for fd, _ in waiting.poll(self.secrets.patience_ms)}) & ends:
+            self.secrets.turn()
         if pidfd not in ready:
             os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -148,8 +150,8 @@ class Warden:
 class _Layout:
     """What lies in the root in place of mounts, and how to put everything back."""
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, secrets: Secrets) -> None:
+        self.root, self._secrets = root, secrets
         self.places = Places(root)
         self._aside = 0
         self._undo: list[Callable[[], None]] = []
@@ -228,22 +230,16 @@ class _Layout:
             self._seals.append(Seal(f"/proc/self/fd/{above}/{name}", m["target"], m["size_bytes"]))
 
     def _file(self, m: dict[str, Any], above: int, name: str) -> None:
-        """A file of given bytes; they are wiped afterwards, wherever the step has put the file."""
-        fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=above)
-
-        def wipe() -> None:
-            try:
-                os.pwrite(fd, bytes(os.fstat(fd).st_size), 0)
-                os.ftruncate(fd, 0)
-            finally:
-                os.close(fd)
-
-        self._undo.append(wipe)
-        data = memoryview(m["data"])
-        while data:
-            data = data[os.write(fd, data) :]
-        os.fchown(fd, m["uid"], m["gid"])
-        os.fchmod(fd, m["mode"])
+        """A file of given bytes."""
+        fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=above)
+        if m["secret"]:
+            self._undo.append(self._secrets.add(fd, m).end)
+            return
+        with open(fd, "wb") as f:
+            f.write(m["data"])
+            f.flush()
+            os.fchown(fd, m["uid"], m["gid"])
+            os.fchmod(fd, m["mode"])
 
     def _bind(self, m: dict[str, Any]) -> None:
         """Show what a descriptor stands for: moved, linked, or as a copy."""

@@ -3,7 +3,7 @@
     bind     of a stage: a snapshot of its layers; of a context: a copy of what the ignore file leaves, owned
              by 0:0, as Docker's client would send it. Writable or not, what is written is thrown away.
     cache    a folder of the store that lives on; see steps/cachemounts.py
-    secret   a file that lies in memory only, or a variable of the environment
+    secret   a file that lies in memory, or a variable of the environment
     ssh      a socket behind which the agent is asked; see steps/agent.py
 
 Spec: BuildKit's solver/llbsolver/mounts/mount.go and executor/oci/mounts.go.
@@ -159,7 +159,7 @@ class Mounts:
             Mount(
                 kind="file", target=self._target(m.target or f"/run/secrets/{posixpath.basename(m.id)}"),
                 data=data, mode=mode, uid=m.uid or 0, gid=m.gid or 0, readonly=True,
-                nosuid=True, nodev=True, noexec=not mode & 0o111,
+                nosuid=True, nodev=True, noexec=not mode & 0o111, secret=True,
             )
         ]  # fmt: skip
 

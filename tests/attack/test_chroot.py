@@ -5,8 +5,12 @@ Each has a canary outside that must stay as it was, or be unread.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -232,3 +236,46 @@ def test_nothing_of_a_step_is_left_to_meet_the_next_one(armed: Attack) -> None:
     assert "found nobody" in done.stderr
     left = subprocess.run(["pgrep", "-f", nap], capture_output=True, text=True, check=False)
     assert left.stdout == ""
+
+
+# --- secrets -----------------------------------------------------------------------------------
+
+
+def below(pid: int) -> list[int]:
+    """The processes that descend from one, and it."""
+    parents = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            parents[int(name)] = int(Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = [pid]
+    for above in found:
+        found += [child for child, parent in parents.items() if parent == above]
+    return found
+
+
+@pytest.mark.parametrize("uid", [0, 7])
+def test_secret_is_on_no_disk_when_everything_is_killed_at_once(attack: Attack, uid: int) -> None:
+    canary, attack.before = os.urandom(16).hex(), WAYS["container"]
+    (attack.folder / "secret").write_text(canary)
+    read = "test -s /run/secrets/s && test $(cat /run/secrets/s) = $(cat /run/secrets/s) && sleep 0.2"
+    text = (
+        f"FROM base\nUSER {uid}\nRUN --mount=type=secret,id=s,required=true,uid={uid} {read};"
+        " cat /run/secrets/s | sha256sum; sleep 0.2; echo it is up; sleep 100\n"
+    )
+    process = start(attack.words(text, "--secret", f"id=s,src={attack.folder}/secret"))
+    assert process.stderr is not None
+    said = iter(process.stderr.readline, "")
+    seen = list(itertools.takewhile(lambda line: not line.endswith(" it is up\n"), said))
+    assert hashlib.sha256(canary.encode()).hexdigest() in "".join(seen)
+    (attack.folder / "secret").unlink()
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody gets to see another's end
+        for pid in below(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+    process.communicate(timeout=60)
+    found = subprocess.run(["grep", "-rl", canary, attack.folder], stdout=subprocess.PIPE, check=False)
+    assert found.stdout == b""
+    placeholders = [p for p in attack.store.rglob("run/secrets/s") if p.stat().st_size == len(canary)]
+    assert len(placeholders) == 1, "the killed step's root is not where it was looked for"

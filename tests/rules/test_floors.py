@@ -110,6 +110,7 @@ STEP_PROCESS = (
             "initprocess",
             "initroot",
             "initseals",
+            "initsecrets",
             "kernel",
         )
     ),

@@ -304,6 +304,21 @@ def test_file_of_bytes_has_its_mode_and_is_nowhere_else(bench: Bench, tmp_path: 
     assert found.stdout == ""
 
 
+def test_secret_is_whole_for_every_reader(bench: Bench) -> None:
+    """Many at once, one after the other, and who keeps it open meanwhile; its size is always seen."""
+    if bench.ids == "single" and bench.kind != "native":
+        pytest.skip("one id only")
+    data = b"classified\n" * 1000
+    readers = "for i in 1 2 3 4 5 6 7 8; do grep -c classified /s & done; wait"
+    text = f"test -s /s && {readers}; exec 5</s; {readers}; sleep 0.1; grep -c classified <&5; exec 5<&-"
+    text += "; sleep 0.1; grep -c classified /s; stat -c '%a %u %s' /s"
+    for uid in (0, 7):
+        done = bench.sh(text, mounts=[file("/s", data, uid=uid, secret=True)], uid=uid)
+        expected = "1000\n" * 18 + f"400 {uid} 11000\n"
+        assert (done.out, done.err, done.error) == (expected, "", "")
+        assert not (bench.root / "s").exists()
+
+
 def test_tmpfs_is_empty_and_forgotten(bench: Bench) -> None:
     (bench.root / "t").mkdir()
     (bench.root / "t" / "own").write_text("own")
