@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import stat
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ from imagesmith.concurrency import Once
 from imagesmith.context.archive import looks_like_archive, unpack_context
 from imagesmith.context.git import GitRef, is_git_url, parse_flag
 from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
-from imagesmith.context.ignore import read_ignore, read_small
+from imagesmith.context.ignore import MAX_BYTES, bounded, read_ignore, read_small
 from imagesmith.context.local import FileDigests, LocalTree
 from imagesmith.context.named import (
     DockerImage,
@@ -62,7 +63,8 @@ class Contexts:
         self._main: ContextFiles | None = None
         self._named: dict[str, ContextFiles | GitFiles | Fetched] = {}
         self._trees: list[LocalTree] = []
-        self._dockerfile_path: Path | None = None
+        #: The folder that the Dockerfile lies in, or the context that it is of, and its name in there.
+        self._dockerfile: tuple[Path, str] | None = None
         self._stdin_dockerfile: bytes | None = None
         self.file_digest = FileDigests(store.cache, time.time_ns())
         self.images: Images | None = None
@@ -107,37 +109,38 @@ class Contexts:
             got = fetch_url(given, self._store)
             return file_name_of(given), self._store.blobs.read(got.digest)
         if given is not None and not self._is_remote():
-            return given, self._read(Path(given))
+            return given, self._given(given)
         root = self._root()
         if self._stdin_dockerfile is not None:
             return "Dockerfile", self._stdin_dockerfile
-        if self._is_remote():
-            return self._read_inside(given)
-        name = given or next((name for name in _NAMES if os.path.exists(root / name)), _NAMES[0])
-        return Path(name).name, self._read(root / name)
+        name = given or next((name for name in _NAMES if os.path.lexists(root / name)), _NAMES[0])
+        return Path(name).name, self._read(root, name)
 
-    def _read(self, path: Path) -> bytes:
+    def _given(self, given: str) -> bytes:
+        """The Dockerfile at a path of this machine; as a pipe, `-f <(...)`, it is the user's own word."""
+        context, path = os.path.abspath(self._request.context), os.path.abspath(given)
+        below = path.removeprefix(f"{context.rstrip('/')}/")
+        if below != path:
+            return self._read(Path(self._request.context), below)
         try:
-            data = read_small(path)
-        except FileNotFoundError:
-            raise _missing(path) from None
+            if path.startswith(("/dev/", "/proc/")) or stat.S_ISFIFO(os.lstat(path).st_mode):
+                with open(path, "rb") as f:
+                    return bounded(f.read(MAX_BYTES + 1), Path(given))
         except OSError as e:
-            raise ContextError(f"failed to read dockerfile: open {path}: {(e.strerror or '').lower()}") from e
-        self._dockerfile_path = path
-        return data
+            if isinstance(e, FileNotFoundError):
+                raise _missing(Path(given)) from None
+            raise ContextError(f"failed to read dockerfile: open {given}: {os.strerror(e.errno or 0)}") from e
+        return self._read(Path(given).parent, os.path.basename(path))
 
-    def _read_inside(self, given: str | None) -> tuple[str, bytes]:
-        """The Dockerfile of a context from elsewhere: a link in it does not lead to a file of ours."""
-        assert self._main is not None
-        tree = self._main.tree
-        assert isinstance(tree, LocalTree)
-        name = given or next((name for name in _NAMES if tree.get(name) is not None), _NAMES[0])
-        at = tree.resolve(name)
-        found = tree.get(at)
-        if found is None or found.kind != "f":
-            raise _missing(tree.root / name)
-        with tree.open(at) as f:
-            return Path(name).name, f.read()
+    def _read(self, folder: Path, name: str) -> bytes:
+        try:
+            data = read_small(folder, name)
+        except FileNotFoundError:
+            raise _missing(folder / name) from None
+        except ContextError as e:
+            raise ContextError(f"failed to read dockerfile: {e.message}", hint=e.hint) from e
+        self._dockerfile = folder, name
+        return data
 
     # --- the main context ----------------------------------------------------------------------
 
@@ -232,7 +235,7 @@ class Contexts:
         if self._main is None:
             root = self._root()
             if self._main is None:
-                ignore = read_ignore(root, self._dockerfile_path)
+                ignore = read_ignore(root, *((self._dockerfile,) if self._dockerfile else ()))
                 self._main = ContextFiles("context", self._owned(LocalTree(root, ignore)))
         return self._main
 

@@ -2,20 +2,26 @@
 
 Spec: moby/patternmatcher's ignorefile; BuildKit's rule that `<Dockerfile>.dockerignore` beside the
 Dockerfile replaces `.dockerignore` of the context's root.
+Trust: the file comes with the context. As a link it leads within the context's folder or is refused, so that
+no message quotes a file of the machine's; it is a regular file of at most 16 MiB.
 """
 
 from __future__ import annotations
 
+import os
 import posixpath
+from contextlib import closing
 from pathlib import Path
 
+from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError
 
-__all__ = ["parse_ignore", "read_ignore", "read_small"]
+__all__ = ["MAX_BYTES", "bounded", "parse_ignore", "read_ignore", "read_small"]
 
 _MAX_LINE = 64 << 10
-_MAX_BYTES = 16 << 20
+#: The most that a Dockerfile or an ignore file may have.
+MAX_BYTES = 16 << 20
 
 
 def parse_ignore(data: bytes) -> list[str]:
@@ -41,38 +47,55 @@ def parse_ignore(data: bytes) -> list[str]:
     return out
 
 
-def read_small(path: Path) -> bytes:
-    """A Dockerfile or an ignore file; a link to something without an end is refused, not read.
+def read_small(root: Path, name: str) -> bytes:
+    """A Dockerfile or an ignore file of a folder; links lead within the folder.
 
     Raises:
-        ContextError: it has more than 16 MiB.
-        OSError: it cannot be read.
+        FileNotFoundError: nothing is there.
+        ContextError: it has more than 16 MiB, is no file, cannot be read, or is a link that leads elsewhere.
     """
-    with path.open("rb") as f:
-        data = f.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise ContextError(f"{path} has more than {_MAX_BYTES >> 20} MiB")
+    if not os.path.lexists(root / name):
+        raise FileNotFoundError(root / name)
+    with closing(LocalTree(root)) as tree:
+        at = tree.resolve(name)
+        found = tree.get(at)
+        if found is None:
+            raise ContextError(
+                f"{name} is a link that leads out of its folder, or nowhere",
+                hint="links are followed within the folder only",
+            )
+        if found.kind != "f":
+            raise ContextError(f"{name} is not a file")
+        with tree.open(at) as f:
+            return bounded(f.read(MAX_BYTES + 1), root / name)
+
+
+def bounded(data: bytes, path: Path) -> bytes:
+    """What was read of a Dockerfile or an ignore file, if it is no more than one may have.
+
+    Raises:
+        ContextError: it is more than 16 MiB.
+    """
+    if len(data) > MAX_BYTES:
+        raise ContextError(f"{path} has more than {MAX_BYTES >> 20} MiB")
     return data
 
 
-def read_ignore(root: Path, dockerfile: Path | None = None) -> Matcher:
+def read_ignore(root: Path, *beside: tuple[Path, str]) -> Matcher:
     """The matcher of a context folder's ignore file; one that matches nothing where there is none.
+
+    beside: the folder and the name of a Dockerfile that may have an ignore file of its own.
 
     Raises:
         ContextError: the file cannot be read, or holds a bad pattern.
     """
-    places = [root / ".dockerignore"]
-    if dockerfile is not None:
-        places.insert(0, dockerfile.with_name(f"{dockerfile.name}.dockerignore"))
-    for place in places:
+    for folder, name in (*((at, f"{name}.dockerignore") for at, name in beside), (root, ".dockerignore")):
         try:
-            data = read_small(place)
-        except (FileNotFoundError, NotADirectoryError):
+            data = read_small(folder, name)
+        except FileNotFoundError:
             continue
-        except OSError as e:
-            raise ContextError(f"cannot read {place}: {e.strerror}") from e
         try:
             return Matcher(parse_ignore(data))
         except ContextError as e:
-            raise ContextError(f"{place}: {e.message}") from e
+            raise ContextError(f"{folder / name}: {e.message}") from e
     return Matcher(())
