@@ -3,6 +3,7 @@
 Why: the build knows these shapes only. A machine that can mount stacks layers with overlayfs, one that cannot
 copies them; a step runs in namespaces, behind a chroot or in runc. Whatever is chosen, a layer's bytes are
 the same.
+Trust: a mount's source and its descriptor, see Mount: what a step may change is handed over as a descriptor.
 """
 
 from __future__ import annotations

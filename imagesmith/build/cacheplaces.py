@@ -3,6 +3,8 @@
 Why lazily: reading a cache takes its manifest and its document, two requests; layers stay where they are
 until a step must look into one or an output needs it, and are then mounted where the registry is the same.
 Why warnings: a cache is a help. One that is missing, broken or of another kind costs time, never a build.
+Trust: whoever writes a cache decides layers, and nothing else: documents come through the strict door and are
+held against their digests (cacheio.py), layers against theirs when they are fetched.
 Threads: `load` runs on the thread of the first step that the store does not know.
 """
 

@@ -6,6 +6,8 @@ then its files, each named with what changed. An earlier step is chosen that dif
 Why after the fact: nothing is kept for this but the parts of keys, which the cache has anyway, and a note of
 the base image. Files are compared with the index of the layer that the earlier build made, and only when
 somebody asks.
+Trust: files of earlier layers are read by the store's own door; what is told may hold words of others, which
+the command line cleans.
 Threads: see Watcher.
 """
 

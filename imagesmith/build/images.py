@@ -2,6 +2,8 @@
 
 Why: planning needs the config alone. The order of look-up is: the memo of tags (unless `--pull`, or `CI` is
 set), the store, the registry. A build whose bases are pinned and stored makes no network call.
+Trust: a registry or layout decides which digest a tag has, where nothing is pinned; manifests, configs and
+layers are held against their digests and come through the strict door.
 Threads: methods may be called from any.
 """
 

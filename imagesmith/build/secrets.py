@@ -3,6 +3,8 @@
 Why read late: a value lives in memory only while something needs it, and a secret that nothing asks for is
 never read.
 Spec: BuildKit's source/git (GIT_AUTH_TOKEN and GIT_AUTH_HEADER, with and without `.host`).
+Trust: files and variables are the user's own word; a name may come from a Dockerfile, which gets only what
+the user gave under it.
 """
 
 from __future__ import annotations

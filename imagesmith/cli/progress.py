@@ -2,6 +2,7 @@
 
 Why: the plain form is BuildKit's (`#3 [2/4] RUN make`, `#3 1.204 text`, `#3 DONE 2.1s`), since people and
 tools read it. What a step prints may be any bytes: control characters never reach the terminal.
+Trust: names, words and logs are others': control characters are taken out of all that is shown.
 Threads: a front is called from any thread and locks itself.
 """
 

@@ -3,6 +3,7 @@
 Why: wildcards, `..`, links, --exclude and the pivot of --parents have one meaning for folders, repositories
 and stages alike; the copier (steps/copy.py) only puts what comes from here.
 Spec: tonistiigi/fsutil's copy (ResolveWildcards, include and exclude patterns), BuildKit's dispatchCopy.
+Trust: names and links of the tree are hostile: they are followed within the tree only, as values.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 Why: the file is written beside its place and renamed, with mode 0600, so that no reader sees half of it and
 no other user sees it at all; a lock keeps two logins apart.
+Trust: the file is the user's own; it is replaced whole, and what else it holds is kept.
 """
 
 from __future__ import annotations

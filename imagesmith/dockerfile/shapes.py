@@ -3,6 +3,8 @@
 Why apart from instructions.py: mistakes of this pass (a JSON list with a number in it, ENV without a value)
 are told before those of the second, wherever in the file they stand.
 Spec: BuildKit's parser (line_parsers.go, split_command.go).
+Trust: a Dockerfile is hostile: lines and their number are bounded by what is read (context/ignore.py), JSON
+takes no NaN and no lone surrogates.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Artifacts: files as layers of a manifest that may have a subject.
 
 Spec: OCI image-spec 1.1, manifest.md, "Guidelines for Artifact Usage".
+Trust: the files are the user's own word.
 """
 
 from __future__ import annotations

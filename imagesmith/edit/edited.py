@@ -2,6 +2,7 @@
 
 Why: editing a config or a manifest moves no layer; the result is copied like any image, and what the
 target has already is not sent.
+Trust: documents of the image are others', and come through the strict door.
 Threads: any, once it is made.
 """
 

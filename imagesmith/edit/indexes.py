@@ -1,6 +1,7 @@
 """Indexes made of images, with more or with fewer of them.
 
 Spec: OCI image-spec 1.1, image-index.md.
+Trust: documents are others', and come through the strict door.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 The tar's members are in BuildKit's order with its modes and no times, so the same image makes the same tar:
 `blobs/`, `blobs/sha256/`, blobs sorted by digest, `index.json`, (`manifest.json`,) `oci-layout`.
 Spec: OCI image-spec 1.1, image-layout.md; Docker's image archive format.
+Trust: the destination is the user's own word; an index that is there already comes through the strict door.
 """
 
 from __future__ import annotations

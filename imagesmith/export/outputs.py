@@ -1,6 +1,8 @@
 """The exporters of `-o`: each takes an Output and an Export, writes, and leaves nothing half-written.
 
 Files are written beside their place and renamed; `dest=-` is standard output.
+Trust: the destination is the user's own word; what is written in it comes from the image and stays below it
+(fs/placing.py).
 """
 
 from __future__ import annotations

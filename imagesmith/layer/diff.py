@@ -5,6 +5,8 @@ how it came about. The rules are those of BuildKit's overlay differ: an entry th
 left out (a directory whose only change is its time, too), parents of what is written come before it, an
 opaque directory is told as one whiteout for each name that vanished, whiteouts stand where the name that
 they delete would.
+Trust: what a step left is hostile; here it is entries, and files are read by the door of the tree that they
+are from.
 """
 
 from __future__ import annotations

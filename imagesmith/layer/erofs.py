@@ -11,7 +11,8 @@ programs that list a directory take the number 0 for a name that was deleted. Th
 apart: what it copies up keeps its number only if they differ.
 Spec: Linux fs/erofs/erofs_fs.h: blocks of 512 bytes, extended inodes, flat data, inline xattrs. Mounting
 from a file needs Linux 6.12.
-Trust: the entries come from layers; names and numbers are written as they are, the kernel checks the rest.
+Trust: the entries come from layers, checked by layer/tarread.py. No byte of a layer is taken for structure:
+what the kernel reads as such is written here, from numbers of entries; a layer's bytes are files' content.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ names of users, whole seconds, numeric owners. The common header (short ASCII na
 together from pieces whose sums are known; all others take the long way.
 Spec: POSIX.1-2001 pax; Go's archive/tar as BuildKit uses it: USTAR where that can hold a value, a PAX record
 where it cannot; two zero blocks end the archive and nothing pads it further.
+Trust: entries may be hostile: a name, link or number that a header cannot hold goes into an extended one, and
+a file that is not as long as its entry says is an error.
 Threads: any number, each with its own entries; the table of known pieces is only a memo.
 """
 

@@ -2,6 +2,7 @@
 
 Why: a build pushes an image whose base layers nobody has fetched; `elsewhere` says where such a blob is, so
 that it goes from registry to registry, or is mounted, without a detour over the disk.
+Trust: documents are others', and come through the strict door.
 Threads: any.
 """
 

@@ -2,6 +2,8 @@
 
 Why: a registry or a layout may have lost or damaged what its manifests name, and not know it.
 Spec: OCI image-spec 1.1: manifest.md, image-index.md, config.md.
+Trust: everything looked at is others': documents come through the strict door, layers through
+layer/tarread.py.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 Spec: containers-certs.d(5) for certificates; registries.conf and hosts.toml are read by registriesconf.py and
 hoststoml.py.
+Trust: configuration is the machine's and the user's own.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Why: pull, push and copy are one loop (transfer.py) over places; this is the end of it that speaks HTTP.
 Referrers go through the API where the registry has it, else through the tag schema.
 Spec: OCI distribution-spec 1.1, "Listing Referrers", "Referrers Tag Schema".
+Trust: the other side may answer anything: a manifest is held against the digest that was asked for, and comes
+through the strict door; what a tag stands for is the registry's word.
 Threads: any.
 """
 

@@ -3,6 +3,8 @@
 Why: a command or a build moves many images; connections, tokens and knowledge of which repository holds which
 blob are worth keeping between them. What a session learns about blobs goes into the store's memory, so that
 the next push mounts instead of sending.
+Trust: what registries say is judged below (transport.py, download.py, repository.py); what is remembered of
+blobs saves requests, and is never believed over a digest.
 Threads: any.
 """
 

@@ -3,6 +3,7 @@
 Why only when asked: on most machines they cannot be written without root, and a step needs none to be killed.
 A group is named after the process that made it, so the next builder can remove what a killed one left.
 Spec: the kernel's admin-guide/cgroup-v2.rst and cgroup-v1/.
+Trust: limits are the user's own; the files are the kernel's.
 """
 
 from __future__ import annotations

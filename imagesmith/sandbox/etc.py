@@ -2,6 +2,7 @@
 
 Spec: BuildKit's executor/oci/hosts.go and resolvconf.go: a step shares the machine's network, so its name
 servers stay as they are, those on the loopback address too.
+Trust: name servers are the machine's; hosts are the user's own word.
 """
 
 from __future__ import annotations

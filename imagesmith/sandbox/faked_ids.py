@@ -8,6 +8,7 @@ nanoseconds, a sleep may end) differs from the usual one by less than a hundredt
 A program that changes its own slack has the ids of its parent from then on.
 Imports the standard library only: the supervisor uses it.
 Spec: credentials(7), setresuid(2); prctl(2), PR_SET_KEEPCAPS and PR_SET_TIMERSLACK.
+Trust: a step may change its slack: it then has ids of its own table, and none outside of the namespace.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Imports the standard library only: the step's process uses it.
 Spec: runc's finalizeNamespace: each right is given up after what needs it; seccomp(2), capabilities(7).
+Trust: the request comes from the builder. From the moment at which the root is entered, what lies in it is
+hostile: the program is found and executed in there, with nothing open but its streams.
 """
 
 from __future__ import annotations

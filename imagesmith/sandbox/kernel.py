@@ -4,6 +4,7 @@ Why: nothing but libc is needed to keep a step apart, so no helper binary has to
 imported by the first call, for a build that finds all in its cache needs none of it.
 Imports the standard library only: the step's process uses it under `python -I -S`.
 Spec: namespaces(7), mount(2), pivot_root(2), capabilities(7), seccomp(2), landlock(7).
+Trust: arguments are the callers' to judge; the kernel's answers become OSError.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Why a pty for a terminal: the process gets a session and a controlling terminal of its own, so Ctrl-C reaches
 it and not the builder, while the caller's terminal is in raw mode.
 Why a build's step never has standard input: BuildKit gives it one that is at its end.
+Trust: what a step prints is any bytes, and is handed on as such; how much is kept is steps/loglimit.py's,
+what a terminal sees cli/progress.py's to decide.
 """
 
 from __future__ import annotations

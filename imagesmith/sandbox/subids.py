@@ -2,6 +2,7 @@
 
 Why programs: only they, with the rights of their files, may map more than one's own id.
 Spec: subuid(5), newuidmap(1), user_namespaces(7).
+Trust: the files are the machine's, and the programs that map ids hold requests against them.
 """
 
 from __future__ import annotations

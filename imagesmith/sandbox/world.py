@@ -12,6 +12,7 @@ security module then refuses:
     none        no RUN; all else works
 
 Why the builder itself enters: snapshots are then ordinary files to it, whoever owns them.
+Trust: the kernel's answers, and files below /proc.
 Threads: `enter` is called once, before there is a second thread; the kernel refuses it later.
 """
 

@@ -8,6 +8,8 @@ What counts as touched: inode number, mode, size, times, owner, device, number o
 every change and cannot be set back. Names are compared, too, for a renamed directory moves no time below it.
 A directory that was deleted and made again is told by its inode and its time of birth.
 One thing differs from overlayfs: a write to one of several names of a file of a lower layer changes all.
+Trust: what a step leaves is hostile: it is walked by descriptors and through no link, and no file is opened
+but regular ones.
 Threads: may be shared; each workspace belongs to one.
 """
 

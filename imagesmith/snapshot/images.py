@@ -2,6 +2,8 @@
 
 Why: making fifty thousand files takes seconds, mounting them a millisecond. Only the machine's root may, and
 only from Linux 6.12 on; whether it works is found out by mounting two small layers and an overlay of them.
+Trust: the file is the store's own, made by layer/erofs.py; it is mounted read-only, below a folder that
+nobody else may enter.
 Threads: may be shared; mounting is done by one at a time.
 """
 

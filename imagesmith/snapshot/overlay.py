@@ -5,6 +5,8 @@ is made once, when a RUN first needs it; what a RUN left becomes its own layer's
 settle.py does then.
 Mounts are made in the process's own mount namespace: they are gone when it ends, also by SIGKILL, and what
 lies in the work folder then is swept by the next one that starts.
+Trust: what a step leaves in its upper directory is hostile: it is read by descriptors (upper.py), and its
+marks and attributes mean what layer/diff.py says.
 Threads: may be shared; each workspace belongs to one.
 """
 

@@ -8,6 +8,8 @@
 A tree holds exactly the layer's entries, so that it is right over whatever stands below it next time.
 
 Why several: one store may be used by a user with and without subordinate ids, and by root.
+Trust: layers are hostile, and extracted through the jail. A tree lies below folders that nobody else may
+enter (store/folder.py).
 Threads: may be shared; a tree is made by one thread at a time.
 """
 

@@ -6,6 +6,7 @@ Why `work/` is marked as the top of a hierarchy: ext4 does not use an inode agai
 deletion, and steps over all such inodes one by one to find another. Where many files were just deleted, as
 between two builds, making files took ten times as long. Below such a mark ext4 begins each folder in a part
 of the disk of its own.
+Trust: the folder is the store's own; what lies in it is hostile, and is deleted through no link (fs/jail.py).
 Threads: any, for each folder made in it has a name of its own.
 """
 

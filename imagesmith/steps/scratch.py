@@ -3,6 +3,7 @@
 Why: a context is shown to RUN as a copy, for its owners and what its ignore file hides differ from what lies
 on the disk, and a writable mount must not reach the original. It is made of entries, as layers are
 (layer/extract.py): what a tree calls a device or a link is never opened.
+Trust: trees are hostile: they are written through the jail, and deleted through no link.
 """
 
 from __future__ import annotations

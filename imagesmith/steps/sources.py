@@ -2,6 +2,8 @@
 
 Why: a step's key is made of the files that it takes, not of where they lie. A file of a URL, a commit of a
 repository and a here-document are trees of their own here, so that the copier knows one thing only.
+Trust: what is downloaded is held against its checksum where there is one; trees are judged where they are
+made (context/).
 Threads: methods may be called from any; downloads are single-flight.
 """
 

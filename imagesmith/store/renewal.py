@@ -4,6 +4,7 @@
 
 Why: what a version before kept may be wrong, or not what this one would make; all of it can be made again.
 Another version may be at work and have it mounted: it is renamed, and deleted when nobody is there.
+Trust: the folder is the store's own (store/folder.py).
 Threads: any; processes take turns by a lock on the store's folder.
 """
 

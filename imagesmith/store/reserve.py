@@ -3,6 +3,7 @@
 Why: to take a name away is to write another list of names, and to forget is to write to the database. Where
 nothing can be written, nothing could be freed. The reserve is given up then, and made again by whoever opens
 the store when there is room.
+Trust: the folder is the store's own (store/folder.py); a link is not followed.
 Threads: any; processes may do the same at once.
 """
 

@@ -11,6 +11,8 @@
 Why: a name is written last, so that a crash leaves only what prune takes. The kernel frees the lock of a
 killed process. A prune needs no room: what was left lying goes first, records last.
 Spec: OCI image-spec 1.1, image-layout.md.
+Trust: the folder is claimed first (store/folder.py). Blobs are held against their digests when they are read,
+and documents come through the strict door.
 Threads: methods may be called from any thread.
 """
 
