@@ -231,7 +231,7 @@ class Root:
         tree = self._file(m) if m["kind"] == "file" else m["fd"]
         with self.places.make(m["target"], folder=stat.S_ISDIR(os.fstat(tree).st_mode)) as spot:
             late = bool(flags) and not k.set_flags(tree, flags)
-            k.attach(tree, spot.fd)
+            k.attach(tree, spot.fd, m["target"])
             if late:
                 self._remount(f"/proc/self/fd/{tree}", flags)
         if m["kind"] == "file":  # it has no name once it is mounted

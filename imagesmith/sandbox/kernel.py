@@ -147,9 +147,9 @@ def open_tree(fd: int) -> int:
     return _check(_syscall(_OPEN_TREE, fd, b"", flags), "open_tree")
 
 
-def attach(tree: int, at: int) -> None:
-    """Put what `open_tree` made over the file or folder of another descriptor."""
-    _check(_syscall(_MOVE_MOUNT, tree, b"", at, b"", _MOVE_MOUNT_EMPTY_PATHS), "move_mount")
+def attach(tree: int, at: int, name: str) -> None:
+    """Put what `open_tree` made over the file or folder of another descriptor; errors call that by `name`."""
+    _check(_syscall(_MOVE_MOUNT, tree, b"", at, b"", _MOVE_MOUNT_EMPTY_PATHS), name)
 
 
 def set_flags(tree: int, flags: int) -> bool:

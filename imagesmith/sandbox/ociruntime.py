@@ -211,7 +211,7 @@ def _laid(m: Mount, place: Path) -> Mount:
             held.callback(os.close, at)
             tree = k.open_tree(fd)
             held.callback(os.close, tree)
-            k.attach(tree, at)
+            k.attach(tree, at, m.target)
     else:
         return m
     return replace(m, source=str(place))

@@ -46,7 +46,9 @@ from imagesmith.store.store import Store
 __all__ = ["CopyingSnapshotter", "CopyingWorkspace"]
 
 #: What tells that a path was not touched, 56 bytes of it: a scan holds one for every path.
-_MARK = struct.Struct("=QIQqqIIQI")
+_MARK = struct.Struct("=QIQQqIIQI")
+#: So much of a file's time (nanoseconds) is in a mark: it may be of any year.
+_BITS = (1 << 64) - 1
 #: CLOCK_REALTIME_COARSE, the one that file systems read; Python has no name for it.
 _COARSE_CLOCK = 5
 
@@ -151,8 +153,8 @@ class CopyingSnapshotter:
 def _mark(st: os.stat_result) -> bytes:
     links = 0 if stat.S_ISDIR(st.st_mode) else st.st_nlink
     return _MARK.pack(
-        st.st_ino, st.st_mode, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_uid, st.st_gid, st.st_rdev,
-        links,
+        st.st_ino, st.st_mode, st.st_size, st.st_mtime_ns & _BITS, st.st_ctime_ns, st.st_uid, st.st_gid,
+        st.st_rdev, links,
     )  # fmt: skip
 
 

@@ -98,6 +98,11 @@ class FileStamp(NamedTuple):
         )
 
 
+def _held(stamp: FileStamp) -> bool:
+    """Whether the database has numbers as large: a file's time may be of any year, an inode has 64 bits."""
+    return all(-(1 << 63) <= number < 1 << 63 for number in stamp)
+
+
 class CacheDB:
     """The cache database of a store."""
 
@@ -219,7 +224,7 @@ class CacheDB:
     def file_digests(self, stamps: Iterable[FileStamp]) -> dict[FileStamp, str]:
         """The digests of those among some files that are known and unchanged."""
         wanted: dict[int, dict[int, FileStamp]] = {}
-        for s in stamps:
+        for s in filter(_held, stamps):
             wanted.setdefault(s.dev, {})[s.ino] = s
         out = {}
         for dev, by_ino in wanted.items():
@@ -235,7 +240,7 @@ class CacheDB:
 
     def put_file_digests(self, digests: Iterable[tuple[FileStamp, str]]) -> None:
         """Remember digests of files."""
-        self._db.put("files", [(*s, d) for s, d in digests])
+        self._db.put("files", [(*s, d) for s, d in digests if _held(s)])
 
     def tag(self, ref: str, platform: str) -> tuple[str, int] | None:
         """The digest that a tag had, and when that was (seconds)."""

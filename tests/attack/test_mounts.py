@@ -1,12 +1,16 @@
 """Attacks by steps on what is mounted: sources exchanged while they are looked up, nodes of devices, stubs.
 
-IMAGESMITH_ATTACKS says how many builds each race gets; IMAGESMITH_ATTACK_WITH how the program is started, for
-other users and runtimes.
+IMAGESMITH_ATTACKS says how many builds each gets; IMAGESMITH_ATTACK_WITH how the program is started, for
+other users and runtimes. By hand, 200 builds of both in one isolation, and a line for each on what became of
+it:
+
+    IMAGESMITH_ATTACKS=200 python -m pytest -s tests/attack/test_mounts.py -k "(race or seed) and oci"
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,7 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.conformance import run as conformance
 from imagesmith.fs.hold import hold
+from tests.attack import hostile
+from tests.attack.layers import disk, write_layout
 from tests.support import IMAGESMITH, need_program
 
 pytestmark = pytest.mark.slow
@@ -97,13 +104,13 @@ def test_race_on_a_cache_mounts_nothing_of_the_machine(
     attack: Attack, context: Path, outside: Path, way: str
 ) -> None:
     """One step exchanges a folder of a cache with a link out, others mount that folder, or mount on it."""
-    top = Path("/imagesmith-canary")
+    top = Path(f"/imagesmith-canary-{os.getpid()}")  # other runs have theirs
     if os.geteuid() == 0:
         top.write_text(_CANARY)
     away = "/".join([".."] * 12)
     look = (
-        f"for d in /m /m/.. /c/sub/x; do cat $d{outside}/canary $d/imagesmith-canary $d/canary; done;"
-        f" echo evil > /m{outside}/canary; echo evil > /m/imagesmith-canary; echo evil > /m/made; true"
+        f"for d in /m /m/.. /c/sub/x; do cat $d{outside}/canary $d{top} $d/canary; done;"
+        f" echo evil > /m{outside}/canary; echo evil > /m{top}; echo evil > /m/made; true"
     )
     whole = "--mount=type=cache,id=race,target=/c"
     if way == "source":  # a cache that is mounted by `source` is another one than that mounted as a whole
@@ -140,6 +147,29 @@ def test_race_on_a_cache_mounts_nothing_of_the_machine(
                 assert not Path("/made").exists()
     finally:
         top.unlink(missing_ok=True)
+
+
+def test_seed_of_a_cache_is_no_way_to_a_device(attack: Attack, outside: Path) -> None:
+    """A cache begins with a folder of an image in which there are a disk and the machine's memory."""
+    conformance.make_base(outside / "busybox")
+    nodes = hostile.extraction(str(outside), disk())["devices"]
+    write_layout(outside / "nodes", outside / "busybox", nodes)
+    context = f"--build-context=nodes=oci-layout://{outside / 'nodes'}"
+    look = (  # a device that is not to be opened may be a node, an empty file, or nothing
+        "for f in disk mem kmsg; do echo $f: $(timeout 2 dd if=/c/$f bs=512 count=1 2>/dev/null | wc -c)"
+        " $(cat /c/$f 2>/dev/null | head -c 9 | wc -c); done; true"
+    )
+    for n in range(_BUILDS):
+        mount = f"from=nodes,source=/t,target=/c --mount=type=bind,from=nodes,source=/t,target=/b : {n};"
+        done = attack(
+            f"FROM base\nRUN --mount=type=cache,id=seed{n},{mount} {look}; {look.replace('/c', '/b')}\n",
+            context,
+        )
+        assert done.returncode == 0, done.stderr
+        got = re.findall(r"^#\d+ [\d.]+ (disk|mem|kmsg): (\d+) (\d+)$", done.stderr, re.MULTILINE)
+        assert got == [(name, "0", "0") for name in ("disk", "mem", "kmsg")] * 2, done.stderr
+        if os.environ.get("IMAGESMITH_ATTACKS"):
+            print(n, done.returncode, done.stderr.splitlines()[-1:])
 
 
 @pytest.mark.parametrize("last", ["link", "folder/../../outside", "fifo/x", "..", "a/../../x", "link/inner"])

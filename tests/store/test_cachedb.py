@@ -310,3 +310,16 @@ def test_build_goes_on_with_one_warning_and_the_same_image(kitchen: Kitchen) -> 
     kitchen.build(text)
     assert kitchen.executed == []
     assert not [e for e in kitchen.events if isinstance(e, Warned)]
+
+
+def test_a_file_of_any_time_and_number_is_looked_up_and_not_remembered(tmp_path: Path) -> None:
+    """On a tmpfs a file may have been changed in a year of nine digits; inodes have 64 bits."""
+    db = CacheDB(tmp_path / "cache.db")
+    odd = [
+        FileStamp(1, 2, 3, 10**23, 5),
+        FileStamp(1, 2, 3, -(10**23), 5),
+        FileStamp(1, (1 << 64) - 1, 3, 4, 5),
+    ]
+    db.put_file_digests([(stamp, "a") for stamp in [*odd, _stamp(1)]])
+    assert db.file_digests([*odd, _stamp(1)]) == {_stamp(1): "a"}
+    db.close()
