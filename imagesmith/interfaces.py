@@ -68,6 +68,8 @@ class Mount:
     mode        of a tmpfs's root or of a file
     uid, gid    of a file
     secret      of a file: who cannot keep it in memory keeps it on a disk no longer than it is open
+    owners      the table of owners beside the source (snapshot/ownership.py), and the folder in it that the
+                source is; empty where there is none
     """
 
     kind: Literal["bind", "tmpfs", "file"]
@@ -85,6 +87,7 @@ class Mount:
     gid: int = 0
     secret: bool = False
     data: bytes = field(default=b"", shown=False)
+    owners: tuple[str, str] = ("", "")
 
 
 @frozen(kw_only=True)

@@ -24,8 +24,7 @@ from imagesmith.fs.tree import Tree, resolve
 __all__ = ["EMPTY_VIEW", "LayerIndex", "View", "flat", "largest_id", "parent_of"]
 
 _ROOT = Entry("", "d", 0o755)
-#: So many layers are in a block.
-_BLOCK = 64
+_BLOCK = 64  # layers
 
 
 def parent_of(path: str) -> str:
@@ -45,8 +44,8 @@ class LayerIndex:
     """
 
     __slots__ = (
-        "_alone", "_asked", "_children", "_deleted", "_largest", "_room", "entries", "implied", "one_as",
-        "opaques", "whiteouts",
+        "_alone", "_asked", "_children", "_deleted", "_largest", "_links", "_room", "entries", "implied",
+        "one_as", "opaques", "whiteouts",
     )  # fmt: skip
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -70,7 +69,7 @@ class LayerIndex:
         self._largest: int | None = None
         #: The directory that `hides_below` was asked about last, and whether one above it, or it, hides.
         self._asked = ("", False)
-        self._room = IMPLIED_BYTES
+        self._links, self._room = list[Entry](), IMPLIED_BYTES
         implied = self.implied
         plain, last, length = True, "", -1
         for e in given:  # hundreds of thousands of them: most are in the folder of the one before
@@ -129,6 +128,11 @@ class LayerIndex:
         for path, e in self.entries.items():
             first = self.one_as.get(path)
             yield e if first is None else replace(e, kind="h", link=first.path)
+
+    def links(self) -> list[Entry]:
+        """Its symbolic links and fifos."""
+        self._links = self._links or [e for e in self.entries.values() if e.kind in "lp"]
+        return self._links
 
     def largest_id(self) -> int:
         """The largest user or group id of its entries."""

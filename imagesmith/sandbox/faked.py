@@ -20,9 +20,11 @@ If the supervisor dies, each of its calls fails with ENOSYS; who started it sees
 What this cannot hold, in order of how often it matters (world.py has it for `doctor` and warnings):
 
     permissions    a process that is not root may read everything and enter every folder; what it may
-                   change is checked (faked_rights.py), if by our rules and not by the kernel's
-    who makes      files of other users' processes get their owner when they are opened, made or linked by
-                   name; sockets, which no layer keeps, do not; 32-bit programs see all owners as root's
+                   change, and what it is told, is checked (faked_rights.py), if by our rules and not by the
+                   kernel's
+    set-id bits    are cleared when root writes to such a file, as for everybody else
+    who makes      32-bit programs see all owners as root's
+    access lists   with users or groups in them are refused, as by a file system that has none
     devices        are empty files in the step, and become devices in the layer
     credentials    sent over sockets (SCM_CREDENTIALS), and in /proc, are those of root
 
@@ -41,13 +43,15 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from imagesmith.sandbox import seccomp
-from imagesmith.sandbox.faked_files import Args, FileCalls, Opened
+from imagesmith.sandbox.faked_files import Args, FileCalls
 from imagesmith.sandbox.faked_ids import IdTable, change
+from imagesmith.sandbox.faked_make import MakeCalls, Opened
+from imagesmith.sandbox.faked_paths import Elsewhere, Paths
 from imagesmith.sandbox.faked_peers import SO_PEERCRED, Peers
 from imagesmith.sandbox.faked_rights import Rights
 from imagesmith.sandbox.faked_task import Tasks
@@ -65,18 +69,18 @@ _PR_SET_KEEPCAPS = 8
 #: What opens a file to change it, or makes it.
 _O_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | 0o20000000
 
-_FILES = ("fchownat", "mkdirat", "symlinkat", "mknodat", "mkdir", "symlink", "mknod", "creat", "openat2",
-          "statx", "execve", "execveat", "chroot")  # fmt: skip
-_RIGHTS = ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "link", "linkat", "chmod",
-           "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat", "utimensat_time64",
-           "truncate", "truncate64")  # fmt: skip
+_MAKES = ("mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "creat", "openat2", "bind")
+_FILES = ("fchownat", "statx", "execve", "execveat", "chroot", "setxattr", "lsetxattr", "fsetxattr")
+_RIGHTS = ("access", "faccessat", "faccessat2", "unlink", "unlinkat", "rmdir", "rename", "renameat",
+           "renameat2", "link", "linkat", "chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes",
+           "futimesat", "utimensat", "utimensat_time64", "truncate", "truncate64")  # fmt: skip
 #: Calls with the arguments of another one, so far as a handler looks at them.
 _ALIKE = {
-    "rmdir": "unlink",
-    "renameat2": "renameat",
     "utimes": "utime",
     "utimensat_time64": "utimensat",
     "truncate64": "truncate",
+    "lsetxattr": "setxattr",
+    "fsetxattr": "setxattr",
 }
 _STATS = ("stat", "lstat", "fstat", "newfstatat")
 _CHOWNS = ("chown", "lchown", "fchown")
@@ -87,7 +91,7 @@ _GETS = {"getuid": (0, 0), "geteuid": (0, 1), "getgid": (1, 0), "getegid": (1, 1
 _OTHERS = ("getresuid", "getresgid", "setgroups", "getgroups")
 #: What has 16 bits for an id on i386, unless its name ends in 32.
 _SHORT = {*_CHOWNS, *_SETS, *_GETS, *_OTHERS}
-_UNCONDITIONAL = (*_FILES, *_RIGHTS, *_STATS, *_CHOWNS, *_SETS, *_GETS, *_OTHERS)
+_UNCONDITIONAL = (*_MAKES, *_FILES, *_RIGHTS, *_STATS, *_CHOWNS, *_SETS, *_GETS, *_OTHERS)
 
 
 def faked_filter(machine: str = "", *, held: tuple[int, int] | None = None) -> bytes:
@@ -161,33 +165,42 @@ def _handed_over(machine: Machine) -> dict[str, int]:
     return found
 
 
-def serve(sock: socket.socket, root: Path, *, real: bool = False, few: bool = False) -> None:
+def serve(
+    sock: socket.socket,
+    root: Path,
+    mounts: Sequence[tuple[str, str, str]] = (),
+    *,
+    real: bool = False,
+    few: bool = False,
+) -> None:
     """Be the supervisor of one step, whose root directory that is.
 
     Args:
         sock: where the listener comes from.
         root: what Sandbox.run was given.
+        mounts: see snapshot.ownership.Owners.
         real: ids are lent; what is below the last of them is on the disk.
         few: the filter is that of a step whose processes have their ids, see `faked_filter`.
     """
     listener = listener_of(sock)
     if listener is not None:
-        Supervisor(listener, root, real=real, few=few).run()
+        Supervisor(listener, Owners(table_of(root), real=real, mounts=mounts), few=few).run()
 
 
 class Supervisor:
     """Answers the calls of one step."""
 
-    def __init__(self, listener: Listener, root: Path, *, real: bool = False, few: bool = False) -> None:
+    def __init__(self, listener: Listener, owners: Owners, *, few: bool = False) -> None:
         os.umask(0)
         self._listener = listener
         self._tasks, self._ids = Tasks(), IdTable()
         self._tasks.pending = self._is_pending
         self._number = 0
-        owners = Owners(table_of(root), real=real)
+        paths = Paths(self._tasks, owners)
         self._peers = Peers(self._tasks, self._ids)
-        self._rights = Rights(self._tasks, self._ids, owners)
-        self._files = FileCalls(self._tasks, self._ids, owners, self._rights, few=few)
+        self._rights = Rights(self._tasks, self._ids, owners, paths)
+        self._files = FileCalls(self._tasks, self._ids, owners, paths, few=few)
+        self._makes = MakeCalls(self._tasks, self._ids, owners, paths, few=few)
         self._handlers: dict[tuple[int, int], Callable[[int, Args], int | Opened | None]] = {}
         for machine in seccomp.machines():
             known = numbers(machine)
@@ -204,6 +217,8 @@ class Supervisor:
             self._number = number
             try:
                 found = self._handlers[arch, nr](tid, args)
+            except Elsewhere:
+                found = None
             except OSError as e:
                 self._listener.answer(number, error=e.errno or errno.EIO)
                 continue
@@ -240,7 +255,8 @@ class Supervisor:
             "getgroups": self._get_groups,
             "prctl": self._keep,
         }
-        handlers = self._rights if name in _RIGHTS else self._files
+        makes = name in _MAKES or name in ("open", "openat")
+        handlers = self._makes if makes else self._rights if name in _RIGHTS else self._files
         found: Callable[[int, Args], int | Opened | None]
         found = own.get(name) or getattr(handlers, _ALIKE.get(name, name))
         return found

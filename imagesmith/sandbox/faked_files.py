@@ -2,13 +2,13 @@
 
     chown ...      recorded beside the file (snapshot/ownership.py), which also clears its set-id bits
     stat ...       the recorded owner put into what the kernel says; files without one are left to the kernel
-    open, mkdir .. made here, with the maker's owner, if that is not root; otherwise left to the kernel
-    mknod          devices as files that stand for them
+    setxattr       access lists with ids in them are refused, as where a file system has none
     execve         a set-id program changes what its process believes to be
 
-A handler returns the call's value, an Opened, or None to let the kernel do it. OSError carries the errno.
+What makes files is in faked_make.py.
+A handler returns the call's value, or None to let the kernel do it. OSError carries the errno.
 Imports the standard library only: the supervisor uses it.
-Spec: chown(2), stat(2), open(2), execve(2); inode_init_owner and chown_common of Linux.
+Spec: chown(2), stat(2), execve(2), acl(5); chown_common of Linux.
 Trust: arguments are the step's, hostile; see faked_task.py.
 Threads: one.
 """
@@ -19,45 +19,32 @@ import errno
 import os
 import stat
 import struct
-from dataclasses import dataclass
 
 from imagesmith.sandbox.faked_ids import Ids, IdTable, after_exec
-from imagesmith.sandbox.faked_rights import Rights
+from imagesmith.sandbox.faked_paths import SEARCH, Elsewhere, Paths
 from imagesmith.sandbox.faked_task import AT_EMPTY_PATH, AT_FDCWD, AT_NOFOLLOW, Tasks, signed
 from imagesmith.snapshot.ownership import XATTR, Owners, as_shown
 
-__all__ = ["FileCalls", "Opened"]
+__all__ = ["FileCalls"]
 
-_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_KEEP = 0xFFFFFFFF
-_O_TMPFILE = 0o20000000
-#: What of a register is an int of flags; no flag is the sign.
-_INT = 0x7FFFFFFF
-_CREATES = os.O_CREAT | _O_TMPFILE
+#: The kinds of files that have an xattr for their owner.
+_WITH_XATTR = (stat.S_IFREG, stat.S_IFDIR)
 #: newfstatat: number, size of struct stat, where the owner is; statx: number. By uname's machine.
 _STAT = {"x86_64": (262, 144, 28, 332), "aarch64": (79, 128, 24, 291)}
 _STATX_SIZE, _STATX_OWNER = 256, 20
-_CAP_CHOWN, _CAP_MKNOD = 0, 27
+_CAP_CHOWN = 0
+#: What names a user or a group in an access list, which is 4 bytes and 8 for each line.
+_ACL, _ACL_IDS, _ACL_MAX = b"system.posix_acl_", (2, 8), 65_536
 
 Args = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A descriptor of ours that the caller shall have; `cloexec` for its copy."""
-
-    fd: int
-    cloexec: bool
 
 
 class FileCalls:
     """The handlers; each takes the caller's thread number and the six arguments."""
 
-    def __init__(self, tasks: Tasks, ids: IdTable, owners: Owners, rights: Rights, *, few: bool) -> None:
+    def __init__(self, tasks: Tasks, ids: IdTable, owners: Owners, paths: Paths, *, few: bool) -> None:
         """Answer for one step; `few`: its processes have their ids and rights from the kernel."""
-        self._tasks, self._ids, self._owners, self._rights, self._few = tasks, ids, owners, rights, few
-        #: Some file that can have no xattr has an owner in the table.
-        self._others = False
+        self._tasks, self._ids, self._owners, self._paths, self._few = tasks, ids, owners, paths, few
         self._stat_number, self._stat_size, self._stat_owner, self._statx_number = _STAT[os.uname().machine]
 
     # --- chown ---------------------------------------------------------------------------------
@@ -84,7 +71,8 @@ class FileCalls:
 
     def _chown(self, tid: int, dirfd: int, address: int, uid: int, gid: int, *, follow: bool) -> int:
         path = self._tasks.path(tid, address)
-        return self._give(tid, self._tasks.open(tid, dirfd, path, follow=follow), uid, gid)
+        fd = self._paths.open(self._ids.get(tid), tid, dirfd, path, follow=follow)
+        return self._give(tid, fd, uid, gid)
 
     def _give(self, tid: int, fd: int, uid: int, gid: int) -> int:
         """Change the owner of what `fd` refers to, and close it."""
@@ -93,32 +81,42 @@ class FileCalls:
             path = os.readlink(f"/proc/self/fd/{fd}")
             if not path.startswith("/"):
                 return 0  # a pipe or a socket, which is in no layer
-            wanted = signed(uid), signed(gid)
+            wanted, foreign = (signed(uid), signed(gid)), False
             ids = self._ids.get(tid)
             if self._few:
                 self._tasks.need(tid, _CAP_CHOWN)
                 wanted = as_shown(st, wanted)
-            elif ids.uids[1]:
-                self._may_give(ids, self._owners.stat(fd, path), wanted)
+            elif ids.ordinary:
+                foreign = self._may_give(ids, self._owners.stat(fd, path), wanted, st.st_mode)
             self._tasks.confirm()
             try:
                 self._owners.chown(fd, path, *wanted)
+                if foreign:
+                    os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(st.st_mode) & ~0o6000)
             except PermissionError:
                 if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
                     raise
                 return 0  # a device of the machine's own /dev
-            self._others |= not (stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode))
         finally:
             os.close(fd)
         return 0
 
-    def _may_give(self, ids: Ids, old: tuple[int, int], new: tuple[int, int]) -> None:
-        """An ordinary process may give its own files to its own groups."""
+    def _may_give(self, ids: Ids, old: tuple[int, int], new: tuple[int, int], mode: int) -> bool:
+        """An ordinary process may give its own files to its own groups.
+
+        Returns true if the file has a set-gid bit that its change of owner clears for such a process only.
+        """
         mine = old[0] == ids.uids[3]
+        marked = 0 if stat.S_ISDIR(mode) else mode & 0o6000
+        foreign = bool(marked & stat.S_ISGID) and old[1] not in ids.all_groups
+        cleared = marked & stat.S_ISUID or (marked and mode & stat.S_IXGRP) or foreign
+        if cleared and not mine:
+            raise PermissionError(errno.EPERM, "not allowed")
         if new[0] not in (-1, old[0]) or (new[0] != -1 and not mine):
             raise PermissionError(errno.EPERM, "not allowed")
         if new[1] != -1 and not (mine and (new[1] == old[1] or new[1] in ids.all_groups)):
             raise PermissionError(errno.EPERM, "not allowed")
+        return foreign
 
     # --- stat ----------------------------------------------------------------------------------
 
@@ -155,28 +153,42 @@ class FileCalls:
         try:
             os.getxattr(link, XATTR)
         except OSError:
-            return None  # nothing is kept: the kernel's answer is right, whatever it is
-        return self._tell(tid, os.open(link, os.O_PATH | os.O_CLOEXEC), buffer, mask)
+            if not self._owners.has_rows:
+                return None  # nothing is kept: the kernel's answer is right, whatever it is
+        try:
+            opened = os.open(link, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            return None
+        return self._tell(tid, opened, buffer, mask)
 
     def _stat(
         self, tid: int, dirfd: int, address: int, buffer: int, mask: int = 0, *, follow: bool
     ) -> int | None:
+        ids = self._ids.get(tid)
         try:
-            fd = self._tasks.open(tid, dirfd, self._tasks.path(tid, address), follow=follow)
+            fd = self._paths.open(ids, tid, dirfd, self._tasks.path(tid, address), follow=follow)
+        except PermissionError:
+            raise
         except OSError:
             return None
+        if self._is_roots(fd):
+            os.close(fd)
+            return None
+        return self._tell(tid, fd, buffer, mask)
+
+    def _is_roots(self, fd: int) -> bool:
+        """True if no owner is kept, so that the kernel's answer is right."""
         try:
             os.getxattr(f"/proc/self/fd/{fd}", XATTR)
         except OSError:
-            if not self._others or stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFREG, stat.S_IFDIR):
-                os.close(fd)
-                return None
-        return self._tell(tid, fd, buffer, mask)
+            return not self._owners.has_rows or stat.S_IFMT(os.fstat(fd).st_mode) in _WITH_XATTR
+        return False
 
     def _tell(self, tid: int, fd: int, buffer: int, mask: int) -> int | None:
         """Write the kernel's struct with the recorded owner, and close the descriptor."""
         try:
-            owner = self._owners.stat(fd, os.readlink(f"/proc/self/fd/{fd}"))
+            path = os.readlink(f"/proc/self/fd/{fd}")
+            owner = self._owners.stat(fd, path) if path.startswith("/") else (0, 0)
             if owner == (0, 0):
                 return None
             if mask:
@@ -190,158 +202,6 @@ class FileCalls:
         self._tasks.write(tid, buffer, bytes(data))
         return 0
 
-    # --- new files -----------------------------------------------------------------------------
-
-    def open(self, tid: int, a: Args) -> Opened | None:
-        """open(path, flags, mode)."""
-        return self._open(tid, AT_FDCWD, a[0], a[1] & _INT, a[2])
-
-    def openat(self, tid: int, a: Args) -> Opened | None:
-        """openat(dirfd, path, flags, mode)."""
-        return self._open(tid, signed(a[0]), a[1], a[2] & _INT, a[3])
-
-    def openat2(self, tid: int, a: Args) -> Opened | None:
-        """openat2(dirfd, path, how, size); one that limits the look-up, or is wrong, is the kernel's."""
-        flags, mode, limits = struct.unpack("=QQQ", self._tasks.read(tid, a[2], 24))
-        if limits or flags & ~_INT:
-            return None
-        return self._open(tid, signed(a[0]), a[1], flags, mode)
-
-    def creat(self, tid: int, a: Args) -> Opened | None:
-        """creat(path, mode)."""
-        return self._open(tid, AT_FDCWD, a[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC, a[1])
-
-    def mkdir(self, tid: int, a: Args) -> int | None:
-        """mkdir(path, mode)."""
-        return self._make(tid, AT_FDCWD, a[0], stat.S_IFDIR | a[1] & 0o1777)
-
-    def mkdirat(self, tid: int, a: Args) -> int | None:
-        """mkdirat(dirfd, path, mode)."""
-        return self._make(tid, signed(a[0]), a[1], stat.S_IFDIR | a[2] & 0o1777)
-
-    def symlink(self, tid: int, a: Args) -> int | None:
-        """symlink(target, path)."""
-        return self._make(tid, AT_FDCWD, a[1], stat.S_IFLNK, target=a[0])
-
-    def symlinkat(self, tid: int, a: Args) -> int | None:
-        """symlinkat(target, dirfd, path)."""
-        return self._make(tid, signed(a[1]), a[2], stat.S_IFLNK, target=a[0])
-
-    def mknod(self, tid: int, a: Args) -> int | None:
-        """mknod(path, mode, device)."""
-        return self._make(tid, AT_FDCWD, a[0], a[1] & 0xFFFF, device=a[2] & 0xFFFFFFFF)
-
-    def mknodat(self, tid: int, a: Args) -> int | None:
-        """mknodat(dirfd, path, mode, device)."""
-        return self._make(tid, signed(a[0]), a[1], a[2] & 0xFFFF, device=a[3] & 0xFFFFFFFF)
-
-    def _open(self, tid: int, dirfd: int, address: int, flags: int, mode: int) -> Opened | None:
-        ids = self._ids.get(tid)
-        if not (ids.uids[1] or flags & _CREATES):
-            return None
-        path = self._tasks.path(tid, address)
-        if ids.uids[1]:
-            self._rights.check_open(ids, tid, dirfd, path, flags)
-        if not flags & _CREATES:
-            return None
-        if flags & _O_TMPFILE:
-            path += b"/x"  # a file without a name, in this folder
-        place = self._place(tid, dirfd, path)
-        if place is None:
-            return None
-        parent, name, owner = place
-        made = -1
-        try:
-            mode = mode & 0o7777 & ~self._tasks.umask(tid)
-            self._tasks.confirm()
-            if flags & _O_TMPFILE:
-                made = os.open(f"/proc/self/fd/{parent}", flags | os.O_CLOEXEC, mode)
-            else:
-                made = os.open(name, flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=parent)
-            self._own(made, owner, mode)
-        except OSError:  # it is there, or cannot be made: let the kernel say so
-            if made >= 0:
-                os.close(made)
-            return None
-        finally:
-            os.close(parent)
-        return Opened(made, bool(flags & os.O_CLOEXEC))
-
-    def _make(
-        self, tid: int, dirfd: int, address: int, mode: int, *, device: int = 0, target: int = 0
-    ) -> int | None:
-        """Make all but files to be opened."""
-        kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(mode), "")
-        if kind == "c" and device == 0:
-            return None  # a whiteout, which the kernel lets everybody make, or overlayfs nobody
-        if kind and self._few:
-            self._tasks.need(tid, _CAP_MKNOD)
-        elif kind and self._ids.get(tid).uids[1]:
-            raise PermissionError(errno.EPERM, "not allowed")
-        place = self._place(tid, dirfd, self._tasks.path(tid, address).rstrip(b"/"), always=bool(kind))
-        if place is None:
-            return None
-        parent, name, owner = place
-        try:
-            if not stat.S_ISLNK(mode):
-                mode &= ~self._tasks.umask(tid)
-            path = self._tasks.path(tid, target) if stat.S_ISLNK(mode) else b""
-            self._tasks.confirm()
-            if kind:
-                number = os.major(device), os.minor(device)
-                self._owners.make_device(parent, os.fsdecode(name), kind, stat.S_IMODE(mode), *number)
-            elif stat.S_ISDIR(mode):
-                os.mkdir(name, mode, dir_fd=parent)
-            elif stat.S_ISLNK(mode):
-                os.symlink(path, name, dir_fd=parent)
-            else:
-                os.mknod(name, mode, dir_fd=parent)
-            if owner != (0, 0):
-                made = os.open(name, _LOOK, dir_fd=parent)
-                try:
-                    self._own(made, owner, 0)
-                finally:
-                    os.close(made)
-        except OSError as e:
-            if kind:
-                raise
-            return None if e.errno != errno.ENOSPC else -errno.ENOSPC
-        finally:
-            os.close(parent)
-        self._others |= not kind and not stat.S_ISDIR(mode)
-        return 0
-
-    def _own(self, fd: int, owner: tuple[int, int], mode: int) -> None:
-        self._owners.chown(fd, os.readlink(f"/proc/self/fd/{fd}"), *owner)
-        if mode & 0o6000:  # cleared by the change of owner
-            os.fchmod(fd, mode)
-
-    def _place(
-        self, tid: int, dirfd: int, path: bytes, *, always: bool = False
-    ) -> tuple[int, bytes, tuple[int, int]] | None:
-        """The parent folder, name and owner of a new file; None if the kernel does it as well."""
-        folder, _, name = path.rpartition(b"/")
-        if name in (b"", b".", b".."):
-            return None
-        where = folder or (b"/" if path.startswith(b"/") else b".")
-        ids = self._ids.get(tid)
-        uid, gid = ids.owner
-        try:
-            parent = self._tasks.open(tid, dirfd, where, follow=True)
-        except OSError:
-            return None
-        keep = False
-        try:
-            if ids.uids[1] and not self._rights.check_new(ids, parent, name):
-                return None
-            if os.fstat(parent).st_mode & stat.S_ISGID and not self._few:
-                gid = self._owners.stat(parent, "")[1]
-            keep = bool(always or uid or gid)
-        finally:
-            if not keep:
-                os.close(parent)
-        return (parent, name, (uid, gid)) if keep else None
-
     # --- programs and roots --------------------------------------------------------------------
 
     def execve(self, tid: int, a: Args) -> None:
@@ -352,18 +212,22 @@ class FileCalls:
         """execveat(dirfd, path, ..., flags)."""
         self._exec(tid, signed(a[0]), a[1], follow=not a[4] & AT_NOFOLLOW, empty=bool(a[4] & AT_EMPTY_PATH))
 
-    def chroot(self, _tid: int, _a: Args) -> None:
+    def chroot(self, tid: int, a: Args) -> None:
         """chroot(path)."""
+        ids = self._ids.get(tid)
+        if ids.ordinary:
+            with self._paths.opened(ids, tid, AT_FDCWD, self._tasks.path(tid, a[0]), follow=True):
+                raise PermissionError(errno.EPERM, "not allowed")
         self._tasks.many_roots = True
 
     def _exec(self, tid: int, dirfd: int, address: int, *, follow: bool, empty: bool = False) -> None:
+        ids = self._ids.get(tid)
         try:
             path = self._tasks.path(tid, address)
-            if empty and not path:
-                fd = self._tasks.open_fd(tid, dirfd)
-            else:
-                fd = self._tasks.open(tid, dirfd, path, follow=follow)
-        except OSError:
+            fd = self._paths.open(ids, tid, dirfd, path, follow=follow, empty=empty)
+        except PermissionError:
+            raise
+        except (OSError, Elsewhere):
             return
         finally:
             self._tasks.forget(tid)
@@ -374,7 +238,7 @@ class FileCalls:
                 return
             if not stat.S_ISREG(st.st_mode) or not st.st_mode & 0o111:
                 return
-            ids = self._ids.get(tid)
+            self._paths.check(ids, fd, SEARCH)
             mode = st.st_mode if special and not _is_script(fd) else 0
             owner = self._owners.stat(fd, "") if mode else (0, 0)
             new = after_exec(ids, mode, *owner)
@@ -382,6 +246,18 @@ class FileCalls:
                 self._ids.set(tid, new)
         finally:
             os.close(fd)
+
+    # --- access lists --------------------------------------------------------------------------
+
+    def setxattr(self, tid: int, a: Args) -> None:
+        """setxattr(path, name, value, size, flags), lsetxattr and fsetxattr."""
+        if self._owners.real or not 4 < a[3] <= _ACL_MAX or not self._tasks.path(tid, a[1]).startswith(_ACL):
+            return
+        data = self._tasks.read(tid, a[2], a[3])
+        if any(
+            tag in _ACL_IDS for tag, _, _ in struct.iter_unpack("=HHI", data[4 : 4 + len(data[4:]) // 8 * 8])
+        ):
+            raise OSError(errno.EOPNOTSUPP, "no access lists")
 
 
 def _is_script(fd: int) -> bool:

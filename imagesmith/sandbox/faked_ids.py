@@ -41,6 +41,17 @@ class Ids:
         return self.uids[1] == 0 or self.keeps
 
     @property
+    def ordinary(self) -> bool:
+        """True if it has no right over files of others."""
+        return bool(self.uids[1] or self.uids[3])
+
+    @property
+    def real(self) -> Ids:
+        """Whom access(2) asks for: the real ids, whatever the others are."""
+        uid, gid = self.uids[0], self.gids[0]
+        return Ids((uid, uid, uid, uid), (gid, gid, gid, gid), self.groups)
+
+    @property
     def owner(self) -> tuple[int, int]:
         """Who the files that it makes belong to."""
         return self.uids[3], self.gids[3]
@@ -86,7 +97,7 @@ def _changed(
         return real, wanted[0], saved, wanted[0]
     if not privileged:
         _check(wanted[0], (real, effective, *((saved,) if kind == "res" else ())))
-        for value in wanted[1:]:
+        for value in wanted[1 : 3 if kind == "res" else 2]:  # further registers are no arguments
             _check(value, (real, effective, saved))
     real = real if wanted[0] == _KEEP else wanted[0]
     effective = effective if wanted[1] == _KEEP else wanted[1]

@@ -216,6 +216,17 @@ class Tasks:
             raise failure  # the rest of it would be looked up in our root
         return os.open(f"/proc/{tid}/fd/{int(number)}", _LOOK)
 
+    def number(self, tid: int, proc: int) -> int:
+        """What the process is called in a /proc, which is the file system of that device number."""
+        group = int(_status(tid, b"Tgid:"))
+        if os.stat(f"/proc/{tid}").st_dev == proc:
+            return group
+        return int(_status(group, b"NSpid:").split()[-1])
+
+    def root_of(self, tid: int) -> int:
+        """Its root folder, to be closed."""
+        return os.open(f"/proc/{tid}/root", _LOOK)
+
     def _root_of(self, tid: int) -> int:
         if self._root < 0:
             self._root = os.open(f"/proc/{tid}/root", _LOOK)

@@ -146,7 +146,8 @@ class _Supervisor:
         else:
             from imagesmith.sandbox.faked import serve
 
-            serve(sock, Path(plan["root"]), real=plan["ids"] == "subid", few=plan["few"])
+            mounts = [(m["target"], *m["owners"]) for m in plan["mounts"] if m["owners"][0]]
+            serve(sock, Path(plan["root"]), mounts, real=plan["ids"] == "subid", few=plan["few"])
 
     def end(self) -> bool:
         """Wait for its end; True if it ended well."""

@@ -266,6 +266,6 @@ def _mount(m: Mount) -> dict[str, Any]:
     return {
         "kind": m.kind, "target": m.target, "source": _text(m.source), "ours": m.ours,
         "flags": sum(bit for name, bit in _FLAGS if getattr(m, name)), "size_bytes": m.size_bytes,
-        "mode": m.mode, "uid": m.uid, "gid": m.gid, "secret": m.secret,
+        "mode": m.mode, "uid": m.uid, "gid": m.gid, "secret": m.secret, "owners": m.owners,
         "data": base64.b64encode(m.data).decode(),
     }  # fmt: skip

@@ -37,6 +37,7 @@ from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.snapshot.births import born_ns, keeps_ctime
 from imagesmith.snapshot.ownership import table_of
+from imagesmith.snapshot.ownertable import note_below
 from imagesmith.snapshot.settle import first_name, settle_entry
 from imagesmith.snapshot.trees import become_root, on_disk, owners_of, up_to
 from imagesmith.snapshot.upper import FileContent, read_capability
@@ -101,6 +102,8 @@ class CopyingSnapshotter:
             elif folder.chain != chain:
                 self._add(folder, layers[len(folder.chain) :], chain, view)
             become_root(folder.base / "root", view, self.place)
+            if self.place.ids != "root":
+                note_below(table_of(folder.base / "root"), view)
             _wait_for_next_tick(folder.marks)
         except OSError as e:
             doing = f"copy {len(layers)} layers into a root file system"

@@ -34,6 +34,8 @@ from imagesmith.sandbox.kernel import MNT_DETACH, umount
 from imagesmith.snapshot.images import Images, images_work
 from imagesmith.snapshot.memory import Memory
 from imagesmith.snapshot.mountapi import MAX_LOWERS, mount_overlay
+from imagesmith.snapshot.ownership import table_of
+from imagesmith.snapshot.ownertable import note_below
 from imagesmith.snapshot.trees import (
     Trees,
     become_root,
@@ -114,6 +116,8 @@ class OverlaySnapshotter:
                 lowers = [base / "empty"]
                 lowers[0].mkdir()
             become_root(base / "upper", view, self.place)
+            if self.place.ids != "root":
+                note_below(table_of(base / "root"), view)
             options = (*overlay_options(self.place), *_one_device([*lowers, base / "upper"]))
             mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", options)
         except OSError as e:

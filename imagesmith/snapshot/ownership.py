@@ -6,8 +6,8 @@ and overlayfs's copy-up:
 
     regular files, folders   the xattr `user.containers.override_stat` = UID:GID:0MODE, as podman writes it
     devices                  an empty regular file whose xattr ends in `:char-MAJOR-MINOR` or `:block-...`
-    links, fifos             (the kernel gives them no such xattr) a row of the workspace's table, and what
-                             the layers below say of the same link
+    links, fifos, sockets    (the kernel gives them no such xattr) a row of the workspace's table, by inode;
+                             those of layers below by name and time, or by target and time where moved
 
 Where the system lends ids, those above them are kept in the same way, and on the disk the last one that is
 lent stands for them (`held`): user and group each by itself, so whoever gives the file an id that the disk
@@ -18,10 +18,15 @@ it; what counts is the mode on the disk, for a step may change that at any time.
 
 For the supervisor of one-id steps, which answers a step's system calls in its stead:
 
+    note_below(table_of(root), view)            before the step: of links and fifos (snapshot/ownertable.py)
     owners = Owners(table_of(root))             `root` is what Sandbox.run was given
     owners.chown(fd, path, uid, gid)            chown, lchown, fchown, fchownat; -1 leaves one as it is
     owners.make_device(fd, name, kind, mode, major, minor)      mknod, mknodat of `c` and `b`
     owners.stat(fd, path)                       (uid, gid) as the step should see them
+    owners.expect(fd, name, uid, gid)           a socket that will be in a folder has this owner
+    owners.meet()                               before names change
+    owners.move(fd, path, new)                  before rename, link
+    owners.touch(fd, path, set_times)           utime
 
 `fd` is an O_PATH descriptor of what the call is about, resolved in the step's root, or of the parent folder
 for make_device; `path` its path in the root. OSError carries the errno for the step.
@@ -32,14 +37,15 @@ Threads: one for each Owners; several processes may append to one table.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import os
 import stat
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from imagesmith.snapshot.ownertable import Table
 
 if TYPE_CHECKING:
     from imagesmith.fs.entry import Entry
@@ -50,6 +56,8 @@ __all__ = ["XATTR", "Owners", "as_shown", "held", "keep_beside", "table_of"]
 XATTR = "user.containers.override_stat"
 #: -1 as the kernel sees it, the id that stands for none.
 _NONE = 0xFFFFFFFF
+#: How many sockets may be expected at once.
+_EXPECTED = 16
 _DEVICES = {"c": "char", "b": "block"}
 _NO_XATTR = (errno.ENOTSUP, errno.EPERM)
 #: (uid, gid, kind of device or "", (major, minor))
@@ -133,18 +141,41 @@ def as_shown(st: os.stat_result, wanted: tuple[int, int]) -> tuple[int, int]:
 class Owners:
     """What is kept beside the files of one workspace. See the module's docstring."""
 
-    def __init__(self, table: Path, below: Tree | None = None, *, real: bool = False) -> None:
+    def __init__(
+        self,
+        table: Path,
+        below: Tree | None = None,
+        *,
+        real: bool = False,
+        mounts: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
         """Open the owners of a workspace.
 
         Args:
             table: see `table_of`; made when there is something to put in.
             below: the view of the layers below, for links that a step moved or copied up; only to `apply`.
             real: owners are on the disk, as far as ids are lent; devices and other ids are kept beside.
+            mounts: folders of other workspaces or of caches in this one: where, their table, and which folder
+                of that one it is.
         """
-        self._table, self._below, self._real = table, below, real
-        self._rows: dict[tuple[str, str], tuple[int, int, int, int]] | None = None
-        self._moved: dict[tuple[str, int], tuple[int, int]] = {}
+        self._below, self._real = below, real
+        self._table = Table(table)
+        self._mounts = [
+            (where.strip("/"), Table(Path(beside)), inside.strip("/"))
+            for where, beside, inside in sorted(mounts, reverse=True)
+        ]
         self._links: dict[tuple[str, str, int], tuple[int, int]] | None = None
+        self._expected: list[tuple[int, bytes, int, int]] = []
+
+    @property
+    def real(self) -> bool:
+        """True if owners are on the disk, as far as ids are lent."""
+        return self._real
+
+    @property
+    def has_rows(self) -> bool:
+        """True if some link, fifo or socket may have an owner; what is made then gets a row too."""
+        return not self._table.empty or bool(self._expected) or any(not t.empty for _, t, _ in self._mounts)
 
     def chown(self, fd: int, path: str, uid: int, gid: int) -> None:
         """Record an owner, and do to the file what the kernel does: copy it up, clear set-id bits.
@@ -154,6 +185,7 @@ class Owners:
         """
         here = f"/proc/self/fd/{fd}"
         st = os.stat(here)
+        self.meet()
         uid, gid = uid & _NONE, gid & _NONE
         old = self.stat(fd, path) if _NONE in (uid, gid) else (0, 0)
         uid, gid = old[0] if uid == _NONE else uid, old[1] if gid == _NONE else gid
@@ -162,7 +194,9 @@ class Owners:
         if self._real and not _beyond(uid, gid):
             return  # what may be kept beside the file says nothing of these ids
         if not (stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode)):
-            self._append(path, st, _target(fd, st), uid, gid)
+            st = os.stat(here)  # copied up it may be another inode
+            table, name = self._beside(path)
+            table.append(name, _target(fd, st), st, uid, gid)
             return
         kept = _read(here, follow=True)
         kind, rdev = (kept[2], kept[3]) if kept is not None else ("", (0, 0))
@@ -222,32 +256,68 @@ class Owners:
         stand_in = held()
         return kept[0] if uid == stand_in[0] else uid, kept[1] if gid == stand_in[1] else gid
 
-    def _append(self, path: str, st: os.stat_result, target: str, uid: int, gid: int) -> None:
-        row = [path.strip("/"), target, st.st_ino, st.st_mtime_ns, uid, gid]
-        fd = os.open(self._table, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, (json.dumps(row) + "\n").encode())
-        finally:
-            os.close(fd)
-        self._rows = None
+    def _beside(self, path: str) -> tuple[Table, str]:
+        """The table for a path, and the path in it."""
+        path = path.strip("/")
+        for where, table, inside in self._mounts:
+            if path == where or path.startswith(f"{where}/"):
+                return table, (inside + path[len(where) :]).strip("/")
+        return self._table, path
 
     def _find(self, path: str, target: str, st: os.stat_result) -> tuple[int, int] | None:
-        """The owner in the table: of the same inode or time under this name, or of a link that was moved."""
-        if self._rows is None:
-            self._rows = self._load()
-        row = self._rows.get((path.strip("/"), target))
-        if row is not None and (row[0] == st.st_ino or row[1] == st.st_mtime_ns):
-            return row[2], row[3]
-        return self._moved.get((target, st.st_mtime_ns))
+        """The owner in the tables, or of a socket that was expected."""
+        table, name = self._beside(path)
+        if self._expected and stat.S_ISSOCK(st.st_mode):
+            self.meet()
+        return table.find(name, target, st)
 
-    def _load(self) -> dict[tuple[str, str], tuple[int, int, int, int]]:
-        rows = {}
-        with contextlib.suppress(FileNotFoundError), open(self._table, encoding="ascii") as f:
-            for line in f:
-                path, target, ino, mtime_ns, uid, gid = json.loads(line)
-                rows[path, target] = ino, mtime_ns, uid, gid
-                self._moved[target, mtime_ns] = uid, gid
-        return rows
+    def expect(self, folder: int, name: bytes, uid: int, gid: int) -> None:
+        """A socket will be made in a folder, by somebody else, and belong to these."""
+        self.meet()
+        if len(self._expected) == _EXPECTED:  # it never came
+            os.close(self._expected.pop(0)[0])
+        self._expected.append((os.dup(folder), name, uid, gid))
+
+    def meet(self) -> None:
+        """Note the owners of sockets that were expected and are there: before names change."""
+        waiting, self._expected = self._expected, []
+        for folder, name, uid, gid in waiting:
+            try:
+                fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            except OSError:
+                self._expected.append((folder, name, uid, gid))
+                continue
+            st = os.fstat(fd)
+            if stat.S_ISSOCK(st.st_mode):
+                table, path = self._beside(os.readlink(f"/proc/self/fd/{fd}"))
+                table.append(path, "", st, uid, gid)
+            os.close(fd)
+            os.close(folder)
+
+    def move(self, fd: int, path: str, new: str) -> None:
+        """What is at a path gets another name, or a further one."""
+        st = os.fstat(fd)
+        if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
+            return
+        target = _target(fd, st)
+        found = self._find(path, target, st)
+        if found is not None:
+            table, name = self._beside(new)
+            table.append(name, target, st, *found, moved=True)
+
+    def touch(self, fd: int, path: str, set_times: Callable[[], None]) -> bool:
+        """Let a link, fifo or socket get other times, which it may be known by; False if it is not known."""
+        st = os.fstat(fd)
+        if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
+            return False
+        target = _target(fd, st)
+        found = self._find(path, target, st)
+        if found is None:
+            return False
+        set_times()
+        table, name = self._beside(path)
+        table.append(name, target, os.fstat(fd), *found)
+        return True
 
     def _from_below(self, e: Entry) -> tuple[int, int] | None:
         """The owner that the layers below give to a link (or fifo) that a step only moved or touched."""

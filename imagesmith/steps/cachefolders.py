@@ -27,13 +27,15 @@ from imagesmith.fs.entry import BytesContent, Entry, sort_key
 from imagesmith.fs.folders import temporary
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.sizes import tree_bytes
-from imagesmith.fs.view import LayerIndex
+from imagesmith.fs.view import LayerIndex, View
 from imagesmith.interfaces import Place
 from imagesmith.layer.decompress import decompressed
 from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarread import read_layer
 from imagesmith.layer.tarwrite import write_layer
 from imagesmith.oci.codec import parse_object
+from imagesmith.snapshot.ownership import table_of
+from imagesmith.snapshot.ownertable import note_below
 from imagesmith.snapshot.trees import on_disk, opaque_xattr, owners_of
 from imagesmith.snapshot.upper import scan_upper
 from imagesmith.store.store import Store
@@ -246,7 +248,10 @@ def import_folders(store: Store, place: Place, source: BinaryIO) -> list[str]:
                 tar.write(data)
             tar.flush()
             with open(tar.name, "rb") as again:
-                extract_entries(LayerIndex(_imported(again, tar.name)).placed(), made, **on_disk(place))
+                index = LayerIndex(_imported(again, tar.name))
+                extract_entries(index.placed(), made, **on_disk(place))
+        for folder in made.iterdir() if place.ids != "root" else ():
+            note_below(table_of(folder / "data"), View([index]), f"{folder.name}/data")
         return [_adopt(root, folder) for folder in sorted(made.iterdir())]
     except OSError as e:
         raise StoreError(f"cannot import the caches: {e.strerror or e}") from e

@@ -32,7 +32,8 @@ from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Place
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import digest_bytes
-from imagesmith.snapshot.ownership import XATTR, held
+from imagesmith.snapshot.ownership import XATTR, held, table_of
+from imagesmith.snapshot.ownertable import note_below
 from imagesmith.steps.cachefolders import note_use
 from imagesmith.steps.scratch import copy_out
 from imagesmith.store.store import Store
@@ -130,6 +131,8 @@ class CacheMounts:
                 if at and (e is None or e.kind != "d"):
                     raise MissingSource(f'"/{m.source.strip("/")}": not found').about(m.source)
                 copy_out(tree, at, made.parent, self._place, made.name)
+                if self._place.ids != "root":
+                    note_below(table_of(data), tree, at)
             made.rename(data)
         except OSError as e:
             doing = f"make the cache {m.id}"

@@ -29,6 +29,7 @@ from imagesmith.errors import DockerfileError, MissingSource, SandboxError
 from imagesmith.fs.hold import hold
 from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Mount, Place, Snapshotter
+from imagesmith.snapshot.ownership import table_of
 from imagesmith.steps.agent import AgentSocket
 from imagesmith.steps.cachemounts import CacheMounts, Seed
 from imagesmith.steps.scratch import Copies, copy_out, scratch_folder
@@ -92,9 +93,11 @@ class Mounts:
     def _bind(self, m: RunMount) -> Mount:
         root, tree = self._files(m)
         source, fd = self._inside(root, tree, m.mount.source)
+        inside = os.path.relpath(source, root)
         return Mount(
             kind="bind", source=str(source), fd=fd, target=self._target(m.mount.target),
             readonly=m.mount.readonly, ours=True,
+            owners=(str(table_of(root)), "" if inside == "." else inside),
         )  # fmt: skip
 
     def _files(self, m: RunMount) -> tuple[Path, Tree]:
@@ -136,9 +139,11 @@ class Mounts:
             seed = Seed(self._solver.sources.digest_of(origin), lambda: self._solver.sources.tree(origin))
         namespace = self._request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
         source, fd = self._caches.take(m.mount, namespace, seed, self._stack)
+        key, data, *inside = source.relative_to(self._store.cache_mounts).parts
         return Mount(
             kind="bind", source=str(source), fd=fd, target=self._target(m.mount.target),
             readonly=m.mount.readonly, ours=True,
+            owners=(str(table_of(self._store.cache_mounts / key / data)), "/".join(inside)),
         )  # fmt: skip
 
     # --- secrets -------------------------------------------------------------------------------

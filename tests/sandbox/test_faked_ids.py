@@ -36,6 +36,8 @@ def become(ids: Ids, name: str, *wanted: int) -> tuple[int, ...]:
         (ACTING, ("setresuid", KEEP, 0, KEEP), (0, 0, 0, 0)),
         (ACTING, ("setuid", 0), (0, 0, 0, 0)),
         (JOE, ("setuid", 7), (7, 7, 7, 7)),
+        (JOE, ("setreuid", 7, 7, 12345), (7, 7, 7, 7)),
+        (JOE, ("setregid", 8, KEEP, 12345), (8, 8, 8, 8)),
         (JOE, ("setfsuid", 0), (7, 7, 7, 7)),
         (replace(JOE, keeps=True), ("setgid", 0), (0, 0, 0, 0)),
     ],
