@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imagesmith.build.plan import ResolvedImage, Step
+from imagesmith.errors import DockerfileError
 from imagesmith.oci.config import History, Runtime
 from imagesmith.oci.names import Platform
 from imagesmith.values import frozen, replace
@@ -18,6 +19,8 @@ from imagesmith.values import frozen, replace
 __all__ = ["COMMENT", "DEFAULT_PATH", "PlannedHistory", "StageState"]
 
 COMMENT = "buildkit.dockerfile.v0"
+#: Of all entries of a history; a RUN repeats the values of all ARGs in its own.
+_MOST_HISTORY = 64 << 20
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -59,6 +62,7 @@ class StageState:
     done: int = 0
     total: int = 0
     _env_at: dict[str, int] = field(default_factory=dict)
+    _told: int = 0
 
     def child(self) -> StageState:
         """The state in which a stage built on this one starts."""
@@ -80,7 +84,14 @@ class StageState:
         self.image_env[at : at + 1] = [f"{key}={value}"]
 
     def record(self, created_by: str, step: Step | None = None) -> None:
-        """Append a history entry."""
+        """Append a history entry.
+
+        Raises:
+            DockerfileError: the history becomes larger than any registry takes it.
+        """
+        self._told += len(created_by)
+        if self._told > _MOST_HISTORY:
+            raise DockerfileError(f"the image's history has more than {_MOST_HISTORY} characters")
         self.history.append(PlannedHistory(created_by, step))
 
     def adopt(self, runtime: Runtime) -> None:

@@ -4,7 +4,9 @@ Why: the same text means different things in different places: ENV takes quotes 
 them, EXPOSE splits the result, RUN leaves it all to the shell. One lexer serves them; what a name means is
 asked of a `lookup`.
 Spec: BuildKit's frontend/dockerfile/shell/lex.go; POSIX parameter expansion as far as Docker has it.
-Trust: text of a Dockerfile; every mistake is a DockerfileError that quotes the word.
+Trust: text of a Dockerfile; every mistake is a DockerfileError that quotes the word. A variable may stand for
+two of another, and so on without end: a word grows by WORD_GROWTH characters at most, all words of a lexer by
+ALL_GROWTH, and more is refused before it is made.
 """
 
 from __future__ import annotations
@@ -14,19 +16,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from imagesmith.dockerfile.globs import Glob
-from imagesmith.dockerfile.grammar import SPACE
+from imagesmith.dockerfile.splitter import Splitter
 from imagesmith.errors import DockerfileError
 
-__all__ = ["Expansion", "Lexer", "Lookup"]
+__all__ = ["ALL_GROWTH", "WORD_GROWTH", "Expansion", "Lexer", "Lookup"]
 
 Lookup = Callable[[str], str | None]
 
 _SPECIAL = "@*#?-$!0"
 _END = "\ufffd"
-_BLANKS = re.compile(f"[{SPACE}]")
 
 #: Substitutions within substitutions; more is an attack on the stack, not a Dockerfile.
 _MAX_DEPTH = 100
+#: So many characters one word may grow by when it is expanded, and all words that a lexer expands.
+WORD_GROWTH, ALL_GROWTH = 1 << 20, 64 << 20
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +46,7 @@ class Lexer:
 
     def __init__(self, escape: str = "\\") -> None:
         self.escape = escape
+        self._room = ALL_GROWTH
 
     def expand(self, word: str, lookup: Lookup) -> Expansion:
         """The word with variables expanded and quotes removed.
@@ -65,11 +69,13 @@ class Lexer:
         return self._guard(_Run(word, self.escape, lookup), word)
 
     def _guard(self, run: _Run, word: str) -> _Run:
+        run.most = len(word) + min(WORD_GROWTH, self._room)
         try:
             run.process()
         except _Bad as e:
             told = DockerfileError(f"failed to process {_quoted(word)}: {e}")
             raise told.about(word, *(e.span or (0, len(word)))) from None
+        self._room -= max(0, sum(map(len, run.out)) - len(word))
         return run
 
 
@@ -101,7 +107,8 @@ class _Run:
         self.matched: set[str] = set()
         self.unmatched: set[str] = set()
         self.out: list[str] = []
-        self.split = _Splitter()
+        self.split = Splitter()
+        self.most, self.made = WORD_GROWTH, 0
 
     def process(self) -> None:
         """Read the whole text."""
@@ -146,10 +153,21 @@ class _Run:
             else:
                 piece = self.take()
                 self.split.raw(piece)
-            parts.append(piece)
+            parts.append(self.counted(piece))
         if stop and not self.peek():
             raise _Bad(f"unexpected end of statement while looking for matching {stop}")
         return "".join(parts)
+
+    def counted(self, piece: str) -> str:
+        """A piece of what the word expands to, while that is no longer than it may be."""
+        self.made += len(piece)
+        if self.made > self.most:
+            raise self.too_long()
+        return piece
+
+    def too_long(self) -> _Bad:
+        """The mistake of a word that stands for too much."""
+        return _Bad(f"it expands to more than {self.most} characters")
 
     def escaped(self) -> str:
         """An escape character and what it protects."""
@@ -179,7 +197,7 @@ class _Run:
 
     def double(self) -> str:
         """Text in double quotes: variables expand, the escape works before `"`, `$` and itself."""
-        start = self.at
+        start, made = self.at, 0
         self.take()
         parts: list[str] = []
         while True:
@@ -191,6 +209,9 @@ class _Run:
                 return "".join(parts)
             if char == "$":
                 parts.append(self.dollar())
+                made += len(parts[-1])
+                if self.made + made > self.most:
+                    raise self.too_long()
             elif char == self.escape:
                 self.take()
                 following = self.peek()
@@ -275,7 +296,7 @@ class _Run:
         if self.depth >= _MAX_DEPTH:
             raise _Bad(f"substitutions are nested more than {_MAX_DEPTH} deep")
         sub = _Run(self.text, self.escape, self.lookup, keep_quotes=self.keep_quotes, raw_escapes=raw)
-        sub.at, sub.depth = self.at, self.depth + 1
+        sub.at, sub.depth, sub.most = self.at, self.depth + 1, self.most
         try:
             piece = sub.until(stop)
         except _Bad:
@@ -334,40 +355,19 @@ class _Run:
         value = self.value(name) or ""
         glob = self.glob(pattern)
         if every:
-            return glob.replace_all(value, lambda whole: _template(replacement, whole))
+            made = 0
+
+            def by(whole: str) -> str:
+                nonlocal made
+                text = _template(replacement, whole)
+                made += len(text)
+                if made > self.most:
+                    raise self.too_long()
+                return text
+
+            return glob.replace_all(value, by)
         found = glob.search(value)
         return value[: found[0]] + replacement + value[found[1] :] if found else value
-
-
-class _Splitter:
-    """Gathers words: blanks outside quotes part them, also those that a variable brings."""
-
-    def __init__(self) -> None:
-        self._words: list[str] = []
-        self._word: list[str] = []
-
-    def quoted(self, text: str) -> None:
-        """Text whose blanks do not count."""
-        self._word.append(text)
-
-    def raw(self, text: str) -> None:
-        """Text whose blanks part words."""
-        first, *others = _BLANKS.split(text)
-        self._word.append(first)
-        for other in others:
-            self._close()
-            self._word.append(other)
-
-    def _close(self) -> None:
-        word = "".join(self._word)
-        if word:
-            self._words.append(word)
-        self._word = []
-
-    def done(self) -> list[str]:
-        """The words."""
-        self._close()
-        return self._words
 
 
 def _template(text: str, whole: str) -> str:

@@ -17,10 +17,13 @@ from typing import Any
 
 from imagesmith.errors import InvalidDocument
 
-__all__ = ["Object", "dumps", "parse_object"]
+__all__ = ["Object", "dumps", "parse_json", "parse_object"]
 
 _ESCAPE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 _HALF = re.compile("[\ud800-\udfff]")
+#: Lists and objects one in the other; whoever goes through a document may call itself for each.
+_MOST_DEPTH = 200
+_INT64 = 1 << 63
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -55,25 +58,50 @@ def _loads(text: str) -> Any:  # noqa: ANN401 - the one untyped door
     return json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_finite)
 
 
-def parse_object(raw: bytes, what: str) -> Object:
-    """Read a JSON object.
+def _check_depth(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    level, depth = [value], 0
+    while level := [
+        child
+        for node in level
+        if isinstance(node, dict | list)
+        for child in (node.values() if isinstance(node, dict) else node)
+        if isinstance(child, dict | list)
+    ]:
+        depth += 1
+        if depth >= _MOST_DEPTH:
+            raise RecursionError
+
+
+def parse_json(raw: bytes, what: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """Read a JSON value.
 
     Args:
         raw: the bytes, of bounded size.
         what: the document's name for messages, e.g. `manifest sha256:…`.
 
     Raises:
-        InvalidDocument: no JSON, no object, too deep, a number that is none, or a key twice.
+        InvalidDocument: no JSON, too deep, a number that is none, or a key twice.
     """
     text = raw.decode("utf-8", "replace")
     try:
         value = _loads(text)
+        _check_depth(value)
         if "\\u" in text and _HALF.search(whole := json.dumps(value, ensure_ascii=False)):
-            value = _loads(_HALF.sub("\ufffd", whole))
+            return _loads(_HALF.sub("\ufffd", whole))
     except RecursionError as e:
         raise InvalidDocument(f"{what}: nested too deeply") from e
     except (ValueError, InvalidDocument) as e:
         raise InvalidDocument(f"{what}: not valid JSON: {e}") from e
+    return value
+
+
+def parse_object(raw: bytes, what: str) -> Object:
+    """Read a JSON object; see `parse_json`.
+
+    Raises:
+        InvalidDocument: it is none.
+    """
+    value = parse_json(raw, what)
     if not isinstance(value, dict):
         raise InvalidDocument(f"{what}: must be a JSON object")
     return Object(value, what)
@@ -106,8 +134,10 @@ class Object:
         return value
 
     def integer(self, key: str, default: int = 0) -> int:
-        """A whole number, or the default."""
+        """A whole number of 64 bits, or the default."""
         value = self._typed(key, int, "a whole number")
+        if value is not None and not -_INT64 <= value < _INT64:
+            raise InvalidDocument(f"{self.path}: {key} is too large")
         return default if value is None else int(value)
 
     def boolean(self, key: str) -> bool:

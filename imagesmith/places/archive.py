@@ -10,7 +10,6 @@ Threads: a target belongs to one thread.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from imagesmith.fs.entry import Entry
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.tarwrite import header
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.codec import Object, dumps
+from imagesmith.oci.codec import Object, dumps, parse_json
 from imagesmith.oci.config import ImageConfig, check_image
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest, parse_document
@@ -185,10 +184,7 @@ def archive_target(file: str, *, docker: bool) -> Iterator[ArchiveTarget]:
 
 
 def _docker_rows(files: Files) -> list[Object]:
-    try:
-        rows = json.loads(files.read("manifest.json", _MOST_JSON_BYTES))
-    except (ValueError, RecursionError) as e:
-        raise InvalidDocument(f"{files.name}: manifest.json is not valid JSON") from e
+    rows = parse_json(files.read("manifest.json", _MOST_JSON_BYTES), f"{files.name}: manifest.json")
     if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise InvalidDocument(f"{files.name}: manifest.json must be a list of images")
     return [Object(r, f"{files.name}: manifest.json[{n}]") for n, r in enumerate(rows)]

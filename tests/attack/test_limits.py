@@ -325,7 +325,7 @@ def test_archive_of_load_is_held_to_the_same(tmp_path: Path) -> None:
 def test_archive_of_load_may_not_nest_headers_until_the_stack_ends(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(pax(record(b"comment", b"x")) * 5000 + header(b"manifest.json") + _END)
     status, said = limited("load", "--root", str(tmp_path / "s"), "-i", str(tmp_path / "a.tar"))
-    assert (status, "manifest.json is not valid JSON" in said) == (6, True), said
+    assert (status, "manifest.json: not valid JSON" in said) == (6, True), said
 
 
 def test_xz_may_not_ask_for_gigabytes(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -232,6 +232,47 @@ def test_broken_cache_is_a_warning(kitchen: Kitchen, other: Kitchen, tmp_path: P
     assert len([n for n in other.executed if n.startswith("COPY")]) == 4
     assert len(second.image.layers) == len(first.image.layers)
     assert any("is not used" in text for text in warnings(other))
+
+
+def _rewritten(cache: Path, change: Callable[[str], str]) -> None:
+    """Change a cache's document, and all digests and sizes on the way to it."""
+    blobs = cache / "blobs" / "sha256"
+
+    def put(data: bytes) -> tuple[str, int]:
+        (blobs / digest_bytes(data).hex).write_bytes(data)
+        return str(digest_bytes(data)), len(data)
+
+    index = json.loads((cache / "index.json").read_bytes())
+    entry = index["manifests"][0]
+    manifest = json.loads((blobs / entry["digest"][7:]).read_bytes())
+    config = manifest["config"]
+    config["digest"], config["size"] = put(change((blobs / config["digest"][7:]).read_text()).encode())
+    entry["digest"], entry["size"] = put(json.dumps(manifest).encode())
+    (cache / "index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        ('"base":"\\ud800', False),
+        ('"note":{"\\ud800":"\\udfff"},"base":"', True),
+        ('"more":NaN,"base":"', True),
+        ('"more":-1e999,"base":"', True),
+        ('"more":' + "[" * 300 + "]" * 300 + ',"base":"', True),
+        ('"more":' + "9" * 5000 + ',"base":"', True),
+        ('"created_ns":1' + "0" * 30 + ',"base":"', True),
+        ('"base":"\x00', False),
+    ],
+    ids=["surrogate", "a key twice", "NaN", "infinity", "deep", "digits", "a large time", "NUL"],
+)
+def test_hostile_document_costs_the_cache_and_not_the_build(
+    kitchen: Kitchen, other: Kitchen, tmp_path: Path, new: str, told: bool
+) -> None:
+    first = export(kitchen, tmp_path / "cache")
+    _rewritten(tmp_path / "cache", lambda text: text.replace('"base":"', new).replace("\0", "\\u0000"))
+    second = other.build(STAGES, cache_from=[local(tmp_path / "cache")])
+    assert len(second.image.layers) == len(first.image.layers)
+    assert len([text for text in warnings(other) if "is not used" in text]) == told
 
 
 def _file(k: Kitchen) -> str:

@@ -42,6 +42,8 @@ def test_go_escapes_are_written() -> None:
         (b"{" * 5, "not valid JSON"),
         (b'{"a":' * 100_000, "nested too deeply"),
         (b"\xff\xfe", "not valid JSON"),
+        (b'{"a":' * 201 + b"1" + b"}" * 201, "nested too deeply"),
+        (b'{"a":' + b"[" * 201 + b"]" * 201 + b"}", "nested too deeply"),
         ('{"a":1}'.encode("utf-16"), "not valid JSON"),
         (b'{"a":NaN}', "the number NaN is out of range"),
         (b'{"a":[-Infinity]}', "the number -Infinity is out of range"),
@@ -52,6 +54,12 @@ def test_go_escapes_are_written() -> None:
 def test_hostile_documents_are_refused(raw: bytes, message: str) -> None:
     with pytest.raises(InvalidDocument, match=message):
         parse_object(raw, "x")
+
+
+@pytest.mark.parametrize("value", [1 << 63, -(1 << 63) - 1, 10**30])
+def test_whole_numbers_have_64_bits(value: int) -> None:
+    with pytest.raises(InvalidDocument, match="a is too large"):
+        Object({"a": value}, "x").integer("a")
 
 
 @pytest.mark.parametrize(
