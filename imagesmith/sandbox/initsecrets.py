@@ -73,28 +73,23 @@ class Secret:
         os.utime(self._fd, ns=(st.st_atime_ns, st.st_mtime_ns))
 
     def _wipe(self) -> None:
+        """Give its pages up; written over they would be zeros too in a pipe that they were spliced into."""
         st = os.fstat(self._fd)
-        os.pwrite(self._fd, bytes(len(self._data)), 0)
         os.ftruncate(self._fd, 0)
         os.ftruncate(self._fd, len(self._data))
         os.utime(self._fd, ns=(st.st_atime_ns, st.st_mtime_ns))
 
 
 class Secrets:
-    """The secrets of one step. The kernel's signal, when somebody waits, makes `asked` readable."""
+    """The secrets of one step. A signal, as the kernel's when somebody waits, makes `asked` readable."""
 
     def __init__(self) -> None:
         self._all: list[Secret] = []
-        self.asked, self._ask = os.pipe()
-        os.set_blocking(self._ask, False)
+        self.asked, ask = os.pipe()
+        os.set_blocking(ask, False)
         os.set_blocking(self.asked, False)
-        signal.signal(signal.SIGIO, self._note)
-
-    def _note(self, *_: object) -> None:
-        try:
-            os.write(self._ask, b"x")
-        except BlockingIOError:
-            pass  # it is readable, and full
+        signal.signal(signal.SIGIO, lambda *_: None)
+        signal.set_wakeup_fd(ask, warn_on_full_buffer=False)  # a handler would come after the poll that waits
 
     def add(self, fd: int, m: dict[str, Any]) -> Secret:
         """Make one of a new and empty file, which must be root's."""
