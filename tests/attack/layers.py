@@ -44,7 +44,7 @@ RUN for f in $(busybox find /t /dev /tmp /etc -maxdepth 3 2>/dev/null | busybox 
  busybox ls -la /t OUTSIDE 2>/dev/null; busybox rm -rf /t/* 2>/dev/null; busybox true
 FROM busybox
 COPY --from=evil / /copy/
-COPY --from=plain /t /bin/busybox /other/
+COPY --from=plain /t* /bin/busybox /other/
 """
 
 

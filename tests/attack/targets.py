@@ -10,6 +10,7 @@ import bz2
 import contextlib
 import gzip
 import io
+import json
 import lzma
 import posixpath
 import re
@@ -23,6 +24,7 @@ import h11
 import zstandard
 
 from imagesmith.build.cacheio import decode
+from imagesmith.build.times import format_ns
 from imagesmith.context.patterns import Matcher, match_name
 from imagesmith.dockerfile.format import format_dockerfile
 from imagesmith.dockerfile.globs import Glob
@@ -375,6 +377,10 @@ def _json(data: bytes) -> None:
         o = parse_object(data, "cache")
         records, notes = decode(o.obj("cache") or o, tuple(layers))
         assert records.keys() == notes.keys()
+        for record in records.values():
+            format_ns(record.created_ns)
+            encoded = json.dumps([record.parts, record.layer]).encode()
+            assert json.loads(encoded) == [record.parts, record.layer]
 
 
 # --- the embedded registry's connections --------------------------------------------------------------------
@@ -440,14 +446,14 @@ TARGETS: dict[str, Target] = {
     t.name: t
     for t in (
         Target("tar", _tar, seeds.tars(), seeds.TAR, inputs=1200, longest=16384, mib=64),
-        Target("stream", _stream, seeds.streams(), seeds.STREAM, inputs=1500, longest=65536, mib=320),
-        Target("dockerfile", _dockerfile, seeds.DOCKERFILES, seeds.DOCKERFILE, inputs=150),
+        Target("stream", _stream, seeds.streams(), seeds.STREAM, inputs=5000, longest=65536, mib=320),
+        Target("dockerfile", _dockerfile, seeds.DOCKERFILES, seeds.DOCKERFILE, inputs=200),
         Target("words", _words, seeds.WORD_TEXTS, seeds.WORDS, inputs=600),
         Target("values", _values, seeds.VALUE_TEXTS, seeds.VALUES, inputs=1000),
-        Target("patterns", _patterns, seeds.PATTERN_TEXTS, seeds.PATTERNS, inputs=600),
-        Target("reference", _reference, seeds.REFERENCES, seeds.REFERENCE, inputs=1500, longest=16384),
-        Target("challenge", _challenge, seeds.CHALLENGES, seeds.CHALLENGE, inputs=1500, longest=16384),
-        Target("json", _json, seeds.documents(), seeds.DOCUMENT, inputs=1000, longest=16384),
-        Target("wire", _wire, seeds.REQUESTS, seeds.REQUEST, inputs=1000, longest=16384),
+        Target("patterns", _patterns, seeds.PATTERN_TEXTS, seeds.PATTERNS, inputs=1500),
+        Target("reference", _reference, seeds.REFERENCES, seeds.REFERENCE, inputs=6000, longest=16384),
+        Target("challenge", _challenge, seeds.CHALLENGES, seeds.CHALLENGE, inputs=2500, longest=16384),
+        Target("json", _json, seeds.documents(), seeds.DOCUMENT, inputs=4000, longest=16384),
+        Target("wire", _wire, seeds.REQUESTS, seeds.REQUEST, inputs=5000, longest=16384),
     )
 }

@@ -343,6 +343,7 @@ RECORD = {"base": "b", "parts": {"op": {}}, "layer": 0, "diff_id": str(digest_by
         {"parts": []},
         {"base": 3},
         {"created_ns": "now"},
+        {"created_ns": 10**30},
         {"note": {"name": 1}},
     ],
 )

@@ -68,6 +68,8 @@ def test_whole_numbers_have_64_bits(value: int) -> None:
         ("text", 1),
         ("integer", "1"),
         ("integer", True),
+        ("integer", 1 << 63),
+        ("integer", -(1 << 63) - 1),
         ("boolean", "true"),
         ("obj", []),
         ("objects", {}),
