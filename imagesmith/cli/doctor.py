@@ -1,7 +1,7 @@
 """doctor: what this machine offers, what will be used of it, why not the better, and how to improve it.
 
 Why: "RUN does not work in CI" is answered best by the machine itself. All that is said here was tried, by the
-same probes that a build uses.
+same probes that a build uses; and then one tiny step is built, as any other (build/trial.py).
 """
 
 from __future__ import annotations
@@ -10,9 +10,14 @@ import argparse
 import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imagesmith.sandbox.world import World
+    from imagesmith.settings import Settings
 
 __all__ = ["configure"]
 
@@ -68,7 +73,7 @@ def _examine(root: str, isolation: str) -> dict[str, Any]:
     world = enter(isolation)
     run: dict[str, Any] = {
         "works": world.isolation != "none", "isolation": world.isolation, "ids": world.place.ids,
-        "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint,
+        "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint, "trial": "",
     }  # fmt: skip
     if world.isolation == "native" and world.place.ids == "root":
         from imagesmith.sandbox.initdevices import why_no_devices
@@ -79,10 +84,13 @@ def _examine(root: str, isolation: str) -> dict[str, Any]:
     if world.isolation == "oci":
         run["works"] = bool(runtime)
     run["runtime"] = {"path": runtime, "refused": problem}
+    snapshots = _snapshots(settings, world.place)
+    if run["works"]:
+        _try(run, settings, world, usable=not snapshots["problem"])
     return {
         "machine": machine,
         "run": run,
-        "snapshots": _snapshots(settings.root, world.place),
+        "snapshots": snapshots,
         "platforms": {"native": str(host_platform()), "emulated": _emulated()},
         "compression": {
             "gzip": {"by": "libdeflate", "level": 1, "default": True},
@@ -107,26 +115,54 @@ def _runtime(ids: Any) -> tuple[str, str]:  # noqa: ANN401 - interfaces.Ids
         return "", e.message.partition("here: ")[2] or e.message
 
 
-def _snapshots(root: Path, place: Any) -> dict[str, Any]:  # noqa: ANN401 - interfaces.Place
+def _try(run: dict[str, Any], settings: Settings, world: World, *, usable: bool) -> None:
+    """Build one tiny step, in the store, or where that is not usable in a folder of its own."""
+    from imagesmith.build.trial import trial
+    from imagesmith.values import replace
+
+    try:
+        with contextlib.ExitStack() as stack:
+            if not usable:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="imagesmith-doctor-"))
+                settings = replace(settings, root=Path(folder))
+            failed = trial(settings, world)
+    except OSError as e:
+        run["trial"] = f"not tried: {e.filename}: {(e.strerror or '').lower()}"
+        return
+    run["trial"] = failed.message if failed else "done"
+    if failed:
+        run.update(works=False, hint=failed.hint or run["hint"])
+
+
+def _snapshots(settings: Settings, place: Any) -> dict[str, Any]:  # noqa: ANN401 - interfaces.Place
     """How the layers below a step become its root."""
-    from imagesmith.snapshot.choose import why_not_files, why_not_overlay
+    from imagesmith.errors import ImagesmithError
+    from imagesmith.snapshot.choose import ELSEWHERE, why_not_files, why_not_overlay
     from imagesmith.store.store import Store
 
-    with Store(root) as store:
-        overlay = why_not_overlay(place, store)
-        files = "" if overlay else why_not_files(place, store)
+    found = {
+        "store": str(settings.root),
+        "problem": "",
+        "kind": "",
+        "files": False,
+        "refused": [],
+        "hint": "",
+    }
+    try:
+        with Store(settings.root) as store:
+            overlay = why_not_overlay(place, store)
+            files = "" if overlay else why_not_files(place, store)
+    except ImagesmithError as e:
+        return found | {"problem": e.message, "hint": e.hint or f"use another store: {ELSEWHERE}"}
+    except OSError as e:
+        return found | {"problem": f"{e.filename}: {(e.strerror or '').lower()}",
+                        "hint": f"use another store: {ELSEWHERE}"}  # fmt: skip
     refused = [("overlay", overlay)] if overlay else [("files", files)] if files else []
-    return {
-        "store": str(root), "kind": "copying" if overlay else "overlay", "files": not overlay and not files,
-        "refused": _refused(tuple(refused)),
-        "hint": _snapshot_hint(overlay, mounts=place.mounts),
+    advice = f"put the store on ext4, xfs, btrfs or a volume: {ELSEWHERE}"
+    return found | {
+        "kind": "copying" if overlay else "overlay", "files": not overlay and not files,
+        "refused": _refused(tuple(refused)), "hint": advice if overlay and place.mounts else "",
     }  # fmt: skip
-
-
-def _snapshot_hint(problem: str, *, mounts: bool) -> str:
-    if not problem or not mounts:
-        return ""
-    return "put the store on ext4, xfs, btrfs or a volume: --root DIR, or IMAGESMITH_ROOT"
 
 
 def _emulated() -> list[str]:
@@ -177,6 +213,8 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         yield runtime["path"] or f"refused: {runtime['refused']}"
     else:
         yield f"{run['isolation']}: {_RUN[run['isolation'], run['ids']]}"
+    if run["trial"]:
+        yield f"a step was tried: {run['trial']}"
     for row in run["refused"]:
         yield f"not {_WAYS.get(row['way'], row['way'])}: {row['reason']}"
     for text in run["weaker"]:
@@ -188,7 +226,9 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
 
 
 def _snapshot_lines(snapshots: dict[str, Any]) -> Iterator[str]:
-    if snapshots["kind"] == "copying":
+    if snapshots["problem"]:
+        yield snapshots["problem"]
+    elif snapshots["kind"] == "copying":
         yield "copied, file by file"
     else:
         how = "mounted from files" if snapshots["files"] else "unpacked once"

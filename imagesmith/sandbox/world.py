@@ -31,10 +31,6 @@ from imagesmith.values import frozen
 
 __all__ = ["World", "enter", "proc_is_covered"]
 
-_LEND = "install uidmap, and as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}"
-
-_SETFCAP = 1 << 31
-
 Isolation = Literal["native", "chroot", "oci", "none"]
 
 #: What a weaker way does not hold, by isolation and ids; `doctor` shows it, and builds with a RUN warn.
@@ -59,7 +55,7 @@ class World:
 
     isolation   how RUN is kept apart
     refused     better ways, best first, and why each is not used
-    hint        the one command that would improve it, or empty
+    user        the id of who builds, outside of every namespace
     scoped      behind a chroot the kernel keeps a step's signals and abstract sockets to itself
     named       steps can have a host name of their own
     """
@@ -67,9 +63,18 @@ class World:
     place: Place
     isolation: Isolation
     refused: tuple[tuple[str, str], ...] = ()
-    hint: str = ""
+    user: int = 0
     scoped: bool = False
     named: bool = True
+
+    @property
+    def hint(self) -> str:
+        """The one thing to do that would improve it, or empty."""
+        from imagesmith.sandbox.hints import for_ids, for_run  # most builds need none
+
+        if self.isolation == "none" or (self.isolation == "chroot" and _contained()):
+            return for_run(self.refused)
+        return for_ids(self.user) if self.place.ids == "single" else ""
 
     @property
     def weaker(self) -> tuple[str, ...]:
@@ -109,20 +114,20 @@ def enter(isolation: str = "auto") -> World:
         SandboxUnavailable: the isolation that was asked for does not work here.
     """
     refused: list[tuple[str, str]] = []
-    root = os.geteuid() == 0
+    user = os.geteuid()
+    root = user == 0
     if isolation != "chroot":
         place = (_own_mounts(refused) if root else None) or _own_users(refused)
         if place is not None:
-            hint = _LEND.format(os.environ.get("USER", "USER")) if place.ids == "single" else ""
             way: Isolation = "oci" if isolation == "oci" else "native"
-            return World(place, way, tuple(refused), hint, named=place.ids == "root" or _may_name())
+            return World(place, way, tuple(refused), user, named=place.ids == "root" or _may_name())
     if isolation in ("auto", "chroot") and _chroot_works(refused):
         if isolation == "chroot" or _contained():
             k.prctl(k.PR_SET_DUMPABLE, 0)  # a step has our ids; it shall not read our memory
             place, scoped = Place(ids="root", mounts=False), not _try(k.confine)
-            return World(place, "chroot", tuple(refused), _hint(), scoped)
+            return World(place, "chroot", tuple(refused), user, scoped)
         refused.append(("chroot", "a chroot alone keeps no step from the machine, and this is no container"))
-    world = World(Place(ids="root" if root else "own", mounts=False), "none", tuple(refused), _hint())
+    world = World(Place(ids="root" if root else "own", mounts=False), "none", tuple(refused), user)
     if isolation != "auto":
         raise SandboxUnavailable(
             f"--isolation {isolation} does not work here: {refused[-1][1]}", hint=world.hint
@@ -252,38 +257,3 @@ def _try(action: Callable[[], None]) -> str:
     os.close(read)
     _, status = os.waitpid(pid, 0)
     return said or ("" if status == 0 else "the probe was killed")
-
-
-def _may_map_root() -> bool:
-    """True with CAP_SETFCAP, without which the kernel lets nobody map the id of root, not root itself."""
-    with open("/proc/self/status", encoding="utf-8", errors="replace") as f:
-        return any(int(line[7:], 16) & _SETFCAP for line in f if line.startswith("CapEff:"))
-
-
-def _hint() -> str:
-    """What would give this machine a way to execute RUN."""
-    for path, bad, setting in (
-        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
-        (
-            "kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-            "kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-        ("user/max_user_namespaces", "0", "user.max_user_namespaces=15000"),
-    ):
-        try:
-            with open(f"/proc/sys/{path}", encoding="ascii") as f:
-                if f.read().strip() == bad:
-                    return f"as root: sysctl -w {setting}"
-        except OSError:
-            continue
-    if os.geteuid() == 0 and not _contained():
-        return "where all that is built is trusted with the machine: --isolation chroot"
-    if os.geteuid() == 0 and not _may_map_root():
-        return "run the container as another user: --user 1000, or runAsUser: 1000 in a pod's securityContext"
-    unconfined = "with --security-opt seccomp=unconfined"
-    return (
-        f"run the container {unconfined}"
-        if os.geteuid() == 0
-        else f"in a container: run it as root, or {unconfined}"
-    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 
+from imagesmith.errors import SandboxUnavailable
 from imagesmith.interfaces import Place, Snapshotter
 from imagesmith.snapshot.copying import CopyingSnapshotter
 from imagesmith.snapshot.images import images_work
@@ -11,7 +13,10 @@ from imagesmith.snapshot.overlay import OverlaySnapshotter, overlay_options, ove
 from imagesmith.snapshot.work import WorkFolder
 from imagesmith.store.store import Store
 
-__all__ = ["make_snapshotter", "why_not_files", "why_not_overlay"]
+__all__ = ["ELSEWHERE", "make_snapshotter", "why_not_files", "why_not_overlay"]
+
+#: How another place for the store is chosen.
+ELSEWHERE = "--root DIR, or IMAGESMITH_ROOT"
 
 
 def why_not_overlay(place: Place, store: Store) -> str:
@@ -26,12 +31,25 @@ def why_not_files(place: Place, store: Store) -> str:
         return images_work(place, work, overlay_options(place))
 
 
+def _why_no_programs(place: Place, store: Store) -> str:
+    """Why no step can be executed in a root of this store; '' if it can.
+
+    Without mounts a root is a folder of the store as it is; a mount of our own has no such flag.
+    """
+    if place.mounts or not os.statvfs(store.root).f_flag & os.ST_NOEXEC:
+        return ""
+    return f"RUN cannot be executed here: {store.root} is on a file system without programs (noexec)"
+
+
 def make_snapshotter(place: Place, store: Store) -> Snapshotter:
     """The snapshotter for a process that may do what `place` says.
 
     Raises:
         OSError: the store cannot be written.
+        SandboxUnavailable: no program can be executed where the store is.
     """
+    if problem := _why_no_programs(place, store):
+        raise SandboxUnavailable(problem, hint=f"put the store elsewhere: {ELSEWHERE}")
     work = WorkFolder(store.work)
     try:
         kind = CopyingSnapshotter if overlay_works(place, work) else OverlaySnapshotter

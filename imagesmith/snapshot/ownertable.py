@@ -4,6 +4,8 @@ Why rows: the kernel gives these files no xattr of a user's (snapshot/ownership.
 while a step runs is known by its inode. What came from the layers below is known by its name and time, for
 overlayfs may copy it up, to another inode; moved, by what it leads to and its time.
 Imports the standard library only, so that it can be used from the step's process.
+Trust: a step cannot reach the file, but decides what is written: names, targets and ids are values here, and
+nothing is opened by them.
 Threads: one for each Table; several processes may append to one file.
 """
 

@@ -81,6 +81,34 @@ def test_in_a_container_a_user_has_no_run_and_a_hint() -> None:
     assert found["snapshots"]["kind"] == "copying"
 
 
+def test_a_step_is_tried_as_a_build_has_it(tmp_path: Path) -> None:
+    status, found = examine(tmp_path / "store")
+    assert found["run"]["trial"] == ("done" if status == 0 else "")
+    assert not [p for p in (tmp_path / "store").iterdir() if p.name.startswith("trial-")]
+
+
+def test_a_store_that_cannot_be_used_is_told_and_a_step_tried_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, found = examine(tmp_path / "file")
+    assert found["snapshots"]["problem"] == f"cannot use the store at {tmp_path / 'file'}: File exists"
+    assert "--root" in found["snapshots"]["hint"]
+    assert found["run"]["trial"] == ("done" if status == 0 else "")
+
+
+@pytest.mark.slow
+def test_where_no_program_can_be_executed_a_chroot_says_so(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    mounted = f'mount -t tmpfs -o noexec,nodev tmpfs {tmp_path} && exec "$@"'
+    prefix = ("unshare", "--mount", "sh", "-c", mounted, "sh")
+    status, found = examine(tmp_path / "store", prefix=prefix)
+    assert (status, found["run"]["trial"], found["run"]["ids"]) == (0, "done", "root")
+    status, found = examine(tmp_path / "store", "--isolation", "chroot", prefix=prefix)
+    assert (status, found["run"]["works"]) == (1, False)
+    assert "(noexec)" in found["run"]["trial"]
+    assert "--root" in found["run"]["hint"]
+
+
 def test_isolation_that_does_not_work_is_an_error(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("needs an ordinary user")
@@ -91,10 +119,11 @@ def test_isolation_that_does_not_work_is_an_error(tmp_path: Path) -> None:
 
 def test_every_way_is_told_in_words() -> None:
     world = {"isolation": "none", "ids": "own", "refused": [{"way": "chroot", "reason": "no"}],
-             "weaker": ["x"], "hint": "do it", "runtime": {"path": "", "refused": ""}}  # fmt: skip
+             "weaker": ["x"], "hint": "do it", "trial": "",
+             "runtime": {"path": "", "refused": ""}}  # fmt: skip
     assert list(_run_lines(world)) == [
         "refused; COPY, ADD and all else work", "not a chroot: no", "weaker than root's: x",
         "to improve: do it",
     ]  # fmt: skip
-    copying = {"kind": "copying", "files": False, "refused": [], "hint": "", "store": "/s"}
+    copying = {"problem": "", "kind": "copying", "files": False, "refused": [], "hint": "", "store": "/s"}
     assert list(_snapshot_lines(copying)) == ["copied, file by file", "in /s"]

@@ -83,6 +83,7 @@ def test_a_container_makes_what_the_machine_makes(
 ) -> None:
     status, said = contained(root, [base_image], WHO[who], command(base_image))
     assert status == 0, said
+    assert contained(root, [], WHO[who], [*IMAGESMITH, "doctor"])[0] == 0
     assert said.strip().splitlines()[-1] == digest(DEMO / "app", base_image, tmp_path)
 
 
@@ -90,4 +91,6 @@ def test_root_that_can_gain_nothing_is_told_to_be_someone_else(root: Path, base_
     status, said = contained(root, [base_image], ["--cap-drop", "all"], command(base_image))
     assert status == 9, said
     assert "error: RUN cannot be executed here: " in said
-    assert "hint: run the container as another user" in said
+    assert "hint: run the container with --user 1000" in said
+    pod = ["--cap-drop", "all", "--env", "KUBERNETES_SERVICE_HOST=10.0.0.1"]
+    assert "securityContext: runAsUser: 1000" in contained(root, [base_image], pod, command(base_image))[1]

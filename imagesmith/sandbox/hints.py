@@ -1,0 +1,134 @@
+"""What would make RUN possible here, or better: one line, in the words of where this process is.
+
+Why apart from world.py: who is refused something wants to know what to write, and where. A pod has a
+securityContext, Docker and Podman have flags, a machine has settings. What is so already is never advised.
+Trust: root of the machine, or of the container, made all that is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Sequence
+
+from imagesmith.sandbox.container import container
+
+__all__ = ["for_ids", "for_run", "rights"]
+
+_SETFCAP = 1 << 31
+#: Settings of the kernel that keep users from namespaces: the file, what it then holds, and the remedy.
+_SETTINGS = (
+    ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
+    ("user/max_user_namespaces", "0", "user.max_user_namespaces=15000"),
+)
+#: What is advised, by the kind of container: of a pod the fields of its securityContext, else flags of `run`.
+_ADVICE = {
+    "pod": {
+        "user": "runAsUser: 1000", "seccomp": "seccompProfile: {type: Unconfined}",
+        "apparmor": "appArmorProfile: {type: Unconfined}", "all": "privileged: true",
+    },
+    "podman": {
+        "user": "--user 1000", "seccomp": "--security-opt seccomp=unconfined",
+        "apparmor": "--security-opt apparmor=unconfined", "all": "--privileged",
+    },
+}  # fmt: skip
+_ADVICE["docker"] = _ADVICE["podman"]
+
+
+def for_run(refused: Sequence[tuple[str, str]]) -> str:
+    """What would give this process a way, or a better way, to execute RUN; see World.refused."""
+    setting = _setting()
+    if setting:
+        return f"as root of the machine: sysctl -w {setting}"
+    kind, root = _kind(), os.geteuid() == 0
+    if not kind:
+        if root:
+            return "where all that is built is trusted with the machine: --isolation chroot"
+        return "let users make user namespaces, or build as root"
+    wanted = "user" if root and not rights() & _SETFCAP else _lacking(refused)
+    said = _ADVICE[kind][wanted]
+    if kind == "pod":
+        return f"in the container's securityContext: {said}"
+    also = "" if root else "as root, or "
+    return f"run the container {also}with {said}"
+
+
+def for_ids(user: int) -> str:
+    """What would give the user with the id more than that one."""
+    try:
+        name = pwd.getpwuid(user).pw_name
+    except KeyError:
+        return "build as a user that /etc/passwd has, to whom /etc/subuid and /etc/subgid lend ids"
+    lend = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
+    there = all(_lends(path, name, user) for path in ("/etc/subuid", "/etc/subgid"))
+    paths = f"{os.environ.get('PATH', '')}:/usr/bin:/bin"
+    installed = all(shutil.which(program, path=paths) for program in ("newuidmap", "newgidmap"))
+    steps = [*([] if installed else ["install uidmap"]), *([] if there else [lend])]
+    return f"as root: {', and '.join(steps)}" if steps else ""
+
+
+def rights() -> int:
+    """The capabilities in force, a bit each; none where /proc does not tell."""
+    return int(_status("CapEff") or "0", 16)
+
+
+def _lacking(refused: Sequence[tuple[str, str]]) -> str:
+    """What keeps this process from namespaces: a filter, a profile, or something else."""
+    denied = any("permission denied" in reason for _, reason in refused)  # a filter says: not permitted
+    if denied and _profile():
+        return "apparmor"
+    if _status("Seccomp") not in ("", "0"):
+        return "seccomp"
+    return "apparmor" if _profile() else "all"
+
+
+def _kind() -> str:
+    """What kind of container this is; '' for none."""
+    found = container()
+    if not found:
+        return ""
+    if os.environ.get("KUBERNETES_SERVICE_HOST") or "kubepods" in found:
+        return "pod"
+    return "podman" if "containerenv" in found or "podman" in found else "docker"
+
+
+def _setting() -> str:
+    for path, bad, setting in _SETTINGS:
+        try:
+            with open(f"/proc/sys/{path}", encoding="ascii") as f:
+                if f.read().strip() == bad:
+                    return setting
+        except OSError:
+            continue
+    return ""
+
+
+def _profile() -> bool:
+    """True if an AppArmor profile is in force for this process."""
+    for path in ("/proc/self/attr/apparmor/current", "/proc/self/attr/current"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as f:
+                name = f.read().strip("\0\n ")
+        except OSError:
+            continue
+        return bool(name) and not name.startswith("unconfined")
+    return False
+
+
+def _status(name: str) -> str:
+    """A field of /proc/self/status."""
+    try:
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as f:
+            return next((line.split(":", 1)[1].strip() for line in f if line.startswith(f"{name}:")), "")
+    except OSError:
+        return ""
+
+
+def _lends(path: str, name: str, user: int) -> bool:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return any(line.split(":", 1)[0] in (name, str(user)) for line in f)
+    except OSError:
+        return False
