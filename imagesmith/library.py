@@ -77,6 +77,7 @@ def build(
         cache_from, cache_to: places of caches, as the command line takes them.
         explain, report: tell `events` why steps are executed; where to write a page about the build.
         isolation: of RUN: auto, native, chroot or oci; with none the process stays where it is, without RUN.
+            A chroot is taken by auto in a container only.
 
     Raises:
         ImagesmithError: located in the Dockerfile where it belongs to an instruction.

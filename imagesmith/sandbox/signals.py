@@ -148,9 +148,9 @@ def _stat(tid: int) -> tuple[int, int, int]:
     try:
         with open(f"/proc/{tid}/stat", encoding="latin-1") as f:
             fields = f.read().rpartition(")")[2].split()
-    except OSError:
+        return tid, int(fields[1]), int(fields[2])
+    except (OSError, IndexError):
         raise ProcessLookupError(errno.ESRCH, "no such process") from None
-    return tid, int(fields[1]), int(fields[2])
 
 
 def _member(group: int) -> int:

@@ -23,7 +23,7 @@ from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.world import _try
 from tests.attack.rooted import put_python
 from tests.kitchen import tar_of
-from tests.support import IMAGESMITH, PROJECT, lacking, need_program, need_root
+from tests.support import IMAGESMITH, PROJECT, need_program, need_root
 
 pytestmark = pytest.mark.slow
 
@@ -55,9 +55,9 @@ class Attack:
     def arm(self, way: str) -> None:
         """Start builds in a way, with a program in the base that tries things."""
         if way != "old kernel" and _try(k.confine):
-            lacking("the kernel is older than Linux 6.12")
+            pytest.skip("the kernel is older than Linux 6.12")
         self.before = WAYS[way]
-        program = Path(__file__).with_name("hostile.py")
+        program = Path(__file__).with_name("reach.py")
         self.hostile = put_python(self.context / "hostile", program)
 
     def words(self, text: str, *flags: str) -> list[str]:
