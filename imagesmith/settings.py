@@ -5,10 +5,12 @@ Why: no module below reads the environment for itself, so that a build depends o
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from imagesmith.quotas import processors
 from imagesmith.values import frozen
 
 __all__ = ["Settings"]
@@ -42,7 +44,7 @@ class Settings:
         chosen, instead = root or env.get("IMAGESMITH_ROOT", ""), ""
         if not chosen:
             chosen, instead = _usual(env)
-        workers = max(1, min(8, len(os.sched_getaffinity(0))))
+        workers = max(1, min(8, len(os.sched_getaffinity(0)), math.ceil(min(processors(), 8))))
         return cls(root=Path(chosen).absolute(), instead=instead, workers=workers, ci=bool(env.get("CI")))
 
 

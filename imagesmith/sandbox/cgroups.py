@@ -45,6 +45,11 @@ class Group:
         """The files by which a process enters: it writes a 0 to each."""
         return [str(f / "cgroup.procs") for f in self._folders]
 
+    @property
+    def folders(self) -> list[Path]:
+        """Where limits and counts are."""
+        return self._folders
+
     def remove(self) -> None:
         """Remove it; all its processes have ended."""
         for folder in reversed(self._made):

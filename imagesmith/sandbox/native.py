@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 from imagesmith.errors import Cancelled, SandboxError
 from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
+from imagesmith.quotas import OutOfMemory
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.cgroups import make_group
 from imagesmith.sandbox.etc import etc_files
@@ -73,6 +74,7 @@ class NativeSandbox:
         self._control: socket.socket | None = None
         self._filter: bytes | None = None
         self._numbers = itertools.count(1)
+        self._memory = OutOfMemory()
 
     # --- the helper ----------------------------------------------------------------------------
 
@@ -113,12 +115,15 @@ class NativeSandbox:
         """See interfaces.Sandbox."""
         self.start()
         group = make_group(spec, next(self._numbers))
-        if group is None:
-            return self._run(spec, root, output, cancelled, [])
+        memory = OutOfMemory(group.folders) if group else self._memory
         try:
-            return self._run(spec, root, output, cancelled, group.doors)
+            status = self._run(spec, root, output, cancelled, group.doors if group else [])
+            if status and (told := memory.told()):
+                output(2, f"{told}\n".encode())
+            return status
         finally:
-            group.remove()
+            if group is not None:
+                group.remove()
 
     def _run(
         self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool], doors: list[str]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from imagesmith.fs.view import LayerIndex
 from imagesmith.interfaces import Place
+from imagesmith.quotas import memory_left
 from imagesmith.sandbox.kernel import MNT_DETACH, mount, umount
 from imagesmith.snapshot.trees import opaque_xattr
 from imagesmith.snapshot.work import WorkFolder
@@ -91,16 +92,5 @@ def _available_bytes() -> int:
     with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as f:
         for line in f:
             if line.startswith("MemAvailable:"):
-                return min(int(line.split()[1]) * 1024, _group_bytes())
+                return int(min(int(line.split()[1]) * 1024, memory_left()))
     return 0
-
-
-def _group_bytes() -> int:
-    """What the process's cgroup leaves, as far as it says."""
-    for most, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        with contextlib.suppress(OSError, ValueError):
-            return max(0, int(Path(most).read_text()) - int(Path(used).read_text()))
-    return 1 << 62

@@ -22,6 +22,7 @@ FLOORS = {
     "imagesmith.errors": 0,
     "imagesmith.events": 0,
     "imagesmith.settings": 0,
+    "imagesmith.quotas": 0,
     "imagesmith.concurrency": 0,
     "imagesmith.values": 0,
     # 1: values without input or output
@@ -62,6 +63,7 @@ FLOORS = {
 SIBLINGS = {
     ("imagesmith.events", "imagesmith.values"): "events are values",
     ("imagesmith.settings", "imagesmith.values"): "settings are a value",
+    ("imagesmith.settings", "imagesmith.quotas"): "pools are no larger than the processors that there are",
     ("imagesmith.concurrency", "imagesmith.errors"): "a stop is one of our errors",
     ("imagesmith.fs.tree", "imagesmith.fs.entry"): "what is looked up in a tree is an entry",
     ("imagesmith.fs.tree", "imagesmith.fs.limits"): "links lead no further than paths may",
