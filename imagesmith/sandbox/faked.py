@@ -28,7 +28,8 @@ What this cannot hold, in order of how often it matters (world.py has it for `do
     devices        are empty files in the step, and become devices in the layer
     credentials    sent over sockets (SCM_CREDENTIALS), and in /proc, are those of root
 
-Cost: 8 to 30 us for each call of that kind; nothing for the others.
+Cost: 10 to 40 us for each call of that kind; nothing for the others. What is asked of /proc for each call is
+kept open, and folders that all may search are remembered until a mode or a name changes.
 Imports the standard library and its neighbours only: it runs beside the step, forked by the helper.
 Spec: seccomp_unotify(2), seccomp(2).
 Trust: calls and their arguments are the step's, hostile; see faked_task.py. The supervisor has no rights that

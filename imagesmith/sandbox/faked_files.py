@@ -31,7 +31,7 @@ __all__ = ["FileCalls"]
 _WITH_XATTR = (stat.S_IFREG, stat.S_IFDIR)
 #: newfstatat: number, size of struct stat, where the owner is; statx: number. By uname's machine.
 _STAT = {"x86_64": (262, 144, 28, 332), "aarch64": (79, 128, 24, 291)}
-_STATX_SIZE, _STATX_OWNER = 256, 20
+_STATX_SIZE, _STATX_OWNER, _STATX_BASIC = 256, 20, 0x7FF
 _CAP_CHOWN = 0
 #: What names a user or a group in an access list, which is 4 bytes and 8 for each line.
 _ACL, _ACL_IDS, _ACL_MAX = b"system.posix_acl_", (2, 8), 65_536
@@ -140,7 +140,7 @@ class FileCalls:
 
     def statx(self, tid: int, a: Args) -> int | None:
         """statx(dirfd, path, flags, mask, buffer)."""
-        mask = a[3] & 0xFFFFFFFF
+        mask = a[3] & 0xFFFFFFFF or _STATX_BASIC
         if a[2] & AT_EMPTY_PATH and self._is_empty(tid, a[1]):
             return self._stat_fd(tid, signed(a[0]), a[4], mask)
         return self._stat(tid, signed(a[0]), a[1], a[4], mask, follow=not a[2] & AT_NOFOLLOW)
@@ -149,9 +149,9 @@ class FileCalls:
         return not address or self._tasks.read(tid, address, 1) == b"\0"
 
     def _stat_fd(self, tid: int, fd: int, buffer: int, mask: int = 0) -> int | None:
-        link = self._tasks.link(tid, fd)
+        link, value = self._tasks.link(tid, fd), b""
         try:
-            os.getxattr(link, XATTR)
+            value = os.getxattr(link, XATTR)
         except OSError:
             if not self._owners.has_rows:
                 return None  # nothing is kept: the kernel's answer is right, whatever it is
@@ -159,36 +159,40 @@ class FileCalls:
             opened = os.open(link, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             return None
-        return self._tell(tid, opened, buffer, mask)
+        return self._tell(tid, opened, buffer, mask, value)
 
     def _stat(
         self, tid: int, dirfd: int, address: int, buffer: int, mask: int = 0, *, follow: bool
     ) -> int | None:
-        ids = self._ids.get(tid)
+        ids, value = self._ids.get(tid), b""
         try:
             fd = self._paths.open(ids, tid, dirfd, self._tasks.path(tid, address), follow=follow)
         except PermissionError:
             raise
         except OSError:
             return None
-        if self._is_roots(fd):
-            os.close(fd)
-            return None
-        return self._tell(tid, fd, buffer, mask)
-
-    def _is_roots(self, fd: int) -> bool:
-        """True if no owner is kept, so that the kernel's answer is right."""
         try:
-            os.getxattr(f"/proc/self/fd/{fd}", XATTR)
+            value = os.getxattr(f"/proc/self/fd/{fd}", XATTR)
         except OSError:
-            return not self._owners.has_rows or stat.S_IFMT(os.fstat(fd).st_mode) in _WITH_XATTR
-        return False
+            if not self._owners.has_rows:
+                os.close(fd)
+                return None
+        return self._tell(tid, fd, buffer, mask, value)
 
-    def _tell(self, tid: int, fd: int, buffer: int, mask: int) -> int | None:
+    def _owner(self, fd: int, value: bytes) -> tuple[int, int]:
+        """The recorded owner of what `fd` refers to, of which `value` is the xattr."""
+        owner = self._owners.said(value) if value else None
+        if owner is not None:
+            return owner
+        if not value and stat.S_IFMT(os.fstat(fd).st_mode) in _WITH_XATTR:
+            return 0, 0
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        return self._owners.stat(fd, path) if path.startswith("/") else (0, 0)
+
+    def _tell(self, tid: int, fd: int, buffer: int, mask: int, value: bytes) -> int | None:
         """Write the kernel's struct with the recorded owner, and close the descriptor."""
         try:
-            path = os.readlink(f"/proc/self/fd/{fd}")
-            owner = self._owners.stat(fd, path) if path.startswith("/") else (0, 0)
+            owner = self._owner(fd, value)
             if owner == (0, 0):
                 return None
             if mask:
@@ -199,7 +203,7 @@ class FileCalls:
                 struct.pack_into("=II", data, self._stat_owner, *owner)
         finally:
             os.close(fd)
-        self._tasks.write(tid, buffer, bytes(data))
+        self._tasks.write(tid, buffer, data)
         return 0
 
     # --- programs and roots --------------------------------------------------------------------
@@ -253,6 +257,7 @@ class FileCalls:
         """setxattr(path, name, value, size, flags), lsetxattr and fsetxattr."""
         if self._owners.real or not 4 < a[3] <= _ACL_MAX or not self._tasks.path(tid, a[1]).startswith(_ACL):
             return
+        self._paths.changed()
         data = self._tasks.read(tid, a[2], a[3])
         if any(
             tag in _ACL_IDS for tag, _, _ in struct.iter_unpack("=HHI", data[4 : 4 + len(data[4:]) // 8 * 8])

@@ -6,7 +6,7 @@ hand on real ids, thread by thread, and it is gone with the process. A table by 
 children whose parent has ended, and would take a new process for an old one. The slack (how late, in
 nanoseconds, a sleep may end) differs from the usual one by less than a hundredth.
 A program that changes its own slack has the ids of its parent from then on.
-Imports the standard library only: the supervisor uses it.
+Imports the standard library and its neighbour only: the supervisor uses it.
 Spec: credentials(7), setresuid(2); prctl(2), PR_SET_KEEPCAPS and PR_SET_TIMERSLACK.
 Trust: a step may change its slack: it then has ids of its own table, and none outside of the namespace.
 """
@@ -17,6 +17,8 @@ import errno
 import os
 import stat
 from dataclasses import dataclass, replace
+
+from imagesmith.sandbox.faked_task import Kept
 
 __all__ = ["ROOT", "IdTable", "Ids", "after_exec", "change"]
 
@@ -126,6 +128,7 @@ class IdTable:
     def __init__(self) -> None:
         self._rows = [ROOT]
         self._numbers = {ROOT: 0}
+        self._slack = Kept("timerslack_ns")
 
     @property
     def plain(self) -> bool:
@@ -167,14 +170,7 @@ class IdTable:
             os.close(fd)
 
     def _read(self, tid: int) -> int:
-        try:
-            fd = os.open(f"/proc/{tid}/timerslack_ns", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return -1
-        try:
-            number = int(os.read(fd, 32)) - _BASE
-        finally:
-            os.close(fd)
+        number = int(self._slack.read(tid) or -1) - _BASE
         return number if 0 <= number < len(self._rows) else -1
 
 

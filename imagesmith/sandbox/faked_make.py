@@ -140,7 +140,7 @@ class MakeCalls:
         mode = self._mode(ids, tid, place.folder, owner, mode & 0o7777)
         self._tasks.confirm()
         how = flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return self._give(os.open(place.name, how, mode, dir_fd=place.folder), owner, mode, flags)
+        return self._give(os.open(place.name, how, mode, dir_fd=place.folder), owner, flags)
 
     def _open_nameless(
         self, ids: Ids, tid: int, dirfd: int, path: bytes, flags: int, mode: int
@@ -157,12 +157,12 @@ class MakeCalls:
             mode = self._mode(ids, tid, folder, owner, mode & 0o7777)
             self._tasks.confirm()
             how = flags & ~os.O_NOFOLLOW | os.O_CLOEXEC
-            return self._give(os.open(f"/proc/self/fd/{folder}", how, mode), owner, mode, flags)
+            return self._give(os.open(f"/proc/self/fd/{folder}", how, mode), owner, flags)
 
-    def _give(self, made: int, owner: tuple[int, int], mode: int, flags: int) -> Opened:
+    def _give(self, made: int, owner: tuple[int, int], flags: int) -> Opened:
         """Give a new file to its owner, and its descriptor to the caller."""
         try:
-            self._own(made, owner, mode)
+            self._own(made, owner)
         except OSError:
             os.close(made)
             raise
@@ -239,7 +239,14 @@ class MakeCalls:
             else:
                 _make_there(place, mode, text)
             if owner != (0, 0) or self._owners.has_rows:
-                self._own_named(place, owner, 0 if stat.S_ISDIR(mode) else stat.S_IMODE(mode))
+                made = os.open(place.name, _LOOK, dir_fd=place.folder)
+                try:
+                    if kind:  # which is kept beside it
+                        self._owners.chown(made, "", *owner)
+                    else:
+                        self._own(made, owner)
+                finally:
+                    os.close(made)
         return 0
 
     def bind(self, tid: int, a: Args) -> None:
@@ -296,19 +303,9 @@ class MakeCalls:
             mode &= ~stat.S_ISGID
         return mode & ~self._tasks.umask(tid)
 
-    def _own_named(self, place: Place, owner: tuple[int, int], mode: int) -> None:
-        made = os.open(place.name, _LOOK, dir_fd=place.folder)
-        try:
-            self._own(made, owner, mode)
-        finally:
-            os.close(made)
-
-    def _own(self, fd: int, owner: tuple[int, int], mode: int) -> None:
-        here = f"/proc/self/fd/{fd}"
+    def _own(self, fd: int, owner: tuple[int, int]) -> None:
         if owner != (0, 0) or not stat.S_ISREG(os.fstat(fd).st_mode):
-            self._owners.chown(fd, os.readlink(here), *owner)
-            if mode & 0o6000:  # cleared by the change of owner
-                os.chmod(here, mode)
+            self._owners.own(fd, os.readlink(f"/proc/self/fd/{fd}"), *owner)
 
 
 def _make_there(place: Place, mode: int, text: bytes) -> None:

@@ -22,7 +22,7 @@ from functools import cache
 from typing import NamedTuple
 
 from imagesmith.sandbox.faked_ids import Ids
-from imagesmith.sandbox.faked_task import Tasks
+from imagesmith.sandbox.faked_task import AT_FDCWD, Tasks
 from imagesmith.snapshot.ownership import Owners
 
 __all__ = ["READ", "SEARCH", "WRITE", "Elsewhere", "Paths", "Place", "protected"]
@@ -31,6 +31,7 @@ READ, WRITE, SEARCH = 4, 2, 1
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _HERE = _LOOK | os.O_NOFOLLOW
 _MAX_LINKS = 40
+_DOTS = (b"/", b"/.", b"/..")
 #: File systems that are no layer's, and know the rights of their files themselves.
 _FOREIGN = ("/proc/", "/sys/")
 _PROC_SELF = re.compile(r"/proc/(self|thread-self)")
@@ -67,6 +68,13 @@ class Paths:
 
     def __init__(self, tasks: Tasks, owners: Owners) -> None:
         self._tasks, self._owners = tasks, owners
+        #: Folders that everybody may search, by paths from the step's root in which there is no link.
+        self._public: set[bytes] = set()
+
+    def changed(self) -> None:
+        """The mode or the name of some folder may change."""
+        if self._public:
+            self._public.clear()
 
     # --- rights --------------------------------------------------------------------------------
 
@@ -123,6 +131,11 @@ class Paths:
             return self._tasks.open_fd(tid, dirfd)
         if not ids.ordinary:
             return self._tasks.open(tid, dirfd, path, follow=follow)
+        if self._is_public(path):
+            fd = self._tasks.open(tid, dirfd, path, follow=False)
+            if not (follow and stat.S_ISLNK(os.fstat(fd).st_mode)) and not path.endswith(_DOTS):
+                return fd
+            os.close(fd)
         with self.place(ids, tid, dirfd, path, follow=follow) as place:
             if place.fd < 0:
                 raise FileNotFoundError(errno.ENOENT, "not there")
@@ -152,10 +165,30 @@ class Paths:
             raise FileNotFoundError(errno.ENOENT, "empty path")
         opened: list[int] = []
         try:
-            yield self._walk(ids, tid, dirfd, path, opened, follow=follow, bare=bare)
+            near = self._near(tid, path, opened, follow=follow)
+            yield near or self._walk(ids, tid, dirfd, path, opened, follow=follow, bare=bare)
         finally:
             for fd in opened:
                 os.close(fd)
+
+    def _is_public(self, path: bytes) -> bool:
+        """True if it is an absolute path in a folder that everybody may search, as was seen before."""
+        known = path[:1] == b"/" and path.rpartition(b"/")[0] in self._public
+        return known and not self._tasks.many_roots
+
+    def _near(self, tid: int, path: bytes, opened: list[int], *, follow: bool) -> Place | None:
+        """The place in a folder that everybody may search; None if it is not so plain."""
+        folder, _, name = path.rpartition(b"/")
+        if not self._is_public(path) or name in (b"", b".", b".."):
+            return None
+        here = self._tasks.open(tid, AT_FDCWD, folder or b"/", follow=True)
+        opened.append(here)
+        try:
+            fd = os.open(name, _HERE, dir_fd=here)
+        except FileNotFoundError:
+            return Place(here, name, -1, False)
+        opened.append(fd)
+        return None if follow and stat.S_ISLNK(os.fstat(fd).st_mode) else Place(here, name, fd, False)
 
     def _walk(
         self, ids: Ids, tid: int, dirfd: int, path: bytes, opened: list[int], *, follow: bool, bare: bool
@@ -167,11 +200,12 @@ class Paths:
             here = self._tasks.open_fd(tid, dirfd)
             opened.append(here)
         todo, slash, links = _parts(path), path.endswith(b"/"), 0
+        public = path.startswith(b"/")
         if not todo:
             return Place(root, b".", root, slash)
         while True:
             name, last = todo.pop(), not todo
-            self._search(ids, here)
+            public &= self._search(ids, here) and name not in (b".", b"..")
             if name in (b".", b".."):
                 if name == b".." and not os.path.sameopenfile(here, root):
                     here = os.open(name, _HERE, dir_fd=here)
@@ -179,6 +213,8 @@ class Paths:
                 if last:
                     return Place(here, name, here, slash)
                 continue
+            if last and public and not links and not slash:
+                self._public.add(path.rpartition(b"/")[0])
             if last and slash and bare:
                 return Place(here, name, -1, slash)
             try:
@@ -214,12 +250,14 @@ class Paths:
             if not todo:
                 return Place(root, b".", root, slash)
 
-    def _search(self, ids: Ids, fd: int) -> None:
+    def _search(self, ids: Ids, fd: int) -> bool:
+        """Raise EACCES or ENOTDIR for what a process may not look into; true if everybody may."""
         mode = os.fstat(fd).st_mode
         if not stat.S_ISDIR(mode):
             raise NotADirectoryError(errno.ENOTDIR, "not a folder")
         if ids.ordinary and ~mode & 0o111:
             self.check(ids, fd, SEARCH)
+        return not ~mode & 0o111
 
     def _may_follow(self, ids: Ids, folder: int, fd: int) -> None:
         """Links in folders like /tmp are followed by their owners only, where the machine is set up so."""

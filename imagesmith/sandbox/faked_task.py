@@ -20,13 +20,47 @@ from collections.abc import Callable
 
 from imagesmith.sandbox.initpaths import resolve
 
-__all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "AT_NOFOLLOW", "Tasks", "signed"]
+__all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "AT_NOFOLLOW", "Kept", "Tasks", "signed"]
 
 AT_FDCWD, AT_NOFOLLOW, AT_EMPTY_PATH = -100, 0x100, 0x1000
 _OPENAT2, _IN_ROOT = 437, 0x10
 _LOOK = os.O_PATH | os.O_CLOEXEC
+_CALL, _SIZE, _EMPTY = ctypes.c_long(_OPENAT2), ctypes.c_long(24), ctypes.c_long(AT_EMPTY_PATH)
 _PAGE, _PATH_MAX = 4096, 4096
 _MEMORIES = 16
+#: How many files of /proc are kept open, and how much of one is looked at.
+_KEPT, _PIECE = 64, 256
+
+
+class Kept:
+    """A file of /proc of many threads, kept open, for most calls come from the same few.
+
+    What was opened is of the thread that had the number then: of one that is gone nothing can be read.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._fds: dict[int, int] = {}
+
+    def read(self, tid: int) -> bytes:
+        """How it begins; empty for a thread that is gone."""
+        fd = self._fds.get(tid, -1)
+        if fd >= 0:
+            try:
+                return os.pread(fd, _PIECE, 0)
+            except ProcessLookupError:
+                os.close(self._fds.pop(tid))
+        try:
+            fd = os.open(f"/proc/{tid}/{self._name}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return b""
+        if len(self._fds) == _KEPT:
+            os.close(self._fds.pop(next(iter(self._fds))))
+        self._fds[tid] = fd
+        try:
+            return os.pread(fd, _PIECE, 0)
+        except ProcessLookupError:
+            return b""
 
 
 def signed(value: int) -> int:
@@ -46,6 +80,8 @@ class Tasks:
             for flags in (_LOOK, _LOOK | os.O_NOFOLLOW)
         }
         self._memory: dict[int, int] = {}
+        self._status = Kept("status")
+        self._buffer = ctypes.create_string_buffer(256)
         self._root = -1
         #: Tells whether the call that is being answered is still there.
         self.pending: Callable[[], bool] = lambda: True
@@ -62,7 +98,8 @@ class Tasks:
 
     def umask(self, tid: int) -> int:
         """What its process takes from the modes of new files."""
-        return int(_status(tid, b"Umask:") or b"022", 8)
+        _, found, rest = self._status.read(tid).partition(b"\nUmask:")
+        return int(rest.split(None, 1)[0], 8) if found else 0o22
 
     def need(self, tid: int, capability: int) -> None:
         """Raise EPERM unless the kernel would let it do what takes a capability."""
@@ -89,7 +126,7 @@ class Tasks:
                 break
         raise OSError(errno.EFAULT, "bad address")
 
-    def write(self, tid: int, address: int, data: bytes) -> None:
+    def write(self, tid: int, address: int, data: bytes | bytearray) -> None:
         """Change its memory.
 
         Raises:
@@ -200,7 +237,7 @@ class Tasks:
     def _open_below(self, root: int, path: bytes, *, follow: bool) -> int:
         how = self._how[_LOOK if follow else _LOOK | os.O_NOFOLLOW]
         for _ in range(20):
-            fd = self._syscall(ctypes.c_long(_OPENAT2), root, path, how, ctypes.c_long(24))
+            fd = self._syscall(_CALL, root, path, how, _SIZE)
             if fd >= 0:
                 return int(fd)
             number = ctypes.get_errno()
@@ -240,15 +277,14 @@ class Tasks:
 
     def raw_stat(self, fd: int, number: int, size: int, *rest: int) -> bytearray:
         """The kernel's own struct of a file: `fd` and an empty path, the buffer last or before `rest`."""
-        buffer = ctypes.create_string_buffer(size)
-        long = ctypes.c_long
+        buffer, long = self._buffer, ctypes.c_long
         if rest:  # statx
-            done = self._syscall(long(number), fd, b"", long(AT_EMPTY_PATH), long(rest[0]), buffer)
+            done = self._syscall(long(number), fd, b"", _EMPTY, long(rest[0]), buffer)
         else:
-            done = self._syscall(long(number), fd, b"", buffer, long(AT_EMPTY_PATH))
+            done = self._syscall(long(number), fd, b"", buffer, _EMPTY)
         if done < 0:
             raise OSError(ctypes.get_errno(), "stat")
-        return bytearray(buffer.raw)
+        return bytearray(buffer.raw[:size])
 
 
 def _status(tid: int, field: bytes) -> bytes:

@@ -41,7 +41,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,7 @@ def _value(uid: int, gid: int, mode: int, kind: str = "", rdev: tuple[int, int] 
     return f"{uid}:{gid}:0{mode:o}{device}".encode()
 
 
+@lru_cache(4096)
 def _parse(value: bytes) -> _Kept | None:
     """What an xattr says; None if it is no such text."""
     fields = value.decode("ascii", "replace").split(":")
@@ -95,6 +96,14 @@ def _read(path: str, *, follow: bool) -> _Kept | None:
         return _parse(os.getxattr(path, XATTR, follow_symlinks=follow))
     except OSError:
         return None
+
+
+def _keep(path: str, value: bytes) -> None:
+    try:
+        os.setxattr(path, XATTR, value)
+    except OSError as e:
+        if e.errno not in _NO_XATTR:  # a mount over the root that holds none: its files are in no layer
+            raise
 
 
 # --- extraction --------------------------------------------------------------------------------
@@ -202,11 +211,7 @@ class Owners:
         kind, rdev = (kept[2], kept[3]) if kept is not None else ("", (0, 0))
         if kept is None and not uid and not gid:
             return
-        try:
-            os.setxattr(here, XATTR, _value(uid, gid, stat.S_IMODE(st.st_mode), kind, rdev))
-        except OSError as e:
-            if e.errno not in _NO_XATTR:  # a mount over the root that holds none: its files are in no layer
-                raise
+        _keep(here, _value(uid, gid, stat.S_IMODE(st.st_mode), kind, rdev))
 
     def stat(self, fd: int, path: str) -> tuple[int, int]:
         """The owner that a step should see; where none is recorded, that on the disk, or (0, 0)."""
@@ -221,6 +226,26 @@ class Owners:
         else:
             found = self._find(path, _target(fd, st), st)
         return self._owner(found, st.st_uid, st.st_gid)
+
+    def own(self, fd: int, path: str, uid: int, gid: int) -> None:
+        """Record the owner of what was just made and nobody else has seen; set-id bits stay.
+
+        Raises:
+            OSError: the file system is full.
+        """
+        here = f"/proc/self/fd/{fd}"
+        mode = os.fstat(fd).st_mode
+        if self._real or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            self.chown(fd, path, uid, gid)
+            if mode & 0o6000 and not stat.S_ISDIR(mode):
+                os.chmod(here, stat.S_IMODE(mode))
+        elif uid or gid:
+            _keep(here, _value(uid, gid, stat.S_IMODE(mode)))
+
+    def said(self, value: bytes) -> tuple[int, int] | None:
+        """The owner that a step should see of a file with this xattr; None if the disk has a say, too."""
+        kept = None if self._real else _parse(value)
+        return kept and kept[:2]
 
     def make_device(self, fd: int, name: str, kind: str, mode: int, major: int, minor: int) -> None:
         """Make the file that stands for a device; `kind` is c or b, the umask is applied already.

@@ -33,6 +33,8 @@ def path(r):
         return r.choice(FOLDERS) + "/../" + r.choice(["p/", "t/", "./g//"]) + r.choice(NAMES)
     if kind < 0.17:
         return name[3:]
+    if kind < 0.2:
+        return r.choice(NAMES)
     return name
 
 
