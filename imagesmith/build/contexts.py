@@ -7,6 +7,7 @@ Trust: see context/*.py; every tree stays below its root.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -37,6 +38,7 @@ from imagesmith.context.named import (
 )
 from imagesmith.errors import ContextError, DockerfileError, UsageError
 from imagesmith.fs.folders import make_plain, temporary
+from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.oci.names import Platform
@@ -84,7 +86,8 @@ class Contexts:
         for tree in self._trees:
             tree.close()
         if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(self._temporary)
 
     def _scratch(self) -> Path:
         """A folder of the build's own, gone at its end."""

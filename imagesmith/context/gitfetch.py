@@ -16,8 +16,8 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from imagesmith.context.git import GitRef, is_commit
 from imagesmith.context.gitrun import Access, Git
 from imagesmith.context.local import LocalTree
 from imagesmith.errors import ContextError, DockerfileError, MissingSource
+from imagesmith.fs.jail import remove_tree
 
 __all__ = ["Checkout", "fetch_git", "set_times"]
 
@@ -89,7 +90,7 @@ def fetch_git(
     if keep:
         _tidy(git, work)
     else:
-        shutil.rmtree(work / ".git")
+        remove_tree(work / ".git")
     if ref.commit_times:
         set_times(work, commit_s)
     what = [commit, ref.subdir, str(ref.submodules), str(ref.commit_times)]
@@ -194,7 +195,7 @@ def _fetch(git: Git, work: Path, ref: GitRef, found: _Found, keep: bool) -> tupl
         git(full, "update-ref", "refs/imagesmith/wanted", found.oid)
         near = [*depth, "--", f"file://{full}", f"+refs/imagesmith/wanted{into}"]
         git(work, "fetch", "-q", "-u", *how, *near, allow="file")
-        shutil.rmtree(full)
+        remove_tree(full)
     return commit
 
 
@@ -222,10 +223,24 @@ def _submodules(git: Git, work: Path) -> None:
         git.remote(work, *update)  # a server of plain files
 
 
+def _walk(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk, which calls itself for each level in Python 3.11: a repository may have thousands."""
+    todo = [str(top)]
+    while todo:
+        path = todo.pop()
+        folders: list[str] = []
+        files: list[str] = []
+        with contextlib.suppress(OSError), os.scandir(path) as entries:
+            for e in entries:
+                (folders if e.is_dir(follow_symlinks=False) else files).append(e.name)
+        yield path, folders, files
+        todo += [os.path.join(path, name) for name in folders]
+
+
 def set_times(work: Path, seconds: int) -> None:
     """Give every file and folder of a checkout one time."""
     os.utime(work, (seconds, seconds))
-    for path, folders, files in os.walk(work):
+    for path, folders, files in _walk(work):
         for entry in [*folders, *files]:
             os.utime(os.path.join(path, entry), (seconds, seconds), follow_symlinks=False)
 
@@ -238,7 +253,7 @@ def _tidy(git: Git, work: Path) -> None:
     """
     git(work, "read-tree", "HEAD")
     places = [work / ".git"]
-    for path, folders, _ in os.walk(work / ".git" / "modules"):
+    for path, folders, _ in _walk(work / ".git" / "modules"):
         if os.path.exists(os.path.join(path, "HEAD")) and os.path.exists(os.path.join(path, "config")):
             git(Path(path), "--work-tree=.", "--git-dir=.", "read-tree", "HEAD")
             places.append(Path(path))
@@ -246,6 +261,6 @@ def _tidy(git: Git, work: Path) -> None:
     for place in places:
         for name in ("FETCH_HEAD", "ORIG_HEAD"):
             (place / name).unlink(missing_ok=True)
-        for path, _, files in os.walk(place / "logs"):
+        for path, _, files in _walk(place / "logs"):
             for name in files:
                 os.truncate(os.path.join(path, name), 0)

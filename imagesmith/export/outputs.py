@@ -22,6 +22,7 @@ from imagesmith.build.times import format_ns
 from imagesmith.errors import ContextError, UsageError
 from imagesmith.events import Message
 from imagesmith.export import layout, rootfs
+from imagesmith.fs.jail import remove_tree
 
 __all__ = ["cacheonly", "docker", "image", "local", "oci", "output_file", "tar"]
 
@@ -102,7 +103,7 @@ def local(output: Output, export: Export) -> None:
     if output.options.get("mode") == "delete" and folder.is_dir():
         for child in folder.iterdir():
             if child.is_dir() and not child.is_symlink():
-                shutil.rmtree(child)
+                remove_tree(child)
             else:
                 child.unlink()
     try:

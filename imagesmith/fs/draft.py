@@ -86,9 +86,20 @@ class Draft:
         self._set(entry)
 
     def remove(self, path: str) -> None:
-        """Delete an entry and all below it."""
-        for name in self.children(path):
-            self.remove(f"{path}/{name}" if path else name)
+        """Delete an entry and all below it, however deep that is."""
+        todo = [(path, iter(self.children(path)))]
+        while todo:
+            at, names = todo[-1]
+            name = next(names, None)
+            if name is None:
+                todo.pop()
+                self._remove(at)
+            else:
+                child = f"{at}/{name}" if at else name
+                todo.append((child, iter(self.children(child))))
+
+    def _remove(self, path: str) -> None:
+        """Delete an entry that has none below it."""
         below = not self._hidden(path) and path not in self._removed and self.lower.get(path) is not None
         self._touch(parent_of(path))
         self._part(path)

@@ -115,18 +115,20 @@ def _vanished(
     path: str, entries: dict[str, Entry], opaques: set[str], lower: Tree, chosen: dict[str, Entry]
 ) -> None:
     """Add what an opaque directory hides: a whiteout a name that is not there again."""
-    old = lower.get(path)
-    if old is None or old.kind != "d":
-        return
-    for name in lower.children(path):
-        child = f"{path}/{name}" if path else name
-        now = entries.get(child)
-        if now is None or now.kind == "w":
-            chosen[child] = Entry(child, "w")
-        elif now.kind == "d" and child not in opaques:
-            _vanished(child, entries, opaques, lower, chosen)
-    here = entries[path]
-    chosen.setdefault(path, here)
+    todo = [path]
+    while todo:
+        at = todo.pop()
+        old = lower.get(at)
+        if old is None or old.kind != "d":
+            continue
+        for name in lower.children(at):
+            child = f"{at}/{name}" if at else name
+            now = entries.get(child)
+            if now is None or now.kind == "w":
+                chosen[child] = Entry(child, "w")
+            elif now.kind == "d" and child not in opaques:
+                todo.append(child)
+        chosen.setdefault(at, entries[at])
 
 
 def _add_parents(chosen: dict[str, Entry], entries: dict[str, Entry], lower: Tree) -> None:

@@ -262,18 +262,21 @@ class _Extraction:
 
     def clear(self, path: str) -> None:
         """Take from a directory what lower layers put into it."""
-        try:
-            names = os.listdir(self._folder(path))
-        except OSError as error:
-            if error.errno in _NO_FOLDER:
-                return
-            raise
-        for name in names:
-            below = f"{path}/{name}" if path else name
-            if below in self.made:
-                self.clear(below)
-            else:
-                self.jail.remove(below)
+        todo = [path]
+        while todo:
+            at = todo.pop()
+            try:
+                names = os.listdir(self._folder(at))
+            except OSError as error:
+                if error.errno in _NO_FOLDER:
+                    continue
+                raise
+            for name in names:
+                below = f"{at}/{name}" if at else name
+                if below in self.made:
+                    todo.append(below)
+                else:
+                    self.jail.remove(below)
 
     def _leaf(self, fd: int, name: str, e: Entry) -> None:
         try:

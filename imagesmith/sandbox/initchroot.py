@@ -25,7 +25,6 @@ import contextlib
 import errno
 import os
 import select
-import shutil
 import signal
 import stat
 from collections.abc import Callable, Iterator
@@ -33,7 +32,7 @@ from typing import Any, NoReturn
 
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.initchrooted import Chrooted, Plain
-from imagesmith.sandbox.initcopy import copy_tree, same_node
+from imagesmith.sandbox.initcopy import copy_tree, remove_folder, same_node
 from imagesmith.sandbox.initpaths import Places, unmake
 from imagesmith.sandbox.initprocess import Process
 from imagesmith.sandbox.initseals import Seal, clock_ns
@@ -324,7 +323,7 @@ def _is_folder(above: int, name: str) -> bool:
 def _remove(above: int, name: str) -> None:
     """Remove what a name stands for, if there is something."""
     if _is_folder(above, name):
-        shutil.rmtree(name, dir_fd=above)  # by descriptors, through no link
+        remove_folder(above, name)
     else:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=above)

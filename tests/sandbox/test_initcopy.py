@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from imagesmith.sandbox.initcopy import copy_tree, same_node
+from imagesmith.sandbox.initcopy import copy_tree, remove_folder, same_node
 from tests.support import need_root
 
 
@@ -74,3 +74,31 @@ def test_a_single_file_is_copied_and_a_link_is_one(tmp_path: Path) -> None:
     copy_tree(str(tmp_path / "l"), str(tmp_path / "m"))
     assert (tmp_path / "g").read_text() == "text"
     assert (tmp_path / "m").readlink() == Path("f")
+
+
+def test_folders_may_be_ten_thousand_deep(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    at = os.open(tmp_path / "a", os.O_RDONLY)
+    for _ in range(10_000):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    with os.fdopen(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=at), "w") as f:
+        f.write("deep")
+    os.link("f", "g", src_dir_fd=at, dst_dir_fd=at)
+    os.close(at)
+    copy_tree(str(tmp_path / "a"), str(tmp_path / "b"))
+    at = os.open(tmp_path / "b", os.O_RDONLY)
+    for _ in range(10_000):
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    with os.fdopen(os.open("g", os.O_RDONLY, dir_fd=at)) as f:
+        assert (f.read(), os.fstat(f.fileno()).st_nlink) == ("deep", 2)
+    os.close(at)
+    above = os.open(tmp_path, os.O_RDONLY)
+    for name in ("a", "b"):
+        remove_folder(above, name)
+    os.close(above)
+    assert list(tmp_path.iterdir()) == []
