@@ -25,7 +25,7 @@ from imagesmith.oci.digest import Digest, digest_bytes
 __all__ = ["FORMAT", "base_of", "key_of", "parts_of"]
 
 #: Raise it when the bytes of layers or the meaning of a part change.
-FORMAT = 2
+FORMAT = 3
 
 
 def parts_of(op: Op, below: Digest | None, inputs: Sequence[str]) -> dict[str, object]:

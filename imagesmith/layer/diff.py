@@ -38,7 +38,7 @@ def layer_entries(
     chosen: dict[str, Entry] = {}
     for e in entries.values():
         if e.kind == "w":
-            if lower.get(e.path) is not None and not _under(parent_of(e.path), opaques):
+            if lower.get(e.path) is not None and not _hidden(e.path, entries, opaques):
                 chosen[e.path] = e
         elif not _same(e, lower, entries, held):
             chosen[e.path] = e
@@ -50,13 +50,13 @@ def layer_entries(
     return _link(ordered, entries)
 
 
-def _under(path: str, opaques: set[str]) -> bool:
-    while opaques:
-        if path in opaques:
-            return True
-        if not path:
-            break
+def _hidden(path: str, entries: dict[str, Entry], opaques: set[str]) -> bool:
+    """True if what is above a path hides it: an opaque folder, one that is deleted, or no folder any more."""
+    while path:
         path = parent_of(path)
+        above = entries.get(path)
+        if path in opaques or (above is not None and above.kind != "d"):
+            return True
     return False
 
 

@@ -273,10 +273,7 @@ class _Extraction:
                 raise
             for name in names:
                 below = f"{at}/{name}" if at else name
-                if below in self.made:
-                    todo.append(below)
-                else:
-                    self.jail.remove(below)
+                todo.append(below) if below in self.made else self.jail.remove(below)
 
     def _leaf(self, fd: int, name: str, e: Entry) -> None:
         try:

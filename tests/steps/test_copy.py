@@ -224,3 +224,10 @@ def test_working_directory_belongs_to_the_user(kitchen: Kitchen, tmp_path: Path)
         ("a", 7, 8, 0o755), ("a/b", 7, 8, 0o755),
     ]  # fmt: skip
     assert built.image.config.runtime.working_dir == "/a/b/c"
+
+
+def test_archive_that_puts_a_file_where_a_folder_was_deletes_nothing_below_it(kitchen: Kitchen) -> None:
+    kitchen.write({"d/x": "1", "d/s/y": "2"})
+    (kitchen.context / "t.tar").write_bytes(tar_of({"d": b"file"}))
+    built = kitchen.build("FROM scratch\nCOPY d /d\nADD t.tar /\n")
+    assert kitchen.names(built) == ["d"]
