@@ -45,6 +45,10 @@ _WEAK = {
 }
 #: How much (bytes) of a failed step's last output the error keeps.
 _TAIL = 4096
+#: In so many of its last lines a failed step says why.
+_LAST_LINES = 12
+#: What programs say of a call that the kernel, or what answers for it, refused.
+_REFUSALS = ("operation not permitted", "permission denied", "invalid argument", "/proc", "/dev/")
 #: The status of a step that was stopped at its time limit: that of timeout(1).
 _TIMED_OUT = 124
 
@@ -96,7 +100,10 @@ class Runner:
             tail = _Tail(LogLimit(output))
             status = self._execute(op, sandbox, spec, workspace, tail)
             if status:
-                raise StepFailed(_failed(op, f"exit code: {status}"), status=status, output=tail.text())
+                raise StepFailed(
+                    _failed(op, f"exit code: {status}"), status=status, output=tail.text(),
+                    hint=_weakness(self._world.weaker, tail.text()),
+                )  # fmt: skip
             yield workspace
 
     def expect(self, layers: Sequence[StoredLayer], solver: Solver) -> Form:
@@ -183,6 +190,14 @@ class Runner:
                 output=output.text(),
                 hint="--step-timeout sets the limit",
             ) from e
+
+
+def _weakness(weaker: Sequence[str], said: str) -> str:
+    """What to think of where a step failed by what it may not do here and root may elsewhere; or ''."""
+    last = "\n".join(said.splitlines()[-_LAST_LINES:]).lower()
+    if not weaker or not any(reason in last for reason in _REFUSALS):
+        return ""
+    return f"it may be that {'; '.join(weaker)}: `imagesmith doctor` tells what would help"
 
 
 def _foreign(op: RunOp) -> str:

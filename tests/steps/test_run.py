@@ -145,6 +145,15 @@ def test_failure_names_the_process_its_status_and_what_it_said(build: Build) -> 
     assert " why\n" in built.said
 
 
+def test_what_an_isolation_does_not_hold_is_told_where_a_step_may_have_failed_by_it(build: Build) -> None:
+    isolation = ("--isolation", "chroot") if os.geteuid() == 0 else ()
+    built = build("RUN echo 'chown: x: Operation not permitted' >&2; exit 1\n", *isolation)
+    assert built.status == 4
+    weaker = "WARN: RUN " in built.said  # a user with lent ids has all that root has
+    assert ("hint: it may be that " in built.said) is weaker
+    assert "hint: it may be that " not in build("RUN echo no such luck; exit 1\n", *isolation).said
+
+
 def test_program_that_is_not_there_is_the_failure_s_reason(build: Build) -> None:
     built = build('RUN ["nowhere", "x"]\n')
     assert built.status == 4
