@@ -178,7 +178,7 @@ class Images:
         except NotAnImage as e:
             raise DockerfileError(f"{name}: {e.message}") from e
         for d in (entry, descriptor, manifest.config):
-            self._store.blobs.put(layout.document(d))
+            self._store.blobs.put(layout.document(d), d.digest.algorithm)
         return ResolvedImage(
             name=name, descriptor=entry, manifest=manifest, config=self._store.config(manifest), origin=layout
         )
@@ -217,7 +217,7 @@ class Images:
                 return
             with self.step(f"fetch {name} {d.digest}") as number:
                 if isinstance(origin, Layout):
-                    with origin.open(d) as source, self._store.blobs.writer() as blob:
+                    with origin.open(d) as source, self._store.blobs.writer(d.digest.algorithm) as blob:
                         shutil.copyfileobj(source, blob, 1 << 20)
                         blob.commit(d.digest, d.size)
                 elif isinstance(origin, ImageRef):

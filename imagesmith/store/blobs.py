@@ -163,11 +163,11 @@ class BlobStore:
                 finally:
                     os.close(folder)
 
-    def put(self, data: bytes) -> Digest:
+    def put(self, data: bytes, algorithm: str = "sha256") -> Digest:
         """Store bytes that are in memory; does nothing if they are there."""
-        digest = digest_bytes(data)
+        digest = digest_bytes(data, algorithm)
         if not self.has(digest):
-            with self.writer() as w:
+            with self.writer(algorithm) as w:
                 w.write(data)
                 w.commit(digest)
         return digest

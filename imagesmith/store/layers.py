@@ -44,6 +44,8 @@ __all__ = ["Form", "LayerContent", "LayerStore", "NewTar", "StoredLayer"]
 #: How a layer's bytes are kept beside its blob: not at all, as they are, or so that the kernel mounts them.
 Form = Literal["", "tar", "erofs"]
 
+#: A layer's folder has the hexadecimal part of its diff_id as its name.
+_BY_LENGTH = {64: "sha256", 96: "sha384", 128: "sha512"}
 #: Where files of a layer lie extracted: its trees, and what steps left of which they are made
 #: (snapshot/trees.py).
 TREES = ("tree", "tree-subid", "tree-single", "tree-left", "tree-subid-left", "tree-single-left")
@@ -250,7 +252,7 @@ class StoredLayer:
             index = None
             if not (self.folder / "index").exists():
                 index = stack.enter_context(self.store.new_index())
-            tee = _Tee(decompressed(raw), tar)
+            tee = _Tee(decompressed(raw), tar, self.diff_id.algorithm)
             found = []
             if index is not None:
                 with _told(blob):
@@ -276,9 +278,8 @@ def _told(layer: Digest) -> Iterator[None]:
     try:
         yield
     except (UnsafeArchive, LimitExceeded) as e:
-        if str(e).startswith("layer "):
-            raise
-        raise type(e)(f"layer {layer}: {e.message}") from e
+        said = e.message if e.message.startswith("layer ") else f"layer {layer}: {e.message}"
+        raise type(e)(said) from e
 
 
 class NewTar:
@@ -314,9 +315,9 @@ class NewTar:
 class _Tee(io.RawIOBase):
     """Reads a stream in large pieces, hashes each, and copies it to a file."""
 
-    def __init__(self, source: BinaryIO, copy: NewTar | None) -> None:
+    def __init__(self, source: BinaryIO, copy: NewTar | None, algorithm: str) -> None:
         super().__init__()
-        self._source, self._copy, self._hash = source, copy, hashlib.sha256()
+        self._source, self._copy, self._hash = source, copy, hashlib.new(algorithm)
         self._piece, self._at = b"", 0
 
     def readable(self) -> bool:
@@ -341,7 +342,7 @@ class _Tee(io.RawIOBase):
             pass
 
     def digest(self) -> Digest:
-        return Digest("sha256", self._hash.hexdigest())
+        return Digest(self._hash.name, self._hash.hexdigest())
 
 
 class LayerStore:
@@ -377,9 +378,9 @@ class LayerStore:
 
     def diff_ids(self) -> list[Digest]:
         """The layers that have a folder."""
-        if not self.root.is_dir():
-            return []
-        return sorted(Digest("sha256", p.name) for p in self.root.iterdir() if len(p.name) == 64)
+        paths = self.root.iterdir() if self.root.is_dir() else ()
+        found = ((_BY_LENGTH.get(len(p.name), ""), p.name) for p in paths)
+        return sorted(Digest(*pair) for pair in found if pair[0])
 
     def remove(self, diff_id: Digest) -> None:
         """Delete what is derived from a layer."""
