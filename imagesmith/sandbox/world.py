@@ -37,6 +37,7 @@ Isolation = Literal["native", "chroot", "oci", "none"]
 _WEAKER = {
     ("native", "single"): (
         "a process that is not root is not kept from reading files of others",
+        "access lists that name users or groups are refused, and so are ports below 1024",
         "devices are empty files while a step runs",
     ),
     ("oci", "single"): ("files and processes can belong to root only",),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
+from imagesmith.interfaces import Place
+from imagesmith.sandbox.world import World
 from tests.sandbox.conftest import Bench
 from tests.sandbox.test_faked import bench, driver
 
@@ -148,3 +151,17 @@ def test_what_the_user_may_do_is_told_by_the_real_ids(bench: Bench) -> None:
         print(os.access("/dev/null", os.W_OK), os.access("/proc/self/fd/1", os.W_OK))
     """
     assert python(bench, text) == ["False True", "False True", "True True"]
+
+
+def test_what_is_refused_here_and_not_to_root_is_told(bench: Bench) -> None:
+    text = """
+        import socket
+        try:
+            socket.socket().bind(("127.0.0.1", 843))
+        except PermissionError:
+            print("refused")
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    assert python(bench, text) == (["refused"] if first > 843 else [])
+    told = World(Place(ids="single", mounts=True), "native").weaker
+    assert any("ports below 1024" in what and "access lists" in what for what in told)
