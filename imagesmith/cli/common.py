@@ -7,10 +7,13 @@ import contextlib
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.progress import make_front
+from imagesmith.errors import LockTimeout, StoreError
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import Platform, host_platform
 from imagesmith.settings import Settings
@@ -87,8 +90,31 @@ def platform_of(args: argparse.Namespace) -> Platform:
 
 
 @contextlib.contextmanager
-def opened(args: argparse.Namespace) -> Iterator[tuple[Session, Store]]:
-    """A session with the store and a screen, as the flags say."""
+def _store(root: Path, *, spare: bool) -> Iterator[Store]:
+    """The store; with `spare` an empty one for the while, where that cannot be used."""
+    try:
+        store = Store(root)
+    except LockTimeout:
+        raise
+    except StoreError as e:
+        if not spare:
+            raise
+        sys.stderr.write(f"warning: {e.message}; going on without it\n")
+        with tempfile.TemporaryDirectory(prefix="imagesmith-") as folder, Store(Path(folder)) as store:
+            yield store
+        return
+    with store:
+        yield store
+
+
+@contextlib.contextmanager
+def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[Session, Store]]:
+    """A session with the store and a screen, as the flags say.
+
+    Args:
+        args: what was given.
+        spare: for verbs that only look: they go on where the store cannot be used.
+    """
     import os
 
     from imagesmith.credentials.dockerconfig import Credentials
@@ -110,7 +136,7 @@ def opened(args: argparse.Namespace) -> Iterator[tuple[Session, Store]]:
         environ.pop("DOCKER_AUTH_CONFIG", None)
     try:
         with (
-            Store(settings.root) as store,
+            _store(settings.root, spare=spare) as store,
             Session(
                 store,
                 events=front,

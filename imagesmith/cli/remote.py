@@ -50,7 +50,7 @@ def _inspect(parser: argparse.ArgumentParser) -> Handler:
     add_session_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
-        with opened(args) as (session, store), source_at(args.ref, session, store) as source:
+        with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
             found = source.root()
             raw = source.document(found)
             if args.raw:
@@ -145,7 +145,7 @@ def _digest(parser: argparse.ArgumentParser) -> Handler:
         from imagesmith.registry.repository import Repository
 
         with (
-            opened(args) as (session, store),
+            opened(args, spare=True) as (session, store),
             open_source(PlaceName.parse(args.ref), session, store) as source,
         ):
             if args.platform:
@@ -168,7 +168,7 @@ def _tags(parser: argparse.ArgumentParser) -> Handler:
     def run(args: argparse.Namespace) -> int:
         from imagesmith.places.layoutplace import LayoutFolder
 
-        with opened(args) as (session, _):
+        with opened(args, spare=True) as (session, _):
             if args.repository.startswith("oci:"):
                 name = args.repository
                 tags = LayoutFolder(Path(name.removeprefix("oci:"))).names()
@@ -190,7 +190,7 @@ def _catalog(parser: argparse.ArgumentParser) -> Handler:
 
         host = args.registry.removeprefix("https://").removeprefix("http://").rstrip("/")
         ImageRef.parse(f"{host}/a")  # a name that is no host is refused here
-        with opened(args) as (session, _):
+        with opened(args, spare=True) as (session, _):
             names = catalog(session.transport(host))
         _list(args, {"Registry": host, "Repositories": names}, names)
         return 0
@@ -289,7 +289,7 @@ def _validate(parser: argparse.ArgumentParser) -> Handler:
     def run(args: argparse.Namespace) -> int:
         from imagesmith.places.validate import validate
 
-        with opened(args) as (session, store), source_at(args.ref, session, store) as source:
+        with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
             summary = validate(source, layers=not args.fast)
         sys.stdout.write(f"valid: {summary}\n")
         return 0
