@@ -22,7 +22,8 @@ What this cannot hold, in order of how often it matters (world.py has it for `do
     permissions    a process that is not root may read everything and enter every folder; what it may
                    change, and what it is told, is checked (faked_rights.py), if by our rules and not by the
                    kernel's
-    set-id bits    are cleared when root writes to such a file, as for everybody else
+    set-id bits    are cleared when root writes to such a file, as for everybody else; set-gid without the
+                   right to execute stays where its owner, outside of the group, writes
     who makes      32-bit programs see all owners as root's
     access lists   with users or groups in them are refused, as by a file system that has none
     devices        are empty files in the step, and become devices in the layer

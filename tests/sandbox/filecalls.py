@@ -3,7 +3,7 @@
 It prints what each call answered, and at the end what every file is. Nothing in it depends on an answer, so
 two runs of a seed make the same calls. Only what changes files, and what is told of them, is called: files
 are not opened for reading and folders not listed but by root. Root does not write: in a user namespace that
-clears set-id bits.
+clears set-id bits. No set-gid bit is without the right to execute: under root writing by others clears it.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ import sys
 WHO = [(0, 0, []), (7, 8, [9]), (7, 8, []), (20, 8, []), (20, 21, [9, 8]), (30, 9, [])]
 NAMES = ["a", "b", "c", "e", "f"]
 FOLDERS = ["/w", "/w/p", "/w/q", "/w/t", "/w/g", "/w/p/x", "/w/t/y", "/w/s", "/w/g/z", "/w/closed/in"]
-MODES = [0o777, 0o755, 0o750, 0o700, 0o1777, 0o2775, 0o2755, 0o770, 0o644, 0o600, 0o4755, 0o6711, 0o2644, 0o0]
+MODES = [0o777, 0o755, 0o750, 0o700, 0o1777, 0o2775, 0o2755, 0o770, 0o644, 0o600, 0o4755, 0o6711, 0o0]
 _libc = ctypes.CDLL(None, use_errno=True)
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276}[os.uname().machine]
 
