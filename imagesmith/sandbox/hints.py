@@ -47,12 +47,15 @@ def for_run(refused: Sequence[tuple[str, str]]) -> str:
         if root:
             return "where all that is built is trusted with the machine: --isolation chroot"
         return "let users make user namespaces, or build as root"
-    wanted = "user" if root and not rights() & _SETFCAP else _lacking(refused)
-    said = _ADVICE[kind][wanted]
+    wanted = [_lacking(refused)]
+    if root and not rights() & _SETFCAP:  # nobody without it may map the id of root, not root itself
+        made = not any(way == "subid" and "(unshare:" in reason for way, reason in refused)
+        wanted = ["user", *([] if made else wanted)]
+    said = [_ADVICE[kind][word] for word in wanted]
     if kind == "pod":
-        return f"in the container's securityContext: {said}"
+        return f"in the container's securityContext: {', '.join(said)}"
     also = "" if root else "as root, or "
-    return f"run the container {also}with {said}"
+    return f"run the container {also}with {' '.join(said)}"
 
 
 def for_ids(user: int) -> str:
