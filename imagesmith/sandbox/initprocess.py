@@ -121,19 +121,28 @@ class Process:
         if plan["faked"]:
             self._hand_over()
         if not plan["insecure"]:
-            k.drop_bounding(plan["capabilities"])
-        try:
-            if plan["setgroups"]:
-                os.setgroups(plan["groups"])
-            os.setresgid(plan["gid"], plan["gid"], plan["gid"])
-            os.setresuid(plan["uid"], plan["uid"], plan["uid"])
-        except OSError as e:
-            who = f"{plan['uid']}:{plan['gid']}"
-            raise OSError(e.errno, f"cannot become {who}: {(e.strerror or '').lower()}") from e
+            try:
+                k.drop_bounding(plan["capabilities"])
+            except PermissionError:  # a container without CAP_SETPCAP: then no program gains what is given up
+                k.prctl(k.PR_SET_NO_NEW_PRIVS, 1)
+        self._change_ids()
         if plan["uid"] == 0 and not plan["insecure"]:
-            k.capset(plan["capabilities"])
+            k.capset(plan["capabilities"] & k.permitted())
         k.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)  # lost with the change of ids
         os.chdir(plan["cwd"])
+
+    def _change_ids(self) -> None:
+        """Become the step's user; who is that already needs no right for it."""
+        plan, uid, gid = self.plan, self.plan["uid"], self.plan["gid"]
+        try:
+            if plan["setgroups"] and sorted(os.getgroups()) != sorted(plan["groups"]):
+                os.setgroups(plan["groups"])
+            if os.getresgid() != (gid, gid, gid):
+                os.setresgid(gid, gid, gid)
+            if os.getresuid() != (uid, uid, uid):
+                os.setresuid(uid, uid, uid)
+        except OSError as e:
+            raise OSError(e.errno, f"cannot become {uid}:{gid}: {(e.strerror or '').lower()}") from e
 
     def _install_filter(self) -> None:
         """Without the right to administer the namespace only a process that gains no rights may have one."""

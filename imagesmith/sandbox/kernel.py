@@ -28,6 +28,7 @@ __all__ = [
     "make_readonly",
     "mount",
     "open_tree",
+    "permitted",
     "pivot_root",
     "prctl",
     "set_flags",
@@ -208,6 +209,18 @@ def drop_bounding(keep: int) -> None:
             if e.errno == errno.EINVAL:  # beyond the last one that this kernel knows
                 return
             raise
+
+
+def permitted() -> int:
+    """The permitted capabilities of this process, a bit each."""
+    import ctypes
+
+    header = ctypes.create_string_buffer(struct.pack("=II", 0x20080522, 0))
+    data = ctypes.create_string_buffer(24)
+    number = _number("capset") - 1  # capget, on every machine
+    _check(_syscall(number, ctypes.addressof(header), ctypes.addressof(data)), "capget")
+    _, low, _, _, high, _ = struct.unpack("=6I", data.raw)
+    return int(low) | int(high) << 32
 
 
 def capset(mask: int) -> None:

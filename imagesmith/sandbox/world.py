@@ -31,6 +31,12 @@ from imagesmith.values import frozen
 
 __all__ = ["World", "enter", "proc_is_covered"]
 
+#: Of Docker's fourteen capabilities those that change what files a step leaves, or whether it works.
+_CAPABILITIES = {
+    0: "CHOWN", 1: "DAC_OVERRIDE", 3: "FOWNER", 4: "FSETID", 5: "KILL", 6: "SETGID", 7: "SETUID",
+    10: "NET_BIND_SERVICE", 31: "SETFCAP",
+}  # fmt: skip
+
 Isolation = Literal["native", "chroot", "oci", "none"]
 
 #: What a weaker way does not hold, by isolation and ids; `doctor` shows it, and builds with a RUN warn.
@@ -85,6 +91,8 @@ class World:
             found = (*found, "steps see the machine's processes: parts of its /proc are covered")
         if self.isolation == "chroot" and not self.scoped:
             found = (*found, "steps run one at a time: this kernel is older than Linux 6.12")
+        if self.isolation == "chroot" and (lacking := _lacking()):
+            found = (*found, f"steps lack {', '.join(lacking)}")
         return found if self.named else (*found, "steps have the machine's host name")
 
     def sandbox(self) -> Sandbox:
@@ -212,16 +220,16 @@ def _may_name() -> bool:
 
 def _chroot_works(refused: list[tuple[str, str]]) -> bool:
     """True if this process is root enough for steps behind a chroot."""
-
-    def act() -> None:
-        os.chroot("/")
-        os.setgroups([0])
-        os.setresuid(1, 1, 1)
-
-    failed = "the user is not root" if os.geteuid() else _try(act)
+    failed = "the user is not root" if os.geteuid() else _try(lambda: os.chroot("/"))
     if failed:
         refused.append(("chroot", f"a chroot needs root with its capabilities ({failed})"))
     return not failed
+
+
+def _lacking() -> list[str]:
+    """The capabilities that a step of root should have behind a chroot, and this process cannot hand on."""
+    there = k.permitted()
+    return [f"CAP_{name}" for number, name in _CAPABILITIES.items() if not there >> number & 1]
 
 
 def _contained() -> bool:

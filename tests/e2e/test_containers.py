@@ -6,6 +6,7 @@ needed.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from imagesmith.sandbox.ociruntime import _seccomp
 from tests.e2e.conftest import DEMO
 from tests.e2e.test_same_everywhere import EPOCH, digest
 from tests.support import IMAGESMITH, PROJECT, need_program, need_root
@@ -85,6 +87,36 @@ def test_a_container_makes_what_the_machine_makes(
     assert status == 0, said
     assert contained(root, [], WHO[who], [*IMAGESMITH, "doctor"])[0] == 0
     assert said.strip().splitlines()[-1] == digest(DEMO / "app", base_image, tmp_path)
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> list[str]:
+    """The flags that make a container of Docker's default kind: its filter and its capabilities."""
+    profile = tmp_path / "seccomp.json"
+    profile.write_text(json.dumps(_seccomp()))
+    return ["--security-opt", f"seccomp={profile}", "--cap-add", "AUDIT_WRITE,MKNOD,NET_RAW"]
+
+
+@pytest.mark.parametrize("dropped", ["", "SETPCAP", "KILL", "SETFCAP", "NET_BIND_SERVICE,FSETID"])
+def test_a_container_of_docker_s_takes_what_there_is(
+    root: Path, base_image: Path, tmp_path: Path, docker: list[str], dropped: str
+) -> None:
+    flags = [*docker, *(["--cap-drop", dropped] if dropped else [])]
+    status, said = contained(root, [base_image], flags, command(base_image))
+    assert status == 0, said
+    assert "WARN: RUN is kept apart by a chroot only" in said
+    for name in {"KILL", "SETFCAP", "NET_BIND_SERVICE", "FSETID"} & set(dropped.split(",")):
+        assert f"CAP_{name}" in said
+    assert said.strip().splitlines()[-1] == digest(DEMO / "app", base_image, tmp_path)
+
+
+def test_a_user_in_a_container_of_docker_s_is_told_what_to_ask_for(
+    root: Path, base_image: Path, docker: list[str]
+) -> None:
+    flags = [*docker, "--user", "1000:1000"]
+    status, said = contained(root, [base_image], flags, command(base_image))
+    assert status == 9, said
+    assert "hint: run the container as root, or with --security-opt seccomp=unconfined" in said
 
 
 def test_root_that_can_gain_nothing_is_told_to_be_someone_else(root: Path, base_image: Path) -> None:
