@@ -81,7 +81,18 @@ class _Builder:
         triggered: bool,
     ) -> None:
         self.planner, self.state, self.stage = planner, state, stage
-        self.instruction, self.expand, self.triggered = instruction, expand, triggered
+        self.instruction, self._expand, self.triggered = instruction, expand, triggered
+
+    def expand(self, word: str) -> str:
+        """The word with its variables filled in.
+
+        Raises:
+            DockerfileError: it holds a NUL, which no path, owner or address may have.
+        """
+        text = self._expand(word)
+        if "\0" in text:
+            raise DockerfileError(f"{self.instruction.keyword} has a word with a NUL character in it")
+        return text
 
     def _append(self, op: Op, text: str, history: str) -> None:
         step = Step(

@@ -12,6 +12,7 @@ from imagesmith.dockerfile import words
 from imagesmith.dockerfile.words import ALL_GROWTH, WORD_GROWTH, Lexer
 from imagesmith.errors import DockerfileError
 from tests.attack.test_limits import _LIMITED
+from tests.support import IMAGESMITH
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,19 @@ LINES: dict[str, str] = {
     "many words": f"FROM scratch\nENV A={'x' * 60_000}\n" + f"LABEL a={'$A' * 16}\n" * 200,
     "what RUN repeats": f"FROM scratch\nENV A={'x' * 60_000}\nARG B={'$A' * 16}\n" + "RUN x\n" * 200,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line", ["COPY a\0b /x", "COPY a /x\0y", "ADD a\0b /", "WORKDIR /a\0b", "RUN --mount=target=/a\0b x"]
+)
+def test_word_with_a_nul_is_an_error_at_its_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a").write_text("")
+    (tmp_path / "Dockerfile").write_text(f"FROM scratch\n{line}\n")
+    command = ["build", "--root", str(tmp_path / "s"), str(tmp_path)]
+    done = subprocess.run([*IMAGESMITH, *command], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert "NUL" in done.stderr
+    assert "Dockerfile:2" in done.stderr
 
 
 @pytest.mark.parametrize("what", LINES)
