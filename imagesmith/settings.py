@@ -13,7 +13,7 @@ from pathlib import Path
 from imagesmith.quotas import processors
 from imagesmith.values import frozen
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "home_folder"]
 
 
 @frozen(kw_only=True)
@@ -48,16 +48,21 @@ class Settings:
         return cls(root=Path(chosen).absolute(), instead=instead, workers=workers, ci=bool(env.get("CI")))
 
 
+def home_folder() -> Path | None:
+    """The user's home, by HOME or by name; None for one who has neither, as pods may run anybody."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def _usual(env: Mapping[str, str]) -> tuple[str, str]:
     """Where the store is if nobody said so, and why it is not in the data folder."""
     import tempfile
 
-    try:
-        data = Path(env.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    except RuntimeError:  # neither HOME nor a name
-        why = "this user has no home"
-    else:
-        usual = data / "imagesmith"
+    given, home, why = env.get("XDG_DATA_HOME"), home_folder(), "this user has no home"
+    if given or home is not None:
+        usual = Path(given or f"{home}/.local/share") / "imagesmith"
         there = next(p for p in (usual, *usual.absolute().parents) if os.path.exists(p))
         if os.access(there, os.W_OK | os.X_OK):
             return str(usual), ""

@@ -95,6 +95,7 @@ class BuildRequest:
     explain         tell for each step why it was executed
     report          path of an HTML page about the build, or empty
     step_timeout_s  how long a RUN step may take, 0 for no limit
+    insecure        plain HTTP, or any certificate: for every registry, or for those that are named
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
@@ -123,4 +124,4 @@ class BuildRequest:
     cgroup_parent: str = ""
     step_timeout_s: float = 0.0
     allow: frozenset[str] = frozenset()
-    insecure: bool = False
+    insecure: bool | frozenset[str] = False

@@ -7,6 +7,7 @@ import getpass
 import sys
 from collections.abc import Callable
 
+from imagesmith.cli.flags import add_insecure_flags, insecure_of
 from imagesmith.errors import UsageError
 
 __all__ = ["configure"]
@@ -22,7 +23,7 @@ def configure(name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.
         "-p", "--password", default="", help="password; --password-stdin keeps it out of the process list"
     )
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
-    parser.add_argument("--insecure", action="store_true", help="plain HTTP, or any certificate")
+    add_insecure_flags(parser)
     parser.add_argument(
         "--cert-dir", default="", metavar="DIR", help="more certificates: *.crt, *.cert, *.key"
     )
@@ -46,7 +47,7 @@ def _login(args: argparse.Namespace) -> int:
 
     host = _host(args.registry)
     credential = Credential(*_user_and_password(args))
-    check(host, credential, Hosts(insecure=args.insecure, cert_dir=args.cert_dir))
+    check(host, credential, Hosts(insecure=insecure_of(args), cert_dir=args.cert_dir))
     where = keep(host, credential, Credentials())
     sys.stdout.write(f"logged in to {args.registry}; kept in {where}\n")
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from imagesmith.build.request import BuildRequest, Output, SecretSource
 from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
-from imagesmith.cli.flags import one_platform
+from imagesmith.cli.flags import insecure_of, one_platform
 from imagesmith.cli.progress import Front, make_front
 from imagesmith.cli.values import (
     boolean,
@@ -161,7 +161,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         cgroup_parent=args.cgroup_parent,
         step_timeout_s=parse_timeout(args.step_timeout, "--step-timeout") if args.step_timeout else 0.0,
         allow=frozenset(args.allow),
-        insecure=args.insecure,
+        insecure=insecure_of(args),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from imagesmith.cli.flags import add_platform
+from imagesmith.cli.flags import add_insecure_flags, add_platform
 
 __all__ = ["add_build_flags", "add_rebuild_flags"]
 
@@ -87,7 +87,7 @@ def _result_flags(parser: argparse.ArgumentParser) -> None:
     _many(g, "--annotation", metavar="K=V", text="annotation of the manifest")
     _text(g, "--iidfile", metavar="FILE", text="write the image's ID to a file")
     _text(g, "--metadata-file", metavar="FILE", text="write what was built as JSON")
-    _switch(g, "--insecure", text="registries by plain HTTP or with any certificate")
+    add_insecure_flags(g)
 
 
 def _run_flags(parser: argparse.ArgumentParser) -> None:

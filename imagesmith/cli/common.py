@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagesmith.cli.flags import add_insecure_flags, insecure_of
 from imagesmith.cli.progress import make_front
 from imagesmith.errors import LockTimeout, StoreError
 from imagesmith.oci.model import Descriptor
@@ -45,7 +46,7 @@ def add_session_flags(parser: argparse.ArgumentParser, *, root: bool = True) -> 
     """The flags of every verb that may speak to a registry; --root where nothing else declares it."""
     if root:
         parser.add_argument("--root", default="", metavar="DIR", help="the store")
-    parser.add_argument("--insecure", action="store_true", help="plain HTTP, or any certificate")
+    add_insecure_flags(parser)
     parser.add_argument(
         "--cert-dir", default="", metavar="DIR", help="more certificates: *.crt, *.cert, *.key"
     )
@@ -143,7 +144,7 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
                 transfers=settings.transfers,
                 hosts=Hosts(
                     environ,
-                    insecure=args.insecure,
+                    insecure=insecure_of(args),
                     cert_dir=args.cert_dir,
                     registries_conf=args.registries_conf,
                     hosts_dir=args.hosts_dir,

@@ -1,7 +1,7 @@
-"""`--platform` where a command works on one: asked for two, it refuses instead of keeping the last.
+"""Flags that many commands have: --platform where a command works on one, and --insecure with its like.
 
-Why: `docker buildx` builds every platform that is asked for, with one flag for each or commas in one; whoever
-writes that must not get a single image without a word.
+Why two platforms are refused: `docker buildx` builds every platform that is asked for, with one flag for each
+or commas in one; whoever writes that must not get a single image without a word.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from imagesmith.errors import UsageError
 
-__all__ = ["add_platform", "one_platform"]
+__all__ = ["add_insecure_flags", "add_platform", "insecure_of", "one_platform"]
 
 
 def add_platform(parser: argparse._ActionsContainer, help_: str = "platform within an index") -> None:
@@ -38,3 +38,17 @@ class _One(argparse.Action):
         """Keep the platform, if it is the one that was given before."""
         before = getattr(namespace, self.dest)
         setattr(namespace, self.dest, one_platform([before, str(values)]))
+
+
+def add_insecure_flags(parser: argparse._ActionsContainer) -> None:
+    """--insecure for all registries, --insecure-registry for one."""
+    parser.add_argument("--insecure", action="store_true", help="plain HTTP, or any certificate")
+    parser.add_argument(
+        "--insecure-registry", action="append", default=[], metavar="HOST",
+        help="the same for one registry, HOST or HOST:PORT; may be repeated",
+    )  # fmt: skip
+
+
+def insecure_of(args: argparse.Namespace) -> bool | frozenset[str]:
+    """For which registries plain HTTP, or any certificate, was asked for."""
+    return args.insecure or frozenset(args.insecure_registry)

@@ -19,6 +19,7 @@ from imagesmith.credentials import helpers
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import InvalidDocument, UsageError
 from imagesmith.oci.codec import Object, parse_object
+from imagesmith.settings import home_folder
 from imagesmith.values import frozen
 
 __all__ = ["ConfigFile", "Credentials", "credential_of", "helper_of", "hub_key", "keys_of"]
@@ -162,7 +163,7 @@ class Credentials:
     def __init__(self, environ: Mapping[str, str] | None = None, home: Path | None = None) -> None:
         """Take the process's environment and home, or the given ones."""
         self._env = dict(os.environ if environ is None else environ)
-        self._home = Path.home() if home is None else home
+        self._home = home_folder() or Path("/") if home is None else home
 
     def find(self, registry: str, repository: str = "") -> Credential | None:
         """The credential for a repository of a registry, or None to go without.

@@ -8,7 +8,7 @@ Trust: configuration is the machine's and the user's own.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from imagesmith.registry.endpoint import Endpoint, default_endpoint
 from imagesmith.registry.hoststoml import load as load_hosts
 from imagesmith.registry.registriesconf import Location, Registry, match
 from imagesmith.registry.registriesconf import load as load_conf
+from imagesmith.settings import home_folder
 from imagesmith.values import replace
 
 __all__ = ["Hosts"]
@@ -30,7 +31,7 @@ class Hosts:
         environ: Mapping[str, str] | None = None,
         home: Path | None = None,
         *,
-        insecure: bool = False,
+        insecure: bool | Collection[str] = False,
         cert_dir: str = "",
         registries_conf: str = "",
         hosts_dir: str = "",
@@ -40,13 +41,13 @@ class Hosts:
         Args:
             environ: the environment.
             home: the user's home.
-            insecure: plain HTTP, or any certificate, for every registry.
+            insecure: plain HTTP, or any certificate, for every registry, or for those that are named.
             cert_dir: a folder of certificates for every registry, beside those of the machine.
             registries_conf: this registries.conf, instead of the machine's.
             hosts_dir: a folder of containerd's kind, looked into before the machine's.
         """
         self._env = dict(os.environ if environ is None else environ)
-        self._home = Path.home() if home is None else home
+        self._home = home_folder() or Path("/") if home is None else home
         self._insecure, self._cert_dir = insecure, cert_dir
         self._registries_conf = registries_conf
         self._hosts_dirs = [Path(hosts_dir)] if hosts_dir else []
@@ -82,7 +83,10 @@ class Hosts:
         return self._own(registry) if found is None else found[1]
 
     def _own(self, registry: str) -> Endpoint:
-        return self._certified(default_endpoint(registry, insecure=self._insecure), registry)
+        return self._certified(default_endpoint(registry, insecure=self._is_insecure(registry)), registry)
+
+    def _is_insecure(self, host: str) -> bool:
+        return self._insecure if isinstance(self._insecure, bool) else host in self._insecure
 
     # --- registries.conf -----------------------------------------------------------------------
 
@@ -104,7 +108,7 @@ class Hosts:
 
     def _located(self, place: Location, rewrite: tuple[str, str], registry: str) -> Endpoint:
         host = place.location.partition("/")[0]
-        insecure = self._insecure or place.insecure
+        insecure = self._is_insecure(host) or place.insecure
         endpoint = self._certified(default_endpoint(host, insecure=insecure), host)
         return replace(endpoint, registry=registry, rewrite=rewrite)
 

@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Self
 
 from imagesmith.concurrency import Cancel
@@ -60,7 +60,7 @@ class Session:
         self,
         store: Store | None = None,
         *,
-        insecure: bool = False,
+        insecure: bool | Collection[str] = False,
         events: EventSink = nobody,
         transfers: int = 4,
         hosts: Hosts | None = None,
@@ -72,7 +72,7 @@ class Session:
 
         Args:
             store: where pulls go, pushes come from, and knowledge about blobs is kept.
-            insecure: plain HTTP, or any certificate, for every registry.
+            insecure: plain HTTP, or any certificate, for every registry, or for those that are named.
             events: is told what happens.
             transfers: blobs moved at the same time.
             hosts: where registries are; by default as the machine's files say.

@@ -26,6 +26,14 @@ def test_docker_hub_is_elsewhere_than_its_name(tmp_path: Path) -> None:
     assert hosts(tmp_path).writer("docker.io", "library/a").host == "registry-1.docker.io"
 
 
+def test_what_is_insecure_by_name_is_so_alone(tmp_path: Path) -> None:
+    found = hosts(tmp_path, insecure=frozenset({"r.io:5000"}))
+    assert found.writer("r.io:5000", "a").schemes == ("https", "http")
+    assert not found.writer("r.io:5000", "a").verify
+    for other in ("r.io", "r.io:5001", "other.io"):
+        assert (found.writer(other, "a").schemes, found.writer(other, "a").verify) == (("https",), True)
+
+
 @pytest.mark.parametrize(
     ("registry", "insecure", "schemes"),
     [
