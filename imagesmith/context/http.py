@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from imagesmith.errors import ContextError, DockerfileError
 from imagesmith.oci.digest import Digest
+from imagesmith.registry.patience import patient
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
 
@@ -68,7 +69,7 @@ def fetch_url(url: str, store: Store, checksum: str = "") -> Download:
     if known is not None and store.blobs.has(Digest.parse(str(known["digest"]))) and known.get("etag"):
         headers["If-None-Match"] = str(known["etag"])
     try:
-        with httpx.Client(timeout=httpx.Timeout(60.0, connect=20.0)) as client:
+        with patient(httpx.Client(timeout=httpx.Timeout(60.0, connect=20.0))) as client:
             found = _get(client, url, headers, store, known)
     except (httpx.HTTPError, httpx.InvalidURL) as e:
         raise ContextError(f"failed to load {url}: {e}") from e

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.errors import RegistryError
 from imagesmith.registry.endpoint import Endpoint
+from imagesmith.registry.patience import patient
 
 if TYPE_CHECKING:
     import httpx
@@ -51,7 +52,7 @@ class Clients:
         with self._lock:
             found = self._clients.get((foreign, https, proxy))
             if found is None:
-                found = self._clients[foreign, https, proxy] = httpx.Client(
+                made = httpx.Client(
                     verify=self._tls(foreign)
                     if https
                     else False,  # plain HTTP must not wait for certificates
@@ -62,6 +63,7 @@ class Clients:
                         max_connections=self._connections, max_keepalive_connections=self._connections
                     ),
                 )
+                found = self._clients[foreign, https, proxy] = patient(made)
             return found
 
     def _tls(self, foreign: bool) -> ssl.SSLContext:

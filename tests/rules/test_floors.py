@@ -69,6 +69,7 @@ SIBLINGS = {
     ("imagesmith.fs.tree", "imagesmith.fs.limits"): "links lead no further than paths may",
     ("imagesmith.__main__", "imagesmith.cli"): "`python -m imagesmith` is the command",
     ("imagesmith.library", "imagesmith.cli"): "words for outputs and secrets are read alike",
+    ("imagesmith.context", "imagesmith.registry"): "no download waits for a drip",
     ("imagesmith.context", "imagesmith.store"): "digests of files and downloads are remembered",
     ("imagesmith.layer", "imagesmith.fs"): "extraction goes through the jail; diffs look into views",
     ("imagesmith.store", "imagesmith.fs"): "a stored layer is read as a view",
