@@ -19,12 +19,13 @@ import stat
 from dataclasses import dataclass, replace
 
 from imagesmith.sandbox.faked_task import Kept
+from imagesmith.sandbox.kernel import USUAL_SLACK_NS
 
 __all__ = ["ROOT", "IdTable", "Ids", "after_exec", "change"]
 
 _KEEP = 0xFFFFFFFF
-#: The slack of a process with the ids of row 0; it is the kernel's default.
-_BASE = 50_000
+#: The slack of a process with the ids of row 0, as a step begins (initprocess.py).
+_BASE = USUAL_SLACK_NS
 _MAX_ROWS = 5_000
 
 

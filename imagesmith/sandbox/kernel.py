@@ -48,7 +48,9 @@ MNT_DETACH = 2
 SCM_MAX_FD = 253
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
-PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_TIMERSLACK = 36, 38, 29
+#: How late the kernel lets a sleep end, if nobody says otherwise.
+USUAL_SLACK_NS = 50_000
 
 #: Numbers that differ by machine; all calls above 423 have the same number everywhere.
 _NUMBERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -40,7 +41,9 @@ def test_what_is_no_socket_is_not_kept_open() -> None:
     table, me = IdTable(), os.getpid()
     value, size = ctypes.create_string_buffer(20), ctypes.c_uint32(12)
     table.set(me, JOE)
-    with open(os.devnull, "rb") as f:
+    with contextlib.ExitStack() as stack:
+        stack.callback(table.set, me, ROOT)
+        f = stack.enter_context(open(os.devnull, "rb"))
         peers = Peers(Tasks(), table)
         where = (socket.SOL_SOCKET, SO_PEERCRED, ctypes.addressof(value), ctypes.addressof(size), 0)
         before = len(os.listdir("/proc/self/fd"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sys
 import textwrap
@@ -10,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from imagesmith.interfaces import Place
+from imagesmith.sandbox.kernel import PR_SET_TIMERSLACK, USUAL_SLACK_NS
 from imagesmith.sandbox.world import World
-from tests.sandbox.conftest import Bench
+from tests.sandbox.conftest import Bench, Driver
 from tests.sandbox.test_faked import bench, driver
 
 __all__ = ["bench", "driver"]
@@ -63,6 +66,25 @@ def test_ids_of_one_thread_are_its_own(bench: Bench) -> None:
         print(os.stat("/tmp/thread").st_uid, os.stat("/tmp/main").st_uid)
     """
     assert python(bench, text) == ["1001 0"]
+
+
+def test_slack_of_who_builds_is_not_taken_for_ids(bench: Bench) -> None:
+    text = """
+        import os
+        if not os.fork():
+            os.setuid(7)
+            os._exit(0)
+        os.wait(); os.mkdir("/tmp/d")
+        print(os.stat("/tmp/d").st_uid, os.getuid())
+    """
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_TIMERSLACK, USUAL_SLACK_NS + 1)
+    try:
+        driver = Driver("single")
+    finally:
+        libc.prctl(PR_SET_TIMERSLACK, USUAL_SLACK_NS)
+    with contextlib.closing(driver):
+        assert python(Bench(driver, bench.root), text) == ["0 0"]
 
 
 def test_registers_that_are_no_arguments_are_not_looked_at(bench: Bench) -> None:
