@@ -13,7 +13,10 @@ from pathlib import Path
 from imagesmith.quotas import processors
 from imagesmith.values import frozen
 
-__all__ = ["Settings", "home_folder"]
+__all__ = ["USER", "Settings", "home_folder"]
+
+#: The id of who started this process: in a namespace that it enters later, it has another (sandbox/world.py).
+USER = os.geteuid()
 
 
 @frozen(kw_only=True)
@@ -50,9 +53,12 @@ class Settings:
 
 def home_folder() -> Path | None:
     """The user's home, by HOME or by name; None for one who has neither, as pods may run anybody."""
+    import pwd
+
+    home = os.environ.get("HOME", "")
     try:
-        return Path.home()
-    except RuntimeError:
+        return Path(home or pwd.getpwuid(USER).pw_dir)
+    except KeyError:
         return None
 
 
@@ -67,4 +73,4 @@ def _usual(env: Mapping[str, str]) -> tuple[str, str]:
         if os.access(there, os.W_OK | os.X_OK):
             return str(usual), ""
         why = f"{usual} cannot be {'written' if there == usual else 'made'}"
-    return os.path.join(tempfile.gettempdir(), f"imagesmith-{os.geteuid()}"), why
+    return os.path.join(tempfile.gettempdir(), f"imagesmith-{USER}"), why

@@ -27,6 +27,7 @@ from typing import IO
 
 from imagesmith.context.git import GitRef
 from imagesmith.errors import ContextError
+from imagesmith.settings import home_folder
 from imagesmith.values import field, frozen
 
 __all__ = ["Access", "Git", "token_header"]
@@ -162,7 +163,8 @@ class Git:
 
     def _ssh(self) -> str:
         """ssh with the agent's keys and no others. Hosts that the user knows must be who they were."""
-        known = [f"{self._folder}/known_hosts", os.path.expanduser("~/.ssh/known_hosts")]
+        home = home_folder()
+        known = [f"{self._folder}/known_hosts", *([f"{home}/.ssh/known_hosts"] if home else [])]
         files = " ".join('"{}"'.format(path.replace("%", "%%")) for path in known)
         options = (
             "BatchMode=yes", "IdentityFile=none", "IdentityAgent=SSH_AUTH_SOCK", "ForwardAgent=no",

@@ -19,7 +19,7 @@ from imagesmith.credentials import helpers
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import InvalidDocument, UsageError
 from imagesmith.oci.codec import Object, parse_object
-from imagesmith.settings import home_folder
+from imagesmith.settings import USER, home_folder
 from imagesmith.values import frozen
 
 __all__ = ["ConfigFile", "Credentials", "credential_of", "helper_of", "hub_key", "keys_of"]
@@ -212,8 +212,9 @@ class Credentials:
             return
         yield ConfigFile(self._home / ".docker" / "config.json")
         runtime = env.get("XDG_RUNTIME_DIR", "")
-        folder = Path(runtime) / "containers" if runtime else Path(f"/run/containers/{os.getuid()}")
-        yield ConfigFile(folder / "auth.json")
+        folder = Path(runtime) / "containers" if runtime else Path(f"/run/containers/{USER}")
+        if os.path.isdir(folder):  # root may have made what is above it, closed to others
+            yield ConfigFile(folder / "auth.json")
         yield ConfigFile(
             Path(env.get("XDG_CONFIG_HOME") or self._home / ".config") / "containers" / "auth.json"
         )
