@@ -23,6 +23,7 @@ import selectors
 import signal
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,24 @@ class _Step:
             )
 
 
+def _server_of(plan: dict[str, Any]) -> Callable[[socket.socket], None]:
+    """What a step's supervisor does."""
+    if plan["way"] == "chroot":
+        from imagesmith.sandbox.signals import serve_signals
+
+        return serve_signals
+    from imagesmith.sandbox.faked import serve
+
+    root, real, few = Path(plan["root"]), plan["ids"] == "subid", plan["few"]
+    mounts = [(m["target"], *m["owners"]) for m in plan["mounts"] if m["owners"][0]]
+    return lambda sock: serve(sock, root, mounts, real=real, few=few)
+
+
 class _Supervisor:
     """The process that answers a step's calls in the kernel's stead: faked.py, behind a chroot signals.py."""
 
     def __init__(self, plan: dict[str, Any], report: int) -> None:
+        serve = _server_of(plan)  # before the fork: it is imported once, by the helper
         ours, self.theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
@@ -129,7 +144,7 @@ class _Supervisor:
                 os.dup2(os.dup(report), 4)
                 os.dup2(ours.detach(), 3)
                 k.close_from(5)
-                self._serve(plan, socket.socket(fileno=3))
+                serve(socket.socket(fileno=3))
                 os._exit(0)
             except BaseException as e:  # this process must end here, whatever it was
                 os.write(4, json.dumps({"error": f"cannot answer for the kernel: {e!r}"}).encode() + b"\n")
@@ -137,17 +152,6 @@ class _Supervisor:
                 os._exit(1)
         ours.close()
         self.pidfd = os.pidfd_open(self.pid)
-
-    def _serve(self, plan: dict[str, Any], sock: socket.socket) -> None:
-        if plan["way"] == "chroot":
-            from imagesmith.sandbox.signals import serve_signals
-
-            serve_signals(sock)
-        else:
-            from imagesmith.sandbox.faked import serve
-
-            mounts = [(m["target"], *m["owners"]) for m in plan["mounts"] if m["owners"][0]]
-            serve(sock, Path(plan["root"]), mounts, real=plan["ids"] == "subid", few=plan["few"])
 
     def end(self) -> bool:
         """Wait for its end; True if it ended well."""
