@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,27 @@ def need_root() -> None:
     """Skip the running test where it needs root."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+def chain_of_folders(top: Path, depth: int) -> int:
+    """Make folders named `d`, each in the one before; returns a descriptor of the last.
+
+    Deeper than a few thousand no path leads to it.
+    """
+    at = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    return at
+
+
+@contextmanager
+def small_disk(at: Path, size: str) -> Iterator[Path]:
+    """A file system of a size as mount(8) takes it, mounted at a new folder; needs root."""
+    need_root()
+    at.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", str(at)], check=True)
+    yield at
+    subprocess.run(["umount", "-l", str(at)], check=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 from collections.abc import Sequence
 
 from imagesmith.sandbox.container import container
+from imagesmith.sandbox.kernel import permitted
+from imagesmith.sandbox.subids import LENDING, MAPPING, find_program, lent_range
 
-__all__ = ["for_ids", "for_run", "rights"]
+__all__ = ["for_ids", "for_run"]
 
 _SETFCAP = 1 << 31
 #: Settings of the kernel that keep users from namespaces: the file, what it then holds, and the remedy.
@@ -48,7 +49,7 @@ def for_run(refused: Sequence[tuple[str, str]]) -> str:
             return "where all that is built is trusted with the machine: --isolation chroot"
         return "let users make user namespaces, or build as root"
     wanted = [_lacking(refused)]
-    if root and not rights() & _SETFCAP:  # nobody without it may map the id of root, not root itself
+    if root and not permitted() & _SETFCAP:  # nobody without it may map the id of root, not root itself
         made = not any(way == "subid" and "(unshare:" in reason for way, reason in refused)
         wanted = ["user", *([] if made else wanted)]
     said = [_ADVICE[kind][word] for word in wanted]
@@ -65,16 +66,10 @@ def for_ids(user: int) -> str:
     except KeyError:
         return "build as a user that /etc/passwd has, to whom /etc/subuid and /etc/subgid lend ids"
     lend = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
-    there = all(_lends(path, name, user) for path in ("/etc/subuid", "/etc/subgid"))
-    paths = f"{os.environ.get('PATH', '')}:/usr/bin:/bin"
-    installed = all(shutil.which(program, path=paths) for program in ("newuidmap", "newgidmap"))
+    there = all(lent_range(path, name, user) for path in LENDING)
+    installed = all(map(find_program, MAPPING))
     steps = [*([] if installed else ["install uidmap"]), *([] if there else [lend])]
     return f"as root: {', and '.join(steps)}" if steps else ""
-
-
-def rights() -> int:
-    """The capabilities in force, a bit each; none where /proc does not tell."""
-    return int(_status("CapEff") or "0", 16)
 
 
 def _lacking(refused: Sequence[tuple[str, str]]) -> str:
@@ -127,11 +122,3 @@ def _status(name: str) -> str:
             return next((line.split(":", 1)[1].strip() for line in f if line.startswith(f"{name}:")), "")
     except OSError:
         return ""
-
-
-def _lends(path: str, name: str, user: int) -> bool:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as f:
-            return any(line.split(":", 1)[0] in (name, str(user)) for line in f)
-    except OSError:
-        return False

@@ -14,7 +14,10 @@ from functools import partial
 
 from imagesmith.values import frozen
 
-__all__ = ["Lent", "enter_with_all", "lent_ids"]
+__all__ = ["LENDING", "MAPPING", "Lent", "enter_with_all", "find_program", "lent_ids", "lent_range"]
+
+#: The files that lend ids, and the programs that map them.
+LENDING, MAPPING = ("/etc/subuid", "/etc/subgid"), ("newuidmap", "newgidmap")
 
 
 @frozen
@@ -100,21 +103,26 @@ def lent_ids(uid: int, gid: int) -> Lent | str:
     except KeyError:
         name = ""
     ranges = []
-    for path in ("/etc/subuid", "/etc/subgid"):
-        found = _range(path, name, uid)
+    for path in LENDING:
+        found = lent_range(path, name, uid)
         if found is None:
             return f"{path} lends no ids to {name or uid}"
         ranges.append(found)
     programs = []
-    for program in ("newuidmap", "newgidmap"):
-        where = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/bin:/bin")
+    for program in MAPPING:
+        where = find_program(program)
         if where is None:
             return f"{program} is not installed (package uidmap or shadow-utils)"
         programs.append(where)
     return Lent(uid, gid, ranges[0], ranges[1], (programs[0], programs[1]))
 
 
-def _range(path: str, name: str, uid: int) -> tuple[int, int] | None:
+def find_program(name: str) -> str | None:
+    """Where a program that maps ids is."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/bin:/bin")
+
+
+def lent_range(path: str, name: str, uid: int) -> tuple[int, int] | None:
     """The largest range that the file lends to the user."""
     best: tuple[int, int] | None = None
     try:

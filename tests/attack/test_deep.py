@@ -18,6 +18,7 @@ from imagesmith.layer.diff import layer_entries
 from imagesmith.layer.extract import extract_entries
 from imagesmith.snapshot.upper import scan_upper
 from tests.kitchen import Kitchen, kitchen
+from tests.support import chain_of_folders
 
 __all__ = ["kitchen"]
 
@@ -35,13 +36,7 @@ def chain(tmp_path: Path) -> Iterator[Path]:
     """Five thousand folders on the disk, longer than any path."""
     top = tmp_path / "top"
     top.mkdir()
-    at = os.open(top, os.O_RDONLY)
-    for _ in range(5000):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(at)
+    os.close(chain_of_folders(top, 5000))
     yield top
     remove_tree(top)
 

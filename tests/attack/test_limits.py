@@ -27,6 +27,7 @@ from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import host_platform
+from tests.attack.hostile import record
 from tests.layer.test_tarread import header, pax
 
 pytestmark = pytest.mark.slow
@@ -38,15 +39,6 @@ _LIMITED = (
     f"import resource, sys; resource.setrlimit(resource.RLIMIT_AS, ({_MEMORY}, {_MEMORY}))\n"
     "from imagesmith.cli.main import main; sys.exit(main(sys.argv[1:]))"
 )
-
-
-def record(key: bytes, value: bytes) -> bytes:
-    """One record of an extended header."""
-    rest = b" " + key + b"=" + value + b"\n"
-    size = len(rest) + 1
-    while len(b"%d" % size) + len(rest) != size:
-        size = len(b"%d" % size) + len(rest)
-    return b"%d" % size + rest
 
 
 def named(path: bytes, kind: bytes = b"0", **records: bytes) -> bytes:

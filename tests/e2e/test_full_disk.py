@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Smith
-from tests.support import IMAGESMITH, need_root
+from tests.support import IMAGESMITH, small_disk
 
 pytestmark = pytest.mark.slow
 
@@ -22,12 +22,8 @@ BIG = 20_000_000
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A disk of 5 MB."""
-    need_root()
-    at = tmp_path / "small"
-    at.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m,mode=700", "none", str(at)], check=True)
-    yield at
-    subprocess.run(["umount", "-l", str(at)], check=True)
+    with small_disk(tmp_path / "small", "5m") as at:
+        yield at
 
 
 @pytest.fixture

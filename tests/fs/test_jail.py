@@ -10,6 +10,7 @@ import pytest
 from imagesmith.errors import UnsafeArchive
 from imagesmith.fs import jail as module
 from imagesmith.fs.jail import Jail, remove_tree
+from tests.support import chain_of_folders
 
 
 @pytest.fixture(params=["openat2", "by-component"])
@@ -123,12 +124,6 @@ def test_closed_folders_are_removed(tmp_path: Path) -> None:
 
 
 def test_tree_deeper_than_the_interpreters_stack_is_removed(tmp_path: Path) -> None:
-    fd = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(3000):
-        os.mkdir("d", dir_fd=fd)
-        below = os.open("d", os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = below
-    os.close(fd)
+    os.close(chain_of_folders(tmp_path, 3000))
     remove_tree(tmp_path / "d")
     assert list(tmp_path.iterdir()) == []

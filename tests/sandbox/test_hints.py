@@ -16,7 +16,8 @@ def place(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(hints, "_setting", lambda: "")
     monkeypatch.setattr(hints, "container", lambda: "/.dockerenv is there")
     monkeypatch.setattr(hints, "_profile", lambda: False)
-    monkeypatch.setattr(hints, "_status", lambda name: {"Seccomp": "2", "CapEff": "0"}[name])
+    monkeypatch.setattr(hints, "_status", lambda name: {"Seccomp": "2"}[name])
+    monkeypatch.setattr(hints, "permitted", lambda: 0)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     return monkeypatch
@@ -30,7 +31,7 @@ def test_container_is_told_by_the_flags_of_its_program(place: pytest.MonkeyPatch
 
 
 def test_filter_that_is_not_there_is_not_to_be_taken_away(place: pytest.MonkeyPatch) -> None:
-    place.setattr(hints, "_status", lambda name: {"Seccomp": "0", "CapEff": "a80425fb"}[name])
+    place.setattr(hints, "_status", lambda name: {"Seccomp": "0"}[name])
     assert "seccomp" not in hints.for_run(REFUSED)
     place.setattr(hints, "_profile", lambda: True)
     assert "apparmor=unconfined" in hints.for_run(REFUSED)
@@ -55,10 +56,10 @@ def test_machine_is_told_by_its_settings(place: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_installed_or_lent_is_not_advised(place: pytest.MonkeyPatch) -> None:
-    place.setattr(hints, "_lends", lambda *_: True)
-    place.setattr("shutil.which", lambda *_, **__: None)
+    place.setattr(hints, "lent_range", lambda *_: (1, 1))
+    place.setattr(hints, "find_program", lambda _: None)
     assert hints.for_ids(0) == "as root: install uidmap"
-    place.setattr("shutil.which", lambda *_, **__: "/usr/bin/newuidmap")
+    place.setattr(hints, "find_program", lambda name: f"/usr/bin/{name}")
     assert hints.for_ids(0) == ""
-    place.setattr(hints, "_lends", lambda *_: False)
+    place.setattr(hints, "lent_range", lambda *_: None)
     assert hints.for_ids(0) == "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 root"

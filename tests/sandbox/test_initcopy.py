@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from imagesmith.sandbox.initcopy import copy_tree, remove_folder, same_node
-from tests.support import need_root
+from tests.support import chain_of_folders, need_root
 
 
 def facts(root: Path) -> dict[str, tuple[object, ...]]:
@@ -78,12 +78,7 @@ def test_a_single_file_is_copied_and_a_link_is_one(tmp_path: Path) -> None:
 
 def test_folders_may_be_ten_thousand_deep(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    at = os.open(tmp_path / "a", os.O_RDONLY)
-    for _ in range(10_000):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
+    at = chain_of_folders(tmp_path / "a", 10_000)
     with os.fdopen(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=at), "w") as f:
         f.write("deep")
     os.link("f", "g", src_dir_fd=at, dst_dir_fd=at)

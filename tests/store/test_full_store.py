@@ -14,7 +14,7 @@ from imagesmith.fs.sizes import tree_bytes
 from imagesmith.store.reserve import RESERVE_BYTES
 from imagesmith.store.store import Store
 from tests.e2e.conftest import base_image
-from tests.support import IMAGESMITH, need_root
+from tests.support import IMAGESMITH, chain_of_folders, small_disk
 
 __all__ = ["base_image"]
 
@@ -24,12 +24,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 MiB."""
-    need_root()
-    at = tmp_path / "disk"
-    at.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "none", str(at)], check=True)
-    yield at
-    subprocess.run(["umount", "-l", str(at)], check=True)
+    with small_disk(tmp_path / "disk", "64m") as at:
+        yield at
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -134,12 +130,7 @@ def test_cache_mounts_can_be_pruned(disk: Path, base_image: Path) -> None:
 
 
 def test_trees_of_any_depth_are_counted(tmp_path: Path) -> None:
-    at = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(3000):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
+    at = chain_of_folders(tmp_path, 3000)
     with os.fdopen(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=at), "wb") as f:
         f.write(bytes(10_000))
     os.close(at)
