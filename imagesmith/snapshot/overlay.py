@@ -143,18 +143,16 @@ class OverlaySnapshotter:
             below = up_to(view, first)
             lowers.append(self._make_here("all", layers[:first], lambda: flat(below), below, work))
         tops = range(first + 1, len(layers) + 1)
-        lowers += (
-            self._lower(layers[:n], up_to(view, n), work)
-            for n in tops
-            if layers[n - 1].diff_id != EMPTY_LAYER
-        )
+        lowers += (self._lower(layers[:n], view, work) for n in tops if layers[n - 1].diff_id != EMPTY_LAYER)
         return list(dict.fromkeys(reversed(lowers)))[::-1]
 
-    def _lower(self, layers: Sequence[LayerTree], below: Tree, work: WorkFolder) -> Path:
+    def _lower(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> Path:
         """The last of some layers as a directory: a tree that is there, a mounted file, or a new tree."""
         layer = layers[-1]
-        if self.trees.path(layer).is_dir():
-            return self.trees.path(layer)
+        tree = self.trees.path(layer)
+        if tree.is_dir():
+            return tree
+        below = up_to(view, len(layers))
         stored = self.store.layers.layer(layer.diff_id, None)
         index = stored.index()
         if not index.stands_alone:

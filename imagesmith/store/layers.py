@@ -70,6 +70,8 @@ class StoredLayer:
     def __init__(self, store: LayerStore, diff_id: Digest, blob: Digest | None = None) -> None:
         self.store, self.diff_id = store, diff_id
         self.folder = store.folder(diff_id)
+        #: Where the extracted tree is, or is to be put by rename; other places have others beside it.
+        self.tree = self.folder / "tree"
         #: The layer's compressed forms, and what brings one into the store where that can be done.
         self._blobs: dict[Digest, Callable[[], None] | None] = {}
         self._index: LayerIndex | None = None
@@ -103,11 +105,6 @@ class StoredLayer:
         if here is None:
             raise NotFound(f"the blob of layer {self.diff_id} is not in the store")
         return here, self.store.blobs.open(here)
-
-    @property
-    def tree(self) -> Path:
-        """Where the extracted tree is, or is to be put by rename; other places have others beside it."""
-        return self.folder / "tree"
 
     def index(self) -> LayerIndex:
         """The entries by path; read from the blob the first time.
