@@ -114,7 +114,8 @@ def _laid_out(text: str, start: int, end: int, room: int) -> tuple[str, str]:
         places.append(places[-1] + width)
     left, right = (places[min(max(n, start, 0), len(cells))] for n in (start, end))
     begin = 0
-    if places[-1] > room and right >= room:
+    pointed = max(left + 1, right)  # a caret may stand behind the last character
+    if max(places[-1], pointed) > room and pointed >= room:
         begin = max(0, left - room // 4)
     dots = "…" * (begin > 0)
     limit = begin + room - len(dots)

@@ -195,6 +195,13 @@ def test_any_line_is_shown_within_the_width_and_without_orders_to_the_terminal(
         assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in row)
 
 
+def test_a_caret_behind_a_line_that_fills_the_width_is_within_it() -> None:
+    for length in (31, 32, 33):
+        row = excerpt("x" * length, "f", 1, 1, caret=(1, length, length), width=42)[-2]
+        assert len(row) <= 42
+        assert row.endswith("^")
+
+
 def test_an_instruction_of_very_many_lines_is_shown_in_part() -> None:
     source = "FROM a\nRUN x \\\n" + " y \\\n" * 20000 + " word\n"
     shown = excerpt(source, "", 2, 20003, caret=(20003, 1, 5))
