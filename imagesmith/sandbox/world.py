@@ -191,13 +191,20 @@ def _own_users(refused: list[tuple[str, str]]) -> Place | None:
         _enter_single()
         return Place(ids="single", mounts=True)
     enter_all = enter_with_all if isinstance(lent, str) else lent.enter
-    problem = enter_all(lambda: k.unshare(k.CLONE_NEWUSER))
+
+    def enter_many() -> None:
+        if problem := enter_all(lambda: k.unshare(k.CLONE_NEWUSER)):
+            raise OSError(0, problem)
+
+    problem = _try(enter_many)  # where but one of two maps is written, there is no way back
     if problem:
         refused.append(("subid", problem))
-        _map_single(uid, gid)
+        _enter_single()
+        return Place(ids="single", mounts=True)
+    enter_many()
     k.unshare(k.CLONE_NEWNS)
     k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
-    return Place(ids="single" if problem else "subid", mounts=True)
+    return Place(ids="subid", mounts=True)
 
 
 def _enter_single() -> None:

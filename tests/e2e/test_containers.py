@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,14 @@ WHO = {
         "--user", "1000:1000", "--cap-drop", "all", "--security-opt", "no-new-privileges",
     ],
     "a user on a read-only root": ["--user", "1000:1000", "--read-only", "--tmpfs", "/tmp:mode=1777"],
+    "root that may map users and no groups": ["--cap-drop", "SETGID"],
     "root on a read-only root": ["--read-only", "--tmpfs", "/tmp:mode=1777"],
 }  # fmt: skip
 
 
-@pytest.fixture
-def root() -> Iterator[Path]:
+@contextmanager
+def empty_root() -> Iterator[Path]:
     """A folder to be a container's root."""
-    need_root()
-    need_program("podman")
     with tempfile.TemporaryDirectory(prefix="imagesmith-root-", dir="/tmp") as place:
         folder = Path(place)
         folder.chmod(0o755)
@@ -56,18 +56,44 @@ def root() -> Iterator[Path]:
         yield folder
 
 
-def contained(root: Path, shown: list[Path], flags: list[str], words: list[str]) -> tuple[int, str]:
-    """The status and the last words of a command in a container of Podman's default kind."""
-    seen = ["/usr", str(PROJECT), sys.prefix, sys.base_prefix, *map(str, shown)]
-    volumes = [word for path in dict.fromkeys(seen) for word in ("--volume", f"{path}:{path}:ro")]
+@pytest.fixture
+def root() -> Iterator[Path]:
+    need_root()
+    need_program("podman")
+    with empty_root() as folder:
+        yield folder
+
+
+def seen(shown: list[Path]) -> list[str]:
+    """The flags by which a container sees the machine's programs, the checkout and more."""
+    paths = dict.fromkeys(["/usr", str(PROJECT), sys.prefix, sys.base_prefix, *map(str, shown)])
+    volumes = [word for path in paths for word in ("--volume", f"{path}:{path}:ro")]
+    return [
+        *volumes,
+        "--workdir",
+        "/",
+        "--env",
+        f"SOURCE_DATE_EPOCH={EPOCH}",
+        "--env",
+        f"PYTHONPATH={PROJECT}",
+    ]
+
+
+def podman(root: Path, shown: list[Path], flags: list[str]) -> list[str]:
+    """What is put before a command to run it in a container of Podman's default kind."""
     runtime = need_program("runc")  # crun refuses machines with both kinds of cgroups
     limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]  # the defaults may be above ours
+    return [
+        need_program("podman"), "run", "--rm", "--runtime", runtime, *limits, "--network", "none",
+        *seen(shown), *flags, "--rootfs", str(root),
+    ]  # fmt: skip
+
+
+def contained(root: Path, shown: list[Path], flags: list[str], words: list[str]) -> tuple[int, str]:
+    """The status and the last words of a command in such a container."""
     done = subprocess.run(
-        [need_program("podman"), "run", "--rm", "--runtime", runtime, *limits, "--network", "none", *volumes,
-         "--workdir", "/", "--env", f"SOURCE_DATE_EPOCH={EPOCH}", "--env", f"PYTHONPATH={PROJECT}", *flags,
-         "--rootfs", str(root), *words],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [*podman(root, shown, flags), *words], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     return done.returncode, done.stderr
 
 
