@@ -140,15 +140,14 @@ class CacheImport:
 
     def _manifest(self, source: ImageSource, d: Descriptor) -> tuple[Manifest, bytes]:
         """The manifest that holds the cache: itself, or the build's platform's."""
-        from imagesmith.registry.copier import choose
+        from imagesmith.registry.copier import chosen
 
         raw = source.document(d)
         document = parse_document(raw, d.media_type)
         if isinstance(document, Index):
             if any(m.media_type == _BUILDKIT for m in document.manifests):
                 raise InvalidDocument(_foreign(_BUILDKIT))
-            _, documents = choose(source, d, self._platform)
-            document = Manifest.parse(documents[-1])
+            document = Manifest.parse(chosen(source, d, self._platform))
         return document, source.document(document.config)
 
 

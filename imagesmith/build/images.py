@@ -153,8 +153,8 @@ class Images:
     def _ask(self, ref: ImageRef, platform: Platform) -> ResolvedImage:
         with self.step(f"[internal] load metadata for {ref}"):
             found = self.session().resolve(ref, platform)
-        for raw in found.documents:
-            self._store.blobs.put(raw)
+        for digest, raw in found.documents.items():
+            self._store.blobs.put(raw, digest.algorithm)
         if ref.digest is None:
             self._store.cache.put_tag(str(ref), str(platform), str(found.descriptor.digest))
         config = self._store.config(found.manifest)

@@ -80,11 +80,11 @@ def _input(file: str) -> Iterator[Iterator[bytes]]:
 def run_manifest(args: argparse.Namespace) -> int:
     """Do what `manifest` was asked."""
     if args.verb == "get":
-        from imagesmith.registry.copier import choose
+        from imagesmith.registry.copier import chosen
 
         with opened(args) as (session, store), source_at(args.ref, session, store) as source:
             root = source.root()
-            raw = choose(source, root, platform_of(args))[1][-1] if args.platform else source.document(root)
+            raw = chosen(source, root, platform_of(args)) if args.platform else source.document(root)
         sys.stdout.buffer.write(raw)
         sys.stdout.buffer.flush()
         return 0

@@ -42,10 +42,10 @@ def _image(
 ) -> tuple[Manifest, bytes, View | None]:
     """An image's manifest, config and, if asked for, file system."""
     from imagesmith.edit.layers import view_of
-    from imagesmith.registry.copier import choose
+    from imagesmith.registry.copier import chosen
 
     with source_at(text, session, store) as source:
-        manifest = Manifest.parse(choose(source, source.root(), platform_of(args))[1][-1])
+        manifest = Manifest.parse(chosen(source, source.root(), platform_of(args)))
         config = source.document(manifest.config)
         return manifest, config, view_of(source, manifest, store) if files else None
 

@@ -254,7 +254,7 @@ def _rebase(parser: argparse.ArgumentParser) -> Handler:
     def run(args: argparse.Namespace) -> int:
         from imagesmith.edit.edited import Edited
         from imagesmith.edit.layers import rebased
-        from imagesmith.registry.copier import choose
+        from imagesmith.registry.copier import chosen
 
         platform = Platform.parse(args.platform) if args.platform else host_platform()
         with contextlib.ExitStack() as stack:
@@ -262,7 +262,7 @@ def _rebase(parser: argparse.ArgumentParser) -> Handler:
 
             def image(text: str) -> tuple[ImageSource, Manifest, bytes]:
                 source = stack.enter_context(source_at(text, session, store))
-                manifest = Manifest.parse(choose(source, source.root(), platform)[1][-1])
+                manifest = Manifest.parse(chosen(source, source.root(), platform))
                 return source, manifest, source.document(manifest.config)
 
             source, manifest, config = image(args.ref)

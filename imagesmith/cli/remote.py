@@ -82,9 +82,9 @@ def _inspect(parser: argparse.ArgumentParser) -> Handler:
 
 
 def _manifest_of(source: ImageSource, root: Descriptor, args: argparse.Namespace) -> bytes:
-    from imagesmith.registry.copier import choose
+    from imagesmith.registry.copier import chosen
 
-    return choose(source, root, platform_of(args))[1][-1]
+    return chosen(source, root, platform_of(args))
 
 
 def _report(

@@ -42,7 +42,7 @@ def _run(args: argparse.Namespace) -> int:
     from imagesmith.build.reproduce import Original, reproduce
     from imagesmith.oci.config import check_image
     from imagesmith.oci.model import Manifest
-    from imagesmith.registry.copier import choose
+    from imagesmith.registry.copier import chosen
     from imagesmith.sandbox import world
 
     given = any(word.partition("=")[0] == "SOURCE_DATE_EPOCH" for word in args.build_arg)
@@ -57,8 +57,7 @@ def _run(args: argparse.Namespace) -> int:
         opened(args) as (session, store),
         source_at(_place(args.image), session, store) as source,
     ):
-        documents = choose(source, source.root(), platform_of(args))[1]
-        manifest = Manifest.parse(documents[-1])
+        manifest = Manifest.parse(chosen(source, source.root(), platform_of(args)))
         check_image(manifest)
         original = Original(source, manifest, source.document(manifest.config))
         report = reproduce(original, request, store, settings, here, front)

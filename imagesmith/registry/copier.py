@@ -27,7 +27,7 @@ from imagesmith.oci.names import Platform, choose_platform
 from imagesmith.registry.convert import Family, converted
 from imagesmith.values import frozen
 
-__all__ = ["Choice", "Plan", "choose", "copy_image", "plan_copy"]
+__all__ = ["Choice", "Plan", "choose", "chosen", "copy_image", "plan_copy"]
 
 _DEPTH = 5
 _MOST_MANIFESTS = 5_000
@@ -67,17 +67,19 @@ class Plan:
         return self.root
 
 
-def choose(source: ImageSource, root: Descriptor, platform: Platform) -> tuple[Descriptor, list[bytes]]:
-    """The manifest for a platform below a descriptor, and the documents on the way, the manifest's last.
+def choose(
+    source: ImageSource, root: Descriptor, platform: Platform
+) -> tuple[Descriptor, dict[Digest, bytes]]:
+    """The manifest for a platform below a descriptor, and the documents on the way to it, with its own.
 
     Raises:
         NotFound: there is none for it.
     """
-    documents: list[bytes] = []
+    documents: dict[Digest, bytes] = {}
     d = root
     for _ in range(_DEPTH):
         raw = source.document(d)
-        documents.append(raw)
+        documents[d.digest] = raw
         document = parse_document(raw, d.media_type)
         if isinstance(document, Manifest):
             return d, documents
@@ -91,6 +93,16 @@ def choose(source: ImageSource, root: Descriptor, platform: Platform) -> tuple[D
             )
         d = offers[n]
     raise InvalidDocument(f"{source.name}: indexes nested too deeply")
+
+
+def chosen(source: ImageSource, root: Descriptor, platform: Platform) -> bytes:
+    """The document of the manifest for a platform below a descriptor.
+
+    Raises:
+        NotFound: there is none for it.
+    """
+    found, documents = choose(source, root, platform)
+    return documents[found.digest]
 
 
 def _config_platform(source: ImageSource, d: Descriptor) -> Platform | None:

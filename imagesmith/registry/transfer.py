@@ -45,12 +45,12 @@ __all__ = ["Resolved", "Session"]
 class Resolved:
     """What a reference stands for: its descriptor, the platform's manifest, and the documents read for it.
 
-    The documents are the index (if it is one), the manifest and the config, as bytes.
+    The documents are the index (if it is one), the manifest and the config, by digest.
     """
 
     descriptor: Descriptor
     manifest: Manifest
-    documents: tuple[bytes, ...]
+    documents: dict[Digest, bytes]
 
 
 class Session:
@@ -185,11 +185,11 @@ class Session:
             root = place.root()
         except NotFound as e:
             raise NotFound(f"{ref}: not found", status=e.status, hint=e.hint) from e
-        _, documents = choose(place, root, platform)
-        manifest = Manifest.parse(documents[-1])
+        found, documents = choose(place, root, platform)
+        manifest = Manifest.parse(documents[found.digest])
         check_image(manifest)
-        config = place.document(manifest.config)
-        return Resolved(descriptor=root, manifest=manifest, documents=(*documents, config))
+        documents[manifest.config.digest] = place.document(manifest.config)
+        return Resolved(descriptor=root, manifest=manifest, documents=documents)
 
     def fetch_blob(self, ref: ImageRef, d: Descriptor, step: int, cancel: Cancel) -> None:
         """Bring a blob of an image into the store.

@@ -109,7 +109,7 @@ def test_blob_that_is_elsewhere_is_mounted_without_being_fetched(
         session.push(base, make_image(store))
     with Session(other) as session:
         found = session.resolve(base, AMD)
-        for raw in found.documents:
+        for raw in found.documents.values():
             other.blobs.put(raw)
         place = session.repository(base)
         target = ImageRef.parse(f"{base.registry}/{base.repository}/made:1")

@@ -1,4 +1,5 @@
-"""Images whose layers, configs and diff_ids are named by sha512: taken from layouts, verified, built on."""
+"""Images whose layers, configs and diff_ids are named by sha512: taken from layouts and registries, verified,
+built on."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import host_platform
 from imagesmith.store.store import Store
 from tests.kitchen import Kitchen, kitchen, tar_of
+from tests.registry.conftest import serve_embedded
 
 __all__ = ["kitchen"]
 
@@ -65,3 +67,21 @@ def test_image_is_copied_and_verified(tmp_path: Path) -> None:
     bad = layout(tmp_path / "bad", "sha512", damage=True)
     with pytest.raises(DigestMismatch, match="sha512"):
         imagesmith.copy(f"oci:{bad}", "store:y:1", root=tmp_path / "t")
+
+
+def test_image_of_a_registry_is_built_on_and_pushed(kitchen: Kitchen, tmp_path: Path) -> None:
+    base = layout(tmp_path / "base", "sha512")
+    with serve_embedded(tmp_path / "registry") as registry:
+        imagesmith.copy(f"oci:{base}", f"docker://{registry.host}/base:1", insecure=True, root=tmp_path / "s")
+        built = kitchen.build(
+            f"FROM {registry.host}/base:1 AS base\nFROM base\nCOPY --from=base /etc/f /g\n",
+            tags=[f"{registry.host}/app:1"],
+            push=True,
+            insecure=True,
+        )
+        assert kitchen.names(built) == ["g"]
+        imagesmith.copy(
+            f"docker://{registry.host}/app:1", f"oci:{tmp_path}/back", insecure=True, root=tmp_path / "t"
+        )
+    layers = Manifest.parse((tmp_path / "back" / "blobs" / "sha256" / built.digest.hex).read_bytes()).layers
+    assert [d.digest.algorithm for d in layers] == ["sha512", "sha256"]
