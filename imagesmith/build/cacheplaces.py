@@ -226,7 +226,8 @@ class CacheExport(Watcher):
         step: int,
     ) -> Descriptor:
         from imagesmith.places.storeplace import StorePlace
-        from imagesmith.registry.copier import Choice, copy_image, plan_copy
+        from imagesmith.registry.copier import Choice, plan_copy
+        from imagesmith.registry.sender import copy_image
 
         wanted = {layer.diff_id for layer in result}
         kept = [s for s in self._solved if place.mode == "max" or s.layer.diff_id in wanted]

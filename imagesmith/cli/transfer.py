@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from imagesmith.places.parse import PlaceName
     from imagesmith.registry.transfer import Session
     from imagesmith.store.store import Store
@@ -241,18 +243,30 @@ def _mirror(parser: argparse.ArgumentParser) -> Handler:
         metavar="PREFIX",
         help="host[:port][/path] for lines without a target; paths are kept",
     )
+    parser.add_argument(
+        "-j",
+        "--jobs",
+        type=_jobs_at_once,
+        default=4,
+        metavar="N",
+        help="images at the same time (default: 4)",
+    )
     _choice_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
         jobs = list(_jobs(args.list, args.to))
+        platforms = _platforms(args.platform)
         failed = 0
         with opened(args) as (session, store):
-            for source, target in jobs:
+
+            def copy(source: PlaceName, target: PlaceName) -> Descriptor:
+                return _copy(
+                    session, store, source, target, platforms, referrers=args.referrers, family=args.format
+                )
+
+            for target, done in _mirrored(jobs, copy, args.jobs):
                 try:
-                    found = _copy(
-                        session, store, source, target, _platforms(args.platform),
-                        referrers=args.referrers, family=args.format,
-                    )  # fmt: skip
+                    found = done.result()
                 except ImagesmithError as e:
                     from imagesmith.cli.errors import show_error
 
@@ -268,6 +282,48 @@ def _mirror(parser: argparse.ArgumentParser) -> Handler:
         return 0
 
     return run
+
+
+def _jobs_at_once(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 64")
+    return int(text)
+
+
+def _mirrored(
+    jobs: Sequence[tuple[PlaceName, PlaceName]],
+    copy: Callable[[PlaceName, PlaceName], Descriptor],
+    most: int,
+) -> Iterator[tuple[PlaceName, Future[Descriptor]]]:
+    """Copy at most so many images at the same time; each as it is done, in the order of the list.
+
+    A line waits for those above it that write what it reads or writes.
+    """
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    begun: list[tuple[PlaceName, Future[Descriptor]]] = []
+    writers: dict[str, Future[Descriptor]] = {}
+
+    def after(before: set[Future[Descriptor]], source: PlaceName, target: PlaceName) -> Descriptor:
+        wait(before)  # they were submitted earlier, so that they run or ran
+        return copy(source, target)
+
+    pool = ThreadPoolExecutor(most, thread_name_prefix="mirror")
+    try:
+        for source, target in jobs:
+            before = {writers[key] for key in (_place(source), _place(target)) if key in writers}
+            writers[_place(target)] = done = pool.submit(after, before, source, target)
+            begun.append((target, done))
+        for target, done in begun:
+            wait([done])
+            yield target, done
+    finally:  # whoever is interrupted does not wait for what runs
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _place(name: PlaceName) -> str:
+    """What a copy has for itself: an image's name, or a folder or file with all that is in it."""
+    return str(name) if name.image is not None else f"{name.kind}:{Path(name.path).absolute()}"
 
 
 def _jobs(file: str, prefix: str) -> Iterator[tuple[PlaceName, PlaceName]]:

@@ -1,39 +1,35 @@
-"""One loop for pull, push, copy, save and load: an image from a place to a place.
+"""What pull, push, copy, save and load send: all documents of an image are read before anything moves.
 
-Order: documents are read first, blobs go in parallel, then manifests, children before their index, the named
-one last. What is interrupted leaves content without a name, which the next try finds and does not send again.
+Documents that the target has are not read again: registries count each as a pull. sender.py sends the plan.
 Trust: indexes nest, and may name themselves; depth, number and size are bounded.
-Threads: blobs on a pool; the first failure stops the others at their next piece.
+Threads: a plan is made by one; documents are asked for on a pool.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Self
 
-from imagesmith.concurrency import Cancel
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
-from imagesmith.events import EventSink, Progress
-from imagesmith.interfaces import ImageSource, ImageTarget
+from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform, choose_platform
 from imagesmith.registry.convert import Family, converted
+from imagesmith.registry.repository import Repository
 from imagesmith.values import frozen
 
-__all__ = ["Choice", "Plan", "choose", "chosen", "copy_image", "plan_copy"]
+__all__ = ["Choice", "Plan", "choose", "chosen", "plan_copy"]
 
 _DEPTH = 5
 _MOST_MANIFESTS = 5_000
 #: How much (bytes) of manifests a plan holds.
 _MOST_BYTES = 64 << 20
-_TELL_EVERY_S = 0.1
+#: Documents that are read at the same time.
+_ASKED_AT_ONCE = 8
 
 
 @frozen(kw_only=True)
@@ -51,12 +47,21 @@ class Choice:
     referrers: bool = False
     family: Family = ""
 
+    @property
+    def is_all(self) -> bool:
+        """True if the image is taken as it is, and nothing beside it."""
+        return not (self.platforms or self.referrers or self.family)
+
 
 @dataclass(slots=True, eq=False)
 class Plan:
-    """What is to be sent: blobs, manifests in order with their bytes, and the root, which comes last."""
+    """What is to be sent: blobs, manifests in order with their bytes, and the root, which comes last.
+
+    Beside it `there`: manifests below the root that the target has, with all that they name.
+    """
 
     root: Descriptor | None = None
+    there: list[Descriptor] = field(default_factory=list)
     raw: dict[Digest, bytes] = field(default_factory=dict)
     manifests: list[Descriptor] = field(default_factory=list)
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
@@ -113,8 +118,22 @@ def _config_platform(source: ImageSource, d: Descriptor) -> Platform | None:
     return ImageConfig.parse(source.document(document.config)).platform
 
 
-def plan_copy(source: ImageSource, choice: Choice, root: Descriptor | None = None) -> Plan:
+def plan_copy(
+    source: ImageSource,
+    choice: Choice,
+    root: Descriptor | None = None,
+    *,
+    read: Callable[[Descriptor], bytes] | None = None,
+    known: Callable[[Descriptor], bool] = lambda _d: False,
+) -> Plan:
     """Read all documents of what is to be copied.
+
+    Args:
+        source: where they are.
+        choice: what of it is taken.
+        root: the manifest or index; by default what the source's name stands for.
+        read: reads a document, where that is not done by the source alone.
+        known: true for a manifest that the target has; it is left out where it is taken as it is.
 
     Raises:
         NotFound: a document or a wanted platform is missing.
@@ -124,10 +143,10 @@ def plan_copy(source: ImageSource, choice: Choice, root: Descriptor | None = Non
     top = root or source.root()
     if choice.platforms and not choice.sparse and len(choice.platforms) == 1:
         top = choose(source, top, choice.platforms[0])[0]
-    walker = _Walker(source, choice, plan)
+    walker = _Walker(source, choice, plan, read or source.document, known)
     plan.root = walker.visit(top, 0, choice.platforms)
     if choice.referrers:
-        for d in list(plan.manifests):
+        for d in [*plan.manifests, *plan.there]:
             walker.visit_referrers(d, 0)
     plan.manifests.remove(plan.root)
     plan.manifests.append(plan.root)
@@ -137,9 +156,19 @@ def plan_copy(source: ImageSource, choice: Choice, root: Descriptor | None = Non
 class _Walker:
     """Collects what hangs below a manifest or index."""
 
-    def __init__(self, source: ImageSource, choice: Choice, plan: Plan) -> None:
+    def __init__(
+        self,
+        source: ImageSource,
+        choice: Choice,
+        plan: Plan,
+        read: Callable[[Descriptor], bytes],
+        known: Callable[[Descriptor], bool],
+    ) -> None:
         self._source, self._choice, self._plan = source, choice, plan
+        self._read, self._known = read, known
         self._done: dict[Digest, Descriptor] = {}
+        #: Documents that were asked for ahead; None for what the target has.
+        self._ahead: dict[Digest, bytes | None] = {}
         self._size = 0
 
     def visit(self, d: Descriptor, depth: int, platforms: Sequence[Platform]) -> Descriptor:
@@ -148,14 +177,23 @@ class _Walker:
             return self._done[d.digest]
         if depth > _DEPTH or len(self._done) > _MOST_MANIFESTS:
             raise LimitExceeded(f"{self._source.name}: indexes nested too deeply, or too many manifests")
-        raw = self._source.document(d)
+        if d.digest in self._ahead:
+            raw = self._ahead.pop(d.digest)
+        else:
+            raw = self._look(d) if depth else self._read(d)
+        if raw is None:
+            self._done[d.digest] = d
+            self._plan.there.append(d)
+            return d
         self._size += len(raw)
         if self._size > _MOST_BYTES:
             raise LimitExceeded(f"{self._source.name}: more than {_MOST_BYTES} bytes of manifests")
         document = parse_document(raw, d.media_type)
         children: dict[Digest, Descriptor] = {}
         if isinstance(document, Index):
-            for child in self._wanted(document, platforms):
+            wanted = self._wanted(document, platforms)
+            self._look_ahead([m for m in wanted if m.digest not in self._done])
+            for child in wanted:
                 children[child.digest] = self.visit(child, depth + 1, ())
             if platforms and not self._choice.sparse:
                 document = _only(document, children)
@@ -170,6 +208,24 @@ class _Walker:
         self._plan.raw[found.digest] = document.raw
         self._plan.manifests.append(found)
         return found
+
+    def _look(self, d: Descriptor) -> bytes | None:
+        """A document below the root; None if the target has it, and it would go there as it is."""
+        kinds = mt.MANIFEST_TYPES if self._choice.referrers else mt.MANIFEST_TYPES | mt.INDEX_TYPES
+        if not self._choice.family and d.media_type in kinds and self._known(d):
+            return None
+        return self._read(d)
+
+    def _look_ahead(self, children: Sequence[Descriptor]) -> None:
+        """Ask for documents at the same time where each takes a journey."""
+        if len(children) < 2 or not isinstance(self._source, Repository):
+            return
+        with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="documents") as pool:
+            for n in range(0, len(children), _ASKED_AT_ONCE):
+                some = children[n : n + _ASKED_AT_ONCE]
+                self._ahead.update(zip((d.digest for d in some), pool.map(self._look, some), strict=True))
+                if self._size + sum(len(raw or b"") for raw in self._ahead.values()) > _MOST_BYTES:
+                    return  # `visit` refuses it
 
     def _wanted(self, index: Index, platforms: Sequence[Platform]) -> list[Descriptor]:
         if not platforms:
@@ -206,129 +262,3 @@ def _only(index: Index, children: dict[Digest, Descriptor]) -> Index:
         artifact_type=index.artifact_type,
         annotations=index.annotations,
     )
-
-
-def copy_image(
-    source: ImageSource,
-    target: ImageTarget,
-    plan: Plan,
-    *,
-    step: int,
-    events: EventSink,
-    transfers: int = 4,
-    finished: Callable[[Descriptor, str], None] = lambda _d, _how: None,
-) -> Descriptor:
-    """Send what a plan holds, and return the root's descriptor.
-
-    Args:
-        source: where blobs are read.
-        target: where all goes.
-        plan: of `plan_copy`.
-        step: the vertex that progress belongs to.
-        events: is told of each blob.
-        transfers: blobs at the same time.
-        finished: is told of each blob and how it came there: exists, mounted or sent.
-    """
-    teller, slots = _Teller(step, events, Cancel()), threading.BoundedSemaphore(max(1, transfers))
-
-    def blob(d: Descriptor) -> None:
-        with _Slot(slots) as slot:
-            teller.cancel.check()
-            progress = teller.progress(d, slot.free)
-            how = "exists" if target.has(d) else target.put_blob(d, source, progress)
-        teller.done(d, how)
-        finished(d, how)
-
-    if target.in_order:
-        _in_order(target, plan, blob)
-    else:
-        _in_parallel(list(plan.blobs.values()), blob, transfers, teller.cancel)
-        for d in plan.manifests[:-1]:
-            target.put_document(d, plan.raw[d.digest])
-    root = plan.the_root()
-    target.finish(root, plan.raw[root.digest])
-    return root
-
-
-def _in_order(target: ImageTarget, plan: Plan, blob: Callable[[Descriptor], None]) -> None:
-    documents = {d.digest: d for d in plan.manifests}
-    for digest in sorted({**plan.blobs, **documents}):
-        if digest in documents:
-            target.put_document(documents[digest], plan.raw[digest])
-        else:
-            blob(plan.blobs[digest])
-
-
-def _in_parallel(
-    blobs: Sequence[Descriptor], blob: Callable[[Descriptor], None], transfers: int, cancel: Cancel
-) -> None:
-    """Run `blob` on all, largest first; on a failure the others stop, and the first error is raised."""
-    largest = sorted(blobs, key=lambda d: -d.size)
-    if len(largest) < 2 or transfers < 2:
-        for d in largest:
-            blob(d)
-        return
-    # Twice as many threads as transfers: those whose bytes are all sent wait for a disk or a registry.
-    with ThreadPoolExecutor(min(2 * transfers, len(largest)), thread_name_prefix="transfer") as pool:
-        futures = [pool.submit(blob, d) for d in largest]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        except BaseException:
-            cancel.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        failed = [e for f in futures if f in done and (e := f.exception()) is not None]
-        if failed:
-            cancel.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise failed[0]
-
-
-class _Slot:
-    """The right to move bytes; given back at the blob's last byte, before it is on disk or acknowledged."""
-
-    def __init__(self, slots: threading.BoundedSemaphore) -> None:
-        self._slots, self._held = slots, False
-
-    def __enter__(self) -> Self:
-        self._slots.acquire()
-        self._held = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.free()
-
-    def free(self) -> None:
-        """Let the next blob begin."""
-        if self._held:
-            self._held = False
-            self._slots.release()
-
-
-class _Teller:
-    """Passes progress on, not too often, and stops a transfer that nobody wants any more."""
-
-    def __init__(self, step: int, events: EventSink, cancel: Cancel) -> None:
-        self._step, self._events, self.cancel = step, events, cancel
-
-    def progress(self, d: Descriptor, moved: Callable[[], None]) -> Callable[[int], None]:
-        """What a transfer of a blob calls with the bytes that arrived; at the last one, `moved` is called."""
-        last = 0.0
-
-        def tell(current: int) -> None:
-            nonlocal last
-            if self.cancel.is_set:
-                self.cancel.check()
-            if current >= d.size:
-                moved()
-            now = time.monotonic()
-            if now - last >= _TELL_EVERY_S:
-                last = now
-                self._events(Progress(step=self._step, id=str(d.digest), current=current, total=d.size))
-
-        return tell
-
-    def done(self, d: Descriptor, how: str) -> None:
-        """A blob is there."""
-        name = str(d.digest) if how == "sent" else f"{d.digest} {how}"
-        self._events(Progress(step=self._step, id=name, current=d.size, total=d.size, done=True))

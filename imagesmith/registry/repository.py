@@ -20,6 +20,7 @@ from imagesmith.errors import (
     DigestMismatch,
     InvalidDocument,
     LimitExceeded,
+    NetworkFault,
     NotFound,
     RegistryError,
     Unsupported,
@@ -172,6 +173,21 @@ class Repository:
 
     # --- target --------------------------------------------------------------------------------
 
+    def standing(self) -> Descriptor | None:
+        """What the reference stands for where it is written; None for nothing, or where that is not told."""
+        return self._head(self.ref.tag or self.ref.reference)
+
+    def has_manifest(self, d: Descriptor) -> bool:
+        """True if the repository is known to have a manifest or index."""
+        found = self._head(str(d.digest))
+        return found is not None and found.digest == d.digest
+
+    def _head(self, reference: str) -> Descriptor | None:
+        try:
+            return self.writer.head_manifest(reference)
+        except RegistryError:
+            return None
+
     def has(self, d: Descriptor) -> bool:
         """True if the repository has the blob."""
         if time.monotonic() < self._seen.get(d.digest, 0.0) + _TRUSTED_S:
@@ -232,7 +248,15 @@ class Repository:
         """Store the last manifest under the tag, or the digest where there is none; see ImageTarget."""
         if self.ref.digest is not None and self.ref.digest != d.digest:
             raise DigestMismatch(f"{self.name}: what is to be written has digest {d.digest}")
-        self._put(self.ref.tag or str(d.digest), d, raw)
+        try:
+            self._put(self.ref.tag or str(d.digest), d, raw)
+        except NetworkFault:
+            raise
+        except RegistryError:
+            found = self.standing()
+            if found is None or found.digest != d.digest:
+                raise
+            # An immutable tag is refused also where it stands for this already.
 
     def _put(self, reference: str, d: Descriptor, raw: bytes) -> None:
         reply = self.writer.put_manifest(reference, raw, d.media_type)

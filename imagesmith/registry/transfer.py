@@ -29,11 +29,12 @@ from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.places.storeplace import StorePlace, write_blob
 from imagesmith.registry.client import Client
-from imagesmith.registry.copier import Choice, choose, copy_image, plan_copy
+from imagesmith.registry.copier import Choice, Plan, choose, plan_copy
 from imagesmith.registry.endpoint import Endpoint, default_endpoint
 from imagesmith.registry.hosts import Hosts
 from imagesmith.registry.proxies import Proxies
 from imagesmith.registry.repository import Repository
+from imagesmith.registry.sender import copy_image
 from imagesmith.registry.transport import Transport
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
@@ -84,6 +85,7 @@ class Session:
         self._hosts = hosts or Hosts(insecure=insecure)
         self._credentials = credentials or Credentials()
         self._proxies = Proxies()
+        self._slots = threading.BoundedSemaphore(max(1, transfers))
         self._steps = numbers or itertools.count(1)
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -253,11 +255,18 @@ class Session:
         root: Descriptor | None = None,
         verb: str = "copy",
     ) -> Descriptor:
-        """Copy an image from a place to a place and return the descriptor that it has there."""
+        """Copy an image from a place to a place and return the descriptor that it has there.
+
+        What is there already costs two HEADs: no document is read, which registries count, and nothing is
+        written, which they refuse where tags are immutable.
+        """
+        choice = choice or Choice()
         shown = {"push": f"push {target.name}", "pull": f"pull {source.name}"}
         name = shown.get(verb) or f"{verb} {source.name} to {target.name}"
         with self._step(name) as step:
-            plan = plan_copy(source, choice or Choice(), root)
+            if root is None and choice.is_all and (same := _unchanged(source, target)):
+                return same
+            plan = self._plan(source, target, choice, root, verb)
             held = source.ref.name if isinstance(source, Repository) else ""
 
             def finished(d: Descriptor, _how: str) -> None:
@@ -271,8 +280,28 @@ class Session:
                 step=step,
                 events=self._events,
                 transfers=self._transfers,
+                slots=self._slots,
                 finished=finished,
             )
+
+    def _plan(
+        self, source: ImageSource, target: ImageTarget, choice: Choice, root: Descriptor | None, verb: str
+    ) -> Plan:
+        """Read what is to be copied, from where it costs least."""
+        if isinstance(target, Repository) and verb != "push":  # a push mends what a registry has lost
+            return plan_copy(source, choice, root, known=target.has_manifest)
+        if not isinstance(target, StorePlace) or not isinstance(source, Repository):
+            return plan_copy(source, choice, root)
+        blobs = self._need_store().blobs
+
+        def read(d: Descriptor) -> bytes:
+            return blobs.read(d.digest) if blobs.size(d.digest) == d.size else source.document(d)
+
+        if root is None and self._need_store().find(source.ref) is not None:
+            told = source.digest()
+            if blobs.has(told.digest):
+                root = parse_document(blobs.read(told.digest), told.media_type).descriptor()
+        return plan_copy(source, choice, root, read=read)
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[int]:
@@ -290,6 +319,14 @@ class Session:
         if self._store is None:
             raise ValueError("the session has no store")
         return self._store
+
+
+def _unchanged(source: ImageSource, target: ImageTarget) -> Descriptor | None:
+    """What both references stand for, if it is the same."""
+    if not isinstance(source, Repository) or not isinstance(target, Repository):
+        return None
+    there = target.standing()
+    return there if there is not None and source.digest().digest == there.digest else None
 
 
 def _check_complete(store: Store, d: Descriptor) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.plugins import COMMANDS
 from imagesmith.store.store import Store
 from tests.registry.conftest import PASSWORD, USER, make_htpasswd, serve_docker, serve_embedded
+from tests.registry.faultproxy import Before, FaultProxy
 from tests.registry.images import layer_tar, make_image, make_index
 
 Run = Callable[..., str]
@@ -179,6 +181,29 @@ def test_mirror_goes_through_its_list_and_counts_what_failed(run: Run, host: str
     assert run("tags", f"{host}/m/t/app") == "1\n"
     assert "-:1: " in run("mirror", "-", stdin=b"a b c\n", status=2)
     assert "cannot read /no/list: No such file" in run("mirror", "/no/list", status=2)
+
+
+def test_mirror_copies_images_at_the_same_time_and_a_line_after_those_it_needs(
+    run: Run, tmp_path: Path
+) -> None:
+    """Three slow copies of which none ends before all have begun; what one writes another reads."""
+    together = threading.Barrier(3, timeout=20)
+    with Registry(tmp_path / "registry") as registry, FaultProxy(registry.host) as proxy:
+        names = []
+        with Store(tmp_path / "store") as store:
+            for n in range(3):
+                make_image(store, f"app:{n}", layers=({f"{n}": b"x"},))
+                names.append(f"{proxy.host}/t/app:{n}")
+        for n, name in enumerate(names):
+            run("push", f"app:{n}", name)
+            proxy.on("GET", f"/t/app/manifests/{n}$", Before(together.wait))
+        chain = [f"{name} {name.replace('/t/', '/x/')}" for name in names]
+        chain += [f"{name.replace('/t/', '/x/')} oci:layout:{n}" for n, name in enumerate(names)]
+        out = run("mirror", "-", stdin="\n".join(chain).encode()).split()
+        assert out[1::2] == [line.split()[1] for line in chain]
+        assert not proxy.unused
+        assert run("tags", "oci:layout") == "0\n1\n2\n"
+        assert "no number from 1 to 64" in run("mirror", "-j", "0", "-", status=2)
 
 
 def test_tag_and_delete_in_a_registry(run: Run, host: str, image: str) -> None:

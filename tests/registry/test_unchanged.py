@@ -1,0 +1,106 @@
+"""What is there already is not moved, not read and not written again: counted request by request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagesmith.errors import RegistryError
+from imagesmith.oci.model import Index
+from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.registry.copier import Choice
+from imagesmith.registry.transfer import Session
+from imagesmith.store.store import Store
+from tests.registry.faultproxy import Answer, FaultProxy
+from tests.registry.images import make_image, make_index
+
+IMMUTABLE = Answer(400, body=b'{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}')
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as store:
+        yield store
+
+
+def asked(proxy: FaultProxy) -> list[str]:
+    """The requests so far, without the client's look at the scheme."""
+    return [f"{e.method} {e.target.rpartition('/')[2]}" for e in proxy.exchanges if e.target != "/v2/"]
+
+
+def copy(store: Store, proxy: FaultProxy, source: str, target: str, choice: Choice | None = None) -> str:
+    """Copy between two repositories in a session of its own; only its requests are counted."""
+    proxy.exchanges.clear()
+    with Session(store) as session:
+        a, b = (session.repository(ImageRef.parse(f"{proxy.host}/{n}")) for n in (source, target))
+        return str(session.copy(a, b, choice).digest)
+
+
+@pytest.mark.parametrize("make", [make_image, make_index])
+def test_copy_of_what_is_unchanged_is_two_heads(store: Store, proxy: FaultProxy, make: object) -> None:
+    d = make(store)  # type: ignore[operator]  # one of two functions
+    with Session(store) as session:
+        session.push(ImageRef.parse(f"{proxy.host}/a:1"), d)
+    assert copy(store, proxy, "a:1", "b:1") == str(d.digest)
+    proxy.on("PUT", "/b/manifests/1$", IMMUTABLE, times=9)
+    assert copy(store, proxy, "a:1", "b:1") == str(d.digest)
+    assert asked(proxy) == ["HEAD 1", "HEAD 1"]
+
+
+@pytest.mark.parametrize("choice", [Choice(referrers=True), Choice(platforms=(Platform("linux", "arm64"),))])
+def test_immutable_tag_takes_what_it_stands_for_and_nothing_else(
+    store: Store, proxy: FaultProxy, choice: Choice
+) -> None:
+    with Session(store) as session:
+        session.push(ImageRef.parse(f"{proxy.host}/a:1"), make_index(store))
+        session.push(ImageRef.parse(f"{proxy.host}/a:2"), make_image(store))
+    first = copy(store, proxy, "a:1", "b:1", choice)
+    proxy.on("PUT", "/b/manifests/1$", IMMUTABLE, times=9)
+    assert copy(store, proxy, "a:1", "b:1", choice) == first
+    with pytest.raises(RegistryError, match="immutable"):
+        copy(store, proxy, "a:2", "b:1")
+
+
+def test_children_that_the_target_has_are_skipped(store: Store, proxy: FaultProxy) -> None:
+    old = make_index(store)
+    children = Index.parse(store.blobs.read(old.digest)).manifests
+    more = make_image(store, layers=({"d": b"more"},), architecture="riscv64")
+    new = Index.build([*children, more])
+    store.blobs.put(new.raw)
+    with Session(store) as session:
+        session.push(ImageRef.parse(f"{proxy.host}/a:1"), old)
+        session.push(ImageRef.parse(f"{proxy.host}/a:2"), new.descriptor())
+    copy(store, proxy, "a:1", "b:1")
+    assert copy(store, proxy, "a:2", "b:2") == str(new.digest)
+    for child in children:
+        assert [e.method for e in proxy.seen(target=str(child.digest))] == ["HEAD"]
+    assert len(proxy.seen("GET", "/manifests/")) == 2
+    assert [e.target.rpartition("/")[2] for e in proxy.seen("PUT", "/manifests/")] == [str(more.digest), "2"]
+    assert copy(store, proxy, "a:2", "b:2", Choice(referrers=True)) == str(new.digest)
+    assert not proxy.seen("HEAD", "/blobs/")
+
+
+def test_pull_of_what_is_here_reads_nothing(store: Store, proxy: FaultProxy, tmp_path: Path) -> None:
+    ref = ImageRef.parse(f"{proxy.host}/a:1")
+    with Session(store) as session:
+        session.push(ref, make_index(store))
+    with Store(tmp_path / "other") as other:
+        for _ in range(2):
+            proxy.exchanges.clear()
+            with Session(other) as session:
+                other.name(ref, session.pull(ref))
+    assert asked(proxy) == ["HEAD 1"]
+
+
+def test_push_sends_again_what_the_registry_has_lost(store: Store, proxy: FaultProxy) -> None:
+    d = make_image(store)
+    ref = ImageRef.parse(f"{proxy.host}/a:1")
+    with Session(store) as session:
+        session.push(ref, d)
+        lost = store.manifest(d, Platform("linux", "amd64")).layers[0]
+        session.repository(ref).writer.delete_blob(lost.digest)
+    with Session(store) as session:
+        session.push(ref, d)
+        assert session.repository(ref).writer.head_blob(lost.digest) == lost.size
