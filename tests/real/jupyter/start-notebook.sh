@@ -1,0 +1,4 @@
+#!/bin/bash
+set -e
+
+exec jupyter lab ${NOTEBOOK_ARGS} "$@"

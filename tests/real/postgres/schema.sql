@@ -1,0 +1,2 @@
+CREATE TABLE answers (answer integer);
+INSERT INTO answers VALUES (42);
