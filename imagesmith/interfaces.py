@@ -218,6 +218,9 @@ class ImageSource(Protocol):
     def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a blob from an offset on; verified at the end where the offset is 0."""
 
+    def lacks(self, d: Descriptor) -> bool:
+        """True if a manifest, or part of it, is not there; asks nobody: a registry is believed to have it."""
+
     def origin(self, digest: Digest) -> ImageSource:
         """The place that holds a blob: itself, or one behind it."""
 
@@ -235,6 +238,10 @@ class ImageTarget(Protocol):
     @property
     def in_order(self) -> bool:
         """True if it takes everything one after the other, manifests too, sorted by digest."""
+
+    @property
+    def sparse(self) -> bool:
+        """True if an index may stand there without all that it names."""
 
     def has(self, d: Descriptor) -> bool:
         """True if the blob is there, so that it need not be sent."""

@@ -83,6 +83,10 @@ class _Lazy:
         except (RegistryError, IntegrityError, ContextError) as e:
             raise CacheLost(f"the cache {self.name} lacks layer {d.digest}: {e.message}") from e
 
+    def lacks(self, d: Descriptor) -> bool:
+        """See ImageSource."""
+        return self._source.lacks(d)
+
     def origin(self, digest: Digest) -> ImageSource:
         """See ImageSource."""
         return self._source.origin(digest)

@@ -10,8 +10,9 @@ from typing import Any
 
 from imagesmith.cli.common import add_session_flags, human, opened, print_json, settings_of, table
 from imagesmith.errors import InvalidDocument, NotFound
+from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import is_image_config
-from imagesmith.oci.model import Descriptor, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Index, parse_document
 from imagesmith.oci.names import ImageRef
 from imagesmith.store.store import Store
 
@@ -51,18 +52,37 @@ def _images(parser: argparse.ArgumentParser) -> Handler:
 
 
 def _row(store: Store, ref: ImageRef, d: Descriptor) -> dict[str, Any]:
+    platforms: list[str] = []
+    blobs: dict[Digest, int] = {}
+    _weigh(store, d, platforms, blobs, set())
+    return {
+        "name": ref.familiar,
+        "digest": str(d.digest),
+        "platform": ",".join(dict.fromkeys(platforms)),
+        "size": sum(blobs.values()),
+    }
+
+
+def _weigh(
+    store: Store, d: Descriptor, platforms: list[str], blobs: dict[Digest, int], seen: set[Digest]
+) -> None:
+    """Collect the platforms of an image, or of those of an index that are here, and the blobs' sizes (bytes)."""
+    seen.add(d.digest)
     document = parse_document(store.blobs.read(d.digest), d.media_type)
-    if isinstance(document, Manifest):
-        image = is_image_config(document.config.media_type) and store.blobs.has(document.config.digest)
-        platform = ""
-        if image:
-            with contextlib.suppress(InvalidDocument):  # one bad image does not hide the others
-                platform = str(store.config(document).platform)
-        size = document.config.size + sum(layer.size for layer in document.layers)
-    else:
-        platforms = [str(m.platform) for m in document.manifests if m.platform and not m.is_attestation]
-        platform, size = ",".join(platforms), d.size
-    return {"name": ref.familiar, "digest": str(d.digest), "platform": platform, "size": size}
+    if isinstance(document, Index):
+        for m in document.manifests:
+            if m.digest not in seen and store.blobs.has(m.digest):
+                _weigh(store, m, platforms, blobs, seen)
+        return
+    blobs |= {b.digest: b.size for b in (document.config, *document.layers)}
+    if d.is_attestation:
+        return
+    platform = str(d.platform or "")
+    if is_image_config(document.config.media_type) and store.blobs.has(document.config.digest):
+        with contextlib.suppress(InvalidDocument):  # one bad image does not hide the others
+            platform = platform or str(store.config(document).platform)
+    if platform:
+        platforms.append(platform)
 
 
 def _tag(parser: argparse.ArgumentParser) -> Handler:

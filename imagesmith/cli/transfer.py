@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.common import add_transfer_flags, opened, platform_of, print_descriptor, say
+from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, say
 from imagesmith.cli.flags import add_platform
 from imagesmith.errors import ImagesmithError, InvalidReference, RegistryError, UsageError
 from imagesmith.oci.model import Descriptor
@@ -17,6 +17,7 @@ from imagesmith.oci.names import ImageRef, Platform, host_platform
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from imagesmith.places.files import TarFiles
     from imagesmith.places.parse import PlaceName
     from imagesmith.registry.transfer import Session
     from imagesmith.store.store import Store
@@ -66,7 +67,9 @@ def _pull(parser: argparse.ArgumentParser) -> Handler:
     def run(args: argparse.Namespace) -> int:
         ref = ImageRef.parse(args.ref.removeprefix("docker://"))
         with opened(args) as (session, store):
-            descriptor = session.pull(ref, None if args.all else platform_of(args))
+            named = Platform.parse(args.platform) if args.platform else None
+            default = None if named or args.all else host_platform()
+            descriptor = session.pull(ref, named, default=default)
             store.name(ref.with_tag(ref.tag) if ref.tag else ref, descriptor)
         print_descriptor(args, descriptor, str(ref))
         return 0
@@ -86,12 +89,12 @@ def _copy_verb(parser: argparse.ArgumentParser) -> Handler:
 
         source, target = PlaceName.parse(args.source), PlaceName.parse(args.target)
         platforms = _platforms(args.platform)
-        if target.kind == "docker-archive" and not platforms and not args.all:
-            platforms = (host_platform(),)  # it can hold one only
+        one = target.kind == "docker-archive" and not platforms and not args.all  # it can hold one only
         with opened(args) as (session, store):
             found = _copy(
-                session, store, source, target, platforms, referrers=args.referrers, family=args.format
-            )
+                session, store, source, target, platforms,
+                default=host_platform() if one else None, referrers=args.referrers, family=args.format,
+            )  # fmt: skip
         print_descriptor(args, found, str(target))
         return 0
 
@@ -123,6 +126,7 @@ def _copy(
     target: PlaceName,
     platforms: tuple[Platform, ...] = (),
     *,
+    default: Platform | None = None,
     referrers: bool = False,
     family: str = "",
     verb: str = "copy",
@@ -130,7 +134,12 @@ def _copy(
     from imagesmith.places.parse import open_source, open_target
     from imagesmith.registry.copier import Choice
 
-    choice = Choice(platforms=platforms, referrers=referrers, family=family)  # type: ignore[arg-type]  # argparse checked it
+    choice = Choice(
+        platforms=platforms,
+        default=default,
+        referrers=referrers,
+        family=family,  # type: ignore[arg-type]  # argparse checked it
+    )
     with open_source(source, session, store) as a, open_target(target, session, store) as b:
         return session.copy(a, b, choice, verb=verb)
 
@@ -143,7 +152,7 @@ def _save(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument(
         "--format", default="docker", choices=("docker", "oci"), help="docker: for `docker load`"
     )
-    add_platform(parser, "of an index (default: this machine's for docker, all for oci)")
+    add_platform(parser, "of an index (default: this machine's for docker, all that is there for oci)")
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.places.archive import archive_target
@@ -151,13 +160,14 @@ def _save(parser: argparse.ArgumentParser) -> Handler:
         from imagesmith.registry.copier import Choice
 
         docker = args.format == "docker"
-        platforms = (platform_of(args),) if docker or args.platform else ()
+        platforms = _platforms([args.platform])
+        choice = Choice(platforms=platforms, default=host_platform() if docker and not platforms else None)
         names = [PlaceName.parse(text, "store") for text in args.ref]
         with opened(args) as (session, store), archive_target(args.output, docker=docker) as target:
             for name in names:
                 target.label = str(name.image) if name.image is not None else name.ref
                 with open_source(name, session, store) as source:
-                    found = session.copy(source, target, Choice(platforms=platforms))
+                    found = session.copy(source, target, choice)
                 if args.output != "-":
                     print_descriptor(args, found, str(name))
         return 0
@@ -169,6 +179,7 @@ def _load(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument(
         "-i", "--input", default="-", metavar="FILE", help="the archive (default: standard input)"
     )
+    add_platform(parser, "of an index, load this platform's image alone (default: all that are there)")
 
     def run(args: argparse.Namespace) -> int:
         import contextlib
@@ -176,11 +187,15 @@ def _load(parser: argparse.ArgumentParser) -> Handler:
         from imagesmith.places.files import TarFiles
         from imagesmith.places.layoutplace import is_layout
 
+        platform = Platform.parse(args.platform) if args.platform else None
         with (
             opened(args) as (session, store),
             contextlib.closing(TarFiles(args.input, store.blobs.ingest)) as files,
         ):
-            loaded = list((_load_layout if is_layout(files) else _load_docker)(files, session, store))
+            if is_layout(files):
+                loaded = list(_load_layout(files, session, store, platform))
+            else:
+                loaded = list(_load_docker(files, store, platform))
         for name, d in loaded:
             if args.json:
                 print_descriptor(args, d, name)
@@ -191,30 +206,32 @@ def _load(parser: argparse.ArgumentParser) -> Handler:
     return run
 
 
-def _load_layout(files: object, session: Session, store: Store) -> Iterator[tuple[str, Descriptor]]:
-    from imagesmith.places.files import TarFiles
+def _load_layout(
+    files: TarFiles, session: Session, store: Store, platform: Platform | None
+) -> Iterator[tuple[str, Descriptor]]:
+    """Load a layout's images; an index stays as it is, also where some of its platforms are not there."""
     from imagesmith.places.layoutplace import NAME, REF, LayoutSource
     from imagesmith.places.storeplace import StorePlace
+    from imagesmith.registry.copier import Choice
 
-    assert isinstance(files, TarFiles)
     source = LayoutSource(files)
+    choice = Choice(platforms=(platform,), sparse=True) if platform else Choice()
     for entry in source.entries():
         label = entry.annotations.get(NAME) or entry.annotations.get(REF, "")
         ref = _reference(label)
         yield (
             (ref.familiar if ref else ""),
-            session.copy(source, StorePlace(store, ref), root=entry, verb="load"),
+            session.copy(source, StorePlace(store, ref), choice, root=entry, verb="load"),
         )
 
 
-def _load_docker(files: object, session: Session, store: Store) -> Iterator[tuple[str, Descriptor]]:
+def _load_docker(
+    files: TarFiles, store: Store, platform: Platform | None
+) -> Iterator[tuple[str, Descriptor]]:
     from imagesmith.places.archive import docker_image, docker_names
-    from imagesmith.places.files import TarFiles
 
-    del session
-    assert isinstance(files, TarFiles)
     for n, names in enumerate(docker_names(files)):
-        d = docker_image(files, f"@{n}", store)
+        d = docker_image(files, f"@{n}", store, platform)
         for text in names or ("",):
             ref = _reference(text)
             if ref is not None:

@@ -61,6 +61,13 @@ class Edited:
         assert self._root is not None
         return self._root
 
+    def lacks(self, d: Descriptor) -> bool:
+        """True if the place behind lacks part of what is not new; see ImageSource."""
+        if d.digest in self._documents:
+            return False
+        place = self._places.get(d.digest, self._base)
+        return place is None or place.lacks(d)
+
     def origin(self, digest: Digest) -> ImageSource:
         """The place behind that holds a blob; itself for what is new."""
         place = self._places.get(digest, self._base)

@@ -26,7 +26,7 @@ from imagesmith.oci.codec import Object, dumps, parse_json
 from imagesmith.oci.config import ImageConfig, check_image
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest, parse_document
-from imagesmith.oci.names import ImageRef
+from imagesmith.oci.names import ImageRef, Platform, choose_platform
 from imagesmith.places.files import Files
 from imagesmith.places.layerfile import bring_layer
 from imagesmith.places.layoutplace import LAYOUT, NAME, REF
@@ -42,6 +42,7 @@ class ArchiveTarget:
     """A tar being written: blobs by their digests, then its tables. ImageTarget; `close` ends it."""
 
     in_order = True
+    sparse = False
 
     def __init__(self, out: BinaryIO, name: str, *, docker: bool) -> None:
         """Begin a tar on a stream; with `docker`, one that `docker load` reads."""
@@ -195,21 +196,24 @@ def docker_names(files: Files) -> list[tuple[str, ...]]:
     return [row.texts("RepoTags") or () for row in _docker_rows(files)]
 
 
-def docker_image(files: Files, ref: str, store: Store) -> Descriptor:
+def docker_image(files: Files, ref: str, store: Store, platform: Platform | None = None) -> Descriptor:
     """Bring an image of a docker archive into the store, its layers compressed; return its manifest.
 
     Args:
         files: the archive.
         ref: its name there, `@N` for the Nth image, or empty for the only one.
         store: takes blobs and manifest; nothing is named.
+        platform: what it must be for.
 
     Raises:
-        NotFound: no such image.
+        NotFound: no such image, or for another platform.
         DigestMismatch: a layer is not what the config says.
     """
     row = _docker_row(files, ref)
     raw = files.read(row.need_text("Config"), _MOST_JSON_BYTES)
     config = ImageConfig.parse(raw)
+    if platform is not None and choose_platform(platform, [config.platform]) is None:
+        raise NotFound(f"{row.path}: the image is for {config.platform}, not for {platform}")
     names = row.texts("Layers") or ()
     if len(names) != len(config.diff_ids):
         raise InvalidDocument(f"{row.path}: {len(names)} layers but {len(config.diff_ids)} diff_ids")

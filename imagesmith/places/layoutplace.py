@@ -29,6 +29,7 @@ from imagesmith.oci.mediatype import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX
 from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, parse_document
 from imagesmith.oci.names import ImageRef
 from imagesmith.places.files import Files, FolderFiles
+from imagesmith.places.lacking import lacks
 from imagesmith.places.storeplace import write_blob
 from imagesmith.registry.repository import referrer_descriptor
 from imagesmith.store.blobs import BlobStore
@@ -147,6 +148,13 @@ class LayoutSource:
         if offset == 0 and seen.hexdigest() != d.digest.hex:
             raise DigestMismatch(f"{self._files.name}: blob {d.digest} is damaged")
 
+    def lacks(self, d: Descriptor) -> bool:
+        """True if part of a manifest is not in the layout; see ImageSource."""
+        return lacks(d, self._holds, self.document)
+
+    def _holds(self, d: Descriptor) -> bool:
+        return self._files.size(_path(d.digest)) >= 0
+
     def origin(self, digest: Digest) -> LayoutSource:
         """See ImageSource."""
         del digest
@@ -173,6 +181,7 @@ class LayoutFolder(LayoutSource):
     """A layout folder, read and written; ImageSource and ImageTarget."""
 
     in_order = False
+    sparse = False
 
     def __init__(self, folder: Path, ref: str = "", *, create: bool = False) -> None:
         """Open a folder, or make a layout of it with `create`."""

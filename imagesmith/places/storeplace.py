@@ -16,6 +16,7 @@ from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, parse_document
 from imagesmith.oci.names import ImageRef
+from imagesmith.places.lacking import lacks
 from imagesmith.registry.repository import referrer_descriptor
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.store import Store
@@ -46,6 +47,7 @@ class StorePlace:
     """A name in the store, or a manifest in it; ImageSource and ImageTarget."""
 
     in_order = False
+    sparse = True
 
     def __init__(
         self,
@@ -91,6 +93,13 @@ class StorePlace:
         if not self._store.blobs.has(d.digest) and d.digest in self._elsewhere:
             return self._elsewhere[d.digest].pieces(d, offset)
         return file_pieces(self._store.blobs, d.digest, offset)
+
+    def lacks(self, d: Descriptor) -> bool:
+        """True if part of a manifest is neither in the store nor known to be elsewhere; see ImageSource."""
+        return lacks(d, self._holds, self.document)
+
+    def _holds(self, d: Descriptor) -> bool:
+        return d.digest in self._elsewhere or self._store.blobs.has(d.digest)
 
     def origin(self, digest: Digest) -> ImageSource:
         """Where a blob is besides, so that it can be mounted even if the store has it; see ImageSource."""

@@ -26,6 +26,8 @@ __all__ = ["Choice", "Plan", "choose", "chosen", "plan_copy"]
 
 _DEPTH = 5
 _MOST_MANIFESTS = 5_000
+#: Where an attestation names its image.
+_SUBJECT = "vnd.docker.reference.digest"
 #: How much (bytes) of manifests a plan holds.
 _MOST_BYTES = 64 << 20
 #: Documents that are read at the same time.
@@ -36,13 +38,15 @@ _ASKED_AT_ONCE = 8
 class Choice:
     """What of an image is taken.
 
-    platforms     of an index; empty for all of it
-    sparse        with platforms: the index stays as it is, and its other manifests are left out
+    platforms     of an index; empty for all of it that is there. A single image for another is refused
+    default       where no platform is named: of an index this one, or unless sparse the only one there is
+    sparse        with a platform: the index stays as it is, and its other manifests are left out
     referrers     take along what refers to the image
     family        rewrite manifests to Docker's or OCI's types
     """
 
     platforms: tuple[Platform, ...] = ()
+    default: Platform | None = None
     sparse: bool = False
     referrers: bool = False
     family: Family = ""
@@ -50,17 +54,19 @@ class Choice:
     @property
     def is_all(self) -> bool:
         """True if the image is taken as it is, and nothing beside it."""
-        return not (self.platforms or self.referrers or self.family)
+        return not (self.platforms or self.default or self.referrers or self.family)
 
 
 @dataclass(slots=True, eq=False)
 class Plan:
     """What is to be sent: blobs, manifests in order with their bytes, and the root, which comes last.
 
-    Beside it `there`: manifests below the root that the target has, with all that they name.
+    Beside it `there`: manifests below the root that the target has, with all that they name; and `absent`:
+    those that the source's indexes name, and it has not got.
     """
 
     root: Descriptor | None = None
+    absent: list[Descriptor] = field(default_factory=list)
     there: list[Descriptor] = field(default_factory=list)
     raw: dict[Digest, bytes] = field(default_factory=dict)
     manifests: list[Descriptor] = field(default_factory=list)
@@ -88,13 +94,14 @@ def choose(
         document = parse_document(raw, d.media_type)
         if isinstance(document, Manifest):
             return d, documents
-        offers = [m for m in document.manifests if not m.is_attestation]
+        offers = [m for m in document.manifests if not m.is_attestation and not source.lacks(m)]
         n = choose_platform(platform, [m.platform or _config_platform(source, m) for m in offers])
         if n is None:
             have = ", ".join(sorted({str(m.platform) for m in offers if m.platform})) or "none"
+            lacking = len(offers) < sum(not m.is_attestation for m in document.manifests)
             raise NotFound(
                 f"no match for platform in manifest {d.digest}: not found",
-                hint=f"it has {have}; see --platform",
+                hint=f"{source.name} has {have} alone of it" if lacking else f"it has {have}; see --platform",
             )
         d = offers[n]
     raise InvalidDocument(f"{source.name}: indexes nested too deeply")
@@ -125,6 +132,7 @@ def plan_copy(
     *,
     read: Callable[[Descriptor], bytes] | None = None,
     known: Callable[[Descriptor], bool] = lambda _d: False,
+    keep_index: bool = False,
 ) -> Plan:
     """Read all documents of what is to be copied.
 
@@ -134,17 +142,16 @@ def plan_copy(
         root: the manifest or index; by default what the source's name stands for.
         read: reads a document, where that is not done by the source alone.
         known: true for a manifest that the target has; it is left out where it is taken as it is.
+        keep_index: leave an index as it is where not all that it names is there.
 
     Raises:
         NotFound: a document or a wanted platform is missing.
         LimitExceeded: too many manifests, too large together, or nested too deeply.
     """
     plan = Plan()
-    top = root or source.root()
-    if choice.platforms and not choice.sparse and len(choice.platforms) == 1:
-        top = choose(source, top, choice.platforms[0])[0]
-    walker = _Walker(source, choice, plan, read or source.document, known)
-    plan.root = walker.visit(top, 0, choice.platforms)
+    walker = _Walker(source, choice, plan, read or source.document, known, keep_index=keep_index)
+    platforms = choice.platforms or ((choice.default,) if choice.default and choice.sparse else ())
+    plan.root = walker.visit(walker.top(root or source.root()), 0, platforms)
     if choice.referrers:
         for d in [*plan.manifests, *plan.there]:
             walker.visit_referrers(d, 0)
@@ -163,13 +170,55 @@ class _Walker:
         plan: Plan,
         read: Callable[[Descriptor], bytes],
         known: Callable[[Descriptor], bool],
+        *,
+        keep_index: bool,
     ) -> None:
         self._source, self._choice, self._plan = source, choice, plan
-        self._read, self._known = read, known
+        self._read, self._known, self._keep_index = read, known, keep_index
         self._done: dict[Digest, Descriptor] = {}
         #: Documents that were asked for ahead; None for what the target has.
         self._ahead: dict[Digest, bytes | None] = {}
         self._size = 0
+
+    def top(self, root: Descriptor, depth: int = 0) -> Descriptor:
+        """What is taken of an index: itself, the one image that was chosen, or the only one there."""
+        choice = self._choice
+        document = parse_document(self._read(root), root.media_type)
+        if isinstance(document, Manifest):
+            self._check_platform(document)
+            return root
+        if choice.sparse or len(choice.platforms) > 1:
+            return root
+        if choice.platforms:
+            return choose(self._source, root, choice.platforms[0])[0]
+        there, absent = self._split(document)
+        images = [m for m in there if not m.is_attestation]
+        if len(images) == 1 and depth < _DEPTH and (choice.default or (absent and not self._keep_index)):
+            self._plan.absent += absent
+            return self.top(images[0], depth + 1)
+        return choose(self._source, root, choice.default)[0] if choice.default else root
+
+    def _check_platform(self, manifest: Manifest) -> None:
+        """Refuse a single image that is for none of the platforms that were asked for."""
+        if not self._choice.platforms or not mt.is_image_config(manifest.config.media_type):
+            return
+        have = ImageConfig.parse(self._source.document(manifest.config)).platform
+        if have.architecture and not any(choose_platform(p, [have]) == 0 for p in self._choice.platforms):
+            wanted = ", ".join(map(str, self._choice.platforms))
+            raise NotFound(f"{self._source.name}: the image is for {have}, not for {wanted}")
+
+    def _split(self, index: Index) -> tuple[list[Descriptor], list[Descriptor]]:
+        """The manifests of an index that the source has, and those that it lacks."""
+        found = {m.digest: self._source.lacks(m) for m in {m.digest: m for m in index.manifests}.values()}
+        lacking = {str(digest) for digest, lacks in found.items() if lacks}
+        if not lacking:
+            return list(index.manifests), []
+        there: list[Descriptor] = []
+        absent: list[Descriptor] = []
+        for m in index.manifests:
+            of_none = not self._keep_index and m.annotations.get(_SUBJECT) in lacking
+            (absent if found[m.digest] or of_none else there).append(m)
+        return there, absent
 
     def visit(self, d: Descriptor, depth: int, platforms: Sequence[Platform]) -> Descriptor:
         """Plan a manifest or index; returns its descriptor as it will be there."""
@@ -195,7 +244,8 @@ class _Walker:
             self._look_ahead([m for m in wanted if m.digest not in self._done])
             for child in wanted:
                 children[child.digest] = self.visit(child, depth + 1, ())
-            if platforms and not self._choice.sparse:
+            whole = len(children) == len({m.digest for m in document.manifests})
+            if not (whole or self._choice.sparse or self._keep_index):
                 document = _only(document, children)
         else:
             for blob in (document.config, *document.layers):
@@ -228,19 +278,27 @@ class _Walker:
                     return  # `visit` refuses it
 
     def _wanted(self, index: Index, platforms: Sequence[Platform]) -> list[Descriptor]:
+        there, absent = self._split(index)
         if not platforms:
-            return list(index.manifests)
-        offers = [m for m in index.manifests if not m.is_attestation]
+            self._plan.absent += absent
+            if absent and all(m.is_attestation for m in there):
+                names = ", ".join(str(m.platform) for m in absent if m.platform and not m.is_attestation)
+                raise NotFound(f"{self._source.name}: none of the index's images is there: {names or 'none'}")
+            return there
+        offers = [m for m in there if not m.is_attestation]
         known = [m.platform or _config_platform(self._source, m) for m in offers]
         out: dict[Digest, Descriptor] = {}
         for platform in platforms:
             n = choose_platform(platform, known)
             if n is None:
-                raise NotFound(f"{self._source.name}: no match for platform {platform}: not found")
+                have = ", ".join(sorted({str(p) for p in known if p})) or "none"
+                raise NotFound(
+                    f"{self._source.name}: no match for platform {platform}: not found", hint=f"it has {have}"
+                )
             out[offers[n].digest] = offers[n]
         kept = {str(digest) for digest in out}
-        for m in index.manifests:
-            if m.is_attestation and m.annotations.get("vnd.docker.reference.digest") in kept:
+        for m in there:
+            if m.is_attestation and m.annotations.get(_SUBJECT) in kept:
                 out[m.digest] = m
         return list(out.values())
 

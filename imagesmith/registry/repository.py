@@ -62,6 +62,7 @@ class Repository:
     """An image reference in a registry; ImageSource and ImageTarget."""
 
     in_order = False
+    sparse = False
 
     def __init__(
         self,
@@ -149,6 +150,11 @@ class Repository:
         """The bytes of a blob; see ImageSource."""
         readers = self._for(by_digest=True) if self.ref.digest is not None else self._readers
         return blob_pieces(readers, d, offset)
+
+    def lacks(self, d: Descriptor) -> bool:
+        """False: a missing part shows when it is read; see ImageSource."""
+        del d
+        return False
 
     def origin(self, digest: Digest) -> Repository:
         """See ImageSource."""

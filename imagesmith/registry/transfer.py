@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Self
 
 from imagesmith.concurrency import Cancel
@@ -25,7 +25,7 @@ from imagesmith.events import EventSink, Progress, StepDone, StepFailedEvent, St
 from imagesmith.interfaces import ImageSource, ImageTarget
 from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.places.storeplace import StorePlace, write_blob
 from imagesmith.registry.client import Client
@@ -215,15 +215,21 @@ class Session:
         write_blob(store.blobs, d, self.repository(ref), tell)
         self._found(d.digest, ref.name)
 
-    def pull(self, ref: ImageRef, platform: Platform | None = None) -> Descriptor:
+    def pull(
+        self, ref: ImageRef, platform: Platform | None = None, *, default: Platform | None = None
+    ) -> Descriptor:
         """Bring an image into the store, without naming it there; returns what the reference stands for.
 
         Args:
             ref: the image.
             platform: of an index; None for all of it. The index itself is kept as it is.
+            default: the same, but a single image is taken whatever its platform is.
+
+        Raises:
+            NotFound: there is no such image, or none for the platform.
         """
         store = self._need_store()
-        choice = Choice(platforms=(platform,) if platform else (), sparse=True)
+        choice = Choice(platforms=(platform,) if platform else (), default=default, sparse=True)
         return self.copy(self.repository(ref), StorePlace(store), choice, verb="pull")
 
     # --- writing -------------------------------------------------------------------------------
@@ -238,12 +244,12 @@ class Session:
             d: the manifest or index.
             elsewhere: where blobs are that the store lacks.
 
+        Of an index what is there: a single platform as an image of its own.
+
         Raises:
             NotFound: content is missing in the store.
         """
-        store = self._need_store()
-        source = StorePlace(store, ref, d, elsewhere)
-        _check_complete(store, d)
+        source = StorePlace(self._need_store(), ref, d, elsewhere)
         return self.copy(source, self.repository(ref), verb="push")
 
     def copy(
@@ -267,6 +273,8 @@ class Session:
             if root is None and choice.is_all and (same := _unchanged(source, target)):
                 return same
             plan = self._plan(source, target, choice, root, verb)
+            if plan.absent:
+                self._events(Warned(rule="", text=f"{source.name}: left out {_named(plan.absent)}"))
             held = source.ref.name if isinstance(source, Repository) else ""
 
             def finished(d: Descriptor, _how: str) -> None:
@@ -291,7 +299,7 @@ class Session:
         if isinstance(target, Repository) and verb != "push":  # a push mends what a registry has lost
             return plan_copy(source, choice, root, known=target.has_manifest)
         if not isinstance(target, StorePlace) or not isinstance(source, Repository):
-            return plan_copy(source, choice, root)
+            return plan_copy(source, choice, root, keep_index=target.sparse)
         blobs = self._need_store().blobs
 
         def read(d: Descriptor) -> bytes:
@@ -329,14 +337,7 @@ def _unchanged(source: ImageSource, target: ImageTarget) -> Descriptor | None:
     return there if there is not None and source.digest().digest == there.digest else None
 
 
-def _check_complete(store: Store, d: Descriptor) -> None:
-    """A pulled index may lack other platforms: say so before anything is sent."""
-    document = parse_document(store.blobs.read(d.digest), d.media_type)
-    if not isinstance(document, Index):
-        return
-    missing = [str(m.platform or m.digest) for m in document.manifests if not store.blobs.has(m.digest)]
-    if missing:
-        raise NotFound(
-            f"the store has not got all of index {d.digest}: {', '.join(missing[:5])} missing",
-            hint="push one platform with --platform, or pull all of it with --all",
-        )
+def _named(absent: Sequence[Descriptor]) -> str:
+    """The platforms of what is not there; attestations go without saying."""
+    images = {str(m.platform or m.digest): None for m in absent if not m.is_attestation}
+    return f"{', '.join(images)}: not there" if images else "attestations that are not there"

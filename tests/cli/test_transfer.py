@@ -14,6 +14,7 @@ import pytest
 
 from imagesmith.cli.main import main
 from imagesmith.embedded.registry import Registry
+from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import OCI_CONFIG
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef
@@ -149,15 +150,68 @@ def test_copy_of_an_index_all_of_it_or_parts(run: Run, host: str, index: str) ->
     )
 
 
-def test_push_of_what_is_not_all_here_says_how_to_go_on(run: Run, host: str, index: str) -> None:
+def test_what_is_here_of_an_index_goes_on_by_every_verb(run: Run, host: str, index: str) -> None:
+    """As docker does: the one platform that was pulled is an image of its own elsewhere."""
+    name = f"{host}/t/multi:1"
+    run("push", "multi:1", name)
+    run("pull", "--platform", "linux/arm64", "--root", "s2", name)
+    alone = run("digest", "--platform", "linux/arm64", name)
+    here = ("--root", "s2")
+    assert run("push", *here, name, f"{host}/t/new:1") == alone
+    assert run("copy", *here, f"store:{name}", f"{host}/t/new:2") == alone
+    assert run("copy", *here, f"store:{name}", "oci:layout:1") == alone
+    run("save", *here, name, "-o", "docker.tar")
+    run("save", *here, "--format", "oci", name, "-o", "oci.tar")
+    for file in ("docker.tar", "oci.tar"):
+        assert run("load", "-q", "-i", file, "--root", "s3") == alone
+    assert run("copy", *here, f"store:{name}", "store:kept:1") == f"{index}\n"
+    assert "for platform" in run("save", *here, "--platform", "linux/amd64", name, "-o", "no", status=7)
+    run("pull", "--all", *here, name)
+    assert run("push", *here, name, f"{host}/t/new:3") == f"{index}\n"
+
+
+def test_what_is_left_out_is_said_in_one_line(
+    run: Run, host: str, index: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     run("push", "multi:1", f"{host}/t/multi:1")
     run("pull", "--platform", "linux/arm64", "--root", "s2", f"{host}/t/multi:1")
-    said = run("push", "--root", "s2", f"{host}/t/multi:1", f"{host}/t/new:1", status=7)
-    assert "linux/amd64 missing" in said
-    assert "--platform" in said
-    run("push", "--root", "s2", "--platform", "linux/arm64", f"{host}/t/multi:1", f"{host}/t/new:1")
-    run("pull", "--all", "--root", "s2", f"{host}/t/multi:1")
-    assert run("push", "--root", "s2", f"{host}/t/multi:1", f"{host}/t/new:2") == f"{index}\n"
+    capfdbinary.readouterr()
+    assert main(["push", "--root", "s2", f"{host}/t/multi:1", f"{host}/t/new:1"]) == 0
+    said = [x for x in capfdbinary.readouterr().err.decode().splitlines() if "left out" in x]
+    assert said == [f"WARN: {host}/t/new:1: left out linux/amd64: not there"]
+
+
+def test_platform_that_an_image_has_not_is_refused(run: Run, host: str, image: str, index: str) -> None:
+    run("push", "app:1", f"{host}/t/app:1")
+    run("push", "multi:1", f"{host}/t/multi:1")
+    for name in ("app", "multi"):
+        for words in (
+            ["pull", f"{host}/t/{name}:1", "--root", "s2"],
+            ["copy", f"{host}/t/{name}:1", f"{host}/t/x:1"],
+            ["push", f"{name}:1", f"{host}/t/x:1"],
+            ["save", f"{name}:1", "-o", "x.tar"],
+        ):
+            said = run(*words, "--platform", "linux/s390x", status=7)
+            assert "linux/s390x" in said or "no match for platform" in said
+    run("save", "app:1", "-o", "app.tar")
+    assert "not for linux/s390x" in run("load", "-i", "app.tar", "--platform", "linux/s390x", status=7)
+    assert run("images", "--root", "s2") == "NAME   DIGEST   PLATFORM   SIZE\n"
+    run("pull", f"{host}/t/app:1", "--platform", "linux/amd64", "--root", "s2")
+
+
+def test_size_of_an_index_is_that_of_its_images(run: Run, host: str, index: str) -> None:
+    with Store(Path("store")) as store:
+        size, sizes = 0, []
+        for m in Index.parse(store.blobs.read(Digest.parse(index))).manifests:
+            manifest = Manifest.parse(store.blobs.read(m.digest))
+            sizes.append(manifest.config.size + sum(d.size for d in manifest.layers))
+            size += sizes[-1]
+    (row,) = json.loads(run("images", "--json"))
+    assert (row["size"], row["platform"]) == (size, "linux/amd64,linux/arm64")
+    run("push", "multi:1", f"{host}/t/multi:1")
+    run("pull", "--platform", "linux/arm64", "--root", "s2", f"{host}/t/multi:1")
+    (row,) = json.loads(run("images", "--json", "--root", "s2"))
+    assert (row["size"], row["platform"]) == (sizes[1], "linux/arm64")
 
 
 def test_save_and_load(run: Run, image: str, tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Whether an image is all there: archives and stores keep an index, and the blobs of some platforms only.
+
+Why: `docker save`, `ctr images export` and a pull for one platform leave the index as it is, for its digest.
+Trust: indexes are others', and may name the same thing many times; each is looked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor, Index, parse_document
+
+__all__ = ["lacks"]
+
+_DEPTH = 5
+
+
+def lacks(
+    d: Descriptor, holds: Callable[[Descriptor], bool], document: Callable[[Descriptor], bytes]
+) -> bool:
+    """True if a manifest or one of its blobs is missing, or all that an index names.
+
+    Args:
+        d: the manifest or index.
+        holds: true for a blob that is there.
+        document: reads what is there.
+    """
+    return _Search(holds, document).lacks(d, 0)
+
+
+class _Search:
+    def __init__(self, holds: Callable[[Descriptor], bool], document: Callable[[Descriptor], bytes]) -> None:
+        self._holds, self._document = holds, document
+        self._seen: dict[Digest, bool] = {}
+
+    def lacks(self, d: Descriptor, depth: int) -> bool:
+        if d.digest not in self._seen:
+            self._seen[d.digest] = self._look(d, depth)
+        return self._seen[d.digest]
+
+    def _look(self, d: Descriptor, depth: int) -> bool:
+        if not self._holds(d):
+            return True
+        if depth > _DEPTH or d.media_type not in mt.MANIFEST_TYPES | mt.INDEX_TYPES:
+            return False
+        document = parse_document(self._document(d), d.media_type)
+        if isinstance(document, Index):
+            named = document.manifests
+            return bool(named) and all(self.lacks(m, depth + 1) for m in named)
+        return any(
+            not self._holds(blob)
+            for blob in (document.config, *document.layers)
+            if not (blob.urls and mt.is_nondistributable(blob.media_type))
+        )
