@@ -99,7 +99,9 @@ def _main(words: list[str]) -> int:
     if verbose:
         import logging
 
-        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
+        # Ours alone: what libraries log of requests has tokens and signatures in it.
+        logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
+        logging.getLogger("imagesmith").setLevel(logging.DEBUG)
     name = words.pop(0)
     if name not in COMMANDS:
         from imagesmith.dockerfile.suggest import suggest

@@ -11,18 +11,19 @@ from __future__ import annotations
 import contextlib
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imagesmith.errors import DigestMismatch, InvalidDocument, RegistryError, Unsupported
+from imagesmith.errors import DigestMismatch, IntegrityError, InvalidDocument, RegistryError, Unsupported
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import Object, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index
 from imagesmith.registry import quirks
-from imagesmith.registry.faults import onward
+from imagesmith.registry.bodies import is_packed, pieces, unpacked
+from imagesmith.registry.paging import paged
 from imagesmith.registry.reply import Reply, error_of, need_object
-from imagesmith.registry.transport import Transport, pieces
+from imagesmith.registry.transport import Transport
 from imagesmith.values import frozen
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ __all__ = ["ACCEPT_MANIFESTS", "Client", "Fetched", "catalog"]
 ACCEPT_MANIFESTS = ", ".join([mt.DOCKER_MANIFEST, mt.DOCKER_INDEX, mt.OCI_MANIFEST, mt.OCI_INDEX, "*/*"])
 #: Registries may accept larger manifests than we build; these are read up to this size.
 _MOST_MANIFEST_BYTES = 2 * MAX_MANIFEST_BYTES
-_PAGES = 10_000
 
 
 @frozen
@@ -72,7 +72,8 @@ class Client:
 
     def error(self, reply: Reply, what: str = "") -> RegistryError:
         """The error for an answer."""
-        return error_of(reply, f"{self.name}{what}", self.transport.endpoint.registry)
+        home = self.transport.endpoint
+        return error_of(reply, f"{self.name}{what}", home.registry or home.host, home.host)
 
     # --- manifests -----------------------------------------------------------------------------
 
@@ -164,7 +165,18 @@ class Client:
         told = reply.headers.get("docker-content-digest", "")
         if told.startswith("sha256:") and told != str(digest_bytes(raw)):
             raise DigestMismatch(f"{self.name}{_suffix(reference)}: the registry stored it as {told}")
+        if not reply.is_proof(201) and not self._has_manifest(raw):
+            raise self.error(reply, _suffix(reference))
         return reply
+
+    def _has_manifest(self, raw: bytes) -> bool:
+        """True if the registry surely has a manifest."""
+        digest = digest_bytes(raw)
+        try:
+            found = self.head_manifest(str(digest))
+            return digest == (found.digest if found else self.get_manifest(str(digest)).digest)
+        except (RegistryError, IntegrityError):
+            return False
 
     def _put_refused(self, reply: Reply, reference: str, media_type: str) -> RegistryError:
         e = self.error(reply, _suffix(reference))
@@ -189,7 +201,7 @@ class Client:
             scopes=self.delete_scope,
             headers={"Content-Length": "0"},
         )
-        if not reply.ok:
+        if not reply.ok or (reply.status != 202 and reply.is_page()):
             raise self._delete_refused(reply, _suffix(reference))
 
     def _delete_refused(self, reply: Reply, what: str) -> RegistryError:
@@ -201,8 +213,10 @@ class Client:
 
     # --- blobs ---------------------------------------------------------------------------------
 
-    def head_blob(self, digest: Digest) -> int | None:
+    def head_blob(self, digest: Digest, size: int = -1) -> int | None:
         """The size of a blob (bytes, -1 where it is not told), or None if the repository has not got it.
+
+        A success without the blob's digest is believed where it is no page and not of another `size`.
 
         Raises:
             RegistryError: the registry failed; a refusal counts as absence.
@@ -213,25 +227,44 @@ class Client:
         if not reply.ok:
             raise self.error(reply, f"@{digest}")
         length = reply.headers.get("content-length", "")
-        return int(length) if length.isdigit() else -1
+        told = reply.headers.get("docker-content-digest", "")
+        found = int(length) if length.isdigit() and len(length) < 19 else -1
+        if told.startswith(f"{digest.algorithm}:"):
+            return found if told == str(digest) else None
+        return None if reply.is_page() or (size >= 0 and found not in (size, -1)) else found
 
     @contextlib.contextmanager
-    def get_blob(self, digest: Digest, offset: int = 0) -> Iterator[tuple[int, Iterator[bytes]]]:
+    def get_blob(
+        self, digest: Digest, offset: int = 0, size: int = -1
+    ) -> Iterator[tuple[int, Iterator[bytes]]]:
         """The bytes of a blob from an offset on, as they arrive, unverified.
 
-        Yields the offset at which they truly begin (0 where the registry ignores ranges) and the bytes.
+        Yields the offset at which they truly begin (0 where the registry ignores ranges, answers them
+        wrongly, or packs what it sends) and the bytes. By `size` what was packed is told from what is as
+        it is stored.
 
         Raises:
             NotFound: the repository has not got it.
         """
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        with self.transport.open(
-            "GET", self.url(f"blobs/{digest}"), scopes=self.pull_scope, headers=headers
-        ) as r:
-            if not r.is_success:
-                body = b"".join(_first(pieces(r), 64 << 10))
-                raise self.error(Reply(r.status_code, r.headers, body, str(r.url)), f"@{digest}")
-            yield _range_start(r, offset), pieces(r)
+        url = self.url(f"blobs/{digest}")
+        for start in dict.fromkeys((offset, 0)):
+            headers = {"Range": f"bytes={start}-"} if start else {}
+            with self.transport.open("GET", url, scopes=self.pull_scope, headers=headers) as r:
+                if start and (r.status_code == 416 or (r.status_code == 206 and not _fits(r, start))):
+                    continue
+                if not r.is_success:
+                    body = b"".join(_first(pieces(r), 64 << 10))
+                    raise self.error(Reply(r.status_code, r.headers, body, str(r.url)), f"@{digest}")
+                told = Reply(r.status_code, r.headers, b"", str(r.url))
+                if told.is_page() and r.headers.get("content-length", "") != str(size):
+                    raise self.error(told, f"@{digest}")
+                if r.status_code == 206:
+                    yield start, pieces(r)
+                elif is_packed(r, size):
+                    yield 0, unpacked(pieces(r), f"{self.name}@{digest}")
+                else:
+                    yield 0, pieces(r)
+                return
 
     def delete_blob(self, digest: Digest) -> None:
         """Delete a blob.
@@ -243,7 +276,7 @@ class Client:
         reply = self.transport.send(
             "DELETE", self.url(f"blobs/{digest}"), scopes=self.delete_scope, headers={"Content-Length": "0"}
         )
-        if not reply.ok:
+        if not reply.ok or (reply.status != 202 and reply.is_page()):
             raise self._delete_refused(reply, f"@{digest}")
 
     # --- listings ------------------------------------------------------------------------------
@@ -256,7 +289,7 @@ class Client:
         """
         found: set[str] = set()
         query = f"tags/list?n={most}" if most else "tags/list"
-        for reply in _paged(self.transport, self.url(query), self.pull_scope):
+        for reply in paged(self.transport, self.url(query), self.pull_scope):
             if not reply.ok:
                 raise self.error(reply)
             found.update(quirks.usable_tags(need_object(reply, f"{self.name}: tags").get("tags")))
@@ -275,7 +308,7 @@ class Client:
             path += "?" + urllib.parse.urlencode({"artifactType": artifact_type})
         headers = {"Accept": mt.OCI_INDEX}
         found: list[Descriptor] = []
-        for reply in _paged(self.transport, self.url(path), self.pull_scope, headers):
+        for reply in paged(self.transport, self.url(path), self.pull_scope, headers):
             if reply.status == 429 or reply.status >= 500:
                 raise self.error(reply, f"@{digest}: referrers")
             if not reply.ok or not self.transport.is_home(reply.url):
@@ -294,7 +327,7 @@ def catalog(transport: Transport) -> list[str]:
         Unsupported: the registry does not list them.
     """
     found: set[str] = set()
-    for reply in _paged(transport, f"{transport.base()}/_catalog", ("registry:catalog:*",)):
+    for reply in paged(transport, f"{transport.base()}/_catalog", ("registry:catalog:*",)):
         if reply.status in (404, 405):
             raise Unsupported(f"{transport.endpoint.host}: the registry does not list its repositories")
         if not reply.ok:
@@ -302,32 +335,6 @@ def catalog(transport: Transport) -> list[str]:
         names = need_object(reply, f"{transport.endpoint.host}: catalog").get("repositories")
         found.update(n for n in names if isinstance(n, str)) if isinstance(names, list) else None
     return sorted(found)
-
-
-def _paged(
-    transport: Transport, url: str, scopes: tuple[str, ...], headers: Mapping[str, str] | None = None
-) -> Iterator[Reply]:
-    """The pages of a listing, by their Link headers; a page that was seen ends it."""
-    seen: set[str] = set()
-    while url not in seen and len(seen) < _PAGES:
-        seen.add(url)
-        reply = transport.send("GET", url, scopes=scopes, headers=headers, cap=_MOST_MANIFEST_BYTES)
-        yield reply
-        following = _next_link(reply.headers.get_list("link")) if reply.ok else ""
-        if not following:
-            return
-        url = onward(transport.base(), reply.url, following)
-
-
-_LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[^,;]*)*)")
-
-
-def _next_link(values: list[str]) -> str:
-    for value in values:
-        for url, params in _LINK.findall(value):
-            if re.search(r";\s*rel\s*=\s*\"?next\"?\s*(?:;|$)", params, re.IGNORECASE):
-                return str(url)
-    return ""
 
 
 def _referrers_page(reply: Reply) -> list[Descriptor] | None:
@@ -343,15 +350,10 @@ def _referrers_page(reply: Reply) -> list[Descriptor] | None:
         return None
 
 
-def _range_start(r: httpx.Response, offset: int) -> int:
-    """Where the bytes of an answer to a range request begin."""
-    if r.status_code != 206:
-        return 0
+def _fits(r: httpx.Response, start: int) -> bool:
+    """True if a part of a blob begins where it was asked to, and is as it is stored."""
     match = re.match(r"bytes (\d{1,18})-", r.headers.get("content-range", ""))
-    start = int(match[1]) if match else offset
-    if start > offset:
-        raise RegistryError(f"{r.url.host}: sent the bytes from {start}, asked for those from {offset}")
-    return start
+    return (match is None or int(match[1]) == start) and not is_packed(r, -1)
 
 
 def _first(data: Iterator[bytes], most: int) -> Iterator[bytes]:

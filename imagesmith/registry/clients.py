@@ -6,14 +6,14 @@ Threads: any; httpx's clients are shared.
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from imagesmith.errors import RegistryError
 from imagesmith.registry.endpoint import Endpoint
 from imagesmith.registry.patience import patient
+from imagesmith.registry.proxies import checked_proxy
+from imagesmith.registry.tls import context_for
 
 if TYPE_CHECKING:
     import httpx
@@ -43,17 +43,22 @@ class Clients:
                 client.close()
             self._clients.clear()
 
-    def client(self, url: str, *, foreign: bool) -> httpx.Client:
-        """The client for a URL; `foreign` is one of another host than the endpoint's."""
+    def proxy_of(self, url: str, *, foreign: bool) -> str | None:
+        """The proxy that requests for a URL go through."""
+        own = self.endpoint.proxy
+        return self._proxy(url) if own is None or foreign else checked_proxy(own) if own else None
+
+    def client(self, url: str, *, foreign: bool) -> tuple[httpx.Client, str | None]:
+        """The client for a URL, and its proxy; `foreign` is one of another host than the endpoint's."""
         import httpx
 
-        proxy = self.endpoint.proxy if self.endpoint.proxy is not None and not foreign else self._proxy(url)
+        proxy = self.proxy_of(url, foreign=foreign)
         https = url.startswith("https:")
         with self._lock:
             found = self._clients.get((foreign, https, proxy))
             if found is None:
                 made = httpx.Client(
-                    verify=self._tls(foreign)
+                    verify=context_for(self.endpoint, foreign=foreign)
                     if https
                     else False,  # plain HTTP must not wait for certificates
                     trust_env=False,
@@ -64,26 +69,4 @@ class Clients:
                     ),
                 )
                 found = self._clients[foreign, https, proxy] = patient(made)
-            return found
-
-    def _tls(self, foreign: bool) -> ssl.SSLContext:
-        """Trust for the endpoint, or for another host that it redirects to: no client certificate there."""
-        import httpx
-
-        paths = ssl.get_default_verify_paths()
-        context = ssl.create_default_context() if paths.cafile or paths.capath else httpx.create_ssl_context()
-        if not self.endpoint.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        for file in self.endpoint.ca:
-            try:
-                context.load_verify_locations(cafile=file)
-            except (OSError, ssl.SSLError) as e:
-                raise RegistryError(f"{file}: cannot be used as a certificate authority: {e}") from e
-        certificate, key = self.endpoint.client_cert
-        if certificate and not foreign:
-            try:
-                context.load_cert_chain(certificate, key)
-            except (OSError, ssl.SSLError) as e:
-                raise RegistryError(f"{certificate}, {key}: not a pair of certificate and key: {e}") from e
-        return context
+            return found, proxy

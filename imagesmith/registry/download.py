@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from imagesmith.errors import DigestMismatch, NetworkFault, NotFound, RegistryError
 from imagesmith.oci.model import Descriptor
 from imagesmith.registry.client import Client
+from imagesmith.registry.faults import all_told
 
 __all__ = ["blob_pieces"]
 
 _log = logging.getLogger(__name__)
 
-_TRIES = 5
 #: A try that brought so many bytes, or a hundredth of the blob, was of use: counting begins anew.
 _PROGRESS_BYTES = 64 << 10
 
@@ -34,10 +34,10 @@ def blob_pieces(readers: Sequence[Client], d: Descriptor, offset: int = 0) -> It
         NetworkFault: no reader could send it to its end.
     """
     stream = _Stream(d, offset)
-    failure: RegistryError | None = None
+    failures: list[RegistryError] = []
     for client in readers:
         tries = 0
-        while tries < _TRIES:
+        while True:
             before = stream.at
             try:
                 yield from stream.read(client)
@@ -45,17 +45,19 @@ def blob_pieces(readers: Sequence[Client], d: Descriptor, offset: int = 0) -> It
             except NetworkFault as e:
                 if stream.is_whole():  # it broke after the last byte: asking for more would be a 416
                     return
-                failure = e
                 useful = stream.at - before >= min(_PROGRESS_BYTES, d.size // 100 + 1)
                 tries = 1 if useful else tries + 1
                 _log.debug("%s@%s: %s; going on at byte %d", client.name, d.digest, e, stream.at)
-                if tries < _TRIES:
-                    client.transport.pause(tries - 1)
+                if not client.transport.again(tries, e):
+                    failures.append(e)
+                    break
             except RegistryError as e:
                 # a mirror's word counts less than that of the registry, which is asked last
-                failure = e
+                failures.append(e)
                 break
-    raise failure or NotFound(f"blob {d.digest}: nowhere to read it from")
+    if not failures:
+        raise NotFound(f"blob {d.digest}: nowhere to read it from")
+    raise all_told(failures)
 
 
 class _Stream:
@@ -68,7 +70,7 @@ class _Stream:
     def read(self, client: Client) -> Iterator[bytes]:
         """The rest of it from one reader."""
         d = self._d
-        with client.get_blob(d.digest, self.at) as (start, data):
+        with client.get_blob(d.digest, self.at, d.size) as (start, data):
             skip = self.at - start
             for part in data:
                 piece = part

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from imagesmith.values import field, frozen
+from imagesmith.values import field, field_names, frozen
 
 __all__ = ["HUB_HOST", "Endpoint", "default_endpoint", "is_loopback"]
 
@@ -54,8 +54,9 @@ class Endpoint:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What makes two endpoints share a connection."""
-        return self.host, self.schemes, self.prefix, self.verify, self.ca, self.client_cert, self.namespace
+        """What makes two endpoints share a connection: all of them, so that none is read as the other is."""
+        values = ((name, getattr(self, name)) for name in field_names(self))
+        return tuple(tuple(sorted(v.items())) if name == "headers" else v for name, v in values)
 
     def __hash__(self) -> int:
         return hash(self.key)

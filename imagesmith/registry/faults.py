@@ -1,30 +1,44 @@
 """What goes wrong on the way to a registry, as errors of ours; and reading the addresses and times it sends.
 
-Trust: texts of the network end up in messages; addresses are shown without their queries (signatures).
+Trust: texts of the network end up in messages; addresses are shown without their queries (signatures) and
+without the users and passwords in them.
 """
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
 import urllib.parse
+from collections.abc import Iterator, Sequence
 
-from imagesmith.errors import NetworkFault
+from imagesmith.errors import NetworkFault, RegistryError
 from imagesmith.registry.quirks import same_scheme
 
 __all__ = [
+    "AGAIN",
     "ATTEMPTS",
     "CONNECT_ATTEMPTS",
+    "FEW_ATTEMPTS",
     "Fault",
     "absolute",
+    "all_told",
     "network_fault",
     "onward",
     "origin_of",
+    "proxy_refusal",
     "retry_after_s",
     "shown",
+    "traced",
 ]
 
-#: How often a request is tried in all, and how often where nothing listens.
-ATTEMPTS, CONNECT_ATTEMPTS = 5, 3
+#: How often a request is tried in all. With the pauses between that is a quarter of a minute, in which a
+#: registry restarts; what hardly passes (a status of 500, an answer that does not come) is tried less often.
+ATTEMPTS, FEW_ATTEMPTS = 8, 5
+#: How often where waiting will not help: no such name, or others are there to be asked.
+CONNECT_ATTEMPTS = 3
+#: What passes: too early, too many; nginx's 499; 52x of Cloudflare, whose registry is away; 529 of a load.
+AGAIN = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 
 
 class Fault(NetworkFault):
@@ -35,27 +49,133 @@ class Fault(NetworkFault):
         self.tries = tries
 
 
-def network_fault(e: Exception, url: str) -> Fault:
-    """The error for one of httpx's; `tries` says how often it is worth trying."""
+def network_fault(e: Exception, url: str, proxy: str | None = None) -> Fault:
+    """The error for one of httpx's; `tries` says how often it is worth trying.
+
+    Args:
+        e: the error.
+        url: what was asked for.
+        proxy: the address of the proxy that it went through.
+    """
     import httpx
 
-    where, text = shown(url), str(e) or type(e).__name__
+    where = shown(url)
+    if isinstance(e, httpx.ProxyError):
+        return _proxy_fault(str(e), where, proxy or "")
     if isinstance(e, httpx.ConnectError):
-        if "CERTIFICATE_VERIFY_FAILED" in text:
-            host = urllib.parse.urlsplit(url).netloc
-            hint = f"put its CA into /etc/containers/certs.d/{host}/ca.crt, or give --insecure"
-            return Fault(f"{where}: its certificate cannot be verified: {text}", hint=hint, tries=1)
-        return Fault(f"{where}: cannot connect: {text}", tries=1 if "SSL" in text else CONNECT_ATTEMPTS)
+        return _connect_fault(e, where, url, proxy)
+    if isinstance(e, httpx.ConnectTimeout) and proxy:
+        text = f"{where}: the proxy {shown(proxy)} does not answer"
+        return Fault(text, hint=_PROXY_HINT, tries=FEW_ATTEMPTS)
     if isinstance(e, httpx.TimeoutException):
-        return Fault(f"{where}: no answer in time ({type(e).__name__})")
+        return Fault(f"{where}: no answer in time ({type(e).__name__})", tries=FEW_ATTEMPTS)
     if isinstance(e, httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return Fault(f"{where}: not a usable address: {text}", tries=1)
-    return Fault(f"{where}: the connection broke: {text}")
+        return Fault(f"{where}: not a usable address: {e}", tries=1)
+    return Fault(f"{where}: the connection broke: {_reason(e)}")
+
+
+_PROXY_HINT = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY name the proxy; NO_PROXY the hosts that need none"
+
+
+def _connect_fault(e: Exception, where: str, url: str, proxy: str | None) -> Fault:
+    host = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+    for cause in _causes(e):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            from imagesmith.registry.tls import certificate_fault
+
+            text, hint = certificate_fault(cause, host)
+            return Fault(f"{where}: its certificate cannot be verified: {text}", hint=hint, tries=1)
+        if isinstance(cause, ssl.SSLError):
+            return _tls_fault(cause, where, host)
+    tries = CONNECT_ATTEMPTS if _is_unknown(e) else ATTEMPTS
+    if proxy:
+        text = f"{where}: cannot connect to the proxy {shown(proxy)}: {_reason(e)}"
+        return Fault(text, hint=_PROXY_HINT, tries=min(tries, FEW_ATTEMPTS))
+    return Fault(f"{where}: cannot connect: {_reason(e)}", tries=tries)
+
+
+def _tls_fault(e: ssl.SSLError, where: str, host: str) -> Fault:
+    """A handshake that failed; what answers in another language will go on doing so."""
+    reason = e.reason or ""
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
+        hint = f"if it speaks plain HTTP: --insecure, or --insecure-registry {host}"
+        return Fault(f"{where}: does not speak TLS", hint=hint, tries=1)
+    if isinstance(e, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "EOF" in reason:
+        return Fault(f"{where}: cannot connect: the other side hung up in the TLS handshake")
+    return Fault(f"{where}: no TLS with it: {reason.lower().replace('_', ' ') or 'it failed'}", tries=1)
+
+
+def _proxy_fault(text: str, where: str, proxy: str) -> Fault:
+    """A proxy that would not let through: httpx has its status line as text."""
+    status = int(text[:3]) if text[:3].isdigit() else 0
+    if status == 407:
+        return proxy_refusal(where, proxy)
+    tries = FEW_ATTEMPTS if status in AGAIN or not status else 1
+    why = f"status {text}" if status else text
+    return Fault(f"{where}: the proxy {shown(proxy)} does not let through: {why[:200]}", tries=tries)
+
+
+def proxy_refusal(where: str, proxy: str) -> Fault:
+    """The error for a proxy's 407."""
+    return Fault(
+        f"{where}: the proxy {shown(proxy)} wants a user and password, or refuses those it got (status 407)",
+        hint="write them into the proxy's address: http://USER:PASSWORD@HOST:PORT",
+        tries=1,
+    )
+
+
+def _causes(e: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from."""
+    at: BaseException | None = e
+    while at is not None:
+        yield at
+        at = at.__cause__ or at.__context__
+
+
+def _is_unknown(e: Exception) -> bool:
+    """True if there is no such name, which waiting does not mend."""
+    return any(isinstance(c, socket.gaierror) and c.errno != socket.EAI_AGAIN for c in _causes(e))
+
+
+def _reason(e: Exception) -> str:
+    """Why, in the machine's words, without its numbers."""
+    for cause in _causes(e):
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return cause.reason.lower().replace("_", " ")
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror[:1].lower() + cause.strerror[1:]
+    return str(e) or type(e).__name__
 
 
 def shown(url: str) -> str:
-    """A URL without its query (which may hold signatures), for messages."""
-    return url.partition("?")[0][:300]
+    """A URL for messages: without its query (which may hold signatures), users and passwords."""
+    scheme, mark, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"[:300]
+
+
+#: What of a query tells what was asked for; the rest may be signatures and states of sessions.
+_TRACED = frozenset(
+    ("artifactType", "digest", "digest-algorithm", "from", "last", "mount", "n", "ns", "scope", "service")
+)
+
+
+def traced(url: str) -> str:
+    """A URL for the trace of `-v`: with what of its query is no secret."""
+    query = url.partition("?")[2]
+    parts = [p if p.partition("=")[0] in _TRACED else "…" for p in query.split("&")] if query else []
+    kept = "&".join(dict.fromkeys(parts))
+    return shown(url) + (f"?{kept}" if kept else "")
+
+
+def all_told(failures: Sequence[RegistryError]) -> RegistryError:
+    """The error where several endpoints failed: the last one's, with what the others said before it."""
+    *others, last = failures
+    before = "; ".join(dict.fromkeys(e.message for e in others if e.message != last.message))
+    if not before:
+        return last
+    kind = NetworkFault if isinstance(last, Fault) else type(last)
+    return kind(f"{last.message} (before that: {before})", status=last.status, hint=last.hint)
 
 
 def absolute(base: str, address: str) -> str:

@@ -34,5 +34,6 @@ def check(registry: str, credential: Credential, hosts: Hosts) -> None:
         raise Unauthorized(f"{registry}: incorrect user name or password{reply.said()}", status=reply.status)
     if reply.status == 404:
         raise RegistryError(f"{registry}: there is no registry (no /v2/)", status=404)
-    if not reply.ok:
+    # Quay sends `true` as if it were a page; portals send pages.
+    if not reply.ok or (reply.is_page() and reply.body.lstrip()[:1] == b"<"):
         raise error_of(reply, registry, registry)

@@ -5,14 +5,48 @@ Why: the registry client decides for itself, since loopback never goes to a prox
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import urllib.parse
 from collections.abc import Mapping
 
+from imagesmith.errors import UsageError
 from imagesmith.registry.endpoint import is_loopback
 
-__all__ = ["Proxies"]
+__all__ = ["Proxies", "checked_proxy"]
+
+_SOCKS = ("socks5", "socks5h")
+_HINT = "it looks like http://[USER:PASSWORD@]HOST:PORT; see HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+
+
+def checked_proxy(text: str) -> str:
+    """A proxy's address as a URL; one without a scheme is of HTTP.
+
+    Raises:
+        UsageError: it is none, or of a kind that is not supported; users and passwords are not repeated.
+    """
+    url = text if "://" in text else f"http://{text}"
+    named = repr(url.rpartition("@")[2][:100])
+    try:
+        parts = urllib.parse.urlsplit(url)
+        good = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
+    except ValueError:  # brackets that do not match, a port that is no number
+        raise UsageError(f"the proxy {named} is no usable address", hint=_HINT) from None
+    scheme = parts.scheme.lower()
+    if scheme in _SOCKS:
+        if importlib.util.find_spec("socksio") is None:
+            raise UsageError(
+                f"the proxy {named} speaks SOCKS, for which the package socksio is missing",
+                hint="pip install 'imagesmith[socks]', or use a proxy of HTTP",
+            )
+    elif scheme not in ("http", "https"):
+        raise UsageError(
+            f"the proxy {named}: {scheme} is not supported; http, https, socks5 and socks5h are", hint=_HINT
+        )
+    if not good:
+        raise UsageError(f"the proxy {named} is no usable address", hint=_HINT)
+    return url
 
 
 class Proxies:
@@ -32,13 +66,17 @@ class Proxies:
         self._no = [n.strip().lower() for n in value("no_proxy").split(",") if n.strip()]
 
     def proxy_for(self, url: str) -> str | None:
-        """The proxy's URL, or None to go directly."""
+        """The proxy's URL, or None to go directly.
+
+        Raises:
+            UsageError: the variable that counts holds no usable address.
+        """
         u = urllib.parse.urlsplit(url)
         proxy = self._by_scheme.get(u.scheme, "")
         host = (u.hostname or "").lower()
         if not proxy or is_loopback(u.netloc.rpartition("@")[2]) or self._excepted(host, u.port):
             return None
-        return proxy if "://" in proxy else f"http://{proxy}"
+        return checked_proxy(proxy)
 
     def _excepted(self, host: str, port: int | None) -> bool:
         try:

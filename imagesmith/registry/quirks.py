@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 __all__ = [
-    "chunk_limit",
     "is_dummy_scope",
     "is_immutable_tag",
     "least_chunk",
     "mount_refused",
     "patch_accepted",
     "same_scheme",
+    "smaller_chunk",
     "usable_tags",
-    "wants_chunks",
 ]
 
 #: The least size of a piece: ECR refuses smaller ones but the last (LayerPartTooSmall).
 LEAST_CHUNK_BYTES = 5 << 20
+#: What is tried where even that is too much for a proxy on the way.
+_CHUNKS = (1 << 20, 256 << 10, 64 << 10)
 
 
 def is_dummy_scope(scope: str) -> bool:
@@ -43,17 +44,18 @@ def mount_refused(status: int) -> bool:
     return status in (400, 401, 403, 404, 405)
 
 
-def wants_chunks(status: int) -> bool:
-    """413 to a whole upload: ACR above some 20 MB, Cloudflare and other proxies above 100 MB."""
-    return status == 413
+def smaller_chunk(status: int, said: str, sent: int, least: int) -> int:
+    """The length of pieces to send where a request of `sent` bytes was too long; 0 where that is not it.
 
-
-def chunk_limit(said: str) -> int:
-    """The largest piece that a refusal allows, in bytes; 0 where it does not say.
-
-    GHCR takes PATCH bodies of 4 MiB at most, and answers 416 with `the maximum permissible limit of 4.00MiB`.
+    413: ACR above some 20 MB, Cloudflare and other proxies above 100 MB, nginx above 1 MiB unless it is told
+    otherwise. GHCR takes PATCH bodies of 4 MiB at most, and answers 416 with `the maximum permissible limit
+    of 4.00MiB`.
     """
-    return 4 << 20 if "maximum permissible limit of 4.00MiB" in said else 0
+    if "maximum permissible limit of 4.00MiB" in said:
+        sizes: tuple[int, ...] = (4 << 20,)
+    else:
+        sizes = (least, *_CHUNKS) if status == 413 else ()
+    return next((size for size in sizes if size < sent), 0)
 
 
 def least_chunk(headers: Mapping[str, str]) -> int:

@@ -7,6 +7,7 @@ Trust: the body may be anything (HTML of a proxy, nothing at all); what is shown
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from imagesmith.errors import (
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Reply", "error_of", "need_object"]
 
-_SHOWN = 300
+_SHOWN, _DETAIL_SHOWN = 300, 150
+_TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+#: What a registry says of a manifest or blob that it took, and a portal that answers for it does not.
+_PROOFS = ("location", "docker-content-digest")
 
 
 @frozen
@@ -42,6 +46,14 @@ class Reply:
         """True for 2xx."""
         return 200 <= self.status < 300
 
+    def is_proof(self, status: int) -> bool:
+        """True if a success is a registry's word: of the status that is due, with a header of its own."""
+        return self.status == status and any(name in self.headers for name in _PROOFS)
+
+    def is_page(self) -> bool:
+        """True if it looks like a page for people."""
+        return self.content_type() == "text/html" and not any(name in self.headers for name in _PROOFS)
+
     def codes(self) -> tuple[str, ...]:
         """The error codes of the body."""
         return tuple(code for code, _ in _errors(self.body))
@@ -49,8 +61,10 @@ class Reply:
     def said(self) -> str:
         """What the registry says about a failure, as ` (…)` to append to a message; empty if nothing."""
         texts = [": ".join(filter(None, pair)) for pair in _errors(self.body)]
-        if not texts and self.headers.get("content-type", "").startswith("text/plain"):
+        if not texts and self.content_type() == "text/plain":
             texts = [self.body.decode("utf-8", "replace")]
+        elif not texts and (title := _TITLE.search(self.body[:4096])):
+            texts = [title[1].decode("utf-8", "replace")]
         text = " ".join("; ".join(texts).split())[:_SHOWN]
         return f": {text}" if text else ""
 
@@ -85,37 +99,60 @@ def _errors(body: bytes) -> list[tuple[str, str]]:
     for item in items[:5]:
         if isinstance(item, dict):
             code, message = item.get("code"), item.get("message")
-            pair = (code if isinstance(code, str) else "", message if isinstance(message, str) else "")
+            said = message if isinstance(message, str) else ""
+            detail = _detail(item.get("detail"))
+            if detail and detail not in said:
+                said = f"{said} ({detail})" if said else detail
+            pair = (code if isinstance(code, str) else "", said)
             if any(pair):
                 out.append(pair)
     return out
 
 
-def error_of(reply: Reply, what: str, host: str) -> RegistryError:
-    """The error for an answer that is no success.
+def _detail(value: object, deep: int = 3) -> str:
+    """What an error's `detail` tells, which may be anything, in a few words."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)[:_DETAIL_SHOWN].strip()
+    if deep and isinstance(value, list):
+        return "; ".join(filter(None, (_detail(item, deep - 1) for item in value[:3])))[:_DETAIL_SHOWN]
+    if deep and isinstance(value, dict):
+        told = ((str(k)[:40], _detail(v, deep - 1)) for k, v in list(value.items())[:6])
+        return ", ".join(f"{k}={text}" for k, text in told if text)[:_DETAIL_SHOWN]
+    return ""
+
+
+def error_of(reply: Reply, what: str, host: str, at: str = "") -> RegistryError:
+    """The error for an answer that is no success, or for one that no registry gives.
 
     Args:
         reply: the answer.
         what: what was asked for, e.g. the reference; begins the message.
         host: the registry, for the hint.
+        at: the host that answered, where that is another.
     """
-    status, said = reply.status, reply.said()
-    if status == 404:
-        return NotFound(f"{what}: not found{said}", status=status)
-    if status == 401:
-        return Unauthorized(f"{what}: unauthorized{said}", status=status, hint=f"imagesmith login {host}")
-    if status == 403:
-        return Denied(f"{what}: denied{said}", status=status, hint=f"imagesmith login {host}")
-    if status == 429:
-        return RateLimited(
-            f"{what}: the registry asks to slow down{said}",
+    status, told = reply.status, f"{reply.said()} (status {reply.status} from {at or host})"
+    login = f"imagesmith login {host}"
+    if reply.ok:
+        kind = reply.content_type() or "no content type"
+        return RegistryError(
+            f"{what}: {at or host} answered with status {status} and {kind}, as no registry does",
             status=status,
-            hint=f"wait, log in (imagesmith login {host}), or read from a mirror",
+            hint="is there a proxy or a portal that answers in the registry's place?",
         )
+    if status == 404:
+        return NotFound(f"{what}: not found{told}", status=status)
+    if status == 401:
+        return Unauthorized(f"{what}: unauthorized{told}", status=status, hint=login)
+    if status == 403:
+        return Denied(f"{what}: denied{told}", status=status, hint=login)
+    if status == 429:
+        hint = f"wait, log in ({login}), or read from a mirror"
+        return RateLimited(f"{what}: the registry asks to slow down{told}", status=status, hint=hint)
     if status == 405:
-        return Unsupported(f"{what}: the registry does not allow it{said}", status=status)
-    kind = "refused it" if 400 <= status < 500 else "failed"
-    return RegistryError(f"{what}: the registry {kind} with status {status}{said}", status=status)
+        return Unsupported(f"{what}: the registry does not allow it{told}", status=status)
+    hint = "a proxy before the registry limits the size of requests" if status == 413 else ""
+    text = "refused it" if 400 <= status < 500 else "failed"
+    return RegistryError(f"{what}: the registry {text}{told}", status=status, hint=hint)
 
 
 def need_object(reply: Reply, what: str) -> dict[str, object]:
@@ -123,4 +160,5 @@ def need_object(reply: Reply, what: str) -> dict[str, object]:
     try:
         return reply.json(what)
     except InvalidDocument as e:
-        raise RegistryError(str(e), status=reply.status) from e
+        hint = "is there a proxy or a portal that answers in the registry's place?" if reply.is_page() else ""
+        raise RegistryError(str(e), status=reply.status, hint=hint) from e

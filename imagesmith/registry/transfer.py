@@ -21,7 +21,16 @@ from imagesmith.concurrency import Cancel
 from imagesmith.credentials.dockerconfig import Credentials
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import ImagesmithError, NotFound
-from imagesmith.events import EventSink, Progress, StepDone, StepFailedEvent, StepStarted, Warned, nobody
+from imagesmith.events import (
+    EventSink,
+    Message,
+    Progress,
+    StepDone,
+    StepFailedEvent,
+    StepStarted,
+    Warned,
+    nobody,
+)
 from imagesmith.interfaces import ImageSource, ImageTarget
 from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
@@ -148,6 +157,7 @@ class Session:
                     timeout_s=self._timeout_s,
                     proxy=self._proxies.proxy_for,
                     warn=lambda text: self._events(Warned(rule="", text=text)),
+                    tell=lambda text: self._events(Message(text=text)),
                 )
             return found
 

@@ -3,8 +3,8 @@
 Why: every rule about when to try again, whom to follow and what to send along is in one place. Redirects are
 followed by hand, because a redirect to another host must lose the credentials and its 401 is not ours.
 Spec: OCI distribution-spec 1.1; RFC 9110 for Retry-After and redirects.
-Trust: the other side may answer anything. Bodies are read as raw bytes (no decompression) and capped;
-no redirect leads from https to http.
+Trust: the other side may answer anything. Bodies are read by bodies.py, and capped; no redirect leads from
+https to http.
 Threads: any; httpx's client is shared.
 """
 
@@ -20,26 +20,31 @@ from typing import TYPE_CHECKING
 
 from imagesmith import __version__
 from imagesmith.credentials.model import Credential
-from imagesmith.errors import LimitExceeded, NetworkFault, RegistryError
+from imagesmith.errors import NetworkFault
 from imagesmith.registry.auth import Authorizer
+from imagesmith.registry.bodies import drain, whole
 from imagesmith.registry.clients import Clients
 from imagesmith.registry.endpoint import Endpoint
 from imagesmith.registry.faults import (
+    AGAIN,
     ATTEMPTS,
     CONNECT_ATTEMPTS,
+    FEW_ATTEMPTS,
     Fault,
     absolute,
     network_fault,
     origin_of,
+    proxy_refusal,
     retry_after_s,
     shown,
+    traced,
 )
 from imagesmith.registry.reply import Reply
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Body", "Transport", "pieces"]
+__all__ = ["Body", "Transport"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,15 +53,15 @@ Body = Callable[[], Iterable[bytes]]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 10
-_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-_BASE_WAIT_S, _MOST_WAIT_S = 0.25, 10.0
+_BASE_WAIT_S, _MOST_WAIT_S = 0.25, 6.0
+#: What the pauses before tries make together, at most.
+_STRETCH_S = 20.0
 #: A registry that asks for a longer pause than this is not waited for.
-_MOST_RETRY_AFTER_S = 120.0
-#: Answers that are read whole are this long at most, unless the caller says more, and take so long at most.
+_MOST_TOLD_S = 120.0
+#: An endpoint that was not to be reached is waited for anew only after so long.
+_WEARY_S = 60.0
+#: Answers that are read whole are this long at most, unless the caller says more.
 _CAP_BYTES = 1 << 20
-_WHOLE_S = 300.0
-#: A body that is waited for as long as this brings so much meanwhile, or is given up: a drip has no end.
-_SPAN_S, _LEAST_BYTES = 60.0, 60 << 10
 
 
 class Transport:
@@ -72,6 +77,7 @@ class Transport:
         proxy: Callable[[str], str | None] = lambda _url: None,
         wait: Callable[[float], object] = time.sleep,
         warn: Callable[[str], None] = lambda _text: None,
+        tell: Callable[[str], None] = lambda _text: None,
     ) -> None:
         """Prepare, without a request.
 
@@ -83,12 +89,15 @@ class Transport:
             proxy: the proxy for a URL, if one is to be used.
             wait: sleeps between tries.
             warn: is told what the registry wants its users to read, each text once.
+            tell: is told what is waited for, and how long.
         """
         self.endpoint = endpoint
         self.auth = Authorizer(endpoint.host, find, self._fetch_token)
         self._clients = Clients(endpoint, connections, endpoint.timeout_s or timeout_s, proxy)
-        self._wait, self._warn = wait, warn
+        self._wait, self._warn, self._tell = wait, warn, tell
         self._warned: set[str] = set()
+        self._weary_until = self._told_until = 0.0
+        self.most_put = 0  # the longest body that goes through, once one was refused
         self._lock = threading.RLock()
         self._base = ""
 
@@ -112,18 +121,25 @@ class Transport:
     def _find_base(self) -> str:
         home = self.endpoint
         roots = [f"{scheme}://{home.host}{home.prefix}" for scheme in home.schemes]
-        if len(roots) == 1:
-            return roots[0]
-        failure: RegistryError | None = None
-        for root in roots:
-            try:
-                status = self._probe(f"{root}/")
-            except NetworkFault as e:
-                failure = e if failure is None or e.hint else failure
-                continue
-            if not (root.startswith("http:") and status == 400):  # Go's answer to HTTP on a port of HTTPS
-                return root
-        raise failure or NetworkFault(f"{home.host}: answers neither HTTP nor HTTPS as a registry does")
+        attempt = 0
+        while len(roots) > 1:
+            attempt += 1
+            failures: list[NetworkFault] = []
+            for root in roots:
+                try:
+                    status = self._probe(f"{root}/")
+                except NetworkFault as e:
+                    failures.append(e)
+                    continue
+                if not (root.startswith("http:") and status == 400):  # Go's answer to HTTP on a port of HTTPS
+                    return root
+            if not failures:
+                raise NetworkFault(f"{home.host}: answers neither HTTP nor HTTPS as a registry does")
+            told = next((e for e in failures if e.hint), failures[0])
+            hopeful = max(failures, key=_tries)  # HTTP may be reset while HTTPS cannot be
+            if not self.again(attempt, hopeful):
+                raise told
+        return roots[0]
 
     def _probe(self, url: str) -> int:
         """The status of a bare GET, sent without any credential."""
@@ -136,9 +152,42 @@ class Transport:
         """True if a URL is of the endpoint's own origin, so that credentials may go there."""
         return origin_of(url) == origin_of(self.base())
 
-    def pause(self, attempt: int) -> None:
-        """Wait before another try, longer each time."""
-        self._wait(_pause(attempt))
+    def again(
+        self, attempt: int, trouble: NetworkFault | int, headers: Mapping[str, str] | None = None
+    ) -> bool:
+        """Wait before another try and return True; False where there is to be none.
+
+        Args:
+            attempt: how often it was tried.
+            trouble: what came of it, an error or a status.
+            headers: those of the answer.
+        """
+        pause = self._pause(attempt, trouble, headers)
+        if pause is not None:
+            self._rest(pause, trouble)
+        return pause is not None
+
+    def _pause(
+        self, attempt: int, trouble: NetworkFault | int, headers: Mapping[str, str] | None
+    ) -> float | None:
+        """How long to wait before another try; None where there is to be none."""
+        told = 0.0 if headers is None else retry_after_s(headers.get("retry-after", ""))
+        weary = self.endpoint.mirror or time.monotonic() < self._weary_until
+        if attempt >= min(_tries(trouble), CONNECT_ATTEMPTS if weary else ATTEMPTS) or told > _MOST_TOLD_S:
+            if attempt >= CONNECT_ATTEMPTS and isinstance(trouble, NetworkFault):
+                self._weary_until = time.monotonic() + _WEARY_S
+            return None
+        least = min(_MOST_WAIT_S, _BASE_WAIT_S * 2.0 ** (attempt - 1)) * random.uniform(0.8, 1.0)
+        return max(told, least)
+
+    def _rest(self, pause: float, trouble: NetworkFault | int) -> None:
+        now, asked = time.monotonic(), pause > _MOST_WAIT_S
+        if pause >= 0.5 and now > self._told_until:  # once, where several wait for the same
+            self._told_until = now + (pause if asked else _STRETCH_S)
+            what = f"status {trouble}" if isinstance(trouble, int) else trouble.message
+            how = f"{pause:.0f} s as the registry asks" if asked else f"up to {_STRETCH_S:.0f} s"
+            self._tell(f"{self.endpoint.host}: waiting {how} ({what})")
+        self._wait(pause)
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -168,18 +217,17 @@ class Transport:
             NetworkFault: no answer, also after the retries.
             LimitExceeded: the answer is longer than `cap`.
         """
-        for attempt in range(ATTEMPTS if retry else 1):
-            last = attempt == (ATTEMPTS if retry else 1) - 1
+        attempt = 0
+        while True:
+            attempt += 1
             with self.open(method, url, scopes=scopes, headers=headers, body=body, retry=retry) as r:
                 try:
-                    data = b"".join(_capped(r, cap if r.is_success else _CAP_BYTES, url))
-                except NetworkFault:
-                    if last:
-                        raise
-                    self._wait(_pause(attempt))
-                    continue
-                return Reply(r.status_code, r.headers, data, str(r.url))
-        raise AssertionError("unreachable")
+                    data = whole(r, cap if r.is_success else _CAP_BYTES, url)
+                    return Reply(r.status_code, r.headers, data, str(r.url))
+                except NetworkFault as e:
+                    failure = e
+            if not retry or not self.again(attempt, failure):
+                raise failure
 
     @contextlib.contextmanager
     def open(
@@ -214,20 +262,17 @@ class Transport:
             try:
                 response = self._follow(method, url, scopes, headers, body)
             except NetworkFault as e:
-                if not retry or attempt >= (e.tries if isinstance(e, Fault) else ATTEMPTS):
+                if not retry or not self.again(attempt, e):
                     raise
-                pause = _pause(attempt - 1)
-                _log.debug("%s %s: %s; again in %.1f s", method, shown(url), e, pause)
-            else:
-                status = response.status_code
-                told = retry_after_s(response.headers.get("retry-after", ""))
-                if status not in _AGAIN or not retry or attempt >= ATTEMPTS or told > _MOST_RETRY_AFTER_S:
-                    self._note(response)
-                    return response
-                response.close()
-                pause = max(told, _pause(attempt - 1))
-                _log.debug("%s %s: status %d; again in %.1f s", method, shown(url), status, pause)
-            self._wait(pause)
+                continue
+            status, pause = response.status_code, None
+            if status in AGAIN and retry:
+                pause = self._pause(attempt, status, response.headers)
+            if pause is None:
+                self._note(response)
+                return response
+            response.close()
+            self._rest(pause, status)
 
     def _follow(
         self, method: str, url: str, scopes: tuple[str, ...], extra: Mapping[str, str], body: Body | None
@@ -243,14 +288,14 @@ class Transport:
                 answered = True
                 values = response.headers.get_list("www-authenticate")
                 if self.auth.challenged(values, str(response.url), scopes, sent):
-                    _drain(response)
+                    drain(response)
                     continue
             if status not in _REDIRECTS or "location" not in response.headers:
                 return response
             if status < 307 and method not in ("GET", "HEAD"):
                 return response
             target = absolute(str(response.url), response.headers["location"])
-            _drain(response)
+            drain(response)
             if url.startswith("https:") and not target.startswith("https:"):
                 raise Fault(f"{shown(url)}: redirected from https to {shown(target)}; refused", tries=1)
             url = target
@@ -276,14 +321,23 @@ class Transport:
     ) -> httpx.Response:
         import httpx
 
-        client = self._clients.client(url, foreign=foreign)
+        client, proxy = self._clients.client(url, foreign=foreign)
+        began = time.monotonic()
         try:
             request = client.build_request(
                 method, url, headers=headers, content=None if body is None else body()
             )
-            return client.send(request, stream=True)
+            response = client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as e:
-            raise network_fault(e, url) from e
+            fault = network_fault(e, url, proxy)
+            _log.info("%s %s: %s", method, traced(url), fault.message)
+            raise fault from e
+        status, ms = response.status_code, 1000 * (time.monotonic() - began)
+        _log.info("%s %s %d (%.0f ms)", method, traced(url), status, ms)
+        if status == 407 and proxy:
+            drain(response)
+            raise proxy_refusal(shown(url), proxy)
+        return response
 
     # --- tokens, notes -------------------------------------------------------------------------
 
@@ -298,18 +352,18 @@ class Transport:
         }
         foreign = origin_of(url) != origin_of(self._base or url)
         body: Body | None = None if form is None else (lambda: [form])
-        for attempt in range(CONNECT_ATTEMPTS):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 with contextlib.closing(self._exchange(method, url, plain, body, foreign=foreign)) as r:
-                    if r.status_code not in _AGAIN or attempt == CONNECT_ATTEMPTS - 1:
-                        return Reply(
-                            r.status_code, r.headers, b"".join(_capped(r, 64 << 10, url)), str(r.url)
-                        )
+                    reply = Reply(r.status_code, r.headers, whole(r, 64 << 10, url), str(r.url))
             except NetworkFault as e:
-                if attempt >= min(CONNECT_ATTEMPTS, e.tries if isinstance(e, Fault) else 1) - 1:
+                if not self.again(attempt, e):
                     raise
-            self._wait(_pause(attempt))
-        raise AssertionError("unreachable")
+                continue
+            if reply.status not in AGAIN or not self.again(attempt, reply.status, reply.headers):
+                return reply
 
     def _note(self, response: httpx.Response) -> None:
         """Pass on what the registry wants users to read (RFC 7234's `299 - "text"`)."""
@@ -321,50 +375,8 @@ class Transport:
                 self._warn(f"{self.endpoint.host}: {text}")
 
 
-def pieces(response: httpx.Response) -> Iterator[bytes]:
-    """The raw bytes of a body as they arrive.
-
-    Raises:
-        NetworkFault: the connection broke, stalled, drips, or ended before its length.
-    """
-    import httpx
-
-    data, waited_s, got = response.iter_raw(), 0.0, 0
-    try:
-        while True:
-            began = time.monotonic()
-            piece = next(data, b"")
-            waited_s += time.monotonic() - began  # the reader's own time does not count
-            if not piece:
-                return
-            got += len(piece)
-            if waited_s > _SPAN_S:
-                if got < _LEAST_BYTES:
-                    raise Fault(f"{shown(str(response.url))}: fewer than {_LEAST_BYTES} bytes a minute come")
-                waited_s, got = 0.0, 0
-            yield piece
-    except (httpx.HTTPError, httpx.StreamError) as e:
-        raise network_fault(e, str(response.url)) from e
-
-
-def _capped(response: httpx.Response, cap: int, url: str) -> Iterator[bytes]:
-    seen, deadline = 0, time.monotonic() + _WHOLE_S
-    for data in pieces(response):
-        seen += len(data)
-        if time.monotonic() > deadline:
-            raise Fault(f"{shown(url)}: the answer does not end within {_WHOLE_S:.0f} s", tries=1)
-        if seen > cap:
-            raise LimitExceeded(f"{shown(url)}: the answer is longer than {cap} bytes")
-        yield data
-
-
-def _drain(response: httpx.Response) -> None:
-    """Read the rest of a small answer, so that its connection can be used again."""
-    with contextlib.suppress(NetworkFault, LimitExceeded):
-        for _ in _capped(response, 64 << 10, str(response.url)):
-            pass
-    response.close()
-
-
-def _pause(attempt: int) -> float:
-    return random.uniform(0.5, 1.0) * min(_MOST_WAIT_S, _BASE_WAIT_S * float(4**attempt))
+def _tries(trouble: NetworkFault | int) -> int:
+    """How many tries in all are worth it."""
+    if isinstance(trouble, Fault):
+        return trouble.tries
+    return FEW_ATTEMPTS if trouble == 500 else ATTEMPTS

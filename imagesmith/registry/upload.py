@@ -10,6 +10,7 @@ no credentials of ours.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import urllib.parse
@@ -20,7 +21,7 @@ from imagesmith.errors import DigestMismatch, NetworkFault, RegistryError
 from imagesmith.oci.digest import Digest
 from imagesmith.registry import quirks
 from imagesmith.registry.client import Client
-from imagesmith.registry.faults import onward
+from imagesmith.registry.faults import AGAIN, onward
 from imagesmith.registry.reply import Reply
 from imagesmith.registry.transport import Body
 
@@ -39,9 +40,8 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-_ATTEMPTS = 5
 #: Answers after which the session is looked at and the rest is sent again.
-_AGAIN = frozenset({404, 408, 416, 429, 500, 502, 503, 504})
+_AGAIN = AGAIN | {404, 416}
 OCTETS = "application/octet-stream"
 
 #: The blob's bytes from an offset on; made anew for each try.
@@ -67,7 +67,7 @@ def mount(client: Client, digest: Digest, source: str) -> str | None:
     scopes = (*client.push_scope, f"repository:{source}:pull")
     reply = client.transport.send("POST", client.url(f"blobs/uploads/?{query}"), scopes=scopes)
     if reply.status == 201:
-        return ""
+        return "" if reply.is_proof(201) or client.head_blob(digest) is not None else None
     if reply.status == 202 and "location" in reply.headers:
         return next_location(client, reply)
     if quirks.mount_refused(reply.status):
@@ -89,31 +89,63 @@ def upload(client: Client, digest: Digest, size: int, body: BlobBody, session: s
         DigestMismatch: the registry got, or says it stored, other bytes.
         NetworkFault: the connection broke more often than it is tried.
     """
-    source = _Source(body)
-    chunk = 0
-    state = UploadSession(session) if session else None
-    for attempt in range(_ATTEMPTS):
-        last = attempt == _ATTEMPTS - 1
-        if state is None:
-            state = begin(client, digest)
+    sending = _Sending(client, digest, size, body, session)
+    while not sending.is_done():
+        pass
+
+
+class _Sending:
+    """A blob on its way: what of it has arrived, and how often sending failed since then."""
+
+    def __init__(self, client: Client, digest: Digest, size: int, body: BlobBody, session: str) -> None:
+        self._client, self._digest, self._size = client, digest, size
+        self._source = _Source(body)
+        self._state = UploadSession(session) if session else None
+        self._tries = self._farthest = 0
+
+    def is_done(self) -> bool:
+        """Send what is missing; False to come again. Raises what `upload` does."""
+        client, transport = self._client, self._client.transport
+        state = self._state = self._state or begin(client, self._digest)
+        if state.offset > self._farthest:  # some of it arrived: counting begins anew
+            self._tries, self._farthest = 0, state.offset
+        begun, chunk = state.offset, transport.most_put or self._size
+        self._tries += 1
         try:
-            reply = _rest(client, digest, size, source, state, chunk or size)
-            if quirks.wants_chunks(reply.status) and not chunk:
-                chunk, state = state.least, None
-                _log.debug("%s@%s: too large for one request; sending pieces", client.name, digest)
-                continue
-            limit = quirks.chunk_limit(reply.said())
-            if limit and limit != chunk:
-                chunk = limit
-            elif reply.status not in _AGAIN or last:
-                check_finished(client, digest, reply)
-                return
+            reply = _rest(client, self._digest, self._size, self._source, state, chunk)
         except NetworkFault as e:
-            if last or e is source.failure:
+            if e is self._source.failure or not transport.again(self._tries, e):
                 raise
-        client.transport.pause(attempt)
-        state = _resumed(client, digest, state)
-    raise RegistryError(f"{client.name}@{digest}: the upload did not end after {_ATTEMPTS} tries")
+            return self._is_all_there(state)
+        smaller = quirks.smaller_chunk(reply.status, reply.said(), chunk, state.least)
+        if smaller:
+            _log.debug("%s@%s: too large for one request; sending pieces", client.name, self._digest)
+            self._tries, whole, transport.most_put = self._tries - 1, not transport.most_put, smaller
+            return self._begin_anew(state) if whole else self._is_all_there(state)
+        # Other bytes, after the registry said how many it had: it had said the wrong number.
+        lied = begun > 0 and "DIGEST_INVALID" in reply.codes()
+        if not (lied or reply.status in _AGAIN) or not transport.again(
+            self._tries, reply.status, reply.headers
+        ):
+            check_finished(client, self._digest, reply, self._size)
+            return True
+        return self._begin_anew(state) if lied else self._is_all_there(state, refused=reply.status == 416)
+
+    def _begin_anew(self, state: UploadSession) -> bool:
+        cancel(self._client, state.url)
+        self._state = None
+        return False
+
+    def _is_all_there(self, state: UploadSession, *, refused: bool = False) -> bool:
+        """Learn what the registry has after a cut; `refused` is what was sent from there on."""
+        found = _resumed(self._client, self._digest, state, self._source.farthest)
+        if found is None:
+            self._state = None
+            return _is_there(self._client, self._digest)  # if only the answer was lost
+        if refused and found.offset == state.offset:  # it does not take what it asks for
+            return self._begin_anew(found)
+        self._state = found
+        return False
 
 
 class _Source:
@@ -124,6 +156,7 @@ class _Source:
         self._data: Iterator[bytes] = iter(())
         self._left, self._at = b"", -1
         self.failure: BaseException | None = None
+        self.farthest = 0  # of what was given out
 
     def run(self, offset: int, length: int) -> Iterator[bytes]:
         """The bytes from `offset` on, `length` of them."""
@@ -137,6 +170,7 @@ class _Source:
                 self._left, piece = piece[length:], piece[:length]
                 length -= len(piece)
                 self._at += len(piece)
+                self.farthest = max(self.farthest, self._at)
                 yield piece
             if not self._left:
                 self._left = next(self._data, b"")  # lets a verifying source look at its end
@@ -176,12 +210,12 @@ def put_last(client: Client, digest: Digest, state: UploadSession, body: Body, l
     )
 
 
-def check_finished(client: Client, digest: Digest, reply: Reply) -> None:
+def check_finished(client: Client, digest: Digest, reply: Reply, size: int = -1) -> None:
     """Check the answer to the last request.
 
     Raises:
         DigestMismatch: the registry got, or says it stored, other bytes.
-        RegistryError: it refused the blob.
+        RegistryError: it refused the blob, or has not got it whatever it says.
     """
     if not reply.ok:
         if "DIGEST_INVALID" in reply.codes():
@@ -190,6 +224,16 @@ def check_finished(client: Client, digest: Digest, reply: Reply) -> None:
     told = reply.headers.get("docker-content-digest", "")
     if told.startswith(f"{digest.algorithm}:") and told != str(digest):
         raise DigestMismatch(f"{client.name}@{digest}: the registry stored it as {told}")
+    if not reply.is_proof(201) and client.head_blob(digest, size) is None:
+        raise client.error(reply, f"@{digest}")
+
+
+def _is_there(client: Client, digest: Digest) -> bool:
+    """True if the registry surely has a blob."""
+    try:
+        return client.head_blob(digest) is not None
+    except RegistryError:
+        return False
 
 
 def _rest(
@@ -216,29 +260,25 @@ def _rest(
     return put_last(client, digest, state, lambda: source.run(state.offset, rest), rest)
 
 
-def _resumed(client: Client, digest: Digest, state: UploadSession | None) -> UploadSession | None:
-    """The session as the registry has it after a cut; None to begin anew."""
-    if state is None:
-        return None
+def _resumed(client: Client, digest: Digest, state: UploadSession, sent: int) -> UploadSession | None:
+    """The session as the registry has it after a cut, of `sent` bytes at most; None to begin anew."""
     reply = client.transport.send("GET", state.url, scopes=client.push_scope)
     if reply.status not in (200, 204):
         return None
     match = re.fullmatch(r"(?:bytes=)?0-(\d{1,18})", reply.headers.get("range", "").strip())
-    if match is None:
-        return None
     # `0-0` is one byte or none: nobody resumes for a byte.
-    end = int(match[1])
+    offset = int(match[1]) + 1 if match is not None and int(match[1]) else 0
     url = next_location(client, reply) if "location" in reply.headers else state.url
-    found = UploadSession(url, end + 1 if end else 0, state.least)
-    _log.debug("%s@%s: going on at byte %d", client.name, digest, found.offset)
-    if not found.offset:
-        cancel(client, found.url)
+    if not 0 < offset <= max(sent, state.offset):  # it has nothing, does not tell, or tells what cannot be
+        cancel(client, url)
         return None
-    return found
+    _log.debug("%s@%s: going on at byte %d", client.name, digest, offset)
+    return UploadSession(url, offset, state.least)
 
 
 def cancel(client: Client, url: str) -> None:
     """Give a session up; what the registry says to that does not matter."""
-    client.transport.send(
-        "DELETE", url, scopes=client.push_scope, headers={"Content-Length": "0"}, retry=False
-    )
+    with contextlib.suppress(NetworkFault):
+        client.transport.send(
+            "DELETE", url, scopes=client.push_scope, headers={"Content-Length": "0"}, retry=False
+        )

@@ -19,6 +19,7 @@ from imagesmith.oci.mediatype import OCI_CONFIG
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef
 from imagesmith.plugins import COMMANDS
+from imagesmith.registry import transport
 from imagesmith.store.store import Store
 from tests.registry.conftest import PASSWORD, USER, make_htpasswd, serve_docker, serve_embedded
 from tests.registry.faultproxy import Before, FaultProxy
@@ -353,11 +354,14 @@ def test_files_are_attached_and_found(run: Run, host: str, image: str, tmp_path:
         (["login", "-u", "a", "--password-stdin", "127.0.0.1:1"], 2),
     ],
 )
-def test_mistake_is_one_line_and_a_status(run: Run, image: str, words: list[str], status: int) -> None:
+def test_mistake_is_one_line_and_a_status(
+    run: Run, image: str, monkeypatch: pytest.MonkeyPatch, words: list[str], status: int
+) -> None:
+    monkeypatch.setattr(transport, "_MOST_WAIT_S", 0.1)
     lines = [
         line
         for line in run(*words, status=status).splitlines()
-        if not line.startswith(("#", "hint:")) and line
+        if not line.startswith(("#", "hint:", "127.0.0.1:1: waiting")) and line
     ]
     assert len(lines) == 1
     assert lines[0].startswith("error: ")

@@ -16,6 +16,7 @@ import http.client
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Self
@@ -166,6 +167,34 @@ class Before(Fault):
         self.what()
 
 
+@dataclass(frozen=True)
+class Away(Fault):
+    """The registry is stopped, and started again after `seconds`: until then nothing listens."""
+
+    proxy: FaultProxy
+    seconds: float
+
+    def answer(self) -> None:
+        self.proxy.go_away(self.seconds)
+        raise _Break
+
+
+@dataclass(frozen=True)
+class Reset(Fault):
+    """The connection breaks in place of an answer."""
+
+    def answer(self) -> None:
+        raise _Break
+
+
+@dataclass(frozen=True)
+class LostAnswer(Fault):
+    """The registry does what it is asked to; nobody hears of it."""
+
+    def headers(self, headers: dict[str, str]) -> dict[str, str]:
+        raise _Break
+
+
 @dataclass
 class Exchange:
     """One request and what became of it."""
@@ -207,14 +236,21 @@ class FaultProxy:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._address = self._listener.getsockname()
+        self.host = f"127.0.0.1:{self._address[1]}"
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._threads[0].start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._hang_up()
+        for thread in self._threads:
+            thread.join(5)
+        self._hang_up()  # it may have come back meanwhile
+
+    def _hang_up(self) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -223,7 +259,18 @@ class FaultProxy:
         for sock in left:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+
+    def go_away(self, seconds: float) -> None:
+        """Stop to listen, break what is open, and come back on the same port."""
+        self._hang_up()
+
+        def come_back() -> None:
+            time.sleep(seconds)
+            self._listener = socket.create_server(self._address)
+            self._accept()
+
+        self._threads.append(threading.Thread(target=come_back, daemon=True))
+        self._threads[-1].start()
 
     def on(self, method: str, target: str, fault: Fault, *, times: int = 1) -> None:
         """Break the next `times` requests whose method and address fit the two patterns."""

@@ -30,6 +30,7 @@ class Scripted:
     """Serves while it is a `with`."""
 
     answers: Answers
+    root: Answers = lambda _: (200, {}, b"{}")  # what /v2/ answers
     asked: list[Asked] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -43,7 +44,7 @@ class Scripted:
                 asked = Asked(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
                 if asked.target != "/v2/":  # the client's look at the scheme
                     script.asked.append(asked)
-                status, headers, data = (200, {}, b"{}") if asked.target == "/v2/" else script.answers(asked)
+                status, headers, data = (script.root if asked.target == "/v2/" else script.answers)(asked)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

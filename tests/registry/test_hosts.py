@@ -7,6 +7,7 @@ import pytest
 from imagesmith.errors import Denied, UsageError
 from imagesmith.registry.endpoint import Endpoint
 from imagesmith.registry.hosts import Hosts
+from imagesmith.values import field_names, replace
 
 
 def hosts(tmp_path: Path, conf: str = "", toml: dict[str, str] | None = None, **more: bool) -> Hosts:
@@ -216,3 +217,34 @@ def test_half_a_client_certificate_is_an_error(tmp_path: Path, name: str) -> Non
     (folder / name).touch()
     with pytest.raises(UsageError, match="beside it"):
         hosts(tmp_path).writer("reg.example", "a")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"host": "other.example"},
+        {"schemes": ("http",)},
+        {"prefix": "/mirror/v2"},
+        {"registry": "other.example"},
+        {"rewrite": ("a", "b")},
+        {"verify": False},
+        {"ca": ("ca.crt",)},
+        {"client_cert": ("a.cert", "a.key")},
+        {"headers": {"X-Key": "other"}},
+        {"mirror": True},
+        {"namespace": "docker.io"},
+        {"use": "digest-only"},
+        {"timeout_s": 3.0},
+        {"proxy": "http://p:1"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_endpoints_that_differ_share_no_connection(change: dict[str, object]) -> None:
+    one = Endpoint(host="mirror.example", headers={"X-Key": "mine", "A": "b"})
+    assert replace(one, **change).key != one.key
+    assert replace(one, headers={"A": "b", "X-Key": "mine"}).key == one.key
+    assert set(change) <= set(field_names(one))
+
+
+def test_every_setting_of_an_endpoint_tells_it_apart() -> None:
+    assert len(Endpoint(host="mirror.example").key) == len(field_names(Endpoint(host="mirror.example")))

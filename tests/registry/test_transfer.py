@@ -21,6 +21,7 @@ from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.mediatype import DOCKER_MANIFEST
 from imagesmith.oci.model import Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.registry import transport
 from imagesmith.registry.client import catalog
 from imagesmith.registry.copier import Choice
 from imagesmith.registry.hosts import Hosts
@@ -265,8 +266,9 @@ def test_streamed_blob_that_breaks_fails_at_its_end_or_before(store: Store, tmp_
 
 
 def test_missing_image_and_missing_registry_are_said_in_one_line(
-    registry: Served, store: Store, tmp_path: Path
+    registry: Served, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(transport, "_MOST_WAIT_S", 0.1)
     with Session(store) as session:
         with pytest.raises(NotFound, match="not found"):
             session.pull(name(registry, tmp_path, "nope"), AMD)

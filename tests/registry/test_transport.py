@@ -26,11 +26,12 @@ from imagesmith.errors import (
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Index, Manifest
+from imagesmith.registry.bodies import capped, pieces
 from imagesmith.registry.client import Client, catalog
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.endpoint import default_endpoint
 from imagesmith.registry.faults import onward
-from imagesmith.registry.transport import Transport, _capped, pieces
+from imagesmith.registry.transport import Transport
 from imagesmith.registry.upload import mount, upload
 from imagesmith.values import replace
 from tests.registry.scripted import Answers, Asked, Scripted
@@ -151,7 +152,7 @@ def test_wrong_password_is_sent_once() -> None:
 # --- trying again --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 499, 500, 502, 503, 504, 520, 523, 524, 529])
 def test_passing_trouble_is_tried_again(status: int) -> None:
     left = [1, 2]
 
@@ -179,6 +180,19 @@ def test_pause_is_as_long_as_the_registry_asks_for() -> None:
         client.tags()
         assert waits[0] == 7
         assert 25 < waits[1] <= 30
+
+
+def test_waiting_is_told_with_its_reason() -> None:
+    whens, told = ["15", "", "0", ""], list[str]()
+
+    def registry(_: Asked) -> tuple[int, Mapping[str, str], bytes]:
+        return answer(503, Retry_After=whens.pop(0)) if whens else answer(200, b"{}")
+
+    with Scripted(registry) as server:
+        transport = Transport(default_endpoint(server.host), wait=lambda _: None, tell=told.append)
+        with contextlib.closing(transport):
+            Client(transport, "a/b").tags()
+        assert told == [f"{server.host}: waiting 15 s as the registry asks (status 503)"]
 
 
 def test_pause_of_an_hour_is_not_waited_for() -> None:
@@ -345,6 +359,11 @@ class Uploads:
         if a.method == "PATCH" and len(a.body) > int(str(self.quirks.get("most_patch", 1 << 30))):
             text = "the request body is too large and exceeds the maximum permissible limit of 4.00MiB"
             return answer(416, json.dumps({"errors": [{"code": "X", "message": text}]}).encode())
+        if a.method == "PATCH" and len(a.body) > int(str(self.quirks.get("most_patch_413", 1 << 30))):
+            return answer(413, b"<html>too large</html>")
+        if a.method == "DELETE":
+            self.data = b""
+            return answer(204)
         if "content-range" in a.headers:
             assert a.headers["content-range"] == f"{len(self.data)}-{len(self.data) + len(a.body) - 1}"
         self.data += a.body
@@ -353,7 +372,9 @@ class Uploads:
             return answer(status, Location=f"/up/1?state={len(self.data)}", Range="0-0")
         self.digest = a.target.rpartition("digest=")[2]
         good = str(digest_bytes(self.data)) == self.digest
-        return answer(201) if good else answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+        if not good:
+            return answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+        return answer(201, Docker_Content_Digest=self.digest)
 
 
 def send(uploads: Uploads, data: bytes) -> Scripted:
@@ -496,4 +517,4 @@ def test_slow_line_and_slow_reader_are_borne(monkeypatch: pytest.MonkeyPatch) ->
 def test_small_answer_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Drips(monkeypatch, b"x" * 2048, 1, 1000)
     with pytest.raises(NetworkFault, match="does not end within 300 s"):
-        list(_capped(slow, 1 << 30, slow.url))  # type: ignore[arg-type]
+        list(capped(slow, 1 << 30, slow.url))  # type: ignore[arg-type]
