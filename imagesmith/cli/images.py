@@ -66,7 +66,7 @@ def _row(store: Store, ref: ImageRef, d: Descriptor) -> dict[str, Any]:
 def _weigh(
     store: Store, d: Descriptor, platforms: list[str], blobs: dict[Digest, int], seen: set[Digest]
 ) -> None:
-    """Collect the platforms of an image, or of an index as far as it is here, and the blobs' sizes (bytes)."""
+    """Collect platforms of an image, or of those of an index that are here, and the blobs' sizes (bytes)."""
     seen.add(d.digest)
     document = parse_document(store.blobs.read(d.digest), d.media_type)
     if isinstance(document, Index):
