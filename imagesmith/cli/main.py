@@ -6,31 +6,20 @@ Exit statuses are those of errors.py; 130 after Ctrl-C, 141 where the reader of 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from imagesmith import __version__
+from imagesmith.cli.parser import Parser, be_verbose
 from imagesmith.errors import Cancelled, ImagesmithError
 from imagesmith.plugins import COMMANDS, load
 
 __all__ = ["main", "run"]
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse with our one line for a mistake and our exit status; no flag is guessed from its beginning."""
-
-    def __init__(self, **words: Any) -> None:  # noqa: ANN401 - argparse's own
-        super().__init__(**{"allow_abbrev": False, **words})
-
-    def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"error: {message}\nhint: `{self.prog} --help` shows what it takes\n")
-        raise SystemExit(2)
 
 
 def _top() -> str:
@@ -42,7 +31,7 @@ def _top() -> str:
         f"commands:\n{rows}\n\n"
         "options:\n"
         "  -h, --help   show this\n"
-        "  --version    show the version\n"
+        "  --version    show the version; `imagesmith version --json` for programs\n"
         "  -v           say more about what is done and why\n\n"
         "`imagesmith COMMAND --help` tells what a command takes.\n"
         "example: imagesmith build -t registry.example/app --push .\n"
@@ -90,33 +79,55 @@ def _main(words: list[str]) -> int:
     while words and words[0] in ("-v", "--verbose"):
         verbose = True
         words.pop(0)
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(_top())
         return 0 if words else 2
-    if words[0] == "--version":
-        sys.stdout.write(f"imagesmith {__version__}\n")
-        return 0
+    if words[0] in ("--version", "version"):
+        return _version(words[1:])
     if verbose:
-        import logging
-
-        # Ours alone: what libraries log of requests has tokens and signatures in it.
-        logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
-        logging.getLogger("imagesmith").setLevel(logging.DEBUG)
+        be_verbose()
     name = words.pop(0)
     if name not in COMMANDS:
-        from imagesmith.dockerfile.suggest import suggest
-
-        what = "option" if name.startswith("-") else "command"
-        sys.stderr.write(f"error: unknown {what}: {name}{suggest(name, list(COMMANDS))}\n")
-        sys.stderr.write("hint: `imagesmith --help` lists the commands\n")
-        return 2
+        return _unknown(name)
     return _command(name, words)
+
+
+def _version(words: list[str]) -> int:
+    if words == ["--json"]:
+        import json
+        import platform
+
+        said = {"version": __version__, "python": platform.python_version(), "platform": sys.platform}
+        sys.stdout.write(json.dumps(said) + "\n")
+    elif words:
+        sys.stderr.write("error: version takes --json and no more\n")
+        return 2
+    else:
+        sys.stdout.write(f"imagesmith {__version__}\n")
+    return 0
+
+
+def _unknown(name: str) -> int:
+    from imagesmith.cli.foreign import instead_of
+    from imagesmith.dockerfile.suggest import suggest
+
+    instead = instead_of(name)
+    if name.startswith("-"):
+        meant = suggest(name, ["--help", "--version", "--verbose"])
+    else:
+        meant = "" if instead else suggest(name, [word for word in COMMANDS if word[0] == name[0]])
+    what = "option" if name.startswith("-") else "command"
+    hint = f"instead: {instead}" if instead else "`imagesmith --help` lists the commands"
+    sys.stderr.write(f"error: unknown {what}: {name}{meant}\nhint: {hint}\n")
+    return 2
 
 
 def _command(name: str, words: Sequence[str]) -> int:
     module = load(COMMANDS[name][0])
     text = COMMANDS[name][1]
-    parser = _Parser(prog=f"imagesmith {name}", description=f"{text[0].upper()}{text[1:]}.")
+    parser = Parser(prog=f"imagesmith {name}", description=f"{text[0].upper()}{text[1:]}.")
     handler = module.configure(name, parser)
     return int(handler(parser.parse_args(words)) or 0)
 

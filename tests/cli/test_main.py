@@ -44,7 +44,7 @@ def test_output_that_cannot_be_written_is_told_in_one_line() -> None:
 
 def test_a_flag_is_not_guessed_from_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "ls", "--js"]) == 2
-    assert "unrecognized arguments: --js" in capsys.readouterr().err
+    assert "unknown flag: --js" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("said", "mode"), [(None, "auto"), ("", "auto"), ("plain", "plain")])

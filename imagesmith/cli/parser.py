@@ -1,0 +1,97 @@
+"""argparse with the manners of docker's command line, one line for a mistake, and our exit status.
+
+Why: switches may have a value (`--push=true`, `--no-cache=false`), as in every command line made with Go;
+-v may stand anywhere; flags of other tools are looked up (foreign.py) before argparse sees them. No flag is
+guessed from its beginning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+__all__ = ["Parser", "be_verbose"]
+
+
+def be_verbose() -> None:
+    """Log what is done and why to standard error."""
+    import logging
+
+    # Ours alone: what libraries log of requests has tokens and signatures in it.
+    logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("imagesmith").setLevel(logging.DEBUG)
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of one command, or of a command of a command."""
+
+    def __init__(self, **words: Any) -> None:  # noqa: ANN401 - argparse's own
+        super().__init__(**{"allow_abbrev": False, **words})
+
+    def error(self, message: str) -> NoReturn:
+        """Say one line and the way to more, and end with the status of a wrong command line."""
+        sys.stderr.write(f"error: {message}\nhint: `{self.prog} --help` shows what it takes\n")
+        raise SystemExit(2)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Iterable[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """See argparse.
+
+        Raises:
+            UsageError: a flag of another tool that would change something here, or one that nobody knows.
+        """
+        words = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self._our_words(words), namespace)
+
+    def _our_words(self, words: list[str]) -> list[str]:
+        """The words as argparse understands them."""
+        ends = any(a.nargs in (argparse.REMAINDER, argparse.PARSER) for a in self._actions)
+        kept: list[str] = []
+        while words:
+            word = words.pop(0)
+            if word == "--" or (ends and (word[:1] != "-" or word == "-")):
+                return [*kept, word, *words]  # from here on they are somebody else's
+            if word[:1] != "-" or word == "-":
+                kept.append(word)
+                continue
+            name, equals, value = word.partition("=")
+            action = self._option_string_actions.get(name)
+            if action is not None and action.nargs == 0 and equals:
+                kept = self._switched(kept, name, action, value)
+            elif action is not None or self._is_bundle(name):
+                kept.append(word)
+                if not equals and self._wants_more(name, action):
+                    kept += words[:1]
+                    del words[:1]
+            elif name in ("-v", "--verbose"):
+                be_verbose()
+            else:
+                from imagesmith.cli.foreign import passed_over
+
+                command = self.prog.removeprefix("imagesmith ")
+                if passed_over(command, name, value if equals else None, list(self._option_string_actions)):
+                    del words[:1]
+        return kept
+
+    def _switched(self, kept: list[str], name: str, action: argparse.Action, value: str) -> list[str]:
+        from imagesmith.cli.foreign import boolean
+
+        if boolean(name, value):
+            return [*kept, name]
+        return [word for word in kept if word not in action.option_strings]
+
+    def _is_bundle(self, name: str) -> bool:
+        """Several flags of one letter in a word, or one with its value."""
+        return name[:2] != "--" and len(name) > 2 and name[:2] in self._option_string_actions
+
+    def _wants_more(self, name: str, action: argparse.Action | None) -> bool:
+        """True if the value of a flag is the next word."""
+        if action is None:  # -qt NAME: the last letter's; -tNAME has its own
+            actions = [self._option_string_actions.get(f"-{letter}") for letter in name[1:]]
+            if any(a is None or a.nargs != 0 for a in actions[:-1]) or actions[-1] is None:
+                return False
+            action = actions[-1]
+        return action.nargs is None
