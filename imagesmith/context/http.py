@@ -13,7 +13,9 @@ from typing import BinaryIO
 
 from imagesmith.errors import ContextError, DockerfileError
 from imagesmith.oci.digest import Digest
+from imagesmith.registry.faults import network_fault
 from imagesmith.registry.patience import patient
+from imagesmith.registry.tls import trusting
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
 
@@ -69,10 +71,11 @@ def fetch_url(url: str, store: Store, checksum: str = "") -> Download:
     if known is not None and store.blobs.has(Digest.parse(str(known["digest"]))) and known.get("etag"):
         headers["If-None-Match"] = str(known["etag"])
     try:
-        with patient(httpx.Client(timeout=httpx.Timeout(60.0, connect=20.0))) as client:
+        with patient(httpx.Client(timeout=httpx.Timeout(60.0, connect=20.0), verify=trusting())) as client:
             found = _get(client, url, headers, store, known)
     except (httpx.HTTPError, httpx.InvalidURL) as e:
-        raise ContextError(f"failed to load {url}: {e}") from e
+        fault = network_fault(e, url)
+        raise ContextError(f"failed to load {fault.message}", hint=fault.hint) from e
     if checksum and Digest.parse(checksum) != found.digest:
         raise DockerfileError(f"digest mismatch {found.digest}: {checksum}")
     return found

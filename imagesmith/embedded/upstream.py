@@ -114,6 +114,7 @@ class Upstream:
         self._basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
         try:
             self._tls = ssl.create_default_context(cafile=ca or None)
+            self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT  # refuses company CAs, from Python 3.13 on
         except OSError as e:
             raise UsageError(f"cannot read the certificates {ca}: {e.strerror}") from e
         self._lock = threading.Lock()
@@ -217,4 +218,5 @@ class Upstream:
             connection.request(method, target, headers=dict(headers))
             return Answer(connection.getresponse(), connection)
         except (OSError, http.client.HTTPException, ValueError) as e:
-            raise NetworkFault(f"cannot reach the upstream registry at {parts.netloc}: {e}") from e
+            why = e.strerror.lower() if isinstance(e, OSError) and e.strerror else str(e)
+            raise NetworkFault(f"cannot reach the upstream registry at {parts.netloc}: {why}") from e

@@ -63,7 +63,7 @@ def network_fault(e: Exception, url: str, proxy: str | None = None) -> Fault:
     if isinstance(e, httpx.ProxyError):
         return _proxy_fault(str(e), where, proxy or "")
     if isinstance(e, httpx.ConnectError):
-        return _connect_fault(e, where, url, proxy)
+        return _connect_fault(e, where, proxy)
     if isinstance(e, httpx.ConnectTimeout) and proxy:
         text = f"{where}: the proxy {shown(proxy)} does not answer"
         return Fault(text, hint=_PROXY_HINT, tries=FEW_ATTEMPTS)
@@ -77,8 +77,8 @@ def network_fault(e: Exception, url: str, proxy: str | None = None) -> Fault:
 _PROXY_HINT = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY name the proxy; NO_PROXY the hosts that need none"
 
 
-def _connect_fault(e: Exception, where: str, url: str, proxy: str | None) -> Fault:
-    host = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+def _connect_fault(e: Exception, where: str, proxy: str | None) -> Fault:
+    host = where.partition("://")[2].partition("/")[0]
     for cause in _causes(e):
         if isinstance(cause, ssl.SSLCertVerificationError):
             from imagesmith.registry.tls import certificate_fault
