@@ -30,7 +30,8 @@ def checked_proxy(text: str) -> str:
     named = repr(url.rpartition("@")[2][:100])
     try:
         parts = urllib.parse.urlsplit(url)
-        good = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
+        bare = parts.path in ("", "/") and not parts.query and url.isprintable() and " " not in url
+        good = bare and bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets that do not match, a port that is no number
         raise UsageError(f"the proxy {named} is no usable address", hint=_HINT) from None
     scheme = parts.scheme.lower()

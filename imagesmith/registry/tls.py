@@ -72,7 +72,7 @@ def _said(e: OSError) -> str:
 def certificate_fault(e: ssl.SSLCertVerificationError, host: str) -> tuple[str, str]:
     """What is wrong with a host's certificate, and what to do."""
     number, said = e.verify_code, e.verify_message.rstrip(".")
-    said = said[:1].lower() + said[1:]
+    said = said[:1].lower() + said[1:] if said[1:2].islower() else said
     if number == _EXPIRED:
         return "it has expired", "the registry needs a new one; is this machine's clock right?"
     if number == _NOT_YET:
