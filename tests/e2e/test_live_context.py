@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 FILE = """
 FROM base AS a
-RUN echo started; while ! test -e /stop; do sleep 0.1; test $((n=n+1)) -lt 25 || touch /stop; done
+RUN echo started; n=0; while test $n -lt 25 && sleep 0.1; do n=$((n+1)); done; : > /stop
 FROM base
 COPY f /f1
 COPY --from=a /stop /p
