@@ -227,6 +227,9 @@ class ImageSource(Protocol):
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """The manifests there that name this one as their subject."""
 
+    def tagged(self, tag: str) -> Descriptor | None:
+        """What another tag beside this image stands for; None for nothing."""
+
 
 class ImageTarget(Protocol):
     """Where an image is written, blobs first, its name last. Threads: any, but one for `finish`."""
@@ -251,6 +254,9 @@ class ImageTarget(Protocol):
 
     def put_document(self, d: Descriptor, raw: bytes) -> None:
         """Take a manifest or index whose parts are there."""
+
+    def put_tagged(self, tag: str, d: Descriptor, raw: bytes) -> None:
+        """Take a manifest or index, and let another tag beside this image stand for it."""
 
     def finish(self, d: Descriptor, raw: bytes) -> None:
         """Take the last manifest or index, and let the name stand for it."""

@@ -95,6 +95,10 @@ class _Lazy:
         """See ImageSource."""
         return self._source.referrers(digest)
 
+    def tagged(self, tag: str) -> Descriptor | None:
+        """See ImageSource."""
+        return self._source.tagged(tag)
+
 
 class CacheImport:
     """Reads the caches of --cache-from."""

@@ -109,18 +109,24 @@ def _referrers(parser: argparse.ArgumentParser) -> Handler:
     add_session_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
+        from imagesmith.places.layoutplace import REF
+        from imagesmith.registry.companions import COMPANION, companions, described
+
         with opened(args) as (session, store), source_at(args.ref, session, store) as source:
             subject = _subject(args, source)
-            found = [
-                d
-                for d in source.referrers(subject.digest)
-                if not args.artifact_type or d.artifact_type == args.artifact_type
+            beside = companions(source, subject.digest)
+            known = [
+                *source.referrers(subject.digest),
+                *(described(source, tag, d) for tag, d in beside),
             ]
+        found = [d for d in known if args.artifact_type in ("", d.artifact_type)]
         if args.json:
             print_json(_index(found))
         else:
             for d in found:
-                say(f"{d.digest} {d.artifact_type or d.media_type}")
+                tag = d.annotations.get(REF, "")
+                beside_as = f" {tag}" if COMPANION.fullmatch(tag) else ""
+                say(f"{d.digest} {d.artifact_type or d.media_type}{beside_as}")
         return 0
 
     return run

@@ -66,7 +66,7 @@ def _row(store: Store, ref: ImageRef, d: Descriptor) -> dict[str, Any]:
 def _weigh(
     store: Store, d: Descriptor, platforms: list[str], blobs: dict[Digest, int], seen: set[Digest]
 ) -> None:
-    """Collect platforms of an image, or of those of an index that are here, and the blobs' sizes (bytes)."""
+    """Collect the platforms of an image, or of an index those that are here, and blobs' sizes (bytes)."""
     seen.add(d.digest)
     document = parse_document(store.blobs.read(d.digest), d.media_type)
     if isinstance(document, Index):
@@ -74,7 +74,7 @@ def _weigh(
             if m.digest not in seen and store.blobs.has(m.digest):
                 _weigh(store, m, platforms, blobs, seen)
         return
-    blobs |= {b.digest: b.size for b in (document.config, *document.layers)}
+    blobs |= {b.digest: b.size for b in document.parts}
     if d.is_attestation:
         return
     platform = str(d.platform or "")

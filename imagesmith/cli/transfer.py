@@ -210,13 +210,16 @@ def _load_layout(
     files: TarFiles, session: Session, store: Store, platform: Platform | None
 ) -> Iterator[tuple[str, Descriptor]]:
     """Load a layout's images; an index stays as it is, also where some of its platforms are not there."""
-    from imagesmith.places.layoutplace import NAME, REF, LayoutSource
+    from imagesmith.places.layoutplace import NAME, REF, LayoutSource, is_companion
     from imagesmith.places.storeplace import StorePlace
     from imagesmith.registry.copier import Choice
 
     source = LayoutSource(files)
-    choice = Choice(platforms=(platform,), sparse=True) if platform else Choice()
+    beside = any(map(is_companion, source.entries()))
+    choice = Choice(platforms=(platform,) if platform else (), sparse=platform is not None, referrers=beside)
     for entry in source.entries():
+        if is_companion(entry):
+            continue  # comes with what it belongs to
         label = entry.annotations.get(NAME) or entry.annotations.get(REF, "")
         ref = _reference(label)
         yield (

@@ -100,6 +100,10 @@ class Edited:
         del digest
         return []
 
+    def tagged(self, tag: str) -> None:
+        """See ImageSource; a new image has no signature yet."""
+        del tag
+
 
 def edit_image(
     source: ImageSource,

@@ -75,7 +75,7 @@ def _route(out: Edited, source: ImageSource, d: Descriptor, depth: int) -> None:
     """Remember where a manifest and all below it are."""
     out.found_at(d.digest, source)
     document = parse_document(source.document(d), d.media_type)
-    below = (document.config, *document.layers) if isinstance(document, Manifest) else document.manifests
+    below = document.parts if isinstance(document, Manifest) else document.manifests
     for child in below:
         if isinstance(document, Manifest):
             out.found_at(child.digest, source)

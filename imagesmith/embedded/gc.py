@@ -69,7 +69,7 @@ def _document(storage: Storage, digest: Digest) -> Object:
 
 def _parts(document: Object) -> set[Digest]:
     config = document.obj("config")
-    found = [*document.objects("layers"), *([config] if config else [])]
+    found = [*document.objects("layers"), *document.objects("blobs"), *([config] if config else [])]
     return {Digest.parse(part.need_text("digest")) for part in found}
 
 

@@ -7,13 +7,15 @@ Trust: a manifest is at most 4 MiB and kept byte by byte; it is parsed to check 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from imagesmith.embedded.answers import Failure, json_answer, next_link, page, parse_digest, plain
 from imagesmith.embedded.storage import TAG, Storage
 from imagesmith.embedded.wire import FileBody, Request, Response
 from imagesmith.errors import InvalidDocument
 from imagesmith.oci.codec import Object, dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
-from imagesmith.oci.mediatype import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, is_nondistributable
+from imagesmith.oci.mediatype import INDEX_TYPES, MANIFEST_TYPES, OCI_ARTIFACT, OCI_INDEX, is_nondistributable
 
 __all__ = ["MANIFEST_BYTES", "Manifests", "parse_reference"]
 
@@ -181,7 +183,7 @@ def parse_reference(text: str, *, pushing: bool = False) -> str | Digest:
 def _referrer(document: Object, raw: bytes, digest: Digest, media_type: str) -> bytes:
     """The descriptor by which the referrers API lists a manifest."""
     kind = document.text("artifactType")
-    if not kind and media_type in MANIFEST_TYPES:
+    if not kind and media_type in MANIFEST_TYPES - {OCI_ARTIFACT}:
         kind = document.need_obj("config").text("mediaType")
     entry: dict[str, object] = {"mediaType": media_type, "digest": str(digest), "size": len(raw)}
     if annotations := document.text_map("annotations"):
@@ -202,6 +204,8 @@ def _parts(document: Object, media_type: str) -> list[Digest]:
     inner = document.text("mediaType")
     if inner and inner != media_type:
         raise InvalidDocument(f"mediaType is {inner[:100]!r}, the Content-Type {media_type!r}")
+    if media_type == OCI_ARTIFACT:  # it has neither schemaVersion nor config
+        return _needed(document.objects("blobs"))
     if document.integer("schemaVersion") != 2:
         raise InvalidDocument("schemaVersion must be 2")
     if media_type in INDEX_TYPES:
@@ -210,8 +214,13 @@ def _parts(document: Object, media_type: str) -> list[Digest]:
         return [Digest.parse(d.need_text("digest")) for d in document.objects("manifests")]
     if "manifests" in document.data:
         raise InvalidDocument("a manifest has config and layers, not manifests")
+    return _needed([document.need_obj("config"), *document.objects("layers")])
+
+
+def _needed(parts: Sequence[Object]) -> list[Digest]:
+    """The blobs among the parts that the registry must hold."""
     out = []
-    for part in (document.need_obj("config"), *document.objects("layers")):
+    for part in parts:
         digest = Digest.parse(part.need_text("digest"))
         if not is_nondistributable(part.text("mediaType")) and not part.texts("urls"):
             out.append(digest)

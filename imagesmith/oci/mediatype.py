@@ -14,6 +14,7 @@ __all__ = [
     "DOCKER_MANIFEST",
     "INDEX_TYPES",
     "MANIFEST_TYPES",
+    "OCI_ARTIFACT",
     "OCI_CONFIG",
     "OCI_EMPTY",
     "OCI_INDEX",
@@ -31,6 +32,8 @@ __all__ = [
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+#: Of the release candidates of image-spec 1.1: ORAS 0.16 and Notation 1.0 pushed their artifacts so.
+OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -45,7 +48,7 @@ DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
 DOCKER_LAYER_ZSTD = DOCKER_LAYER + ".zstd"
 DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 
-MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST, OCI_ARTIFACT})
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
 SCHEMA1_TYPES = frozenset(
     {

@@ -2,12 +2,14 @@
 
 Why: a manifest's identity is its bytes. `raw` is what was read or what was written once; it is never made
 anew from the fields.
-Spec: OCI image-spec 1.1 (descriptor.md, manifest.md, image-index.md); Docker manifest v2 schema 2.
+Spec: OCI image-spec 1.1 (descriptor.md, manifest.md, image-index.md); Docker manifest v2 schema 2; the
+artifact manifest of image-spec 1.1.0-rc.2, read as a manifest with an empty config.
 Trust: the documents may come from a registry; sizes are capped by the reader, counts here.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +25,7 @@ __all__ = ["MAX_MANIFEST_BYTES", "Descriptor", "Index", "Manifest", "parse_docum
 #: Manifests and indexes above this are refused: every registry caps them at this or less.
 MAX_MANIFEST_BYTES = 4 << 20
 _MAX_DESCRIPTORS = 10_000
+_EMPTY = b"{}"
 
 
 @frozen(kw_only=True)
@@ -78,6 +81,18 @@ class Descriptor:
         if self.artifact_type:
             out["artifactType"] = self.artifact_type
         return out
+
+    def embedded(self) -> bytes | None:
+        """The content that the descriptor brings along (`data`), if it is what its digest says."""
+        if not self.data or len(self.data) > 2 * MAX_MANIFEST_BYTES:
+            return None
+        try:
+            raw = base64.b64decode(self.data, validate=True)
+        except ValueError:
+            return None
+        return (
+            raw if len(raw) == self.size and digest_bytes(raw, self.digest.algorithm) == self.digest else None
+        )
 
     @property
     def key(self) -> tuple[str, Digest, int]:
@@ -149,6 +164,11 @@ class Manifest:
     def digest(self) -> Digest:
         """The digest of the bytes."""
         return digest_bytes(self.raw)
+
+    @property
+    def parts(self) -> tuple[Descriptor, ...]:
+        """The blobs that it names: the config, where it has one, and the layers."""
+        return self.layers if self.media_type == mt.OCI_ARTIFACT else (self.config, *self.layers)
 
     def descriptor(self, platform: Platform | None = None) -> Descriptor:
         """The descriptor that names this manifest."""
@@ -237,6 +257,10 @@ def parse_document(raw: bytes, media_type: str = "") -> Manifest | Index:
     if version != 2:
         raise InvalidDocument(f"manifest: schemaVersion is {version}, expected 2")
     has_index, has_manifest = "manifests" in o.data, "layers" in o.data or "config" in o.data
+    if kind == mt.OCI_ARTIFACT:
+        if has_index or has_manifest:
+            raise InvalidDocument("manifest: an artifact manifest has blobs, not config, layers or manifests")
+        return _artifact(o, raw)
     if has_index and has_manifest:
         raise InvalidDocument("manifest: both an index and an image manifest")
     if has_index or (kind in mt.INDEX_TYPES and not has_manifest):
@@ -268,6 +292,24 @@ def _manifest(o: Object, raw: bytes, media_type: str) -> Manifest:
         media_type=media_type,
         config=Descriptor.from_json(o.need_obj("config")),
         layers=_descriptors(o, "layers"),
+        subject=_subject(o),
+        artifact_type=o.text("artifactType"),
+        annotations=o.text_map("annotations"),
+    )
+
+
+def _artifact(o: Object, raw: bytes) -> Manifest:
+    config = Descriptor(
+        media_type=mt.OCI_EMPTY,
+        digest=digest_bytes(_EMPTY),
+        size=len(_EMPTY),
+        data=base64.b64encode(_EMPTY).decode(),
+    )
+    return Manifest(
+        raw=raw,
+        media_type=mt.OCI_ARTIFACT,
+        config=config,
+        layers=_descriptors(o, "blobs"),
         subject=_subject(o),
         artifact_type=o.text("artifactType"),
         annotations=o.text_map("annotations"),

@@ -80,6 +80,12 @@ class ArchiveTarget:
             self._member(f"blobs/{d.digest.algorithm}/{d.digest.hex}", 0o444, raw)
             self._written.add(d.digest)
 
+    def put_tagged(self, tag: str, d: Descriptor, raw: bytes) -> None:
+        """Append a manifest, listed under another name where the form has names for it; see ImageTarget."""
+        self.put_document(d, raw)
+        if not self._docker:
+            self._entries.append(replace(d, annotations={**d.annotations, REF: tag}))
+
     def finish(self, d: Descriptor, raw: bytes) -> None:
         """List an image under `label`; see ImageTarget."""
         self.put_document(d, raw)

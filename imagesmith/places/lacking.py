@@ -51,6 +51,6 @@ class _Search:
             return bool(named) and all(self.lacks(m, depth + 1) for m in named)
         return any(
             not self._holds(blob)
-            for blob in (document.config, *document.layers)
+            for blob in document.parts
             if not (blob.urls and mt.is_nondistributable(blob.media_type))
         )

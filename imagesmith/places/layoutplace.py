@@ -31,11 +31,22 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.places.files import Files, FolderFiles
 from imagesmith.places.lacking import lacks
 from imagesmith.places.storeplace import write_blob
+from imagesmith.registry.companions import COMPANION
 from imagesmith.registry.repository import referrer_descriptor
 from imagesmith.store.blobs import BlobStore
 from imagesmith.values import replace
 
-__all__ = ["LAYOUT", "NAME", "REF", "LayoutFolder", "LayoutSource", "alone", "is_layout", "put_file"]
+__all__ = [
+    "LAYOUT",
+    "NAME",
+    "REF",
+    "LayoutFolder",
+    "LayoutSource",
+    "alone",
+    "is_companion",
+    "is_layout",
+    "put_file",
+]
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 REF = "org.opencontainers.image.ref.name"
@@ -45,6 +56,11 @@ NAME = "io.containerd.image.name"
 def is_layout(files: Files) -> bool:
     """True if there is an OCI layout."""
     return files.size("oci-layout") >= 0 and files.size("index.json") >= 0
+
+
+def is_companion(d: Descriptor) -> bool:
+    """True for an entry that belongs to another, such as its signature by cosign."""
+    return COMPANION.fullmatch(d.annotations.get(REF, "")) is not None
 
 
 class LayoutSource:
@@ -62,6 +78,8 @@ class LayoutSource:
             InvalidDocument: it is of an unknown version.
         """
         self._files, self._ref = files, ref
+        #: index.json as it was read last.
+        self._known: tuple[bytes, list[Descriptor]] = b"", []
         raw = files.read("oci-layout", 1 << 16) if files.size("oci-layout") >= 0 else b""
         if not raw:
             raise NotFound(f"{files.name} is not an OCI layout: no oci-layout file")
@@ -77,10 +95,10 @@ class LayoutSource:
     def entries(self) -> list[Descriptor]:
         """The descriptors of index.json."""
         raw = self._files.read("index.json", MAX_MANIFEST_BYTES)
-        return [
-            Descriptor.from_json(o)
-            for o in parse_object(raw, f"{self._files.name}: index.json").objects("manifests")
-        ]
+        if raw != self._known[0]:
+            index = parse_object(raw, f"{self._files.name}: index.json")
+            self._known = raw, [Descriptor.from_json(o) for o in index.objects("manifests")]
+        return list(self._known[1])
 
     def names(self) -> list[str]:
         """The names of the images there."""
@@ -93,7 +111,7 @@ class LayoutSource:
             return self._by_digest(Digest.parse(self._ref[1:]), entries)
         if not self._ref:
             found = {d.digest: d for d in entries if d.annotations.get("kind", "") == ""}
-            images = [d for d in found.values() if not self._is_referrer(d)]
+            images = [d for d in found.values() if not (is_companion(d) or self._is_referrer(d))]
             if len(images) == 1:
                 return images[0]
             raise NotFound(
@@ -128,6 +146,8 @@ class LayoutSource:
 
     def document(self, d: Descriptor) -> bytes:
         """A document, verified; see ImageSource."""
+        if not self._has(d) and (raw := d.embedded()) is not None:
+            return raw
         raw = self._files.read(_path(d.digest), 4 * MAX_MANIFEST_BYTES)
         if digest_bytes(raw, d.digest.algorithm) != d.digest:
             raise DigestMismatch(f"{self._files.name}: blob {d.digest} is damaged")
@@ -136,6 +156,9 @@ class LayoutSource:
     def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a blob; see ImageSource."""
         size = self._files.size(_path(d.digest))
+        if size < 0 and (raw := d.embedded()) is not None:
+            yield raw[offset:]
+            return
         if size != d.size:
             if size < 0:
                 raise NotFound(f"{self._files.name}: no blob {d.digest} in the layout")
@@ -153,6 +176,9 @@ class LayoutSource:
         return lacks(d, self._holds, self.document)
 
     def _holds(self, d: Descriptor) -> bool:
+        return self._has(d) or d.embedded() is not None
+
+    def _has(self, d: Descriptor) -> bool:
         return self._files.size(_path(d.digest)) >= 0
 
     def origin(self, digest: Digest) -> LayoutSource:
@@ -171,6 +197,10 @@ class LayoutSource:
             if subject is not None and subject.digest == digest:
                 found.append(referrer_descriptor(raw, d.media_type))
         return found
+
+    def tagged(self, tag: str) -> Descriptor | None:
+        """The entry with another name; see ImageSource."""
+        return next((d for d in self.entries() if d.annotations.get(REF) == tag), None)
 
 
 def _path(digest: Digest) -> str:
@@ -217,11 +247,16 @@ class LayoutFolder(LayoutSource):
         if b'"subject"' in raw and parse_document(raw, d.media_type).subject is not None:
             self._loose.append(d)
 
+    def put_tagged(self, tag: str, d: Descriptor, raw: bytes) -> None:
+        """Take a manifest, listed under another name; see ImageTarget."""
+        self.put_document(d, raw)
+        self._loose.append(replace(d, annotations={**d.annotations, REF: tag}))
+
     def finish(self, d: Descriptor, raw: bytes) -> None:
         """Take the last manifest and name it; see ImageTarget."""
         self.put_document(d, raw)
         self._blobs.settle()
-        loose, self._loose = [x for x in self._loose if x.digest != d.digest], []
+        loose, self._loose = [x for x in self._loose if x.digest != d.digest or REF in x.annotations], []
         entry = replace(d, annotations={**d.annotations, **({REF: self._ref} if self._ref else {})})
         self.change(lambda entries: _with(_with_all(entries, loose), entry))
         with alone(self.folder), contextlib.suppress(OSError):  # not while others write
@@ -258,8 +293,12 @@ def _index(entries: Sequence[Descriptor]) -> bytes:
 
 
 def _with_all(entries: list[Descriptor], more: Sequence[Descriptor]) -> list[Descriptor]:
-    have = {d.digest for d in entries}
-    return entries + [d for d in more if d.digest not in have]
+    for d in more:
+        if REF in d.annotations:
+            entries = _with(entries, d)
+        elif all(e.digest != d.digest for e in entries):
+            entries = [*entries, d]
+    return entries
 
 
 def _with(entries: list[Descriptor], entry: Descriptor) -> list[Descriptor]:

@@ -86,12 +86,16 @@ class StorePlace:
         """A document, verified; see ImageSource."""
         if not self._store.blobs.has(d.digest) and d.digest in self._elsewhere:
             return self._elsewhere[d.digest].document(d)
+        if not self._store.blobs.has(d.digest) and (raw := d.embedded()) is not None:
+            return raw
         return self._store.blobs.read(d.digest)
 
     def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a blob; see ImageSource."""
         if not self._store.blobs.has(d.digest) and d.digest in self._elsewhere:
             return self._elsewhere[d.digest].pieces(d, offset)
+        if not self._store.blobs.has(d.digest) and (raw := d.embedded()) is not None:
+            return iter([raw[offset:]])
         return file_pieces(self._store.blobs, d.digest, offset)
 
     def lacks(self, d: Descriptor) -> bool:
@@ -99,7 +103,8 @@ class StorePlace:
         return lacks(d, self._holds, self.document)
 
     def _holds(self, d: Descriptor) -> bool:
-        return d.digest in self._elsewhere or self._store.blobs.has(d.digest)
+        known = d.digest in self._elsewhere or self._store.blobs.has(d.digest)
+        return known or d.embedded() is not None
 
     def origin(self, digest: Digest) -> ImageSource:
         """Where a blob is besides, so that it can be mounted even if the store has it; see ImageSource."""
@@ -115,6 +120,10 @@ class StorePlace:
                 if subject is not None and subject.digest == digest:
                     found[d.digest] = referrer_descriptor(raw, d.media_type)
         return list(found.values())
+
+    def tagged(self, tag: str) -> Descriptor | None:
+        """What another tag of the name stands for; see ImageSource."""
+        return None if self._ref is None else self._store.find(self._ref.with_tag(tag))
 
     # --- target --------------------------------------------------------------------------------
 
@@ -138,6 +147,12 @@ class StorePlace:
             and parse_document(raw, d.media_type).subject is not None
         ):
             self._store.name(self._ref.with_tag(None).with_digest(d.digest), d)
+
+    def put_tagged(self, tag: str, d: Descriptor, raw: bytes) -> None:
+        """Take a manifest and name it beside this one; see ImageTarget."""
+        self.put_document(d, raw)
+        if self._ref is not None:
+            self._store.name(self._ref.with_tag(tag), d)
 
     def finish(self, d: Descriptor, raw: bytes) -> None:
         """Take the last manifest and give it the name; see ImageTarget."""

@@ -33,7 +33,9 @@ __all__ = ["ACCEPT_MANIFESTS", "Client", "Fetched", "catalog"]
 
 #: Every type, exactly named: the reference registry answers 404 to an OCI manifest under a wildcard, Quay
 #: converts to schema 1 where only Docker's types are listed.
-ACCEPT_MANIFESTS = ", ".join([mt.DOCKER_MANIFEST, mt.DOCKER_INDEX, mt.OCI_MANIFEST, mt.OCI_INDEX, "*/*"])
+ACCEPT_MANIFESTS = ", ".join(
+    [mt.DOCKER_MANIFEST, mt.DOCKER_INDEX, mt.OCI_MANIFEST, mt.OCI_INDEX, mt.OCI_ARTIFACT, "*/*"]
+)
 #: Registries may accept larger manifests than we build; these are read up to this size.
 _MOST_MANIFEST_BYTES = 2 * MAX_MANIFEST_BYTES
 

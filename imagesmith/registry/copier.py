@@ -18,6 +18,7 @@ from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform, choose_platform
+from imagesmith.registry.companions import companions
 from imagesmith.registry.convert import Family, converted
 from imagesmith.registry.repository import Repository
 from imagesmith.values import frozen
@@ -61,11 +62,13 @@ class Choice:
 class Plan:
     """What is to be sent: blobs, manifests in order with their bytes, and the root, which comes last.
 
+    `tags` are further tags of some manifests.
     Beside it `there`: manifests below the root that the target has, with all that they name; and `absent`:
     those that the source's indexes name, and it has not got.
     """
 
     root: Descriptor | None = None
+    tags: list[tuple[str, Descriptor]] = field(default_factory=list)
     absent: list[Descriptor] = field(default_factory=list)
     there: list[Descriptor] = field(default_factory=list)
     raw: dict[Digest, bytes] = field(default_factory=dict)
@@ -248,7 +251,7 @@ class _Walker:
             if not (whole or self._choice.sparse or self._keep_index):
                 document = _only(document, children)
         else:
-            for blob in (document.config, *document.layers):
+            for blob in document.parts:
                 if blob.urls and mt.is_nondistributable(blob.media_type):
                     continue  # stays where its urls say; registries are not allowed to have it
                 self._plan.blobs.setdefault(blob.digest, blob)
@@ -303,9 +306,14 @@ class _Walker:
         return list(out.values())
 
     def visit_referrers(self, d: Descriptor, depth: int) -> None:
-        """Plan what refers to a manifest, and what refers to that."""
+        """Plan what refers to a manifest or stands beside it, and what refers to that."""
         if depth > _DEPTH:
             return
+        for tag, c in companions(self._source, d.digest):
+            new = c.digest not in self._done
+            self._plan.tags.append((tag, self.visit(c, 0, ())))
+            if new:
+                self.visit_referrers(c, depth + 1)
         for r in self._source.referrers(d.digest):
             if r.digest not in self._done:
                 self.visit_referrers(self.visit(r, 0, ()), depth + 1)

@@ -132,7 +132,7 @@ class Repository:
     def document(self, d: Descriptor) -> bytes:
         """A manifest, index or config, verified; see ImageSource."""
         with self._lock:
-            raw = self._raw.get(d.digest)
+            raw = self._raw.get(d.digest) or d.embedded()
         if raw is None:
             if d.media_type in mt.MANIFEST_TYPES | mt.INDEX_TYPES:
                 raw = self._manifest(str(d.digest)).raw
@@ -148,6 +148,9 @@ class Repository:
 
     def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a blob; see ImageSource."""
+        raw = d.embedded()
+        if raw is not None:
+            return iter([raw[offset:]])
         readers = self._for(by_digest=True) if self.ref.digest is not None else self._readers
         return blob_pieces(readers, d, offset)
 
@@ -173,9 +176,20 @@ class Repository:
     def _fallback(self, digest: Digest) -> Index | None:
         try:
             found = self.writer.get_manifest(fallback_tag(digest))
+            if found.digest == digest:  # GitLab takes the tag for the digest: that is the image, and no list
+                return None
             return Index.parse(found.raw, found.media_type)
         except (NotFound, InvalidDocument):
             return None
+
+    def tagged(self, tag: str) -> Descriptor | None:
+        """What another tag stands for, asked by HEAD; see ImageSource."""
+        for client in self._for(by_digest=False):
+            try:
+                return client.head_manifest(tag) or client.get_manifest(tag).descriptor()
+            except NotFound:
+                continue
+        return None
 
     # --- target --------------------------------------------------------------------------------
 
@@ -263,6 +277,12 @@ class Repository:
             if found is None or found.digest != d.digest:
                 raise
             # An immutable tag is refused also where it stands for this already.
+
+    def put_tagged(self, tag: str, d: Descriptor, raw: bytes) -> None:
+        """Store a manifest under another tag, unless that stands for it; see ImageTarget."""
+        found = self._head(tag)
+        if found is None or found.digest != d.digest:
+            self._put(tag, d, raw)
 
     def _put(self, reference: str, d: Descriptor, raw: bytes) -> None:
         reply = self.writer.put_manifest(reference, raw, d.media_type)

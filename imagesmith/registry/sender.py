@@ -35,6 +35,7 @@ def copy_image(
     transfers: int = 4,
     slots: threading.Semaphore | None = None,
     finished: Callable[[Descriptor, str], None] = lambda _d, _how: None,
+    standing: Descriptor | None = None,
 ) -> Descriptor:
     """Send what a plan holds, and return the root's descriptor.
 
@@ -47,6 +48,7 @@ def copy_image(
         transfers: blobs at the same time.
         slots: as many permits, where several copies share them.
         finished: is told of each blob and how it came there: exists, mounted or sent.
+        standing: what the target's name stands for, if that is known.
     """
     teller = _Teller(step, events, Cancel())
     permits = slots or threading.BoundedSemaphore(max(1, transfers))
@@ -63,10 +65,15 @@ def copy_image(
         _in_order(target, plan, blob)
     else:
         _in_parallel(list(plan.blobs.values()), blob, transfers, teller.cancel)
+        tagged = {d.digest for _, d in plan.tags}
         for d in plan.manifests[:-1]:
-            target.put_document(d, plan.raw[d.digest])
+            if d.digest not in tagged:
+                target.put_document(d, plan.raw[d.digest])
+    for tag, d in plan.tags:
+        target.put_tagged(tag, d, plan.raw[d.digest])
     root = plan.the_root()
-    target.finish(root, plan.raw[root.digest])
+    if standing is None or standing.digest != root.digest:
+        target.finish(root, plan.raw[root.digest])
     return root
 
 

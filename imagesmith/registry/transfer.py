@@ -280,8 +280,15 @@ class Session:
         shown = {"push": f"push {target.name}", "pull": f"pull {source.name}"}
         name = shown.get(verb) or f"{verb} {source.name} to {target.name}"
         with self._step(name) as step:
-            if root is None and choice.is_all and (same := _unchanged(source, target)):
-                return same
+            there = target.standing() if isinstance(target, Repository) and verb != "push" else None
+            if (
+                there is not None
+                and root is None
+                and choice.is_all
+                and isinstance(source, Repository)
+                and source.digest().digest == there.digest
+            ):
+                return there
             plan = self._plan(source, target, choice, root, verb)
             if plan.absent:
                 self._events(Warned(rule="", text=f"{source.name}: left out {_named(plan.absent)}"))
@@ -300,6 +307,7 @@ class Session:
                 transfers=self._transfers,
                 slots=self._slots,
                 finished=finished,
+                standing=there,
             )
 
     def _plan(
@@ -337,14 +345,6 @@ class Session:
         if self._store is None:
             raise ValueError("the session has no store")
         return self._store
-
-
-def _unchanged(source: ImageSource, target: ImageTarget) -> Descriptor | None:
-    """What both references stand for, if it is the same."""
-    if not isinstance(source, Repository) or not isinstance(target, Repository):
-        return None
-    there = target.standing()
-    return there if there is not None and source.digest().digest == there.digest else None
 
 
 def _named(absent: Sequence[Descriptor]) -> str:

@@ -1,0 +1,182 @@
+"""What belongs to an image beside today's referrers: cosign's tags, and artifact manifests of a candidate."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagesmith.embedded.registry import Registry
+from imagesmith.errors import InvalidDocument, NotFound
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.codec import dumps
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.names import ImageRef
+from imagesmith.registry.copier import Choice
+from imagesmith.registry.repository import fallback_tag
+from imagesmith.registry.transfer import Session
+from imagesmith.store.store import Store
+from imagesmith.values import replace
+from tests.registry.faultproxy import Answer, FaultProxy
+from tests.registry.images import make_image, make_index
+from tests.support import IMAGESMITH
+
+SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as store:
+        yield store
+
+
+def smith(tmp_path: Path, *words: str) -> str:
+    """A command line with the test's store."""
+    command = [*IMAGESMITH, *words, "--root", str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def sign(session: Session, store: Store, host: str, digest: Digest, suffix: str = ".sig") -> str:
+    """Put a manifest beside an image as cosign does; returns its tag."""
+    payload, config = dumps({"critical": str(digest), "is": suffix}), dumps({"architecture": ""})
+    for blob in (payload, config):
+        store.blobs.put(blob)
+    manifest = Manifest.build(
+        Descriptor(media_type=mt.OCI_CONFIG, digest=digest_bytes(config), size=len(config)),
+        [Descriptor(media_type=SIMPLE_SIGNING, digest=digest_bytes(payload), size=len(payload))],
+    )
+    store.blobs.put(manifest.raw)
+    tag = f"sha256-{digest.hex}{suffix}"
+    session.push(ImageRef.parse(f"{host}/a:{tag}"), manifest.descriptor())
+    return tag
+
+
+@pytest.mark.parametrize("way", ["registry", "oci:layout:1", "oci-archive:a.tar:1", "store:kept:1"])
+def test_signatures_go_along_to_every_place_and_on_from_there(
+    store: Store, tmp_path: Path, proxy: FaultProxy, way: str
+) -> None:
+    host = proxy.host
+    with Session(store) as session:
+        index = session.push(ImageRef.parse(f"{host}/a:1"), make_index(store))
+        child = Index.parse(store.blobs.read(index.digest)).manifests[0]
+        tags = [sign(session, store, host, index.digest, s) for s in (".sig", ".att", ".sbom")]
+        tags.append(sign(session, store, host, child.digest))
+        sbom = session.repository(ImageRef.parse(f"{host}/a:{tags[2]}")).root()
+        tags.append(sign(session, store, host, sbom.digest))  # `cosign sign --attachment sbom`
+    place = f"{host}/b:1" if way == "registry" else way
+    smith(tmp_path, "copy", "--referrers", f"{host}/a:1", place)
+    smith(tmp_path, "copy", "--referrers", place, f"{host}/c:1")
+    assert smith(tmp_path, "tags", f"{host}/c").split() == sorted(["1", *tags])
+    for tag in tags:
+        signature = smith(tmp_path, "digest", f"{host}/a:{tag}")
+        assert smith(tmp_path, "digest", f"{host}/c:{tag}") == signature
+        if tag in tags[:3]:
+            assert f"{signature.strip()} {SIMPLE_SIGNING} {tag}\n" in smith(tmp_path, "referrers", place)
+    listed = json.loads(smith(tmp_path, "referrers", "--json", "--artifact-type", SIMPLE_SIGNING, place))
+    assert len(listed["manifests"]) == 3
+    proxy.on("PUT", "/c/manifests/", Answer(400), times=9)
+    proxy.exchanges.clear()
+    smith(tmp_path, "copy", "--referrers", f"{host}/a:1", f"{host}/c:1")
+    assert not proxy.seen("PUT")
+
+
+def test_archive_with_signatures_is_loaded_with_them(store: Store, tmp_path: Path, proxy: FaultProxy) -> None:
+    with Session(store) as session:
+        d = session.push(ImageRef.parse(f"{proxy.host}/a:1"), make_image(store))
+        tag = sign(session, store, proxy.host, d.digest)
+    smith(tmp_path, "copy", "--referrers", f"{proxy.host}/a:1", f"oci-archive:a.tar:{proxy.host}/a:1")
+    assert smith(tmp_path, "load", "-i", "a.tar") == f"loaded {proxy.host}/a:1\n"
+    assert store.find(ImageRef.parse(f"{proxy.host}/a:{tag}")) is not None
+    assert smith(tmp_path, "inspect", "-f", "{{.Digest}}", "oci-archive:a.tar") == f"{d.digest}\n"
+
+
+@pytest.mark.parametrize("make", [make_image, make_index])
+def test_fallback_tag_that_is_the_subject_itself_lists_nothing(
+    store: Store, proxy: FaultProxy, make: object
+) -> None:
+    """GitLab answers for the tag `sha256-<hex>` with the image of that digest."""
+    d = make(store)  # type: ignore[operator]  # one of two functions
+    ref = ImageRef.parse(f"{proxy.host}/a:1")
+    with Session(store) as session:
+        session.push(ref, d)
+        session.push(ref.with_tag(fallback_tag(d.digest)), d)
+        proxy.on("GET", "/referrers/", Answer(404), times=9)
+        place = session.repository(ref)
+        assert place.referrers(d.digest) == []
+        copied = session.copy(
+            place, session.repository(ImageRef.parse(f"{proxy.host}/b:1")), Choice(referrers=True)
+        )
+        assert copied.digest == d.digest
+
+
+def artifact(store: Store, subject: Descriptor) -> Descriptor:
+    """An artifact manifest as ORAS 0.16 wrote it: neither schemaVersion nor config."""
+    blob = store.blobs.put(b"signed")
+    raw = dumps(
+        {
+            "mediaType": mt.OCI_ARTIFACT,
+            "artifactType": "application/vnd.example.signature",
+            "blobs": [{"mediaType": "text/plain", "digest": str(blob), "size": 6}],
+            "subject": subject.to_json(),
+            "annotations": {"k": "v"},
+        }
+    )
+    store.blobs.put(raw)
+    return parse_document(raw).descriptor()
+
+
+def test_artifact_manifest_of_the_candidate_is_copied(store: Store, tmp_path: Path) -> None:
+    with Registry(tmp_path / "registry") as registry:
+        host, d = registry.host, make_image(store)
+        made = artifact(store, d)
+        with Session(store) as session:
+            session.push(ImageRef.parse(f"{host}/a:1"), d)
+            session.push(ImageRef.parse(f"{host}/a@{made.digest}"), made)
+        line = f"{made.digest} application/vnd.example.signature\n"
+        assert smith(tmp_path, "referrers", f"{host}/a:1") == line
+        for source, target in ((f"{host}/a:1", f"{host}/b:1"), (f"{host}/b:1", "oci:l:1")):
+            smith(tmp_path, "copy", "--referrers", source, target)
+            assert smith(tmp_path, "referrers", target) == line
+        smith(tmp_path, "copy", f"{host}/b@{made.digest}", f"{host}/c:1")
+        assert json.loads(smith(tmp_path, "inspect", "--raw", f"{host}/c:1"))["blobs"]
+        assert "ArtifactType" in smith(tmp_path, "inspect", f"{host}/c:1")
+
+
+def test_artifact_manifest_with_parts_of_another_is_refused() -> None:
+    raw = dumps({"mediaType": mt.OCI_ARTIFACT, "blobs": [], "layers": []})
+    with pytest.raises(InvalidDocument, match="an artifact manifest has blobs"):
+        parse_document(raw)
+
+
+def test_data_of_a_descriptor_serves_where_its_blob_is_missing(
+    store: Store, tmp_path: Path, proxy: FaultProxy
+) -> None:
+    """In a registry, a layout and an archive; data that is not what the digest says is no help."""
+    config = dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}})
+    store.blobs.put(config)
+    for n, data in enumerate((config, config[::-1])):
+        d = Descriptor(media_type=mt.OCI_CONFIG, digest=digest_bytes(config), size=len(config))
+        manifest = Manifest.build(replace(d, data=base64.b64encode(data).decode()), [])
+        store.blobs.put(manifest.raw)
+        place = f"{proxy.host}/a:{n}"
+        with Session(store) as session:
+            session.push(ImageRef.parse(place), manifest.descriptor())
+    proxy.on("GET", f"/a/blobs/{digest_bytes(config)}", Answer(404), times=9)
+    for source, target in ((f"{proxy.host}/a:0", f"{proxy.host}/b:0"), (f"{proxy.host}/a:0", "oci:l:0")):
+        smith(tmp_path, "copy", source, target)
+    (tmp_path / "l/blobs/sha256" / digest_bytes(config).hex).unlink()
+    smith(tmp_path, "copy", "oci:l:0", "oci-archive:a.tar:0")
+    for place in (f"{proxy.host}/a:0", "oci:l:0", "oci-archive:a.tar:0"):
+        assert smith(tmp_path, "inspect", "--config", place) == config.decode()
+    with Session(store) as session:
+        where = session.repository(ImageRef.parse(f"{proxy.host}/a:1"))
+        part = parse_document(where.document(where.root())).parts[0]  # type: ignore[union-attr]  # it is no index
+        with pytest.raises(NotFound):
+            where.document(part)
