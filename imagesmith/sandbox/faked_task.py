@@ -17,10 +17,12 @@ import os
 import stat
 import struct
 from collections.abc import Callable
+from functools import cache
 
 from imagesmith.sandbox.initpaths import resolve
+from imagesmith.sandbox.notify import signed
 
-__all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "AT_NOFOLLOW", "Kept", "Tasks", "signed"]
+__all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "AT_NOFOLLOW", "Kept", "Tasks", "libc", "signed"]
 
 AT_FDCWD, AT_NOFOLLOW, AT_EMPTY_PATH = -100, 0x100, 0x1000
 _OPENAT2, _IN_ROOT = 437, 0x10
@@ -63,22 +65,27 @@ class Kept:
             return b""
 
 
-def signed(value: int) -> int:
-    """A register's low half as an int."""
-    value &= 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value
+@cache
+def libc() -> ctypes.CDLL:
+    """The library of this process."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
+@cache
+def _hows() -> dict[int, ctypes.Array[ctypes.c_char]]:
+    """openat2's struct for the flags that paths are looked up with."""
+    return {
+        flags: ctypes.create_string_buffer(struct.pack("=QQQ", flags, 0, _IN_ROOT))
+        for flags in (_LOOK, _LOOK | os.O_NOFOLLOW)
+    }
 
 
 class Tasks:
     """The threads of one step, by their number here."""
 
     def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._syscall = libc.syscall
-        self._how = {
-            flags: ctypes.create_string_buffer(struct.pack("=QQQ", flags, 0, _IN_ROOT))
-            for flags in (_LOOK, _LOOK | os.O_NOFOLLOW)
-        }
+        self._syscall = libc().syscall
+        self._how = _hows()
         self._memory: dict[int, int] = {}
         self._status = Kept("status")
         self._buffer = ctypes.create_string_buffer(256)
@@ -170,8 +177,11 @@ class Tasks:
         if fd < 0:
             if len(self._memory) >= _MEMORIES:
                 self.forget(next(iter(self._memory)))
-            fd = self._memory[tid] = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+            fd = self._memory[tid] = self._open_memory(tid)
         return fd
+
+    def _open_memory(self, tid: int) -> int:
+        return os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
 
     # --- files ---------------------------------------------------------------------------------
 

@@ -119,10 +119,6 @@ class _Step:
 
 def _server_of(plan: dict[str, Any]) -> Callable[[socket.socket], None]:
     """What a step's supervisor does."""
-    if plan["way"] == "chroot":
-        from imagesmith.sandbox.signals import serve_signals
-
-        return serve_signals
     from imagesmith.sandbox.faked import serve
 
     root, real, few = Path(plan["root"]), plan["ids"] == "subid", plan["few"]
@@ -131,7 +127,7 @@ def _server_of(plan: dict[str, Any]) -> Callable[[socket.socket], None]:
 
 
 class _Supervisor:
-    """The process that answers a step's calls in the kernel's stead: faked.py, behind a chroot signals.py."""
+    """The process that answers a step's calls in the kernel's stead, see faked.py."""
 
     def __init__(self, plan: dict[str, Any], report: int) -> None:
         serve = _server_of(plan)  # before the fork: it is imported once, by the helper
@@ -225,7 +221,11 @@ class _Server:
         read, write = os.pipe()
         supervisor = None
         try:
-            if plan["faked"]:
+            if plan["faked"] and plan["way"] == "chroot":
+                from imagesmith.sandbox.chroot_calls import prepare  # here, for all that are forked
+
+                prepare()
+            elif plan["faked"]:
                 supervisor = _Supervisor(plan, write)
                 plan["listener"] = supervisor.theirs.fileno()
             if plan["way"] == "namespaces":
@@ -297,7 +297,7 @@ class _Server:
         for line in step.said.splitlines():
             said |= json.loads(line)
         answer = {"status": 128 - code if code < 0 else code, "error": said.get("error", ""),
-                  "started": said.get("started", False)}  # fmt: skip
+                  "started": said.get("started", False), "notes": said.get("notes", [])}  # fmt: skip
         try:
             unmake(step.plan["root"], said.get("made", []))
         except OSError as e:

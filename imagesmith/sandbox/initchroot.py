@@ -8,10 +8,11 @@ Why moves: without mount(2) a folder of the builder is shown at a target by movi
 afterwards, and what is at the target is moved aside meanwhile; nothing is copied, and the snapshot is as it
 was. A folder of the machine (`imagesmith run -v`), or one on another file system, is copied, and a writable
 one copied back: who else uses it must not miss it, nor lose it with a machine that dies.
-What it cannot hold: /proc and /sys are empty, the network and the processes of the machine are seen; a write
-to a read-only mount, or more than a tmpfs may hold, fails the step at its end only (initseals.py). A
-secret is a file of the root, with its bytes in it while it is open (initsecrets.py). The documentation lists
-it. Where root may unshare after all, a step has its host name, and /dev/shm of its size.
+What it cannot hold: /sys is empty, the network of the machine is seen; a write to a read-only mount, or more
+than a tmpfs may hold, fails the step at its end only (initseals.py). A secret is a file of the root, with its
+bytes in it while it is open (initsecrets.py). The documentation lists it. For names in /proc, and for the
+host name, the warden answers in the kernel's stead (chroot_calls.py). Where root may unshare after all, a
+step has /dev/shm of its size.
 Why a subreaper: a step's strays become the warden's children, whatever they forked, so it can kill them all.
 Imports the standard library only: the step's process uses it.
 Trust: a step may put a link in place of anything in its root, also of a mount: what is put back is reached
@@ -23,20 +24,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import select
 import signal
+import socket
 import stat
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.initchrooted import Chrooted, Plain
 from imagesmith.sandbox.initcopy import copy_tree, remove_folder, same_node
 from imagesmith.sandbox.initpaths import Places, unmake
+from imagesmith.sandbox.initproc import ProcFolder
 from imagesmith.sandbox.initprocess import Process
 from imagesmith.sandbox.initseals import Seal, clock_ns
 from imagesmith.sandbox.initsecrets import Secrets
+
+if TYPE_CHECKING:
+    from imagesmith.sandbox.chroot_calls import ChrootCalls
 
 __all__ = ["Warden", "children"]
 
@@ -48,6 +55,8 @@ _DEVICES = {
     "urandom": (1, 9),
     "tty": (5, 0),
 }
+#: Where links of an image to these end; by their own names the warden answers for them.
+_LINKS = {"fd": "/proc/self/fd", "stdin": "null", "stdout": "null", "stderr": "null"}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -76,10 +85,12 @@ class Warden:
         self.plan, self.streams, self.report, self.parent = plan, streams, report, parent
         self.secrets = Secrets()
         self.layout = _Layout(plan["root"], self.secrets)
+        self.calls: ChrootCalls | None = None
 
     def run(self) -> NoReturn:
         """Start the step, wait for it, put everything back, and end with its status."""
         status = 127
+        gc.disable()  # it would look at, and so copy, all that is shared with the helper
         process = (Plain if self.plan["way"] == "plain" else Chrooted)(
             self.plan, self.streams, self.report, self.parent
         )
@@ -100,6 +111,8 @@ class Warden:
             self._kill_all()
             if broken := "" if status else self.layout.broken():
                 process.say({"error": broken, "started": True})
+            if self.calls is not None:
+                process.say({"notes": list(self.calls.notes)})
             self.layout.undo()
         except OSError as e:
             process.say({"error": f"cannot put back {e.filename}: {(e.strerror or '').lower()}"})
@@ -108,29 +121,43 @@ class Warden:
     def _lay(self) -> None:
         layout, plan = self.layout, self.plan
         for name in ("proc", "sys"):
-            layout.places.make(f"/{name}", folder=True, stays=True)
-        layout.places.make("/dev", folder=True, stays=True)
+            layout.places.make(f"/{name}", folder=True, stays=True).close()
         layout.devices("/dev")
+        if plan["faked"]:
+            from imagesmith.sandbox.chroot_calls import ChrootCalls  # read by the helper, if ever
+
+            self.calls = ChrootCalls(plan["root"], plan["hostname"], ProcFolder(lambda: layout.proc("/proc")))
         for m in plan["mounts"]:
             layout.put(m)
         layout.seal()
 
     def _watch(self, process: Process, wake: int) -> int:
         """Start the step and wait until it, or the builder's patience, ends."""
-        me = os.pidfd_open(os.getpid())
+        me, listening = os.pidfd_open(os.getpid()), -1
+        ours, theirs = socket.socketpair()
+        self.plan["listener"] = theirs.fileno()
         pid = os.fork()
         if pid == 0:
             process.parent = me
             process.run()
-        for fd in self.streams:
+        for fd in (*self.streams, theirs.detach()):
             os.close(fd)
         pidfd = os.pidfd_open(pid)
         waiting = select.poll()
         ends = {pidfd, wake, self.parent}
-        for fd in (*ends, self.secrets.asked):
+        for fd in (*ends, self.secrets.asked, ours.fileno()):
             waiting.register(fd, select.POLLIN)
-        while not (ready := {fd for fd, _ in waiting.poll(self.secrets.patience_ms)}) & ends:
-            self.secrets.turn()
+        while not (ready := dict(waiting.poll(self.secrets.patience_ms))).keys() & ends:
+            if ready.get(listening, 0) & select.POLLIN and self.calls is not None:
+                self.calls.turn()
+            elif listening in ready:  # nobody is left who could make one
+                waiting.unregister(listening)
+            if ours.fileno() in ready:
+                waiting.unregister(ours)
+                if self.calls is not None and (listening := self.calls.take(ours)) >= 0:
+                    waiting.register(listening, select.POLLIN)
+            if len(ready) > 1 or listening not in ready:
+                self.secrets.turn()
         if pidfd not in ready:
             os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -173,12 +200,12 @@ class _Layout:
             self._undo.pop()()
         unmake(self.root, self.places.made)
 
-    def _clear(self, target: str, *, folder: bool) -> tuple[int, str]:
+    def _clear(self, target: str, *, folder: bool, stays: bool = False) -> tuple[int, str]:
         """The folder above a target, held, and its name in it; what was there is moved out of the root.
 
         Whatever the step puts in the place of the folder above, it stays the same.
         """
-        with self.places.make(target, folder=folder) as spot:
+        with self.places.make(target, folder=folder, stays=stays) as spot:
             above, name = os.open(".", _FOLDER, dir_fd=spot.above), spot.name
         self._aside += 1
         aside = f"{self.root}.aside{self._aside}"
@@ -199,18 +226,29 @@ class _Layout:
         self._undo.append(back)
         return above, name
 
-    def devices(self, target: str) -> None:
-        """A /dev of its own, as far as this process may make nodes."""
+    def proc(self, target: str) -> int:
+        """An empty folder in the place of what is there, opened."""
         above, name = self._clear(target, folder=True)
         with _times_of(above):
             os.mkdir(name, 0o755, dir_fd=above)
+        return os.open(name, _FOLDER, dir_fd=above)
+
+    def devices(self, target: str) -> None:
+        """A /dev of its own, as far as this process may make nodes."""
+        above, name = self._clear(target, folder=True, stays=True)
+        with _times_of(above):
+            os.mkdir(name, 0o755, dir_fd=above)
         with _folder(name, above) as at:
+            usual = os.umask(0)
             for device, numbers in _DEVICES.items():
-                with contextlib.suppress(PermissionError):
+                try:
                     os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(*numbers), dir_fd=at)
-                    os.chmod(device, 0o666, dir_fd=at)  # noqa: S103 - as every system has it
-            os.mkdir("shm", dir_fd=at)
-            os.chmod("shm", 0o1777, dir_fd=at)  # noqa: S103 - as every system has it
+                except PermissionError:  # a file has to do: what is written is taken, and nothing is read
+                    os.close(os.open(device, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=at))
+            os.mkdir("shm", 0o1777, dir_fd=at)
+            for link, text in _LINKS.items():
+                os.symlink(text, link, dir_fd=at)
+            os.umask(usual)
 
     def put(self, m: dict[str, Any]) -> None:
         """Show one mount at its target."""

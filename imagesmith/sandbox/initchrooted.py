@@ -2,7 +2,7 @@
 
 CAP_SYS_CHROOT goes, for a second chroot leads out, and CAP_MKNOD. Where the machine lets root unshare after
 all, as one who is in no container, the step has a host name, /dev/shm of its size, and without a network /sys
-of that; /proc tells then what df looks for, and nothing else.
+of that.
 Imports the standard library only: it is the step's process.
 Trust: nothing is mounted before the root is changed, so that no link in it leads a mount out.
 """
@@ -69,9 +69,6 @@ class Chrooted(Process):
         quiet, size = k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC, f"size={self.plan['shm_size_bytes']}"
         with contextlib.suppress(OSError):
             k.mount("shm", "/dev/shm", "tmpfs", quiet, f"mode=1777,{size}")
-            k.mount("none", "/proc", "tmpfs", quiet, "mode=555,size=4k")
-            with open("/proc/mounts", "wb") as f:  # df looks there
-                f.write(f"root / rootfs rw 0 0\nshm /dev/shm tmpfs rw,{size} 0 0\n".encode())
             if self.plan["network"] == "none":
                 k.mount("sysfs", "/sys", "sysfs", quiet | k.MS_RDONLY)
 

@@ -27,6 +27,7 @@ __all__ = [
     "install_filter",
     "make_readonly",
     "mount",
+    "number_of",
     "open_tree",
     "permitted",
     "pivot_root",
@@ -98,7 +99,13 @@ def _syscall(number: int, *args: int | bytes | None) -> int:
     return int(_libc().syscall(ctypes.c_long(number), *full))
 
 
-def _number(name: str) -> int:
+@cache
+def number_of(name: str) -> int:
+    """The number of a call that has another one on each machine; worked out once, it is not asked for again.
+
+    Raises:
+        OSError: the machine is not known.
+    """
     machine = os.uname().machine
     try:
         return _NUMBERS[machine][name]
@@ -123,7 +130,7 @@ def clone(flags: int, group: int = -1) -> int:
         fields = (flags | _CLONE_INTO_CGROUP, 0, 0, 0, 17, 0, 0, 0, 0, 0, group)
         how = ctypes.create_string_buffer(struct.pack("=11Q", *fields), 88)
         return _check(_syscall(_CLONE3, ctypes.addressof(how), 88), "clone3")
-    return _check(_syscall(_number("clone"), flags | 17, 0, 0, 0, 0), "clone")
+    return _check(_syscall(number_of("clone"), flags | 17, 0, 0, 0, 0), "clone")
 
 
 def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, data: str = "") -> None:
@@ -183,7 +190,7 @@ def umount(target: str, flags: int = 0) -> None:
 
 def pivot_root(new: str, old: str) -> None:
     """pivot_root(2), for which libc has no function."""
-    _check(_syscall(_number("pivot_root"), _bytes(new), _bytes(old)), "pivot_root")
+    _check(_syscall(number_of("pivot_root"), _bytes(new), _bytes(old)), "pivot_root")
 
 
 def prctl(option: int, value: int, third: int = 0) -> int:
@@ -219,7 +226,7 @@ def permitted() -> int:
 
     header = ctypes.create_string_buffer(struct.pack("=II", 0x20080522, 0))
     data = ctypes.create_string_buffer(24)
-    number = _number("capset") - 1  # capget, on every machine
+    number = number_of("capset") - 1  # capget, on every machine
     _check(_syscall(number, ctypes.addressof(header), ctypes.addressof(data)), "capget")
     _, low, _, _, high, _ = struct.unpack("=6I", data.raw)
     return int(low) | int(high) << 32
@@ -233,7 +240,7 @@ def capset(mask: int) -> None:
     low, high = mask & 0xFFFFFFFF, mask >> 32
     data = ctypes.create_string_buffer(struct.pack("=6I", low, low, 0, high, high, 0))
     _check(
-        _syscall(_number("capset"), ctypes.addressof(header), ctypes.addressof(data)),
+        _syscall(number_of("capset"), ctypes.addressof(header), ctypes.addressof(data)),
         "capset",
     )
 
@@ -247,7 +254,7 @@ def install_filter(program: bytes, flags: int = 0) -> int:
 
     code = ctypes.create_string_buffer(program, len(program))
     head = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
-    return _check(_syscall(_number("seccomp"), 1, flags, ctypes.addressof(head)), "seccomp")
+    return _check(_syscall(number_of("seccomp"), 1, flags, ctypes.addressof(head)), "seccomp")
 
 
 def confine() -> None:
@@ -273,7 +280,7 @@ def bpf(command: int, attributes: bytes) -> int:
     import ctypes
 
     union = ctypes.create_string_buffer(attributes, 128)
-    return _check(_syscall(_number("bpf"), command, ctypes.addressof(union), 128), "bpf")
+    return _check(_syscall(number_of("bpf"), command, ctypes.addressof(union), 128), "bpf")
 
 
 def bpf_load(command: int, kind: int, attach: int, program: bytes) -> int:

@@ -142,7 +142,10 @@ class NativeSandbox:
                 binds = [self._hold(m, held) for m in mounts if m.kind == "bind"]
                 self._ask(request, ours, [theirs.fileno(), *streams.theirs, *binds, *alone])
             answer = follow(ours, streams, spec, output, cancelled)
-        return _status(answer)
+        status, notes = _status(answer)
+        for note in notes:
+            output(2, f"not as under root: {note}\n".encode())
+        return status
 
     def _hold(self, m: Mount, held: contextlib.ExitStack) -> int:
         """A descriptor of what a bind mount shows, until `held` is undone; a mount of it where one can be."""
@@ -221,10 +224,10 @@ class NativeSandbox:
 
     def _handed_over(self, spec: RunSpec, *, few: bool) -> bytes:
         """The filter of calls that a supervisor answers."""
-        if self._way == "chroot" and not self._scoped and not spec.insecure:
-            from imagesmith.sandbox.signals import signal_filter
+        if self._way == "chroot":
+            from imagesmith.sandbox.chroot_filter import calls_filter
 
-            return signal_filter()
+            return b"" if spec.insecure else calls_filter(scoped=self._scoped)
         if self._place.ids not in ("single", "subid") or self._way != "namespaces":
             return b""
         from imagesmith.sandbox.faked import faked_filter
@@ -240,8 +243,8 @@ def capabilities_of(spec: RunSpec, ids: Ids) -> int:
     return _CAPABILITIES & ~(_NET_RAW if ids == "root" and spec.network != "none" else 0)
 
 
-def _status(answer: bytes) -> int:
-    """The status in the helper's answer.
+def _status(answer: bytes) -> tuple[int, list[str]]:
+    """The status in the helper's answer, and what differed from a step that root runs natively.
 
     Raises:
         SandboxError: the answer is an error, or there is none.
@@ -251,7 +254,7 @@ def _status(answer: bytes) -> int:
     found = json.loads(answer)
     if found["error"]:
         raise (NotStarted if found["started"] else SandboxError)(found["error"])
-    return int(found["status"])
+    return int(found["status"]), found["notes"]
 
 
 def _text(path: str) -> str:

@@ -18,15 +18,21 @@ import socket
 import struct
 from collections.abc import Iterator
 
-__all__ = ["Call", "Listener", "listener_of"]
+__all__ = ["Call", "Listener", "listener_of", "signed"]
 
 _RECEIVE, _SEND, _ADD_FD, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40182103, 0x40082104
 _ID_VALID = 0x40082102
 _CONTINUE, _ADD_AND_SEND, _SYNC_WAKE_UP = 1, 2, 1
-_BLANK = bytes(80)
+_BLANK, _CALL = bytes(80), struct.Struct("=QIIiIQ6Q")
 
 #: A call: its own number, the thread that makes it, how it was made (audit.h), the call's, its arguments.
 Call = tuple[int, int, int, int, tuple[int, ...]]
+
+
+def signed(value: int) -> int:
+    """A register's low half as an int."""
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
 
 
 def listener_of(sock: socket.socket) -> Listener | None:
@@ -44,29 +50,39 @@ class Listener:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        try:
+            fcntl.ioctl(fd, _SET_FLAGS, _SYNC_WAKE_UP)
+        except OSError:
+            pass  # before Linux 6.6
 
     def calls(self) -> Iterator[Call]:
         """Each call that waits for an answer, until no process is left under the filter."""
-        try:
-            fcntl.ioctl(self._fd, _SET_FLAGS, _SYNC_WAKE_UP)
-        except OSError:
-            pass  # before Linux 6.6
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         while True:
             events = poll.poll()[0][1]
             if events & select.POLLIN:
-                call = bytearray(_BLANK)
-                try:
-                    fcntl.ioctl(self._fd, _RECEIVE, call)
-                except OSError as e:
-                    if e.errno in (errno.ENOENT, errno.EINTR):  # the caller has been killed
-                        continue
-                    raise
-                number, tid, _, nr, arch, _, *args = struct.unpack("=QIIiIQ6Q", call)
-                yield number, tid, arch, nr, tuple(args)
+                call = self.receive()
+                if call is not None:
+                    yield call
             elif events:
                 return
+
+    def fileno(self) -> int:
+        """The descriptor that is readable while a call waits, and hung up when nobody can make one."""
+        return self._fd
+
+    def receive(self) -> Call | None:
+        """A call that waits; None if its caller has been killed."""
+        call = bytearray(_BLANK)
+        try:
+            fcntl.ioctl(self._fd, _RECEIVE, call)
+        except OSError as e:
+            if e.errno in (errno.ENOENT, errno.EINTR):
+                return None
+            raise
+        number, tid, _, nr, arch, _, *args = _CALL.unpack(call)
+        return number, tid, arch, nr, tuple(args)
 
     def pending(self, number: int) -> bool:
         """True while the caller waits."""

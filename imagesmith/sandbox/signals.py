@@ -2,41 +2,43 @@
 
 Why: there is no pid namespace, so it sees the pids of all. Where the kernel has Landlock's scopes (6.12, see
 kernel.confine) they hold signals, ptrace and abstract sockets. Elsewhere ptrace may not begin from outside,
-and a supervisor looks at every signal: a filter cannot, for it knows no parents. Abstract sockets stay; so
-there a step is the only one (native.py).
+and the warden looks at every signal (chroot_calls.py): a filter cannot, for it knows no parents. Abstract
+sockets stay; so there a step is the only one (native.py).
 
     refused       limits of other processes; without scopes to attach by ptrace, to read or write another's
                   memory, and the ways to signal that are not a call's plain arguments
     handed over   without scopes kill and its like, and the owner of a file's signals (F_SETOWN)
 
-A step's own processes are those below its warden (initchroot.py), a child of the helper that the supervisor
-is a child of as well. Nothing else can come below it, and what leaves it is killed.
-Imports the standard library and its neighbours only: the supervisor is forked by the helper.
+A step's own processes are those below its warden (initchroot.py). Nothing else can come below it, and what
+leaves it is killed.
+Imports the standard library and its neighbours only: the warden uses it.
 Spec: kill(2), fcntl(2), ptrace(2), prlimit(2).
 Trust: arguments are the step's, hostile, but in registers: what was looked at is what the kernel then does.
 A pid may end and be given to another process in between; nobody chooses when, or to which.
-Threads: one; a process of its own.
+Threads: one, the warden's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import socket
+from collections.abc import Sequence
 
 from imagesmith.sandbox import seccomp
-from imagesmith.sandbox.faked_task import signed
-from imagesmith.sandbox.notify import listener_of
-from imagesmith.sandbox.seccomp import ALLOW, ARCHES, NOTIFY, Code
+from imagesmith.sandbox.notify import signed
+from imagesmith.sandbox.seccomp import ALLOW, NOTIFY, Code
 from imagesmith.sandbox.syscalls import Machine, numbers
 
-__all__ = ["chroot_filter", "serve_signals", "signal_filter"]
+__all__ = ["SIGNALS", "Family", "check_signal", "chroot_filter", "signal_calls", "signals_handed_over"]
 
 _PTRACE_ATTACH, _PTRACE_SEIZE = 16, 0x4206
 _F_SETOWN, _F_SETOWN_EX = 8, 15
 _FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 _KILLS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 _FCNTLS = ("fcntl", "fcntl64")
+#: The calls that `check_signal` looks at.
+SIGNALS = (*_KILLS, *_FCNTLS)
 
 
 def chroot_filter(*, scoped: bool) -> bytes:
@@ -48,10 +50,10 @@ def chroot_filter(*, scoped: bool) -> bytes:
     return seccomp.docker_filter(more=lambda machine: _refused(machine, scoped))
 
 
-def signal_filter() -> bytes:
-    """The filter that hands signals over to `serve_signals`; empty if the machine is not known."""
-    found = seccomp.machines()
-    return seccomp.assemble(((m, _handed_over(m)) for m in found), ALLOW) if found else b""
+def signal_calls(machine: Machine) -> dict[str, int]:
+    """The calls that `check_signal` looks at, as far as the machine has them."""
+    known = numbers(machine)
+    return {name: known[name] for name in SIGNALS if name in known}
 
 
 def _refused(machine: Machine, scoped: bool) -> Code:
@@ -78,69 +80,64 @@ def _refused(machine: Machine, scoped: bool) -> Code:
     return code
 
 
-def _handed_over(machine: Machine) -> Code:
-    known = numbers(machine)
+def signals_handed_over(machine: Machine) -> Code:
+    """Hands those calls over; begins and ends with the call's number loaded."""
     code: Code = []
-    for name in _FCNTLS:
-        if name in known:
-            owner = seccomp.equal(_F_SETOWN, seccomp.result(NOTIFY))
-            code += seccomp.equal(known[name], seccomp.load(24) + owner + seccomp.result(ALLOW))
-    return code + seccomp.switch({known[name]: NOTIFY for name in _KILLS}, ALLOW)
+    for name, number in signal_calls(machine).items():
+        handed = seccomp.result(NOTIFY)
+        if name in _FCNTLS:
+            handed = seccomp.load(24) + seccomp.equal(_F_SETOWN, handed) + seccomp.result(ALLOW)
+        code += seccomp.equal(number, handed)
+    return code
 
 
-# --- the supervisor ----------------------------------------------------------------------------
+# --- whom a signal reaches ---------------------------------------------------------------------
 
 
-def serve_signals(sock: socket.socket) -> None:
-    """Be the supervisor of one step, whose listener comes on the socket."""
-    listener = listener_of(sock)
-    if listener is None:
-        return
-    names = {
-        (ARCHES[m], numbers(m)[name]): name
-        for m in seccomp.machines() for name in (*_KILLS, *_FCNTLS) if name in numbers(m)
-    }  # fmt: skip
-    family = _Family(os.getppid())
-    for number, tid, arch, nr, args in listener.calls():
-        name = names[arch, nr]
-        try:
-            _check(family, tid, name, signed(args[2 if name in _FCNTLS else 0]))
-        except OSError as e:
-            listener.answer(number, error=e.errno or errno.EPERM)
-        else:
-            listener.let(number)
-
-
-def _check(family: _Family, tid: int, name: str, target: int) -> None:
-    """Raise what the kernel would, unless all that the call is about is the caller's own."""
+def check_signal(family: Family, name: str, args: Sequence[int]) -> None:
+    """Raise what the kernel would, unless all that a call is about is the step's own; see `signal_calls`."""
+    target = signed(args[2 if name in _FCNTLS else 0])
     if target > 0 or name not in ("kill", *_FCNTLS):
-        family.check(tid, target)
+        family.check(target)
     elif target < -1:
-        family.check(tid, _member(-target))
+        family.check(_member(-target))
     elif target == -1:
         raise PermissionError(errno.EPERM, "everybody is not the step's")
 
 
-class _Family:
-    """Who belongs to which step."""
+class Family:
+    """The processes of one step: those below its warden, which is this process."""
 
-    def __init__(self, helper: int) -> None:
-        self._helper = helper
+    def __init__(self) -> None:
+        self._warden = os.getpid()
 
-    def check(self, tid: int, target: int) -> None:
-        """Raise ESRCH if there is no such thread, EPERM if it is not one of the caller's step."""
-        warden = self._warden(target)
-        if target == warden or warden != self._warden(tid):
+    def check(self, target: int) -> None:
+        """Raise ESRCH if there is no such thread, EPERM if it is not one of the step."""
+        if not self.has(target):
             raise PermissionError(errno.EPERM, "not the step's")
 
-    def _warden(self, tid: int) -> int:
-        """The child of the helper that a thread is below, or is; 0 if there is none."""
+    def has(self, tid: int) -> bool:
+        """True if a thread is the step's.
+
+        Raises:
+            ProcessLookupError: there is no such thread.
+        """
         while tid:
-            above = _stat(tid)[1]
-            if above == self._helper:
-                return tid
-            tid = above
-        return 0
+            tid = _stat(tid)[1]
+            if tid == self._warden:
+                return True
+        return False
+
+    def members(self) -> list[int]:
+        """The processes of the step."""
+        above = {}
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            with contextlib.suppress(ProcessLookupError):
+                above[pid] = _stat(pid)[1]
+        found = {self._warden}
+        while more := {pid for pid, parent in above.items() if parent in found} - found:
+            found |= more
+        return sorted(found - {self._warden})
 
 
 def _stat(tid: int) -> tuple[int, int, int]:

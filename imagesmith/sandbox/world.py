@@ -48,8 +48,8 @@ _WEAKER = {
     ),
     ("oci", "single"): ("files and processes can belong to root only",),
     ("chroot", "root"): (
-        "steps see the machine's processes, network and host name",
-        "/proc is empty",
+        "steps see the machine's network",
+        "chroot(2) is refused, and set-uid programs of users gain nothing",
         "a write to a read-only mount fails a step at its end only",
         "device nodes are empty files while a step runs",
     ),

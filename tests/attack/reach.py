@@ -3,6 +3,7 @@
     reach.py reach PID...            harm processes that are not its own; says which ways broke through
     reach.py give NAME               pass the root folder to who listens at an abstract socket
     reach.py take NAME CANARY        be who listens, and read the machine's file from there
+    reach.py proc CANARY PID...      read or change what /proc shows of others, or leads to; likewise
     reach.py own                     what a step may do to its own processes, and has to be able to
 
 Imports the standard library only, and little of it: tests/attack/rooted.py copies what is imported here.
@@ -16,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -109,6 +111,97 @@ def reach(pids: "list[int]") -> None:
                 print("held", name, pid, e.errno)
 
 
+def _read(path: str, flags: int = os.O_RDONLY) -> bytes:
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    try:
+        return os.read(fd, 1 << 16)
+    finally:
+        os.close(fd)
+
+
+def _up(folder: str, canary: str) -> bytes:
+    """Open a folder of /proc, and go up from its descriptor to the machine's files."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    for path in (canary, "/proc/1/environ"):
+        for ups in range(1, 12):
+            try:
+                return os.read(os.open("../" * ups + path[1:], os.O_RDONLY, dir_fd=fd), 100)
+            except OSError:
+                continue
+    raise OSError(errno.ENOENT, folder)
+
+
+def _twice(path: str, first: int) -> bytes:
+    """Open it for reading, or as a reference, and by that descriptor's name for writing."""
+    fd = os.open(path, first)
+    again = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY)
+    if os.fstat(again).st_dev != os.lstat("/proc/self").st_dev:
+        raise OSError(0, "a copy")
+    return path.encode()
+
+
+def _swapped(canary: str, pid: str) -> bytes:
+    """Change a path while it is looked at, from one's own to another's."""
+    ours, theirs = b"/proc/self/environ\0", f"/proc/{pid}/environ\0".encode()
+    path, ends = ctypes.create_string_buffer(64), time.monotonic() + 0.5
+
+    def swap() -> None:
+        while time.monotonic() < ends:
+            ctypes.memmove(path, theirs, len(theirs))
+            ctypes.memmove(path, ours, len(ours))
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    found = b""
+    while time.monotonic() < ends:
+        fd = _LIBC.open(path, os.O_RDONLY)
+        if fd >= 0:
+            data = os.read(fd, 1 << 16)
+            found = data if b"CANARY=" in data else found
+            os.close(fd)
+    swapper.join()
+    if not found:
+        raise OSError(errno.ENOENT, canary)
+    return found
+
+
+def proc(canary: str, pids: "list[str]") -> None:
+    """Each way has to fail; what it returns is what was read or opened."""
+    names = ("environ", "cmdline", "maps", "mem", "status", "stat", "fd/0", "fd/1", "exe", "cwd", "root",
+             f"root{canary}", f"cwd{canary}", "task", "ns/mnt", "mountinfo", "oom_score_adj")  # fmt: skip
+    ways = {}
+    for pid in pids:
+        for at in (f"/proc/{pid}", f"//proc//{pid}", f"/proc/self/../{pid}", f"/proc/./{pid}/.",
+                   f"/proc/{pid}/task/{pid}", f"/proc/self/task/{pid}", f"/proc/self/root/proc/{pid}",
+                   f"/proc/self/fd/../../{pid}", f"/dev/fd/../../{pid}"):  # fmt: skip
+            for name in names:
+                ways[f"read {at}/{name}"] = lambda p=f"{at}/{name}": _read(p)
+                ways[f"refer {at}/{name}"] = lambda p=f"{at}/{name}": _read(p, os.O_PATH) or p
+                ways[f"link {at}/{name}"] = lambda p=f"{at}/{name}": os.readlink(p)
+                ways[f"look {at}/{name}"] = lambda p=f"{at}/{name}": os.stat(p)
+            ways[f"list {at}"] = lambda p=at: os.listdir(p)
+        ways[f"write {pid}"] = lambda p=pid: os.open(f"/proc/{p}/oom_score_adj", os.O_WRONLY)
+        ways[f"swap {pid}"] = lambda p=pid: _swapped(canary, p)
+    for folder in ("/proc", "/proc/self", "/proc/self/fd", "/dev/fd", "/proc/self/task", "/proc/self/cwd",
+                   "/proc/self/root", "/proc/sys/kernel", "/proc/self/net"):  # fmt: skip
+        ways[f"up {folder}"] = lambda f=folder: _up(f, canary)
+    for path in ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/core_pattern", "/proc/self/environ",
+                 "/proc/cpuinfo", "/proc/self/limits"):  # fmt: skip
+        ways[f"write {path}"] = lambda p=path: os.open(p, os.O_WRONLY)
+        ways[f"again {path}"] = lambda p=path: _twice(p, os.O_RDONLY)
+        ways[f"refer and write {path}"] = lambda p=path: _twice(p, os.O_PATH)
+        ways[f"mode {path}"] = lambda p=path: os.chmod(p, 0o777) or p
+    for path in ("/proc/self/mem", "/proc/kcore", "/proc/kmsg", "/proc/sysrq-trigger", "/proc/1/environ",
+                 "/proc/self/ns/mnt", "/proc/keys", "/proc/self/map_files",
+                 f"/proc/self/root{canary}"):  # fmt: skip
+        ways[f"read {path}"] = lambda p=path: _read(p)
+    for name, way in ways.items():
+        try:
+            print("BROKE", name, repr(way())[:200])
+        except OSError as e:
+            print("held", name, e.errno)
+
+
 def give(name: str) -> None:
     """Pass the root folder on."""
     end = time.monotonic() + _PATIENCE_S
@@ -174,4 +267,5 @@ def own() -> None:
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
     {"reach": lambda: reach([int(w) for w in words]), "give": lambda: give(*words),
-     "take": lambda: take(*words), "own": own}[what]()  # fmt: skip
+     "take": lambda: take(*words), "own": own,
+     "proc": lambda: proc(words[0], words[1:])}[what]()  # fmt: skip

@@ -179,6 +179,23 @@ def test_processes_that_are_not_the_step_s_are_out_of_its_reach(armed: Attack) -
     assert done.stderr.count("held") >= 2 * 14
 
 
+def test_proc_shows_nothing_of_others_and_leads_nowhere(armed: Attack) -> None:
+    """As root, and as a user; the builder and its helper are among the others."""
+    text = (
+        f"FROM base\nARG PIDS\nRUN {armed.hostile} proc {armed.folder}/canary $PIDS $PPID 1\n"
+        f"USER 1000\nRUN {armed.hostile} proc {armed.folder}/canary $PIDS $PPID 1\n"
+    )
+    words = [sys.executable, "-m", "tests.attack.beside", *IMAGESMITH]
+    command = armed.words(text, "--build-arg", "PIDS=@PIDS@")
+    at = len(armed.before)
+    done = finish(start([*armed.before, *words, *command[at + len(IMAGESMITH) :]]))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["canary unharmed"] * 2, done.stderr
+    assert [line for line in done.stderr.splitlines() if "BROKE" in line] == []
+    assert _CANARY not in done.stderr
+    assert done.stderr.count("held ") > 2 * 4 * 9 * 17 * 4
+
+
 def test_own_processes_are_within_reach(armed: Attack) -> None:
     """Also a guard: a filter that refuses everything would hold the attack above as well."""
     daemon = "sleep 100 & kill -0 $! && kill $! && ! wait $!; su -s /bin/sh nobody -c 'sh -c \"kill \\$\\$\"'"

@@ -110,6 +110,7 @@ STEP_PROCESS = (
             "initcopy",
             "initdevices",
             "initpaths",
+            "initproc",
             "initprocess",
             "initroot",
             "initseals",
@@ -129,6 +130,10 @@ STEP_PROCESS = (
             "faked_rights",
             "faked_task",
         )
+    ),
+    *(
+        f"imagesmith.sandbox.chroot_{name}"
+        for name in ("caller", "calls", "changes", "files", "filter", "proc")
     ),
     *(f"imagesmith.sandbox.{name}" for name in ("notify", "seccomp", "signals", "syscalls")),
 )

@@ -11,9 +11,10 @@ import pytest
 from imagesmith.errors import Cancelled
 from imagesmith.interfaces import Place
 from imagesmith.sandbox import seccomp
+from imagesmith.sandbox.chroot_filter import calls_filter
 from imagesmith.sandbox.native import NativeSandbox
 from imagesmith.sandbox.seccomp import ALLOW, ARCHES, NOTIFY, docker_filter
-from imagesmith.sandbox.signals import chroot_filter, signal_filter
+from imagesmith.sandbox.signals import chroot_filter
 from imagesmith.sandbox.syscalls import Machine, numbers
 from tests.sandbox.test_seccomp import ENOSYS, EPERM, act
 
@@ -65,13 +66,14 @@ def test_what_reaches_others_is_refused_where_no_scope_holds_it(
 
 
 @every_machine
-def test_signals_are_handed_over_and_nothing_else(machine: Machine) -> None:
-    program = signal_filter()
-    given = {"kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"}
-    for name in numbers(machine):
-        assert asked(program, machine, name, 1, 2) == (NOTIFY if name in given else ALLOW), name
+@pytest.mark.parametrize("scoped", [True, False])
+def test_signals_are_handed_over_where_no_scope_holds_them(machine: Machine, scoped: bool) -> None:
+    program, given = calls_filter(scoped=scoped), ALLOW if scoped else NOTIFY
+    for name in ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
+        assert asked(program, machine, name, 1, 2) == given, name
     for name in {"fcntl", "fcntl64"} & numbers(machine).keys():
-        assert asked(program, machine, name, 0, 8, -1) == NOTIFY
+        assert asked(program, machine, name, 0, 8, -1) == given
+        assert asked(program, machine, name, 0, 1, -1) == ALLOW
 
 
 def test_one_step_at_a_time_waits_for_the_lock() -> None:

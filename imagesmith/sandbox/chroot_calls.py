@@ -1,0 +1,173 @@
+"""What the warden of a step behind a chroot answers in the kernel's stead; chroot_filter.py hands it over.
+
+    signals      on kernels without scopes: who is signalled has to be of the step (signals.py)
+    names        of files: those in /proc and /dev/fd (chroot_proc.py, chroot_files.py)
+    uname        says the step's host name, which the machine keeps root from setting
+    execve       of a set-uid program, where no program gains rights; and chroot: refused, and told at the end
+
+Why the warden and no process of its own: that one would take a fork for each step, which is more than what a
+short step's calls cost.
+Cost: 8 us for each of the others, of which a shell's start has ten; see chroot_proc.py.
+Imports the standard library and its neighbours only: the warden uses it.
+Spec: seccomp_unotify(2).
+Trust: calls and their arguments are the step's, hostile. A call that goes on is the kernel's, in the chroot,
+whatever its arguments are by then. What cannot be read goes on too.
+Threads: one, the warden's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+from functools import cache
+
+from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox import seccomp
+from imagesmith.sandbox.chroot_caller import Callers
+from imagesmith.sandbox.chroot_changes import AllCalls
+from imagesmith.sandbox.chroot_files import Args, Opened
+from imagesmith.sandbox.chroot_filter import OTHERS, call_table
+from imagesmith.sandbox.chroot_proc import Names
+from imagesmith.sandbox.faked_task import AT_FDCWD
+from imagesmith.sandbox.initproc import ProcFolder
+from imagesmith.sandbox.notify import Listener, listener_of, signed
+from imagesmith.sandbox.signals import SIGNALS, Family, check_signal
+
+__all__ = ["ChrootCalls", "prepare"]
+
+_ALIKE = {"faccessat2": "faccessat", "fchmodat2": "fchmodat"}
+_FIELD = 65
+
+Handler = Callable[[int, Args], int | Opened | None]
+
+
+@cache
+def _names() -> tuple[bytes, bytes]:
+    """What uname tells of the machine, before and after its own name."""
+    told = os.uname()
+    fields = (told.sysname, told.release, told.version, told.machine, "(none)")
+    first, *others = (os.fsencode(field)[: _FIELD - 1].ljust(_FIELD, b"\0") for field in fields)
+    return first, b"".join(others)
+
+
+def prepare() -> None:
+    """Work out once, in the process that forks wardens, what all of them need."""
+    call_table()
+    _names()
+    Callers()
+    for name in ("capset", "seccomp"):
+        k.number_of(name)
+
+
+class ChrootCalls:
+    """Answers the calls of one step.
+
+    root       its root folder, without links
+    host_name  its name
+    proc       its folder at /proc
+    gains      set-uid programs work
+    """
+
+    def __init__(self, root: str, host_name: str, proc: ProcFolder) -> None:
+        #: What differed from a step that root runs natively, each once.
+        self.notes: dict[str, None] = {}
+        self._host_name = host_name
+        self._callers, self._family = Callers(), Family()
+        self._names = Names(self._callers, self._family, root, host_name)
+        self._listener: Listener | None = None
+        self._number = 0
+        self._callers.pending = self._is_pending
+        self._files = AllCalls(self._callers, self._family, self._names, proc, root, seccomp.machines()[0])
+        self._made: dict[str, Handler] = {}
+
+    def take(self, sock: socket.socket) -> int:
+        """Receive the listener; returns the descriptor to poll, -1 if the step has ended before."""
+        self._listener = listener_of(sock)
+        return -1 if self._listener is None else self._listener.fileno()
+
+    def turn(self) -> None:
+        """Answer one call."""
+        listener = self._listener
+        call = listener.receive() if listener is not None else None
+        if listener is None or call is None:
+            return
+        self._number, tid, arch, nr, args = call
+        at, name = call_table()[arch, nr]
+        if at >= 0 and not self._names.ours(self._callers.begins(tid, args[at])):
+            listener.let(self._number)
+            return
+        try:
+            found = (self._made.get(name) or self._handler(name))(tid, args)
+        except OSError as e:
+            listener.answer(self._number, error=e.errno or errno.EIO)
+            return
+        if found is None:
+            listener.let(self._number)
+        elif isinstance(found, Opened):
+            try:
+                listener.hand(self._number, found.fd, os.O_CLOEXEC if found.cloexec else 0)
+            finally:
+                os.close(found.fd)
+        else:
+            listener.answer(self._number, found)
+
+    def _handler(self, name: str) -> Handler:
+        if name in SIGNALS:
+            found: Handler = lambda _, a: check_signal(self._family, name, a)  # noqa: E731
+        else:
+            found = getattr(self if name in OTHERS else self._files, _ALIKE.get(name, name))
+        self._made[name] = found
+        return found
+
+    def _is_pending(self) -> bool:
+        return self._listener is not None and self._listener.pending(self._number)
+
+    # --- what is no file -----------------------------------------------------------------------
+
+    def uname(self, tid: int, a: Args) -> int | None:
+        """uname(buffer)."""
+        before, after = _names()
+        name = os.fsencode(self._host_name)[: _FIELD - 1].ljust(_FIELD, b"\0")
+        try:
+            self._callers.write(tid, a[0], before + name + after)
+        except OSError:
+            return None
+        return 0
+
+    def chroot(self, tid: int, a: Args) -> int:
+        """chroot(path): who is behind one could leave it by another."""
+        del tid, a
+        self.notes["chroot(2) is refused behind a chroot"] = None
+        raise PermissionError(errno.EPERM, "not allowed")
+
+    def execve(self, tid: int, a: Args) -> None:
+        """execve(path, ...)."""
+        self._exec(tid, AT_FDCWD, a[0])
+
+    def execveat(self, tid: int, a: Args) -> None:
+        """execveat(dirfd, path, ...)."""
+        self._exec(tid, signed(a[0]), a[1])
+
+    def _exec(self, tid: int, dirfd: int, address: int) -> None:
+        """Its memory will be another one; and a set-uid program gains nothing, if that is how it is here."""
+        try:
+            if os.stat(f"/proc/{tid}").st_uid:  # root's programs gain nothing, or too little to matter
+                self._look_at_program(tid, dirfd, address)
+        except OSError:
+            pass  # a name that the kernel will refuse as well
+        self._callers.forget(tid)
+
+    def _look_at_program(self, tid: int, dirfd: int, address: int) -> None:
+        ids, path = self._callers.ids(tid), self._callers.path(tid, address)
+        with self._callers.acting_as(ids):
+            fd = self._callers.open(tid, dirfd, path, follow=True)
+        st = os.fstat(fd)
+        os.close(fd)
+        gains = (st.st_mode & stat.S_ISUID and st.st_uid not in ids.uids) or (
+            st.st_mode & stat.S_ISGID and st.st_mode & stat.S_IXGRP and st.st_gid not in ids.gids
+        )
+        if gains and self._callers.gains_nothing(tid):
+            self.notes[f"{os.fsdecode(path)} ran without the rights of its set-uid or set-gid mark"] = None
