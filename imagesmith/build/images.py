@@ -224,8 +224,13 @@ class Images:
                     self.session().fetch_blob(origin, d, number, self._cancel)
                 else:
                     from imagesmith.places.storeplace import write_blob
+                    from imagesmith.registry.repository import Repository
 
-                    write_blob(self._store.blobs, d, _place(origin), lambda _count: self._cancel.check())
+                    place = _place(origin)
+                    write_blob(self._store.blobs, d, place, lambda _count: self._cancel.check())
+                    behind = place.origin(d.digest)
+                    if isinstance(behind, Repository):
+                        behind.has_now(d.digest)  # for later builds, to mount it from there
                 self._events(Progress(step=number, id=str(d.digest), current=d.size, total=d.size, done=True))
 
     def fetch_all(self, image: ResolvedImage) -> None:

@@ -107,8 +107,9 @@ class Uploader(Watching):
         if solved.step not in self._steps or not self._store.blobs.has(d.digest):
             return
         streams = self._streams.get(solved.step)
+        source = StorePlace(self._store, None, None, self._images.elsewhere([solved.layer]))
         for ref in self._targets:
-            self._submit(partial(self._send, ref, d, StorePlace(self._store), streams))
+            self._submit(partial(self._send, ref, d, source, streams))
 
     def _submit(self, work: Callable[[], None]) -> None:
         with self._lock:

@@ -108,7 +108,8 @@ class StorePlace:
 
     def origin(self, digest: Digest) -> ImageSource:
         """Where a blob is besides, so that it can be mounted even if the store has it; see ImageSource."""
-        return self._elsewhere.get(digest, self)
+        behind = self._elsewhere.get(digest)
+        return self if behind is None else behind.origin(digest)
 
     def referrers(self, digest: Digest) -> list[Descriptor]:
         """The manifests in the store that have this one as subject; see ImageSource."""

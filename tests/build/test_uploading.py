@@ -15,6 +15,7 @@ from imagesmith.build.images import Images
 from imagesmith.build.plan import MakeDirOp, Step
 from imagesmith.build.request import BuildRequest
 from imagesmith.build.uploading import Uploader
+from imagesmith.embedded.registry import Registry
 from imagesmith.errors import StoreError
 from imagesmith.events import Event, Progress, StepDone, StepStarted, Warned
 from imagesmith.oci.mediatype import OCI_LAYER
@@ -26,6 +27,7 @@ from imagesmith.settings import Settings
 from imagesmith.store.store import Store
 from tests.kitchen import Kitchen
 from tests.registry.conftest import serve_embedded
+from tests.registry.faultproxy import FaultProxy
 
 pytestmark = pytest.mark.slow
 
@@ -148,6 +150,30 @@ def test_build_that_pushes_sends_each_layer_once(kitchen: Kitchen, tmp_path: Pat
     sent = [e.id for e in kitchen.events if isinstance(e, Progress) and e.done and " " not in e.id]
     layers = [str(layer.descriptor.digest) for layer in built.image.layers]
     assert sorted(x for x in sent if x in layers) == sorted(layers)
+
+
+@pytest.mark.parametrize("needed", [False, True])
+def test_layer_of_a_cache_in_the_same_registry_is_mounted(
+    kitchen: Kitchen, tmp_path: Path, needed: bool
+) -> None:
+    """Nothing of it passes through the client but what a step looks into, and that is not sent again."""
+    kitchen.write({"a": "alpha" * 1000, "b": "beta"})
+    text = "FROM scratch AS m\nCOPY a /a\nFROM m\n" + ("COPY --from=m /a /c\nCOPY b /b\n" if needed else "")
+    with Registry(tmp_path / "registry") as registry, FaultProxy(registry.host) as proxy:
+        where = [f"type=registry,ref={proxy.host}/cache:1,mode=max"]
+        first = kitchen.build("FROM scratch AS m\nCOPY a /a\nFROM m\n", cache_to=where, insecure=True)
+        proxy.exchanges.clear()
+        kitchen.root = tmp_path / "fresh"
+        found = [f"type=registry,ref={proxy.host}/cache:1"]
+        tags = [f"{proxy.host}/app:1"]
+        kitchen.build(text, cache_from=found, tags=tags, push=True, insecure=True)
+        digest = first.image.layers[0].descriptor.digest
+        assert len(proxy.seen("GET", f"/blobs/{digest}")) == needed
+        (mount,) = [e for e in proxy.seen("POST", "mount=") if str(digest) in e.target]
+        assert (mount.status, "from=cache" in mount.target) == (201, True)
+        assert not proxy.seen("PUT|PATCH", f"digest={digest}")
+        kitchen.build(text, tags=[f"{proxy.host}/later:1"], push=True, insecure=True)
+        assert not proxy.seen("PUT|PATCH", f"digest={digest}")
 
 
 def test_base_of_the_same_registry_is_mounted_while_steps_run(kitchen: Kitchen, tmp_path: Path) -> None:
