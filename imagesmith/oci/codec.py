@@ -2,9 +2,9 @@
 
 Why: BuildKit, containerd and Docker are written in Go; an image has the same ID from us only if its config
 is written with their escapes. Reading is strict where a wrong type would be dangerous and names the path.
-Trust: every document may come from a registry. Size is capped by who fetched it, depth and duplicates here;
-numbers that JSON has not are refused, and half a character becomes the replacement character, as in Go: what
-is read can be written.
+Trust: every document may come from a registry. Size is capped by who fetched it, depth here; numbers that
+JSON has not are refused, and half a character becomes the replacement character, as in Go: what is read can
+be written. A key that stands twice means what it means to Go: all tools are shown the same image.
 """
 
 from __future__ import annotations
@@ -38,13 +38,23 @@ def dumps(value: object, *, indent: int | None = None, sort_keys: bool = False) 
     return _ESCAPE.sub(_escape, text).encode()
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _as_go(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of a key that stands twice the last value counts, but objects are put together."""
     out = dict(pairs)
     if len(out) != len(pairs):
-        seen: set[str] = set()
-        double = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]  # set.add returns None, which is the point
-        raise InvalidDocument(f"the key {double[:100]!r} stands twice in one object")
+        out = {}
+        for key, value in pairs:
+            _put(out, key, value)
     return out
+
+
+def _put(out: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    before = out.get(key)
+    if isinstance(before, dict) and isinstance(value, dict):
+        for k, v in value.items():
+            _put(before, k, v)
+    elif value is not None or isinstance(before, dict | list) or before is None:  # null leaves a plain value
+        out[key] = value
 
 
 def _finite(text: str) -> float:
@@ -55,7 +65,7 @@ def _finite(text: str) -> float:
 
 
 def _loads(text: str) -> Any:  # noqa: ANN401 - the one untyped door
-    return json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_finite)
+    return json.loads(text, object_pairs_hook=_as_go, parse_float=_finite, parse_constant=_finite)
 
 
 def _check_depth(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
@@ -80,7 +90,7 @@ def parse_json(raw: bytes, what: str) -> Any:  # noqa: ANN401 - whatever JSON ca
         what: the document's name for messages, e.g. `manifest sha256:…`.
 
     Raises:
-        InvalidDocument: no JSON, too deep, a number that is none, or a key twice.
+        InvalidDocument: no JSON, too deep, or a number that is none.
     """
     text = raw.decode("utf-8", "replace")
     try:
@@ -108,7 +118,10 @@ def parse_object(raw: bytes, what: str) -> Object:
 
 
 class Object:
-    """A JSON object with typed getters; `path` is named in every error. null counts as absent."""
+    """A JSON object with typed getters; `path` is named in every error.
+
+    null counts as absent, and as the empty string among strings, as in Go.
+    """
 
     __slots__ = ("data", "path")
 
@@ -172,17 +185,17 @@ class Object:
         if value is None:
             return None
         for n, item in enumerate(value):
-            if not isinstance(item, str):
+            if item is not None and not isinstance(item, str):
                 raise InvalidDocument(f"{self.path}: {key}[{n}] must be a string")
-        return tuple(value)
+        return tuple(item or "" for item in value)
 
     def text_map(self, key: str) -> dict[str, str]:
         """An object of strings; empty where absent."""
         value: Mapping[str, Any] = self._typed(key, dict, "an object") or {}
         for k, v in value.items():
-            if not isinstance(v, str):
+            if v is not None and not isinstance(v, str):
                 raise InvalidDocument(f"{self.path}: {key}[{k[:100]!r}] must be a string")
-        return dict(value)
+        return {k: v or "" for k, v in value.items()}
 
     def key_set(self, key: str) -> tuple[str, ...]:
         """The keys of an object used as a set (ExposedPorts, Volumes); empty where absent."""

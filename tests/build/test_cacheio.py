@@ -255,12 +255,12 @@ def _rewritten(cache: Path, change: Callable[[str], str]) -> None:
     ("new", "told"),
     [
         ('"base":"\\ud800', False),
-        ('"note":{"\\ud800":"\\udfff"},"base":"', True),
+        ('"note":{"\\ud800":"\\udfff"},"base":"', False),
         ('"more":NaN,"base":"', True),
         ('"more":-1e999,"base":"', True),
         ('"more":' + "[" * 300 + "]" * 300 + ',"base":"', True),
         ('"more":' + "9" * 5000 + ',"base":"', True),
-        ('"created_ns":1' + "0" * 30 + ',"base":"', True),
+        ('"created_ns":1' + "0" * 30, True),
         ('"base":"\x00', False),
     ],
     ids=["surrogate", "a key twice", "NaN", "infinity", "deep", "digits", "a large time", "NUL"],
@@ -269,7 +269,8 @@ def test_hostile_document_costs_the_cache_and_not_the_build(
     kitchen: Kitchen, other: Kitchen, tmp_path: Path, new: str, told: bool
 ) -> None:
     first = export(kitchen, tmp_path / "cache")
-    _rewritten(tmp_path / "cache", lambda text: text.replace('"base":"', new).replace("\0", "\\u0000"))
+    old = '"created_ns":' if new.startswith('"created_ns":') else '"base":"'
+    _rewritten(tmp_path / "cache", lambda text: text.replace(old, new).replace("\0", "\\u0000"))
     second = other.build(STAGES, cache_from=[local(tmp_path / "cache")])
     assert len(second.image.layers) == len(first.image.layers)
     assert len([text for text in warnings(other) if "is not used" in text]) == told
