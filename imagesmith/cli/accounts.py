@@ -15,7 +15,9 @@ __all__ = ["configure"]
 
 def configure(name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
     """Declare the flags of login or logout."""
-    parser.add_argument("registry", nargs="?", default="docker.io", help="host[:port] (default: Docker Hub)")
+    parser.add_argument(
+        "registry", nargs="?", default="docker.io", help="host[:port][/path] (default: Docker Hub)"
+    )
     if name == "logout":
         return _logout
     parser.add_argument("-u", "--username", default="", help="user name")
@@ -30,12 +32,14 @@ def configure(name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.
     return _login
 
 
-def _host(text: str) -> str:
-    """The registry of what the user wrote: Docker's names for the Hub, no scheme, no path."""
-    host = text.removeprefix("https://").removeprefix("http://").partition("/")[0]
+def _place(text: str) -> tuple[str, str]:
+    """Registry and path of what the user wrote: Docker's names for the Hub, without the API's."""
+    host, _, rest = text.removeprefix("https://").removeprefix("http://").partition("/")
+    path = rest.strip("/")
     if not host:
         raise UsageError(f"{text!r} names no registry", hint="give host[:port]")
-    return "docker.io" if host in ("index.docker.io", "registry-1.docker.io", "hub.docker.com") else host
+    hub = host in ("index.docker.io", "registry-1.docker.io", "hub.docker.com")
+    return "docker.io" if hub else host, "" if path in ("v1", "v2") else path
 
 
 def _login(args: argparse.Namespace) -> int:
@@ -45,10 +49,10 @@ def _login(args: argparse.Namespace) -> int:
     from imagesmith.registry.hosts import Hosts
     from imagesmith.registry.ping import check
 
-    host = _host(args.registry)
+    host, path = _place(args.registry)
     credential = Credential(*_user_and_password(args))
     check(host, credential, Hosts(insecure=insecure_of(args), cert_dir=args.cert_dir))
-    where = keep(host, credential, Credentials())
+    where = keep(host, credential, Credentials(), path)
     sys.stdout.write(f"logged in to {args.registry}; kept in {where}\n")
     return 0
 
@@ -79,7 +83,8 @@ def _logout(args: argparse.Namespace) -> int:
     from imagesmith.credentials.dockerconfig import Credentials
     from imagesmith.credentials.login import forget
 
-    removed = forget(_host(args.registry), Credentials())
+    host, path = _place(args.registry)
+    removed = forget(host, Credentials(), path)
     sys.stdout.write(
         f"removed the credentials for {args.registry}\n" if removed else f"not logged in to {args.registry}\n"
     )

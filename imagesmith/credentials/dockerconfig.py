@@ -1,7 +1,9 @@
 """Credentials from docker's config.json, podman's auth.json, their helpers, and the environment.
 
 The order: DOCKER_AUTH_CONFIG (the text itself, for CI); then, if one is set, the file of REGISTRY_AUTH_FILE
-or DOCKER_CONFIG alone; else ~/.docker/config.json and podman's files. The first that knows it decides.
+or DOCKER_CONFIG alone; else ~/.docker/config.json and podman's files. The first that knows it decides. In it
+an entry for `host/team/app` or `host/team` goes before the helper and the entry of the host. A helper that is
+missing or fails is told of and passed by: what is public needs no credential.
 
 Spec: docker/cli's config file; containers-auth.json(5).
 Trust: files of the user; a broken one is an error that names it. Secrets never reach a message.
@@ -12,12 +14,12 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from imagesmith.credentials import helpers
 from imagesmith.credentials.model import Credential
-from imagesmith.errors import InvalidDocument, UsageError
+from imagesmith.errors import InvalidDocument, RegistryError, UsageError
 from imagesmith.oci.codec import Object, parse_object
 from imagesmith.settings import USER, home_folder
 from imagesmith.values import frozen
@@ -28,6 +30,15 @@ __all__ = ["ConfigFile", "Credentials", "credential_of", "helper_of", "hub_key",
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _MOST_BYTES = 8 << 20
+#: What old keys have behind the host.
+_TAILS = ("", "/", "/v1/", "/v2/", "/v1", "/v2")
+
+
+Warn = Callable[[str], object]
+
+
+def _nobody(_text: str) -> None:
+    """Tell nobody."""
 
 
 def hub_key(registry: str) -> str:
@@ -37,21 +48,20 @@ def hub_key(registry: str) -> str:
 
 def keys_of(registry: str, repository: str = "") -> list[str]:
     """The keys under which a credential may stand, the most exact first."""
-    hosts = (
-        [registry] if registry not in _HUB_NAMES else ["docker.io", "index.docker.io", "registry-1.docker.io"]
-    )
-    keys: list[str] = []
-    parts = [p for p in repository.split("/") if p]
-    for n in range(len(parts), 0, -1):
-        keys += [f"{host}/{'/'.join(parts[:n])}" for host in hosts]
+    keys = _exact_keys(registry, repository)
     if registry in _HUB_NAMES:
         keys.append(_HUB_KEY)
-    for host in hosts:
-        keys += [
-            host,
-            *(f"{s}://{host}{tail}" for s in ("https", "http") for tail in ("", "/", "/v1/", "/v2/")),
-        ]
+    for host in _HUB_NAMES if registry in _HUB_NAMES else (registry,):
+        keys += [f"{s}{host}{tail}" for s in ("", "https://", "http://") for tail in _TAILS]
     return keys
+
+
+def _exact_keys(registry: str, repository: str) -> list[str]:
+    """The keys of a repository and of what is above it in its registry, without that itself."""
+    parts = [p for p in repository.split("/") if p]
+    paths = ["/".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    hosts = _HUB_NAMES if registry in _HUB_NAMES else (registry,)
+    return [f"{host}/{path}" for path in paths for host in hosts]
 
 
 def _host_of(key: str) -> str:
@@ -88,13 +98,13 @@ class ConfigFile:
             raise UsageError(f"{e}", hint="mend or remove it") from e
         return Object({"auths": o.data}, o.path) if self.legacy else o
 
-    def find(self, registry: str, repository: str) -> Credential | None:
-        """The credential for a repository, by helper or by entry."""
+    def find(self, registry: str, repository: str, warn: Warn = _nobody) -> Credential | None:
+        """The credential for a repository, by helper or by entry; `warn` is told of a helper that fails."""
         o = self.read()
         if o is None:
             return None
         try:
-            return _find(o, registry, repository)
+            return _find(o, registry, repository, warn)
         except InvalidDocument as e:
             raise UsageError(f"{e}", hint="mend or remove it") from e
 
@@ -113,16 +123,21 @@ def helper_of(o: Object, registry: str) -> str:
     return o.text("credsStore")
 
 
-def _find(o: Object, registry: str, repository: str) -> Credential | None:
+def _find(o: Object, registry: str, repository: str, warn: Warn) -> Credential | None:
+    auths, table = o.obj("auths") or Object({}, o.path), o.text_map("credHelpers")
+    for key in _exact_keys(registry, repository):
+        entry = auths.obj(key)
+        found = None if entry is None else credential_of(entry)
+        if found is None and key in table:
+            found = _ask(table[key], key, warn)
+        if found is not None:
+            return found
     helper = helper_of(o, registry)
     if helper:
-        found = helpers.get(helper, hub_key(registry))
-        if found is not None or registry in o.text_map("credHelpers"):
+        found = _ask(helper, hub_key(registry), warn)
+        if found is not None or registry in table:
             return found
-    auths = o.obj("auths")
-    if auths is None:
-        return None
-    for key in keys_of(registry, repository):
+    for key in keys_of(registry):
         entry = auths.obj(key)
         found = None if entry is None else credential_of(entry)
         if found is not None:
@@ -135,6 +150,15 @@ def _find(o: Object, registry: str, repository: str) -> Credential | None:
             if found is not None:
                 return found
     return None
+
+
+def _ask(helper: str, server: str, warn: Warn) -> Credential | None:
+    """What a helper has for a server; one that fails has nothing."""
+    try:
+        return helpers.get(helper, server)
+    except RegistryError as e:
+        warn(f"{e.message}; going on without")
+        return None
 
 
 def credential_of(entry: Object) -> Credential | None:
@@ -164,40 +188,51 @@ class Credentials:
         """Take the process's environment and home, or the given ones."""
         self._env = dict(os.environ if environ is None else environ)
         self._home = home_folder() or Path("/") if home is None else home
+        self._warned: set[str] = set()
+        self.warn: Warn = _nobody  # is told of helpers that fail, each text once
 
     def find(self, registry: str, repository: str = "") -> Credential | None:
         """The credential for a repository of a registry, or None to go without.
 
         Raises:
             UsageError: a configuration file is broken.
-            RegistryError: a credential helper failed.
         """
-        text = self._env.get("DOCKER_AUTH_CONFIG", "")
-        if text:
+        own = self._own()
+        if own is not None:
             try:
-                found = _find(
-                    _only_auths(parse_object(text.encode(), "DOCKER_AUTH_CONFIG")), registry, repository
-                )
+                found = _find(own, registry, repository, self._tell)
             except InvalidDocument as e:
                 raise UsageError(str(e)) from e
             if found is not None:
                 return found
         for file in self.files():
-            found = file.find(registry, repository)
+            found = file.find(registry, repository, self._tell)
             if found is not None:
                 return found
         return None
 
+    def _tell(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self.warn(text)
+
+    def _own(self) -> Object | None:
+        """What DOCKER_AUTH_CONFIG holds, without what a file could say: no helper is run for it."""
+        text = self._env.get("DOCKER_AUTH_CONFIG", "")
+        if not text:
+            return None
+        try:
+            o = parse_object(text.encode(), "DOCKER_AUTH_CONFIG")
+        except InvalidDocument as e:
+            raise UsageError(str(e)) from e
+        return Object({"auths": o.data.get("auths")}, o.path)
+
     def scope(self, registry: str, repository: str) -> str:
         """The key of an entry that is for a part of a registry only; empty where one serves all of it."""
-        hosts = _HUB_NAMES if registry in _HUB_NAMES else (registry,)
-        for file in self.files():
-            o = file.read()
-            auths = None if o is None else o.data.get("auths")
-            if not isinstance(auths, dict):
-                continue
-            for key in keys_of(registry, repository):
-                if key in auths and any(key.startswith(f"{host}/") for host in hosts):
+        for o in (self._own(), *(file.read() for file in self.files())):
+            tables = () if o is None else (o.data.get("auths"), o.data.get("credHelpers"))
+            for key in _exact_keys(registry, repository):
+                if any(isinstance(table, dict) and key in table for table in tables):
                     return key
         return ""
 
@@ -223,8 +258,3 @@ class Credentials:
     def home_file(self) -> ConfigFile:
         """The file that `login` writes: the first of `files`."""
         return next(self.files())
-
-
-def _only_auths(o: Object) -> Object:
-    """DOCKER_AUTH_CONFIG without what a file could say: no helper is run for it."""
-    return Object({"auths": o.data.get("auths")}, o.path)

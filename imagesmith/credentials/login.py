@@ -26,15 +26,15 @@ from imagesmith.oci.codec import Object
 __all__ = ["forget", "keep"]
 
 
-def keep(registry: str, credential: Credential, credentials: Credentials) -> str:
-    """Keep a credential for a registry and return where.
+def keep(registry: str, credential: Credential, credentials: Credentials, path: str = "") -> str:
+    """Keep a credential for a registry, or for what is below a path of it, and return where.
 
     Raises:
         UsageError: the file is broken or cannot be written.
         RegistryError: the helper that the file names would not take it.
     """
     file = credentials.home_file()
-    helper = file.helper(registry)
+    helper = "" if path else file.helper(registry)  # helpers know hosts, not paths
     if helper:
         user = credential.username if credential.kind == "basic" else "<token>"
         helpers.store(helper, hub_key(registry), user, credential.secret)
@@ -45,22 +45,29 @@ def keep(registry: str, credential: Credential, credentials: Credentials) -> str
         pair = f"{credential.username}:{credential.secret}"
         entry = {"auth": base64.b64encode(pair.encode()).decode()}
     with _changed(file) as document:
-        document.setdefault("auths", {})[hub_key(registry)] = entry
+        document.setdefault("auths", {})[_key(registry, path)] = entry
     return str(file.path)
 
 
-def forget(registry: str, credentials: Credentials) -> bool:
-    """Take a registry's credentials out of every file and helper; True if there were any."""
+def _key(registry: str, path: str) -> str:
+    return f"{registry}/{path}" if path else hub_key(registry)
+
+
+def forget(registry: str, credentials: Credentials, path: str = "") -> bool:
+    """Take the credentials of a registry, or those of a path alone, out of every file and helper.
+
+    Returns True if there were any.
+    """
     found = False
     for file in credentials.files():
         o = file.read()
         if o is None or file.legacy:
             continue
-        helper = helper_of(o, registry)
+        helper = "" if path else helper_of(o, registry)
         if helper:
             found = helpers.erase(helper, hub_key(registry)) or found
         auths = o.obj("auths") or Object({}, o.path)
-        gone = [k for k in keys_of(registry) if k in auths.data]
+        gone = [k for k in ([_key(registry, path)] if path else keys_of(registry)) if k in auths.data]
         if gone:
             with _changed(file) as document:
                 for key in gone:

@@ -12,7 +12,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
-from imagesmith.errors import NetworkFault, RegistryError
+from imagesmith.errors import ImagesmithError, NetworkFault, RegistryError
 from imagesmith.registry.quirks import same_scheme
 
 __all__ = [
@@ -168,14 +168,17 @@ def traced(url: str) -> str:
     return shown(url) + (f"?{kept}" if kept else "")
 
 
-def all_told(failures: Sequence[RegistryError]) -> RegistryError:
+def all_told(failures: Sequence[ImagesmithError]) -> ImagesmithError:
     """The error where several endpoints failed: the last one's, with what the others said before it."""
     *others, last = failures
     before = "; ".join(dict.fromkeys(e.message for e in others if e.message != last.message))
     if not before:
         return last
-    kind = NetworkFault if isinstance(last, Fault) else type(last)
-    return kind(f"{last.message} (before that: {before})", status=last.status, hint=last.hint)
+    message = f"{last.message} (before that: {before})"
+    if isinstance(last, RegistryError):
+        kind = NetworkFault if isinstance(last, Fault) else type(last)
+        return kind(message, status=last.status, hint=last.hint)
+    return type(last)(message, hint=last.hint)
 
 
 def absolute(base: str, address: str) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from imagesmith.errors import (
     DigestMismatch,
+    ImagesmithError,
+    IntegrityError,
     InvalidDocument,
     LimitExceeded,
     NetworkFault,
@@ -32,6 +34,7 @@ from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef
 from imagesmith.registry.client import Client, Fetched
 from imagesmith.registry.download import blob_pieces
+from imagesmith.registry.faults import all_told
 from imagesmith.registry.upload import mount, upload
 from imagesmith.values import replace
 
@@ -111,18 +114,17 @@ class Repository:
         return self.root()
 
     def _manifest(self, reference: str) -> Fetched:
-        failure: RegistryError | None = None
+        failures: list[ImagesmithError] = []
         for client in self._for(by_digest=":" in reference):
             try:
                 found = client.get_manifest(reference)
-            except RegistryError as e:
-                failure = e
+            except (RegistryError, IntegrityError) as e:
+                failures.append(e)
                 continue
             with self._lock:
                 self._raw[found.digest] = found.raw
             return found
-        assert failure is not None
-        raise failure
+        raise all_told(failures)
 
     def _for(self, *, by_digest: bool) -> list[Client]:
         """The readers that may be asked for a tag, or for a digest."""

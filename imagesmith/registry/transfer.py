@@ -93,6 +93,7 @@ class Session:
         self._store, self._events, self._transfers = store, events, transfers
         self._hosts = hosts or Hosts(insecure=insecure)
         self._credentials = credentials or Credentials()
+        self._credentials.warn = lambda text: events(Warned(rule="", text=text))
         self._proxies = Proxies()
         self._slots = threading.BoundedSemaphore(max(1, transfers))
         self._steps = numbers or itertools.count(1)
@@ -196,7 +197,9 @@ class Session:
         try:
             root = place.root()
         except NotFound as e:
-            raise NotFound(f"{ref}: not found", status=e.status, hint=e.hint) from e
+            raise NotFound(
+                f"{ref}: not found", status=e.status, hint=e.hint or f"that is: {e.message}"
+            ) from e
         found, documents = choose(place, root, platform)
         manifest = Manifest.parse(documents[found.digest])
         check_image(manifest)

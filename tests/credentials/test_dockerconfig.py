@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from imagesmith.credentials.dockerconfig import Credentials, keys_of
 from imagesmith.credentials.login import forget, keep
 from imagesmith.credentials.model import Credential
-from imagesmith.errors import RegistryError, UsageError
+from imagesmith.errors import UsageError
 
 
 def entry(user: str, password: str = "p") -> dict[str, str]:
@@ -39,6 +40,12 @@ def user(found: Credential | None) -> str:
         ("https://reg.example/some/old/path", "reg.example"),
         ("https://index.docker.io/v1/", "docker.io"),
         ("docker.io", "docker.io"),
+        ("reg.example/", "reg.example"),
+        ("reg.example:5000/v1/", "reg.example:5000"),
+        ("reg.example/v2/", "reg.example"),
+        ("reg.example/v2", "reg.example"),
+        ("index.docker.io/v1/", "docker.io"),
+        ("registry-1.docker.io", "docker.io"),
         ("index.docker.io", "docker.io"),
     ],
 )
@@ -153,22 +160,43 @@ def test_helper_is_asked_and_none_means_none(tmp_path: Path, helper: Path) -> No
     assert found.kind == "identity"
 
 
+def warned(c: Credentials, registry: str = "r.io") -> str:
+    """What is told where a helper is passed by, once however often it is asked."""
+    told: list[str] = []
+    c.warn = told.append
+    for _ in range(2):
+        assert c.find(registry) is None
+    assert len(told) == 1
+    return told[0]
+
+
+@pytest.mark.parametrize("where", ["credsStore", "credHelpers"])
 @pytest.mark.parametrize(("name", "message"), [("missing", "not installed"), ("../x", "no name")])
-def test_helper_that_cannot_be_run_is_an_error(tmp_path: Path, name: str, message: str) -> None:
-    with pytest.raises(RegistryError, match=message):
-        docker(tmp_path, {"credsStore": name}).find("r.io")
+def test_helper_that_cannot_be_run_is_passed_by(tmp_path: Path, where: str, name: str, message: str) -> None:
+    assert message in warned(docker(tmp_path, {where: name if where == "credsStore" else {"r.io": name}}))
 
 
-def test_helper_that_answers_nonsense_is_an_error(tmp_path: Path, helper: Path) -> None:
+def test_entry_of_the_file_is_there_beside_a_missing_helper(tmp_path: Path) -> None:
+    c = docker(tmp_path, {"credsStore": "missing", "auths": {"r.io": entry("file"), "s.io": {}}})
+    assert user(c.find("r.io")) == "file"
+    assert c.find("s.io") is None
+
+
+def test_helper_that_answers_nonsense_is_passed_by(tmp_path: Path, helper: Path) -> None:
     (helper / "secret").write_text("not json")
-    with pytest.raises(RegistryError, match="nonsense"):
-        docker(tmp_path, {"credsStore": "test"}).find("r.io")
+    assert "nonsense" in warned(docker(tmp_path, {"credsStore": "test"}))
+
+
+def test_helper_that_fails_is_passed_by_with_its_words(tmp_path: Path, helper: Path) -> None:
+    (helper / "docker-credential-test").write_text("#!/bin/sh\necho pass store is not initialised\nexit 1\n")
+    said = warned(docker(tmp_path, {"credHelpers": {"r.io": "test"}}))
+    assert "docker-credential-test get r.io: pass store is not initialised" in said
 
 
 def test_helper_that_never_ends_its_answer_is_stopped(tmp_path: Path, helper: Path) -> None:
     (helper / "docker-credential-test").write_text("#!/bin/sh\necho $$ > pid\nexec yes\n")
-    with contextlib.chdir(tmp_path), pytest.raises(RegistryError, match="more than 1048576 bytes"):
-        docker(tmp_path, {"credsStore": "test"}).find("r.io")
+    with contextlib.chdir(tmp_path):
+        assert "more than 1048576 bytes" in warned(docker(tmp_path, {"credsStore": "test"}))
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -178,8 +206,16 @@ def test_helper_that_is_silent_is_not_waited_for_without_end(
 ) -> None:
     monkeypatch.setattr("imagesmith.credentials.helpers._TIMEOUT_S", 0.05)
     (helper / "docker-credential-test").write_text("#!/bin/sh\nexec sleep 33\n")
-    with pytest.raises(RegistryError, match=r"docker-credential-test get: .* timed out after 0\.05 seconds"):
-        docker(tmp_path, {"credsStore": "test"}).find("r.io")
+    said = warned(docker(tmp_path, {"credsStore": "test"}))
+    assert re.search(r"docker-credential-test get: .* timed out after 0\.05 seconds", said)
+
+
+def test_helper_of_a_path_is_for_that_path(tmp_path: Path, helper: Path) -> None:
+    (helper / "secret").write_text('{"ServerURL":"r.io/team","Username":"team","Secret":"s"}')
+    c = docker(tmp_path, {"credHelpers": {"r.io/team": "test"}, "auths": {"r.io": entry("host")}})
+    assert user(c.find("r.io", "team/app")) == "team"
+    assert user(c.find("r.io", "other/app")) == "host"
+    assert (c.scope("r.io", "team/app"), c.scope("r.io", "other/app")) == ("r.io/team", "")
 
 
 def test_login_and_logout_go_through_the_helper(tmp_path: Path, helper: Path) -> None:
@@ -190,6 +226,49 @@ def test_login_and_logout_go_through_the_helper(tmp_path: Path, helper: Path) ->
     assert "auths" not in json.loads((tmp_path / ".docker/config.json").read_text())
     assert forget("docker.io", c)
     assert not forget("docker.io", c)
+
+
+# --- paths ---------------------------------------------------------------------------------------
+
+
+def test_login_for_a_path_goes_before_helper_and_host(tmp_path: Path, helper: Path) -> None:
+    (helper / "secret").write_text('{"ServerURL":"r.io","Username":"helper","Secret":"s"}')
+    c = docker(tmp_path, {"credsStore": "test", "auths": {"r.io/team/app": entry("app")}})
+    assert user(c.find("r.io", "team/app")) == "app"
+    assert user(c.find("r.io", "team/apple")) == "helper"
+
+
+@pytest.mark.parametrize("from_env", [False, True])
+def test_paths_have_connections_of_their_own(tmp_path: Path, from_env: bool) -> None:
+    auths = {
+        "auths": {
+            "r.io/a": entry("a"),
+            "r.io/b/c": entry("c"),
+            "docker.io/me": entry("me"),
+            "r.io": entry("r"),
+        }
+    }
+    c = (
+        Credentials({"DOCKER_AUTH_CONFIG": json.dumps(auths)}, tmp_path)
+        if from_env
+        else docker(tmp_path, auths)
+    )
+    assert [c.scope("r.io", path) for path in ("a/x", "b/c", "b/d", "")] == ["r.io/a", "r.io/b/c", "", ""]
+    assert c.scope("registry-1.docker.io", "me/app") == "docker.io/me"
+    assert [user(c.find("r.io", path)) for path in ("a/x", "b/c", "b/d", "")] == ["a", "c", "r", "r"]
+
+
+def test_logins_for_paths_stay_apart(tmp_path: Path) -> None:
+    c = docker(tmp_path, {"auths": {"r.io": entry("host")}})
+    keep("r.io", Credential("one", "p"), c, "team/one")
+    keep("r.io", Credential("two", "p"), c, "team/two")
+    found = [user(c.find("r.io", path)) for path in ("team/one", "team/one/x", "team/two", "team/three")]
+    assert found == ["one", "one", "two", "host"]
+    assert forget("r.io", c, "team/one")
+    assert not forget("r.io", c, "team/one")
+    assert [user(c.find("r.io", path)) for path in ("team/one", "team/two")] == ["host", "two"]
+    assert forget("r.io", c)
+    assert user(c.find("r.io", "team/two")) == "two"
 
 
 # --- keeping -------------------------------------------------------------------------------------
