@@ -71,6 +71,10 @@ def write_edited(args: argparse.Namespace, text: str, edited: Edited, session: S
         target = PlaceName(
             kind="registry", image=ImageRef(target.image.registry, target.image.repository, None, digest)
         )
+    if edited.absent:
+        from imagesmith.registry.copier import left_out
+
+        sys.stderr.write(f"warning: {left_out(edited.name, edited.absent)}\n")
     with open_target(target, session, store) as place:
         found = session.copy(edited, place)
     if args.json or args.tag:

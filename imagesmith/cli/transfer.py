@@ -93,7 +93,8 @@ def _copy_verb(parser: argparse.ArgumentParser) -> Handler:
         with opened(args) as (session, store):
             found = _copy(
                 session, store, source, target, platforms,
-                default=host_platform() if one else None, referrers=args.referrers, family=args.format,
+                default=host_platform() if one else None, whole=args.all,
+                referrers=args.referrers, family=args.format,
             )  # fmt: skip
         print_descriptor(args, found, str(target))
         return 0
@@ -104,7 +105,7 @@ def _copy_verb(parser: argparse.ArgumentParser) -> Handler:
 def _choice_flags(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "-a", "--all", action="store_true", help="all platforms (the default where the target allows)"
+        "-a", "--all", action="store_true", help="all platforms, or none where one is not there"
     )
     which.add_argument(
         "--platform", action="append", default=[], metavar="OS/ARCH", help="this one alone; may be repeated"
@@ -127,6 +128,7 @@ def _copy(
     platforms: tuple[Platform, ...] = (),
     *,
     default: Platform | None = None,
+    whole: bool = False,
     referrers: bool = False,
     family: str = "",
     verb: str = "copy",
@@ -137,6 +139,7 @@ def _copy(
     choice = Choice(
         platforms=platforms,
         default=default,
+        whole=whole,
         referrers=referrers,
         family=family,  # type: ignore[arg-type]  # argparse checked it
     )
@@ -281,8 +284,9 @@ def _mirror(parser: argparse.ArgumentParser) -> Handler:
 
             def copy(source: PlaceName, target: PlaceName) -> Descriptor:
                 return _copy(
-                    session, store, source, target, platforms, referrers=args.referrers, family=args.format
-                )
+                    session, store, source, target, platforms,
+                    whole=args.all, referrers=args.referrers, family=args.format,
+                )  # fmt: skip
 
             for target, done in _mirrored(jobs, copy, args.jobs):
                 try:

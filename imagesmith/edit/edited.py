@@ -37,6 +37,8 @@ class Edited:
         self._places: dict[Digest, ImageSource] = {}
         self._base: ImageSource | None = None
         self._root: Descriptor | None = None
+        #: Of an index, what the source lacks, which is left out.
+        self.absent: list[Descriptor] = []
 
     def add(self, raw: bytes) -> Digest:
         """Add a document or another small blob."""
@@ -154,13 +156,16 @@ def _edited(
         return replace(manifest.descriptor(), platform=d.platform, annotations=d.annotations)
     if depth > 4:
         raise NotFound(f"{source.name}: indexes nested too deeply")
-    children = {
-        m.digest: _edited(source, m, out, change, {}, depth + 1)
-        for m in document.manifests
-        if not m.is_attestation
-    }
+    lacks = [source.lacks(m) for m in document.manifests]
+    there = [m for m, lacking in zip(document.manifests, lacks, strict=True) if not lacking]
+    out.absent += [m for m, lacking in zip(document.manifests, lacks, strict=True) if lacking]
+    images = [m for m in there if not m.is_attestation]
+    if out.absent and not images:
+        raise NotFound(f"{source.name}: none of the index's images is there")
+    children = {m.digest: _edited(source, m, out, change, {}, depth + 1) for m in images}
     changed = {str(old) for old, new in children.items() if new.digest != old}
-    kept = [m for m in document.manifests if m.annotations.get("vnd.docker.reference.digest") not in changed]
+    changed |= {str(m.digest) for m in out.absent}
+    kept = [m for m in there if m.annotations.get("vnd.docker.reference.digest") not in changed]
     index = _annotated(document, kept, annotations)
     index = converted(index, "", children)  # type: ignore[assignment]  # of an index comes an index
     out.add(index.raw)

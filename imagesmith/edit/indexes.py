@@ -74,6 +74,8 @@ def index_of(
 def _route(out: Edited, source: ImageSource, d: Descriptor, depth: int) -> None:
     """Remember where a manifest and all below it are."""
     out.found_at(d.digest, source)
+    if source.lacks(d):
+        return  # where it is not, it cannot go; copying says so
     document = parse_document(source.document(d), d.media_type)
     below = document.parts if isinstance(document, Manifest) else document.manifests
     for child in below:

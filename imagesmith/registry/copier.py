@@ -23,7 +23,7 @@ from imagesmith.registry.convert import Family, converted
 from imagesmith.registry.repository import Repository
 from imagesmith.values import frozen
 
-__all__ = ["Choice", "Plan", "choose", "chosen", "plan_copy"]
+__all__ = ["Choice", "Plan", "choose", "chosen", "left_out", "plan_copy"]
 
 _DEPTH = 5
 _MOST_MANIFESTS = 5_000
@@ -42,6 +42,7 @@ class Choice:
     platforms     of an index; empty for all of it that is there. A single image for another is refused
     default       where no platform is named: of an index this one, or unless sparse the only one there is
     sparse        with a platform: the index stays as it is, and its other manifests are left out
+    whole         an index of which something is not there is refused
     referrers     take along what refers to the image
     family        rewrite manifests to Docker's or OCI's types
     """
@@ -49,6 +50,7 @@ class Choice:
     platforms: tuple[Platform, ...] = ()
     default: Platform | None = None
     sparse: bool = False
+    whole: bool = False
     referrers: bool = False
     family: Family = ""
 
@@ -158,9 +160,19 @@ def plan_copy(
     if choice.referrers:
         for d in [*plan.manifests, *plan.there]:
             walker.visit_referrers(d, 0)
+    if choice.whole and plan.absent:
+        said = left_out(source.name, plan.absent).replace("left out ", "")
+        raise NotFound(said, hint="a pull with --all brings all of an index")
     plan.manifests.remove(plan.root)
     plan.manifests.append(plan.root)
     return plan
+
+
+def left_out(name: str, absent: Sequence[Descriptor]) -> str:
+    """The line on what an image's place lacks: its platforms; attestations of those go without saying."""
+    images = {str(m.platform or m.digest): None for m in absent if not m.is_attestation}
+    what = f"{', '.join(images)}: not there" if images else "attestations that are not there"
+    return f"{name}: left out {what}"
 
 
 class _Walker:

@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Self
 
 from imagesmith.concurrency import Cancel
@@ -38,7 +38,7 @@ from imagesmith.oci.model import Descriptor, Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.places.storeplace import StorePlace, write_blob
 from imagesmith.registry.client import Client
-from imagesmith.registry.copier import Choice, Plan, choose, plan_copy
+from imagesmith.registry.copier import Choice, Plan, choose, left_out, plan_copy
 from imagesmith.registry.endpoint import Endpoint, default_endpoint
 from imagesmith.registry.hosts import Hosts
 from imagesmith.registry.proxies import Proxies
@@ -294,7 +294,7 @@ class Session:
                 return there
             plan = self._plan(source, target, choice, root, verb)
             if plan.absent:
-                self._events(Warned(rule="", text=f"{source.name}: left out {_named(plan.absent)}"))
+                self._events(Warned(rule="", text=left_out(source.name, plan.absent)))
             held = source.ref.name if isinstance(source, Repository) else ""
 
             def finished(d: Descriptor, _how: str) -> None:
@@ -348,9 +348,3 @@ class Session:
         if self._store is None:
             raise ValueError("the session has no store")
         return self._store
-
-
-def _named(absent: Sequence[Descriptor]) -> str:
-    """The platforms of what is not there; attestations go without saying."""
-    images = {str(m.platform or m.digest): None for m in absent if not m.is_attestation}
-    return f"{', '.join(images)}: not there" if images else "attestations that are not there"

@@ -166,6 +166,12 @@ def test_what_is_here_of_an_index_goes_on_by_every_verb(run: Run, host: str, ind
     for file in ("docker.tar", "oci.tar"):
         assert run("load", "-q", "-i", file, "--root", "s3") == alone
     assert run("copy", *here, f"store:{name}", "store:kept:1") == f"{index}\n"
+    said = run("copy", *here, "--all", f"store:{name}", f"{host}/t/new:9", status=7)
+    assert "linux/amd64: not there" in said
+    run("mutate", *here, name, "--label", "k=v", "-t", "store:mutated:1")
+    assert run("inspect", *here, "--platform", "linux/arm64", "-f", "{{.Labels.k}}", "mutated:1") == "v\n"
+    run("index", "create", *here, f"{host}/t/index:1", name)
+    assert run("digest", f"{host}/t/index:1") == alone
     assert "for platform" in run("save", *here, "--platform", "linux/amd64", name, "-o", "no", status=7)
     run("pull", "--all", *here, name)
     assert run("push", *here, name, f"{host}/t/new:3") == f"{index}\n"
