@@ -261,8 +261,9 @@ class MakeCalls:
             return
         if not ids.ordinary and not self._owners.has_rows and not self._inherits(tid, AT_FDCWD, path):
             return
-        with self._paths.place(ids, tid, AT_FDCWD, path, follow=False) as place:
-            if place.fd >= 0 or not place.named or place.slash:
+        bare = path.rstrip(b"/")
+        with self._paths.place(ids, tid, AT_FDCWD, bare or path, follow=False) as place:
+            if place.fd >= 0 or not place.named or bare != path:
                 return  # the kernel has an error for it
             self._paths.check(ids, place.folder, WRITE | SEARCH)
             self._owners.expect(place.folder, place.name, *self._owner(ids, place.folder))

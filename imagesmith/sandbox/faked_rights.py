@@ -126,7 +126,9 @@ class Rights:
                 return  # the kernel has an error for it
             if flags & _RENAME_NOREPLACE and want.fd >= 0:
                 return
-            if flags & _RENAME_EXCHANGE and want.fd < 0:
+            if flags & _RENAME_EXCHANGE and (
+                want.fd < 0 or (target.endswith(b"/") and not _is_folder(want.fd))
+            ):
                 return
             if want.fd >= 0 and os.path.sameopenfile(have.fd, want.fd):
                 return  # nothing is done

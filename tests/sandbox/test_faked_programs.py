@@ -136,6 +136,25 @@ def test_sockets_belong_to_who_binds_them(bench: Bench) -> None:
     assert python(bench, text) == ["refused", "[(7, 9), (7, 8), (0, 0)]"]
 
 
+def test_slash_at_the_end_of_a_name_that_is_taken_is_refused_as_by_the_kernel(bench: Bench) -> None:
+    """An exchange says that it is no folder before anything about rights; a socket, that the name is taken."""
+    text = """
+        import ctypes, errno, os, socket
+        number = {"x86_64": 316, "aarch64": 276}[os.uname().machine]
+        libc = ctypes.CDLL(None, use_errno=True)
+        open("/etc/f", "w").close()
+        os.setresgid(8, 8, 8); os.setresuid(7, 7, 7)
+        open("/tmp/g", "w").close(); os.symlink("no/thing", "/tmp/l")
+        libc.syscall(number, -100, b"/etc/f", -100, b"/tmp/g/", 2)
+        print(errno.errorcode[ctypes.get_errno()])
+        try:
+            socket.socket(socket.AF_UNIX).bind("/tmp/l/")
+        except OSError as e:
+            print(errno.errorcode[e.errno])
+    """
+    assert python(bench, text) == ["ENOTDIR", "EADDRINUSE"]
+
+
 @pytest.mark.parametrize("make", ["mkdir", "open", "symlink", "mkfifo"])
 def test_what_is_made_in_a_folder_just_made_belongs_to_its_maker(bench: Bench, make: str) -> None:
     """The folder appears while the call is looked at: whoever saw that it is missing must say so."""
