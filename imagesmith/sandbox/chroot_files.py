@@ -262,7 +262,7 @@ class FileCalls:
         return self._tell(tid, a[1], a[4], follow=not a[2] & AT_NOFOLLOW, mask=a[3] & 0xFFFFFFFF)
 
     def _tell(self, tid: int, address: int, buffer: int, *, follow: bool, mask: int = -1) -> int | None:
-        def raw(fd: int) -> bytearray:
+        def raw(fd: int) -> memoryview:
             if mask >= 0:
                 return self.callers.raw_stat(fd, self._statx, _STATX_SIZE, mask)
             return self.callers.raw_stat(fd, self._stat, self._stat_size)

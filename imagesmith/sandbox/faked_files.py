@@ -31,6 +31,7 @@ __all__ = ["FileCalls"]
 _WITH_XATTR = (stat.S_IFREG, stat.S_IFDIR)
 #: newfstatat: number, size of struct stat, where the owner is; statx: number. By uname's machine.
 _STAT = {"x86_64": (262, 144, 28, 332), "aarch64": (79, 128, 24, 291)}
+_IDS = struct.Struct("=II")
 _STATX_SIZE, _STATX_OWNER, _STATX_BASIC = 256, 20, 0x7FF
 _CAP_CHOWN = 0
 #: What names a user or a group in an access list, which is 4 bytes and 8 for each line.
@@ -197,10 +198,10 @@ class FileCalls:
                 return None
             if mask:
                 data = self._tasks.raw_stat(fd, self._statx_number, _STATX_SIZE, mask)
-                struct.pack_into("=II", data, _STATX_OWNER, *owner)
+                _IDS.pack_into(data, _STATX_OWNER, *owner)
             else:
                 data = self._tasks.raw_stat(fd, self._stat_number, self._stat_size)
-                struct.pack_into("=II", data, self._stat_owner, *owner)
+                _IDS.pack_into(data, self._stat_owner, *owner)
         finally:
             os.close(fd)
         self._tasks.write(tid, buffer, data)

@@ -138,11 +138,12 @@ class IdTable:
 
     def get(self, tid: int) -> Ids:
         """The ids of a thread; those of root for one that is gone."""
-        if self.plain:
+        rows = self._rows
+        if len(rows) == 1:
             return ROOT
-        row = self._read(tid)
-        if row >= 0:
-            return self._rows[row]
+        number = int(self._slack.read(tid) or -1) - _BASE
+        if 0 <= number < len(rows):
+            return rows[number]
         above = _above(tid)
         ids = self.get(above) if above > 0 else ROOT
         self.set(tid, ids)
@@ -169,10 +170,6 @@ class IdTable:
             os.write(fd, b"%d" % (_BASE + number))
         finally:
             os.close(fd)
-
-    def _read(self, tid: int) -> int:
-        number = int(self._slack.read(tid) or -1) - _BASE
-        return number if 0 <= number < len(self._rows) else -1
 
 
 def _above(tid: int) -> int:

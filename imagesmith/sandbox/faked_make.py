@@ -89,6 +89,9 @@ class MakeCalls:
             return None
         if not ids.ordinary and not self._inherits(tid, dirfd, path, stat.S_ISGID | stat.S_ISVTX):
             return None
+        made = self._create_at_once(ids, tid, path, flags, mode)
+        if made is not None:
+            return made
         for _ in range(_TRIES):
             try:
                 return self._create(ids, tid, dirfd, path, flags, mode)
@@ -96,6 +99,20 @@ class MakeCalls:
                 if flags & os.O_EXCL:
                     raise
         raise OSError(errno.EAGAIN, "it comes and goes")
+
+    def _create_at_once(self, ids: Ids, tid: int, path: bytes, flags: int, mode: int) -> Opened | None:
+        """A file that is not there yet, in a folder that everybody may search; None if it is not so plain."""
+        if not ids.ordinary or flags & os.O_DIRECTORY:
+            return None
+        folder, name = self._paths.folder(tid, path)
+        if folder < 0:
+            return None
+        try:
+            return self._open_new(ids, tid, Place(folder, name, -1, False), flags, mode)
+        except (FileExistsError, PermissionError):
+            return None  # if it is there, the folder's rights do not matter
+        finally:
+            os.close(folder)
 
     def _create(self, ids: Ids, tid: int, dirfd: int, path: bytes, flags: int, mode: int) -> Opened | None:
         """A file that is made if it is not there."""
@@ -140,7 +157,7 @@ class MakeCalls:
         mode = self._mode(ids, tid, place.folder, owner, mode & 0o7777)
         self._tasks.confirm()
         how = flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return self._give(os.open(place.name, how, mode, dir_fd=place.folder), owner, flags)
+        return self._give(os.open(place.name, how, mode, dir_fd=place.folder), owner, flags, mode)
 
     def _open_nameless(
         self, ids: Ids, tid: int, dirfd: int, path: bytes, flags: int, mode: int
@@ -157,12 +174,12 @@ class MakeCalls:
             mode = self._mode(ids, tid, folder, owner, mode & 0o7777)
             self._tasks.confirm()
             how = flags & ~os.O_NOFOLLOW | os.O_CLOEXEC
-            return self._give(os.open(f"/proc/self/fd/{folder}", how, mode), owner, flags)
+            return self._give(os.open(f"/proc/self/fd/{folder}", how, mode), owner, flags, mode)
 
-    def _give(self, made: int, owner: tuple[int, int], flags: int) -> Opened:
+    def _give(self, made: int, owner: tuple[int, int], flags: int, mode: int) -> Opened:
         """Give a new file to its owner, and its descriptor to the caller."""
         try:
-            self._own(made, owner)
+            self._owners.own_new(made, *owner, mode)
         except OSError:
             os.close(made)
             raise
@@ -219,6 +236,8 @@ class MakeCalls:
         if stat.S_ISLNK(mode) and not text:
             raise FileNotFoundError(errno.ENOENT, "empty path")
         bare = path.rstrip(b"/")
+        if self._paths.is_there(ids, tid, bare):
+            raise FileExistsError(errno.EEXIST, "there is one")
         with self._paths.place(ids, tid, dirfd, bare or path, follow=False) as place:
             if place.fd >= 0 or not place.named:
                 raise FileExistsError(errno.EEXIST, "there is one")
@@ -305,7 +324,10 @@ class MakeCalls:
         return mode & ~self._tasks.umask(tid)
 
     def _own(self, fd: int, owner: tuple[int, int]) -> None:
-        if owner != (0, 0) or not stat.S_ISREG(os.fstat(fd).st_mode):
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            self._owners.own(fd, "", *owner)  # a path is for what has a row
+        elif owner != (0, 0) or not stat.S_ISREG(mode):
             self._owners.own(fd, os.readlink(f"/proc/self/fd/{fd}"), *owner)
 
 

@@ -22,7 +22,7 @@ from functools import cache
 from typing import NamedTuple
 
 from imagesmith.sandbox.faked_ids import Ids
-from imagesmith.sandbox.faked_task import AT_FDCWD, Tasks
+from imagesmith.sandbox.faked_task import Tasks
 from imagesmith.snapshot.ownership import Owners
 
 __all__ = ["READ", "SEARCH", "WRITE", "Elsewhere", "Paths", "Place", "protected"]
@@ -85,10 +85,13 @@ class Paths:
             return  # everybody may
         if stat.S_ISLNK(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             return
-        path = os.readlink(f"/proc/self/fd/{fd}")
-        if not path.startswith("/") or path.startswith(_FOREIGN):
-            return
-        uid, gid = self._owners.stat(fd, path)
+        kept = self._owners.kept(fd)
+        if kept is None:
+            path = os.readlink(f"/proc/self/fd/{fd}")
+            if not path.startswith("/") or path.startswith(_FOREIGN):
+                return
+            kept = self._owners.stat(fd, path)
+        uid, gid = kept
         shift = 6 if uid == ids.uids[3] else 3 if gid in ids.all_groups else 0
         if wanted & ~(mode >> shift):
             raise PermissionError(errno.EACCES, "not allowed")
@@ -97,6 +100,9 @@ class Paths:
         """Raise EPERM unless a process owns what `fd` refers to; what is in no layer is the kernel's."""
         if not ids.ordinary:
             return
+        kept = self._owners.kept(fd)
+        if kept is not None and kept[0] == ids.uids[3]:
+            return
         path = os.readlink(f"/proc/self/fd/{fd}")
         ours = path.startswith("/") and not path.startswith(_FOREIGN)
         if ours and self._owners.stat(fd, path)[0] != ids.uids[3]:
@@ -104,7 +110,8 @@ class Paths:
 
     def owner(self, fd: int) -> tuple[int, int]:
         """The recorded owner of what `fd` refers to."""
-        return self._owners.stat(fd, os.readlink(f"/proc/self/fd/{fd}"))
+        kept = self._owners.kept(fd)
+        return kept or self._owners.stat(fd, os.readlink(f"/proc/self/fd/{fd}"))
 
     # --- paths ---------------------------------------------------------------------------------
 
@@ -131,11 +138,13 @@ class Paths:
             return self._tasks.open_fd(tid, dirfd)
         if not ids.ordinary:
             return self._tasks.open(tid, dirfd, path, follow=follow)
-        if self._is_public(path):
-            fd = self._tasks.open(tid, dirfd, path, follow=False)
-            if not (follow and stat.S_ISLNK(os.fstat(fd).st_mode)) and not path.endswith(_DOTS):
-                return fd
-            os.close(fd)
+        if self._is_public(path) and not path.endswith(_DOTS):
+            try:
+                return self._tasks.open_plainly(tid, path, follow=follow)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                pass  # a link
         with self.place(ids, tid, dirfd, path, follow=follow) as place:
             if place.fd < 0:
                 raise FileNotFoundError(errno.ENOENT, "not there")
@@ -171,6 +180,29 @@ class Paths:
             for fd in opened:
                 os.close(fd)
 
+    def is_there(self, ids: Ids, tid: int, path: bytes) -> bool:
+        """True if something has that name, as far as can be told at once."""
+        if not ids.ordinary or not self._is_public(path) or path.endswith(_DOTS):
+            return False
+        try:
+            os.close(self._tasks.open_plainly(tid, path, follow=False))
+        except OSError:
+            return False
+        return True
+
+    def folder(self, tid: int, path: bytes) -> tuple[int, bytes]:
+        """The folder of a path, to be closed, and the name in it, where everybody may search that folder.
+
+        The folder is -1 if it is not so plain.
+        """
+        folder, _, name = path.rpartition(b"/")
+        if name in (b"", b".", b"..") or not self._is_public(path):
+            return -1, name
+        try:
+            return self._tasks.open_plainly(tid, folder or b"/", follow=True), name
+        except OSError:
+            return -1, name
+
     def _is_public(self, path: bytes) -> bool:
         """True if it is an absolute path in a folder that everybody may search, as was seen before."""
         known = path[:1] == b"/" and path.rpartition(b"/")[0] in self._public
@@ -178,10 +210,9 @@ class Paths:
 
     def _near(self, tid: int, path: bytes, opened: list[int], *, follow: bool) -> Place | None:
         """The place in a folder that everybody may search; None if it is not so plain."""
-        folder, _, name = path.rpartition(b"/")
-        if not self._is_public(path) or name in (b"", b".", b".."):
+        here, name = self.folder(tid, path)
+        if here < 0:
             return None
-        here = self._tasks.open(tid, AT_FDCWD, folder or b"/", follow=True)
         opened.append(here)
         try:
             fd = os.open(name, _HERE, dir_fd=here)
@@ -195,11 +226,11 @@ class Paths:
     ) -> Place:
         root = self._tasks.root_of(tid)
         opened.append(root)
-        here = root
         if not path.startswith(b"/"):
-            here = self._tasks.open_fd(tid, dirfd)
-            opened.append(here)
-        todo, slash, links = _parts(path), path.endswith(b"/"), 0
+            opened.append(self._tasks.open_fd(tid, dirfd))
+        known = self._known(tid, path, opened)
+        here = opened[-1]
+        todo, slash, links = _parts(path[known:]), path.endswith(b"/"), 0
         public = path.startswith(b"/")
         if not todo:
             return Place(root, b".", root, slash)
@@ -249,6 +280,21 @@ class Paths:
             todo += parts
             if not todo:
                 return Place(root, b".", root, slash)
+
+    def _known(self, tid: int, path: bytes, opened: list[int]) -> int:
+        """How much of a path leads to folders that everybody may search; the last of them is opened."""
+        folder = (
+            path.rstrip(b"/") if path[:1] == b"/" and self._public and not self._tasks.many_roots else b""
+        )
+        while folder:
+            folder = folder.rpartition(b"/")[0]
+            if folder and folder in self._public:
+                try:
+                    opened.append(self._tasks.open_plainly(tid, folder, follow=True))
+                except OSError:
+                    break
+                return len(folder)
+        return 0
 
     def _search(self, ids: Ids, fd: int) -> bool:
         """Raise EACCES or ENOTDIR for what a process may not look into; true if everybody may."""

@@ -25,10 +25,12 @@ from imagesmith.sandbox.notify import signed
 __all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "AT_NOFOLLOW", "Kept", "Tasks", "libc", "signed"]
 
 AT_FDCWD, AT_NOFOLLOW, AT_EMPTY_PATH = -100, 0x100, 0x1000
-_OPENAT2, _IN_ROOT = 437, 0x10
+_OPENAT2, _IN_ROOT, _NO_LINKS = 437, 0x10, 0x04
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _CALL, _SIZE, _EMPTY = ctypes.c_long(_OPENAT2), ctypes.c_long(24), ctypes.c_long(AT_EMPTY_PATH)
 _PAGE, _PATH_MAX = 4096, 4096
+#: Most paths are shorter.
+_SHORT = 256
 _MEMORIES = 16
 #: How many files of /proc are kept open, and how much of one is looked at.
 _KEPT, _PIECE = 64, 256
@@ -72,10 +74,10 @@ def libc() -> ctypes.CDLL:
 
 
 @cache
-def _hows() -> dict[int, ctypes.Array[ctypes.c_char]]:
+def _hows(resolve: int) -> dict[int, ctypes.Array[ctypes.c_char]]:
     """openat2's struct for the flags that paths are looked up with."""
     return {
-        flags: ctypes.create_string_buffer(struct.pack("=QQQ", flags, 0, _IN_ROOT))
+        flags: ctypes.create_string_buffer(struct.pack("=QQQ", flags, 0, resolve))
         for flags in (_LOOK, _LOOK | os.O_NOFOLLOW)
     }
 
@@ -85,10 +87,11 @@ class Tasks:
 
     def __init__(self) -> None:
         self._syscall = libc().syscall
-        self._how = _hows()
+        self._how, self._plain_how = _hows(_IN_ROOT), _hows(_IN_ROOT | _NO_LINKS)
         self._memory: dict[int, int] = {}
         self._status = Kept("status")
         self._buffer = ctypes.create_string_buffer(256)
+        self._told = memoryview(self._buffer).cast("B")
         self._root = -1
         #: Tells whether the call that is being answered is still there.
         self.pending: Callable[[], bool] = lambda: True
@@ -133,7 +136,7 @@ class Tasks:
                 break
         raise OSError(errno.EFAULT, "bad address")
 
-    def write(self, tid: int, address: int, data: bytes | bytearray) -> None:
+    def write(self, tid: int, address: int, data: bytes | memoryview) -> None:
         """Change its memory.
 
         Raises:
@@ -155,6 +158,15 @@ class Tasks:
         Raises:
             OSError: EFAULT or ENAMETOOLONG.
         """
+        fd = self._memory.get(tid, -1)
+        if fd >= 0:
+            try:
+                data = os.pread(fd, min(_SHORT, _PAGE - address % _PAGE), address)
+            except (OSError, OverflowError):
+                raise OSError(errno.EFAULT, "bad address") from None
+            end = data.find(b"\0")
+            if end >= 0:
+                return data[:end]
         data = b""
         while len(data) < _PATH_MAX:
             size = _PAGE - (address + len(data)) % _PAGE
@@ -227,6 +239,19 @@ class Tasks:
             if root != self._root:
                 os.close(root)
 
+    def open_plainly(self, tid: int, path: bytes, *, follow: bool) -> int:
+        """What an absolute path names where no link has to be followed, and all have the step's own root.
+
+        Raises:
+            OSError: it is not there, or a link is in the way.
+        """
+        root = self._root if self._root >= 0 else self._root_of(tid)
+        how = self._plain_how[_LOOK if follow else _LOOK | os.O_NOFOLLOW]
+        fd = self._syscall(_CALL, root, path, how, _SIZE)
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), "not so plain")
+        return int(fd)
+
     def _open_name(self, here: bytes, name: bytes) -> int:
         try:
             return os.open(here + b"/" + name, _LOOK | os.O_NOFOLLOW)
@@ -285,16 +310,16 @@ class Tasks:
             return self._root
         return root
 
-    def raw_stat(self, fd: int, number: int, size: int, *rest: int) -> bytearray:
-        """The kernel's own struct of a file: `fd` and an empty path, the buffer last or before `rest`."""
-        buffer, long = self._buffer, ctypes.c_long
-        if rest:  # statx
-            done = self._syscall(long(number), fd, b"", _EMPTY, long(rest[0]), buffer)
+    def raw_stat(self, fd: int, number: int, size: int, mask: int = -1) -> memoryview:
+        """The kernel's own struct of a file, until the next one is asked for; `mask` is statx's."""
+        long, buffer = ctypes.c_long, self._buffer
+        if mask >= 0:
+            done = self._syscall(long(number), fd, b"", _EMPTY, long(mask), buffer)
         else:
             done = self._syscall(long(number), fd, b"", buffer, _EMPTY)
         if done < 0:
             raise OSError(ctypes.get_errno(), "stat")
-        return bytearray(buffer.raw[:size])
+        return self._told[:size]
 
 
 def _status(tid: int, field: bytes) -> bytes:

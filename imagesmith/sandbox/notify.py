@@ -23,7 +23,7 @@ __all__ = ["Call", "Listener", "listener_of", "signed"]
 _RECEIVE, _SEND, _ADD_FD, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40182103, 0x40082104
 _ID_VALID = 0x40082102
 _CONTINUE, _ADD_AND_SEND, _SYNC_WAKE_UP = 1, 2, 1
-_BLANK, _CALL = bytes(80), struct.Struct("=QIIiIQ6Q")
+_BLANK, _CALL, _ANSWER = bytes(80), struct.Struct("=QIIiIQ6Q"), struct.Struct("=QqiI")
 
 #: A call: its own number, the thread that makes it, how it was made (audit.h), the call's, its arguments.
 Call = tuple[int, int, int, int, tuple[int, ...]]
@@ -59,10 +59,11 @@ class Listener:
         """Each call that waits for an answer, until no process is left under the filter."""
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
+        wait, receive = poll.poll, self.receive
         while True:
-            events = poll.poll()[0][1]
+            events = wait()[0][1]
             if events & select.POLLIN:
-                call = self.receive()
+                call = receive()
                 if call is not None:
                     yield call
             elif events:
@@ -81,8 +82,8 @@ class Listener:
             if e.errno in (errno.ENOENT, errno.EINTR):
                 return None
             raise
-        number, tid, _, nr, arch, _, *args = _CALL.unpack(call)
-        return number, tid, arch, nr, tuple(args)
+        found = _CALL.unpack(call)
+        return found[0], found[1], found[4], found[3], found[6:]
 
     def pending(self, number: int) -> bool:
         """True while the caller waits."""
@@ -94,11 +95,11 @@ class Listener:
 
     def answer(self, number: int, value: int = 0, error: int = 0) -> None:
         """Answer with a value, or with an errno."""
-        self._tell(_SEND, struct.pack("=QqiI", number, value, -error, 0))
+        self._tell(_SEND, _ANSWER.pack(number, value, -error, 0))
 
     def let(self, number: int) -> None:
         """Let the kernel make the call."""
-        self._tell(_SEND, struct.pack("=QqiI", number, 0, 0, _CONTINUE))
+        self._tell(_SEND, _ANSWER.pack(number, 0, 0, _CONTINUE))
 
     def hand(self, number: int, fd: int, flags: int) -> None:
         """Answer with a descriptor, a copy of `fd`."""

@@ -98,7 +98,7 @@ def _read(path: str, *, follow: bool) -> _Kept | None:
         return None
 
 
-def _keep(path: str, value: bytes) -> None:
+def _keep(path: str | int, value: bytes) -> None:
     try:
         os.setxattr(path, XATTR, value)
     except OSError as e:
@@ -184,7 +184,9 @@ class Owners:
     @property
     def has_rows(self) -> bool:
         """True if some link, fifo or socket may have an owner; what is made then gets a row too."""
-        return not self._table.empty or bool(self._expected) or any(not t.empty for _, t, _ in self._mounts)
+        if not self._table.empty or self._expected:
+            return True
+        return bool(self._mounts) and any(not t.empty for _, t, _ in self._mounts)
 
     def chown(self, fd: int, path: str, uid: int, gid: int) -> None:
         """Record an owner, and do to the file what the kernel does: copy it up, clear set-id bits.
@@ -241,6 +243,18 @@ class Owners:
                 os.chmod(here, stat.S_IMODE(mode))
         elif uid or gid:
             _keep(here, _value(uid, gid, stat.S_IMODE(mode)))
+
+    def kept(self, fd: int) -> tuple[int, int] | None:
+        """The owner that is kept beside a file or folder; None if there is none, or more to be asked."""
+        found = None if self._real else _read(f"/proc/self/fd/{fd}", follow=True)
+        return found and found[:2]
+
+    def own_new(self, fd: int, uid: int, gid: int, mode: int) -> None:
+        """Record the owner of a regular file that was just made and opened, as `own` does."""
+        if self._real and (uid or gid):
+            self.own(fd, "", uid, gid)
+        elif uid or gid:
+            _keep(fd, _value(uid, gid, mode))
 
     def said(self, value: bytes) -> tuple[int, int] | None:
         """The owner that a step should see of a file with this xattr; None if the disk has a say, too."""

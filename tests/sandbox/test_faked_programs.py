@@ -137,7 +137,7 @@ def test_sockets_belong_to_who_binds_them(bench: Bench) -> None:
 
 
 def test_slash_at_the_end_of_a_name_that_is_taken_is_refused_as_by_the_kernel(bench: Bench) -> None:
-    """An exchange says that it is no folder before anything about rights; a socket, that the name is taken."""
+    """An exchange is told that it is no folder before anything about rights; a socket, that it is there."""
     text = """
         import ctypes, errno, os, socket
         number = {"x86_64": 316, "aarch64": 276}[os.uname().machine]
