@@ -287,10 +287,12 @@ def _validate(parser: argparse.ArgumentParser) -> Handler:
     add_session_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
+        from imagesmith.places.storeplace import StorePlace
         from imagesmith.places.validate import validate
 
         with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
-            summary = validate(source, layers=not args.fast)
+            sparse = isinstance(source, StorePlace)
+            summary = validate(source, layers=not args.fast, sparse=sparse)
         sys.stdout.write(f"valid: {summary}\n")
         return 0
 

@@ -22,12 +22,13 @@ from imagesmith.places.files import PieceFile
 __all__ = ["validate"]
 
 
-def validate(source: ImageSource, *, layers: bool = True) -> str:
+def validate(source: ImageSource, *, layers: bool = True, sparse: bool = False) -> str:
     """Read an image and return a line on what was there.
 
     Args:
         source: the image.
         layers: read the layers, too, and compare them with the config's diff_ids.
+        sparse: an index may name platforms that are not there, such as those that nobody pulled.
 
     Raises:
         DigestMismatch: content is not what its descriptor or its config says.
@@ -35,21 +36,26 @@ def validate(source: ImageSource, *, layers: bool = True) -> str:
         InvalidDocument: a document breaks its specification.
         NotAnImage: it is an artifact, whose content has been checked.
     """
-    check = _Check(source, layers)
+    check = _Check(source, layers, sparse)
     root = source.root()
     check.visit(root, 0)
     if root.digest in check.artifacts:
         said = check.artifacts[root.digest]
         raise NotAnImage(f"{source.name}: {said}; its content is as its digests say")
+    if check.absent and not check.manifests:
+        raise NotFound(f"{source.name}: none of the index's images is there")
     if not check.manifests:
         raise InvalidDocument(f"{source.name}: an index without manifests")
     read = f"{len(check.blobs)} blobs, {check.bytes} bytes" if layers else "layers not read"
-    return f"{len(check.manifests)} manifests, {read}"
+    return f"{len(check.manifests)} manifests, {read}" + (
+        f"; {check.absent} not there" if check.absent else ""
+    )
 
 
 class _Check:
-    def __init__(self, source: ImageSource, layers: bool) -> None:
-        self._source, self._layers = source, layers
+    def __init__(self, source: ImageSource, layers: bool, sparse: bool) -> None:
+        self._source, self._layers, self._sparse = source, layers, sparse
+        self.absent = 0
         self.manifests: set[Digest] = set()
         self.artifacts: dict[Digest, str] = {}
         self.blobs: set[Digest] = set()
@@ -66,6 +72,9 @@ class _Check:
         document = parse_document(raw, d.media_type)
         if isinstance(document, Index):
             for child in document.manifests:
+                if self._sparse and self._source.lacks(child):
+                    self.absent += 1
+                    continue
                 self.visit(child, depth + 1)
         else:
             self.manifests.add(d.digest)

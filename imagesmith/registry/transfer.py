@@ -293,6 +293,8 @@ class Session:
             ):
                 return there
             plan = self._plan(source, target, choice, root, verb)
+            if there is not None and there.digest == plan.the_root().digest and not choice.referrers:
+                return there
             if plan.absent:
                 self._events(Warned(rule="", text=left_out(source.name, plan.absent)))
             held = source.ref.name if isinstance(source, Repository) else ""

@@ -172,6 +172,7 @@ def test_what_is_here_of_an_index_goes_on_by_every_verb(run: Run, host: str, ind
     assert run("inspect", *here, "--platform", "linux/arm64", "-f", "{{.Labels.k}}", "mutated:1") == "v\n"
     run("index", "create", *here, f"{host}/t/index:1", name)
     assert run("digest", f"{host}/t/index:1") == alone
+    assert run("validate", *here, name) == "valid: 1 manifests, 1 blobs, 92 bytes; 1 not there\n"
     assert "for platform" in run("save", *here, "--platform", "linux/amd64", name, "-o", "no", status=7)
     run("pull", "--all", *here, name)
     assert run("push", *here, name, f"{host}/t/new:3") == f"{index}\n"

@@ -59,6 +59,8 @@ def test_immutable_tag_takes_what_it_stands_for_and_nothing_else(
     first = copy(store, proxy, "a:1", "b:1", choice)
     proxy.on("PUT", "/b/manifests/1$", IMMUTABLE, times=9)
     assert copy(store, proxy, "a:1", "b:1", choice) == first
+    assert not proxy.seen("PUT")
+    assert choice.referrers or not proxy.seen(target="/blobs/")
     with pytest.raises(RegistryError, match="immutable"):
         copy(store, proxy, "a:2", "b:1")
 
