@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from imagesmith.sandbox.chroot_caller import Callers
 from imagesmith.sandbox.chroot_proc import DEV, MACHINE, PUBLIC, SELF, WRITABLE, Found, Names
+from imagesmith.sandbox.chroot_ptys import Ptys
 from imagesmith.sandbox.faked_task import AT_NOFOLLOW, signed
 from imagesmith.sandbox.initproc import ProcFolder
 from imagesmith.sandbox.signals import Family
@@ -58,6 +59,7 @@ class FileCalls:
     ) -> None:
         self.callers, self._family, self._names = callers, family, names
         self._proc, self._root = proc, root
+        self._ptys = Ptys(callers, family)
         known = numbers(machine)
         self._stat, self._statx = known["newfstatat"], known["statx"]
         self._statfs, self.utimensat_number = known["statfs"], known["utimensat"]
@@ -128,6 +130,8 @@ class FileCalls:
                 return None
             if found.kind == "link":
                 return Opened(self._reopen(found, flags), flags)
+            if found.kind == "pty":
+                return Opened(self._open_pty(found, flags), flags)
             if found.kind == "list":
                 return Opened(self._list(found, flags), flags)
             if flags & os.O_DIRECTORY:
@@ -146,9 +150,13 @@ class FileCalls:
             with self.callers.acting_as(found.ids):
                 own = flags & _TAKEN | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
                 fd = os.open(f"/proc/self/fd/{look}", own)
-        if not flags & os.O_NONBLOCK:
-            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
-        return fd
+        return _waiting(fd, flags)
+
+    def _open_pty(self, found: Found, flags: int) -> int:
+        if flags & (os.O_PATH | os.O_DIRECTORY):
+            raise NotADirectoryError(errno.ENOTDIR, "a device")
+        fd = self._ptys.open(found.name.rpartition("/")[2], flags & (os.O_ACCMODE | os.O_APPEND), found.ids)
+        return _waiting(fd, flags)
 
     def _open_to_write(self, found: Found, flags: int) -> int:
         if not found.process or found.name not in WRITABLE:
@@ -301,6 +309,8 @@ class FileCalls:
         with self.found(tid, path) as found:
             if found is None:
                 return None
+            if found.kind == "pty" and found.name != "ptmx":
+                self._ptys.check(found.name[4:])
             if follow and found.kind == "link":
                 with self.target(found) as fd, self.callers.acting_as(found.ids):
                     return how(fd)
@@ -324,3 +334,10 @@ class FileCalls:
             return None
         self.callers.write(tid, a[1], buffer.raw)
         return 0
+
+
+def _waiting(fd: int, flags: int) -> int:
+    """A descriptor that was opened without waiting, for who may wait."""
+    if not flags & os.O_NONBLOCK:
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
+    return fd

@@ -39,6 +39,8 @@ _CAPABILITIES = {
 
 Isolation = Literal["native", "chroot", "oci", "none"]
 
+_SYS_ADMIN = 1 << 21
+
 #: What a weaker way does not hold, by isolation and ids; `doctor` shows it, and builds with a RUN warn.
 _WEAKER = {
     ("native", "single"): (
@@ -49,7 +51,7 @@ _WEAKER = {
     ("oci", "single"): ("files and processes can belong to root only",),
     ("chroot", "root"): (
         "steps see the machine's network",
-        "chroot(2) is refused, and set-uid programs of users gain nothing",
+        "chroot(2) is refused",
         "a write to a read-only mount fails a step at its end only",
         "device nodes are empty files while a step runs",
     ),
@@ -91,6 +93,8 @@ class World:
             found = (*found, "steps see the machine's processes: parts of its /proc are covered")
         if self.isolation == "chroot" and not self.scoped:
             found = (*found, "steps run one at a time: this kernel is older than Linux 6.12")
+        if self.isolation == "chroot" and not k.permitted() & _SYS_ADMIN:  # see initprocess.py
+            found = (*found, "set-uid programs give users no rights")
         if self.isolation == "chroot" and (lacking := _lacking()):
             found = (*found, f"steps lack {', '.join(lacking)}")
         return found if self.named else (*found, "steps have the machine's host name")

@@ -4,6 +4,7 @@
     reach.py give NAME               pass the root folder to who listens at an abstract socket
     reach.py take NAME CANARY        be who listens, and read the machine's file from there
     reach.py proc CANARY PID...      read or change what /proc shows of others, or leads to; likewise
+    reach.py pty NUMBER              use a terminal of its own, and one of another
     reach.py own                     what a step may do to its own processes, and has to be able to
 
 Imports the standard library only, and little of it: tests/attack/rooted.py copies what is imported here.
@@ -202,6 +203,23 @@ def proc(canary: str, pids: "list[str]") -> None:
             print("held", name, e.errno)
 
 
+def pty(number: str) -> None:
+    """Make a terminal, open its other end by its name, lose it; then try that of another."""
+    master, slave = os.openpty()
+    name = os.ttyname(slave)
+    again = os.open(name, os.O_RDWR | os.O_NOCTTY)
+    os.write(again, b"through")
+    print("terminal", os.read(master, 100), os.fstat(again).st_rdev == os.stat(name).st_rdev)
+    for fd in (master, slave, again):
+        os.close(fd)
+    for path in (name, f"/dev/pts/{number}"):
+        for way in (lambda p: os.open(p, os.O_RDWR | os.O_NOCTTY), os.stat):
+            try:
+                print("BROKE", path, way(path))
+            except OSError as e:
+                print("held", path, e.errno)
+
+
 def give(name: str) -> None:
     """Pass the root folder on."""
     end = time.monotonic() + _PATIENCE_S
@@ -268,4 +286,4 @@ if __name__ == "__main__":
     what, *words = sys.argv[1:]
     {"reach": lambda: reach([int(w) for w in words]), "give": lambda: give(*words),
      "take": lambda: take(*words), "own": own,
-     "proc": lambda: proc(words[0], words[1:])}[what]()  # fmt: skip
+     "pty": lambda: pty(*words), "proc": lambda: proc(words[0], words[1:])}[what]()  # fmt: skip

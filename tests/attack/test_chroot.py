@@ -196,6 +196,21 @@ def test_proc_shows_nothing_of_others_and_leads_nowhere(armed: Attack) -> None:
     assert done.stderr.count("held ") > 2 * 4 * 9 * 17 * 4
 
 
+def test_terminals_are_the_step_s_own(armed: Attack) -> None:
+    master, slave = os.openpty()
+    try:
+        number = os.ttyname(slave).rpartition("/")[2]
+        text = f"RUN {armed.hostile} pty {number}\n"
+        done = armed.build(f"FROM base\n{text}USER 1000\n{text}")
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("terminal b'through' True\n") == 2, done.stderr
+    assert "BROKE" not in done.stderr
+    assert done.stderr.count("held /dev/pts/") == 2 * 4
+
+
 def test_own_processes_are_within_reach(armed: Attack) -> None:
     """Also a guard: a filter that refuses everything would hold the attack above as well."""
     daemon = "sleep 100 & kill -0 $! && kill $! && ! wait $!; su -s /bin/sh nobody -c 'sh -c \"kill \\$\\$\"'"

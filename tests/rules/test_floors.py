@@ -133,7 +133,7 @@ STEP_PROCESS = (
     ),
     *(
         f"imagesmith.sandbox.chroot_{name}"
-        for name in ("caller", "calls", "changes", "files", "filter", "proc")
+        for name in ("caller", "calls", "changes", "files", "filter", "proc", "ptys")
     ),
     *(f"imagesmith.sandbox.{name}" for name in ("notify", "seccomp", "signals", "syscalls")),
 )
