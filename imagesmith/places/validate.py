@@ -47,9 +47,8 @@ def validate(source: ImageSource, *, layers: bool = True, sparse: bool = False) 
     if not check.manifests:
         raise InvalidDocument(f"{source.name}: an index without manifests")
     read = f"{len(check.blobs)} blobs, {check.bytes} bytes" if layers else "layers not read"
-    return f"{len(check.manifests)} manifests, {read}" + (
-        f"; {check.absent} not there" if check.absent else ""
-    )
+    absent = f"; {check.absent} not there" if check.absent else ""
+    return f"{len(check.manifests)} manifests, {read}{absent}"
 
 
 class _Check:
@@ -72,13 +71,20 @@ class _Check:
         document = parse_document(raw, d.media_type)
         if isinstance(document, Index):
             for child in document.manifests:
-                if self._sparse and self._source.lacks(child):
+                if self._sparse and not self._is_there(child):
                     self.absent += 1
                     continue
                 self.visit(child, depth + 1)
         else:
             self.manifests.add(d.digest)
             self._manifest(document, d)
+
+    def _is_there(self, d: Descriptor) -> bool:
+        try:
+            self._source.document(d)
+        except NotFound:
+            return False
+        return True
 
     def _manifest(self, manifest: Manifest, d: Descriptor) -> None:
         raw = self._source.document(manifest.config)

@@ -178,6 +178,13 @@ def test_what_is_here_of_an_index_goes_on_by_every_verb(run: Run, host: str, ind
     assert run("push", *here, name, f"{host}/t/new:3") == f"{index}\n"
 
 
+def test_layer_that_the_store_has_lost_is_not_one_that_nobody_pulled(run: Run, index: str) -> None:
+    with Store(Path("store")) as store:
+        arm = Index.parse(store.blobs.read(Digest.parse(index))).manifests[1]
+        store.blobs.remove(Manifest.parse(store.blobs.read(arm.digest)).layers[0].digest)
+    assert "error: " in run("validate", "multi:1", status=7)
+
+
 def test_what_is_left_out_is_said_in_one_line(
     run: Run, host: str, index: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
