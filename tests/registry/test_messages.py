@@ -123,7 +123,7 @@ def test_refusal_of_a_base_is_at_its_line(tmp_path: Path, instruction: str) -> N
         (tmp_path / "Dockerfile").write_text(text)
         done = subprocess.run(
             [*IMAGESMITH, "build", str(tmp_path)],
-            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "IMAGESMITH_HOME": str(tmp_path / "home")},
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "IMAGESMITH_ROOT": str(tmp_path / "home")},
             capture_output=True,
             text=True,
             timeout=60,
