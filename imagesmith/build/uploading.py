@@ -10,6 +10,7 @@ Threads: a small pool; the end of the `with` waits for it, or makes it give up a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Container, Sequence
@@ -159,6 +160,7 @@ class Uploader(Watching):
         if failed:
             self._cancel.set()
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=failed)
+            with self._images.session().hurried() if failed else contextlib.nullcontext():
+                self._pool.shutdown(cancel_futures=failed)
         for streams in list(self._streams.values()):
             streams.abort()

@@ -101,6 +101,7 @@ class Session:
         self._lock = threading.Lock()
         self._transports: dict[tuple[object, ...], Transport] = {}
         self._places: dict[str, Repository] = {}
+        self._hurry = threading.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +116,15 @@ class Session:
                 transport.close()
             self._transports.clear()
             self._places.clear()
+
+    @contextlib.contextmanager
+    def hurried(self) -> Iterator[None]:
+        """A `with` in which no request waits for another try: nobody wants the answers any more."""
+        self._hurry.set()
+        try:
+            yield
+        finally:
+            self._hurry.clear()
 
     # --- places --------------------------------------------------------------------------------
 
@@ -157,6 +167,7 @@ class Session:
                     connections=4 * self._transfers + 4,
                     timeout_s=self._timeout_s,
                     proxy=self._proxies.proxy_for,
+                    wait=self._hurry.wait,
                     warn=lambda text: self._events(Warned(rule="", text=text)),
                     tell=lambda text: self._events(Message(text=text)),
                 )

@@ -87,7 +87,7 @@ class Transport:
             connections: how many may be open at the same time.
             timeout_s: how long (seconds) silence is borne.
             proxy: the proxy for a URL, if one is to be used.
-            wait: sleeps between tries.
+            wait: sleeps between tries; True if nobody waits for the answer any more.
             warn: is told what the registry wants its users to read, each text once.
             tell: is told what is waited for, and how long.
         """
@@ -163,9 +163,7 @@ class Transport:
             headers: those of the answer.
         """
         pause = self._pause(attempt, trouble, headers)
-        if pause is not None:
-            self._rest(pause, trouble)
-        return pause is not None
+        return pause is not None and not self._rest(pause, trouble)
 
     def _pause(
         self, attempt: int, trouble: NetworkFault | int, headers: Mapping[str, str] | None
@@ -180,14 +178,15 @@ class Transport:
         least = min(_MOST_WAIT_S, _BASE_WAIT_S * 2.0 ** (attempt - 1)) * random.uniform(0.8, 1.0)
         return max(told, least)
 
-    def _rest(self, pause: float, trouble: NetworkFault | int) -> None:
+    def _rest(self, pause: float, trouble: NetworkFault | int) -> bool:
+        """Wait, and say so; True if that is of no use any more."""
         now, asked = time.monotonic(), pause > _MOST_WAIT_S
         if pause >= 0.5 and now > self._told_until:  # once, where several wait for the same
             self._told_until = now + (pause if asked else _STRETCH_S)
             what = f"status {trouble}" if isinstance(trouble, int) else trouble.message
             how = f"{pause:.0f} s as the registry asks" if asked else f"up to {_STRETCH_S:.0f} s"
             self._tell(f"{self.endpoint.host}: waiting {how} ({what})")
-        self._wait(pause)
+        return self._wait(pause) is True
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -272,7 +271,8 @@ class Transport:
                 self._note(response)
                 return response
             response.close()
-            self._rest(pause, status)
+            if self._rest(pause, status):
+                raise Fault(f"{shown(url)}: status {status}; given up", tries=1)
 
     def _follow(
         self, method: str, url: str, scopes: tuple[str, ...], extra: Mapping[str, str], body: Body | None
