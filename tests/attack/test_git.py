@@ -24,6 +24,7 @@ from imagesmith.context.gitrun import Access
 from imagesmith.errors import ContextError, UsageError
 from tests.gitserver import GitServer, git_server
 from tests.kitchen import Kitchen, kitchen
+from tests.support import need_program
 from tests.web import git, repository
 
 __all__ = ["kitchen"]
@@ -44,6 +45,7 @@ def server(tmp_path: Path) -> Iterator[GitServer]:
 @pytest.fixture
 def spies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file in which every program that the user's git could start tells its words and its environment."""
+    need_program("git")
     told, folder = tmp_path / "told", tmp_path / "spies"
     folder.mkdir()
     told.touch()
@@ -446,6 +448,7 @@ def _serve_raw(answer: bytes, times: int) -> tuple[str, threading.Thread]:
 
 
 def test_a_server_that_never_stops_listing_refs_is_cut_off(tmp_path: Path) -> None:
+    need_program("git")
     head = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n"
         b"Connection: close\r\n\r\n001e# service=git-upload-pack\n0000"

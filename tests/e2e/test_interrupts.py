@@ -29,8 +29,8 @@ def call():
 if what == "build":
     from imagesmith.library import _world
     _world("auto")  # before there is a thread
-threading.Thread(target=interrupt, daemon=True).start()
 try:
+    threading.Thread(target=interrupt, daemon=True).start()
     call()
     time.sleep(after)  # it was quicker
 except KeyboardInterrupt:
