@@ -11,10 +11,12 @@ import pytest
 
 from imagesmith.cli.main import main
 from imagesmith.errors import NotAnImage
+from imagesmith.library import _world
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.sandbox import world
 from imagesmith.store.store import Store
 from tests.kitchen import Kitchen
 from tests.registry.conftest import serve_embedded
@@ -69,6 +71,7 @@ def shelf(
     tmp_path: Path, host: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Shelf:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(world, "enter", lambda _: _world("none"))  # this process has threads
     root = tmp_path / "store"
     with Store(root) as store:
         for kind in ARTIFACTS:
