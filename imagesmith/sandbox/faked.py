@@ -72,7 +72,8 @@ _PR_SET_KEEPCAPS = 8
 _O_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | 0o20000000
 
 _MAKES = ("mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "creat", "openat2", "bind")
-_FILES = ("fchownat", "statx", "execve", "execveat", "chroot", "setxattr", "lsetxattr", "fsetxattr")
+_FILES = ("fchownat", "statx", "execve", "execveat", "chroot", "setxattr", "lsetxattr", "fsetxattr",
+          "removexattr", "lremovexattr", "fremovexattr")  # fmt: skip
 _RIGHTS = ("access", "faccessat", "faccessat2", "unlink", "unlinkat", "rmdir", "rename", "renameat",
            "renameat2", "link", "linkat", "chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes",
            "futimesat", "utimensat", "utimensat_time64", "truncate", "truncate64")  # fmt: skip
@@ -81,8 +82,6 @@ _ALIKE = {
     "utimes": "utime",
     "utimensat_time64": "utimensat",
     "truncate64": "truncate",
-    "lsetxattr": "setxattr",
-    "fsetxattr": "setxattr",
 }
 _STATS = ("stat", "lstat", "fstat", "newfstatat")
 _CHOWNS = ("chown", "lchown", "fchown")

@@ -2,7 +2,7 @@
 
     chown ...      recorded beside the file (snapshot/ownership.py), which also clears its set-id bits
     stat ...       the recorded owner put into what the kernel says; files without one are left to the kernel
-    setxattr       access lists with ids in them are refused, as where a file system has none
+    setxattr       is for who may; access lists with ids in them are refused, as where a file system has none
     execve         a set-id program changes what its process believes to be
 
 What makes files is in faked_make.py.
@@ -21,7 +21,7 @@ import stat
 import struct
 
 from imagesmith.sandbox.faked_ids import Ids, IdTable, after_exec
-from imagesmith.sandbox.faked_paths import SEARCH, Elsewhere, Paths
+from imagesmith.sandbox.faked_paths import SEARCH, WRITE, Elsewhere, Paths
 from imagesmith.sandbox.faked_task import AT_EMPTY_PATH, AT_FDCWD, AT_NOFOLLOW, Tasks, signed
 from imagesmith.snapshot.ownership import XATTR, Owners, as_shown
 
@@ -252,13 +252,66 @@ class FileCalls:
         finally:
             os.close(fd)
 
-    # --- access lists --------------------------------------------------------------------------
+    # --- attributes and access lists -----------------------------------------------------------
 
     def setxattr(self, tid: int, a: Args) -> None:
-        """setxattr(path, name, value, size, flags), lsetxattr and fsetxattr."""
+        """setxattr(path, name, value, size, flags)."""
+        self.removexattr(tid, a)
+        self._no_ids(tid, a)
+
+    def lsetxattr(self, tid: int, a: Args) -> None:
+        """lsetxattr(path, name, value, size, flags)."""
+        self.lremovexattr(tid, a)
+        self._no_ids(tid, a)
+
+    def fsetxattr(self, tid: int, a: Args) -> None:
+        """fsetxattr(fd, name, value, size, flags)."""
+        self.fremovexattr(tid, a)
+        self._no_ids(tid, a)
+
+    def removexattr(self, tid: int, a: Args) -> None:
+        """removexattr(path, name)."""
+        self._mark(tid, a, follow=True)
+
+    def lremovexattr(self, tid: int, a: Args) -> None:
+        """lremovexattr(path, name)."""
+        self._mark(tid, a, follow=False)
+
+    def fremovexattr(self, tid: int, a: Args) -> None:
+        """fremovexattr(fd, name)."""
+        self._mark(tid, a, follow=None)
+
+    def _mark(self, tid: int, a: Args, *, follow: bool | None) -> None:
+        """Let an attribute of a path, or of a descriptor, be changed by who may."""
+        ids, name = self._ids.get(tid), self._tasks.path(tid, a[1])
+        if name.startswith(_ACL):
+            self._paths.changed()
+        if not ids.ordinary:
+            return
+        if follow is None:
+            fd = self._tasks.open_fd(tid, signed(a[0]))
+        else:
+            fd = self._paths.open(ids, tid, AT_FDCWD, self._tasks.path(tid, a[0]), follow=follow)
+        try:
+            mode = os.fstat(fd).st_mode
+            if name.startswith(_ACL) and not stat.S_ISLNK(mode):
+                self._paths.check_owner(ids, fd)
+                if mode & stat.S_ISGID and self._paths.owner(fd)[1] not in ids.all_groups:
+                    self._tasks.confirm()  # what changes the mode takes the mark away, as chmod does
+                    os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(mode) & ~stat.S_ISGID)
+            elif name.startswith(b"security."):
+                raise PermissionError(errno.EPERM, "not allowed")
+            elif name.startswith(b"user.") and stat.S_IFMT(mode) in _WITH_XATTR:
+                if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:
+                    self._paths.check_owner(ids, fd)
+                self._paths.check(ids, fd, WRITE)
+        finally:
+            os.close(fd)
+
+    def _no_ids(self, tid: int, a: Args) -> None:
+        """Raise EOPNOTSUPP for an access list that names users or groups."""
         if self._owners.real or not 4 < a[3] <= _ACL_MAX or not self._tasks.path(tid, a[1]).startswith(_ACL):
             return
-        self._paths.changed()
         data = self._tasks.read(tid, a[2], a[3])
         if any(
             tag in _ACL_IDS for tag, _, _ in struct.iter_unpack("=HHI", data[4 : 4 + len(data[4:]) // 8 * 8])

@@ -12,12 +12,14 @@ import os
 import random
 import socket
 import stat
+import struct
 import sys
 
 WHO = [(0, 0, []), (7, 8, [9]), (7, 8, []), (20, 8, []), (20, 21, [9, 8]), (30, 9, [])]
 NAMES = ["a", "b", "c", "e", "f"]
 FOLDERS = ["/w", "/w/p", "/w/q", "/w/t", "/w/g", "/w/p/x", "/w/t/y", "/w/s", "/w/g/z", "/w/closed/in"]
 MODES = [0o777, 0o755, 0o750, 0o700, 0o1777, 0o2775, 0o2755, 0o770, 0o644, 0o600, 0o4755, 0o6711, 0o0]
+PROGRAMS = ["/w/p/a", "/w/t/b", "/w/q/c", "/w/prog", "/w/t/prog", "/w/q/prog"]
 _libc = ctypes.CDLL(None, use_errno=True)
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276}[os.uname().machine]
 
@@ -69,6 +71,40 @@ def with_file(name, flags, mode, then):
         os.close(fd)
 
 
+def run(name):
+    """What a program prints: id, if nobody has changed it."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.dup2(write, 1)
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+        try:
+            os.execv(name, ["id"])
+        except OSError as e:
+            os.write(write, errno.errorcode[e.errno].encode())
+        os._exit(9)
+    os.close(write)
+    with open(read, "rb") as f:
+        said = f.read().decode().strip()
+    return f"{said} {os.waitpid(pid, 0)[1]}"
+
+
+def marks(r, mode):
+    """Names of attributes and their values; an access list says no more than a mode does."""
+    lines = [(1, mode >> 6 & 7), (4, mode >> 3 & 7), (32, mode & 7)]
+    acl = struct.pack("=I", 2) + b"".join(struct.pack("=HHI", *line, 0xFFFFFFFF) for line in lines)
+    capability = struct.pack("<IIIII", 0x2000001, 1 << 10, 0, 0, 0)
+    return r.choice(
+        [
+            ("user.x", b"y"),
+            ("user.x", b"y"),
+            ("system.posix_acl_access", acl),
+            ("security.capability", capability),
+            ("trusted.x", b"y"),
+        ]
+    )
+
+
 def told(st):
     return f"{st.st_mode:o} {st.st_uid}:{st.st_gid} {st.st_nlink}"
 
@@ -88,6 +124,8 @@ def call(r, me):
         ]
     )
     size = r.randrange(100)
+    mark, value = marks(r, mode)
+    program = r.choice([*PROGRAMS, *PROGRAMS, p, q])
     how = r.randrange(8)
     same = {"follow_symlinks": not nofollow}
     calls = [
@@ -114,6 +152,9 @@ def call(r, me):
         (3, f"access {p} {how} {nofollow}", lambda: os.access(p, how, effective_ids=nofollow)),
         (3, f"stat {p} {nofollow}", lambda: told(os.stat(p, **same))),
         (1, f"bind {p}", lambda: bind(p)),
+        (3, f"run {program}", lambda: run(program)),
+        (2, f"setxattr {p} {mark} {mode:o} {nofollow}", lambda: os.setxattr(p, mark, value, **same)),
+        (1, f"removexattr {p} {mark} {nofollow}", lambda: os.removexattr(p, mark, **same)),
     ]
     _, name, do = r.choices(calls, [weight for weight, _, _ in calls])[0]
     return name, do
@@ -135,6 +176,13 @@ def begin(r):
         os.mkdir("/w/" + folder)
     os.chmod("/w", 0o1777)
     os.chmod("/w/t", 0o1777)
+    with open("/usr/bin/id", "rb") as f:
+        program = f.read()
+    for name in PROGRAMS:
+        with open(name, "wb") as f:
+            f.write(program)
+        os.chown(name, r.choice([0, 7, 20]), r.choice([0, 8, 9, 21]))
+        os.chmod(name, r.choice([0o755, 0o4755, 0o2755, 0o6711, 0o2750, 0o4710, 0o700]))
     os.symlink("q", "/w/s")
     os.symlink("loop", "/w/p/loop")
     for folder in ("p", "q", "g", "p/x", "t/y", "g/z", "closed"):
@@ -145,7 +193,7 @@ def begin(r):
 def session(r):
     """Some calls by one user, in a process of its own."""
     uid, gid, groups = r.choice(WHO)
-    mask, todo = r.choice([0o22, 0o2, 0o77, 0]), [call(r, uid) for _ in range(r.randrange(1, 25))]
+    mask, todo = r.choice([0o22, 0o2, 0o67, 0]), [call(r, uid) for _ in range(r.randrange(1, 25))]
     sys.stdout.flush()
     if pid := os.fork():
         os.waitpid(pid, 0)

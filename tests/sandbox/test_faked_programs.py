@@ -117,6 +117,43 @@ def test_access_list_with_ids_is_refused_and_a_mode_is_not(bench: Bench) -> None
     assert python(bench, text) == ["0o100640", "Operation not supported"]
 
 
+def test_attributes_are_changed_by_who_may(bench: Bench) -> None:
+    text = """
+        import errno, os, struct
+        os.mkdir("/tmp/d", 0o1777); os.chmod("/tmp/d", 0o1777)
+        for name, mode in (("/tmp/own", 0o2755), ("/tmp/shared", 0o666)):
+            open(name, "w").close()
+            if name == "/tmp/own":
+                os.chown(name, 7, 9)
+            os.chmod(name, mode)
+        none = 0xffffffff
+        acl = struct.pack("=I", 2) + b"".join(struct.pack("=HHI", t, 7, none) for t in (1, 4, 32))
+        capability = struct.pack("<5I", 0x2000001, 1024, 0, 0, 0)
+        os.setresgid(8, 8, 8); os.setresuid(7, 7, 7)
+        fd = os.open("/tmp/shared", os.O_WRONLY)
+        def told(call, *args):
+            try:
+                call(*args)
+            except OSError as e:
+                return errno.errorcode[e.errno]
+            return "ok"
+        for path in ("/tmp/own", "/tmp/shared", "/etc", "/tmp/d", fd):
+            print(told(os.setxattr, path, "user.x", b"y"),
+                  told(os.setxattr, path, "system.posix_acl_access", acl),
+                  told(os.setxattr, path, "security.capability", capability),
+                  told(os.removexattr, path, "user.x"))
+        print(oct(os.stat("/tmp/own").st_mode))
+    """
+    assert python(bench, text) == [
+        "ok ok EPERM ok",  # and the set-gid mark of a group that is not its owner's is gone
+        "ok EPERM EPERM ok",
+        "EACCES EPERM EPERM EACCES",
+        "EPERM EPERM EPERM EPERM",
+        "ok EPERM EPERM ok",
+        "0o100777",
+    ]
+
+
 def test_sockets_belong_to_who_binds_them(bench: Bench) -> None:
     text = """
         import os, socket
