@@ -21,13 +21,14 @@ if [ "$1" = mariadbd ] && [ ! -d "$DATADIR/mysql" ]; then
 		sleep 1
 	done
 	mariadb -uroot --socket="$SOCKET" <<-EOSQL
-		CREATE DATABASE real;
+		CREATE DATABASE trial;
+		DROP USER IF EXISTS root@'127.0.0.1', root@'::1';
 		ALTER USER root@localhost IDENTIFIED BY '$MARIADB_ROOT_PASSWORD';
 		CREATE USER root@'%' IDENTIFIED BY '$MARIADB_ROOT_PASSWORD';
 		GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;
 	EOSQL
 	for f in /docker-entrypoint-initdb.d/*.sql; do
-		MYSQL_PWD=$MARIADB_ROOT_PASSWORD mariadb -uroot --socket="$SOCKET" real < "$f"
+		MYSQL_PWD=$MARIADB_ROOT_PASSWORD mariadb -uroot --socket="$SOCKET" trial < "$f"
 	done
 	kill "$pid"
 	wait "$pid"
