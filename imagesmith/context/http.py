@@ -7,17 +7,22 @@ redirects are followed ten times at most, never from https to http.
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import urllib.parse
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from imagesmith.errors import ContextError, DockerfileError
 from imagesmith.oci.digest import Digest
 from imagesmith.registry.faults import network_fault
 from imagesmith.registry.patience import patient
+from imagesmith.registry.proxies import Proxies
 from imagesmith.registry.tls import trusting
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["Download", "fetch_url", "file_name_of", "is_http_url"]
 
@@ -70,26 +75,56 @@ def fetch_url(url: str, store: Store, checksum: str = "") -> Download:
     headers = {"Accept-Encoding": "identity", "User-Agent": "imagesmith"}
     if known is not None and store.blobs.has(Digest.parse(str(known["digest"]))) and known.get("etag"):
         headers["If-None-Match"] = str(known["etag"])
+    clients = _Clients()
     try:
-        with patient(httpx.Client(timeout=httpx.Timeout(60.0, connect=20.0), verify=trusting())) as client:
-            found = _get(client, url, headers, store, known)
+        with clients:
+            found = _get(clients, url, headers, store, known)
     except (httpx.HTTPError, httpx.InvalidURL) as e:
-        fault = network_fault(e, url)
+        fault = network_fault(e, url, clients.proxy)
         raise ContextError(f"failed to load {fault.message}", hint=fault.hint) from e
     if checksum and Digest.parse(checksum) != found.digest:
         raise DockerfileError(f"digest mismatch {found.digest}: {checksum}")
     return found
 
 
+class _Clients:
+    """A client for each proxy that an address, or one it leads to, goes through."""
+
+    def __init__(self) -> None:
+        self._proxies, self._stack = Proxies(), contextlib.ExitStack()
+        self._made: dict[tuple[bool, str | None], httpx.Client] = {}
+        self.proxy: str | None = None  # the last one
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def client(self, url: str) -> httpx.Client:
+        """The client for an address."""
+        import httpx
+
+        self.proxy, https = self._proxies.proxy_for(url), url.startswith("https:")
+        if (https, self.proxy) not in self._made:
+            client = httpx.Client(
+                timeout=httpx.Timeout(60.0, connect=20.0),
+                verify=trusting() if https else False,
+                trust_env=False,  # of what it reads, proxies.py makes better errors
+                proxy=self.proxy,
+            )
+            self._made[https, self.proxy] = self._stack.enter_context(patient(client))
+        return self._made[https, self.proxy]
+
+
 def _get(
-    client: object, url: str, headers: dict[str, str], store: Store, known: dict[str, object] | None
+    clients: _Clients, url: str, headers: dict[str, str], store: Store, known: dict[str, object] | None
 ) -> Download:
     import httpx
 
-    assert isinstance(client, httpx.Client)
     at = httpx.URL(url)
     for _ in range(_MAX_REDIRECTS):
-        with client.stream("GET", at, headers=headers) as r:
+        with clients.client(str(at)).stream("GET", at, headers=headers) as r:
             if r.is_redirect and "location" in r.headers:
                 target = at.join(r.headers["location"])
                 if at.scheme == "https" and target.scheme != "https":

@@ -126,9 +126,8 @@ class Client:
         try:
             said = parse_object(reply.body, f"{self.name}{what}").text("mediaType")
         except InvalidDocument as e:
-            raise InvalidDocument(
-                f"{e}", hint="is there a proxy that answers in the registry's place?"
-            ) from e
+            told = error_of(reply, f"{self.name}{what}", self.transport.endpoint.host)
+            raise InvalidDocument(told.message if reply.is_page() else str(e), hint=told.hint) from e
         header = reply.content_type()
         known = mt.MANIFEST_TYPES | mt.INDEX_TYPES | mt.SCHEMA1_TYPES
         if said and header in known and header != said:

@@ -101,7 +101,8 @@ def _tls_fault(e: ssl.SSLError, where: str, host: str) -> Fault:
         hint = f"if it speaks plain HTTP: --insecure, or --insecure-registry {host}"
         return Fault(f"{where}: does not speak TLS", hint=hint, tries=1)
     if isinstance(e, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "EOF" in reason:
-        return Fault(f"{where}: cannot connect: the other side hung up in the TLS handshake")
+        hint = f"if it speaks plain HTTP: --insecure, or --insecure-registry {host}"
+        return Fault(f"{where}: cannot connect: the other side hung up in the TLS handshake", hint=hint)
     return Fault(f"{where}: no TLS with it: {reason.lower().replace('_', ' ') or 'it failed'}", tries=1)
 
 

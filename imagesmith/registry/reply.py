@@ -19,6 +19,7 @@ from imagesmith.errors import (
     Unauthorized,
     Unsupported,
 )
+from imagesmith.registry.faults import shown
 from imagesmith.values import frozen
 
 if TYPE_CHECKING:
@@ -160,5 +161,7 @@ def need_object(reply: Reply, what: str) -> dict[str, object]:
     try:
         return reply.json(what)
     except InvalidDocument as e:
-        hint = "is there a proxy or a portal that answers in the registry's place?" if reply.is_page() else ""
-        raise RegistryError(str(e), status=reply.status, hint=hint) from e
+        told = error_of(reply, what, shown(reply.url))
+        if reply.is_page():
+            raise told from e
+        raise RegistryError(str(e), status=reply.status, hint=told.hint) from e

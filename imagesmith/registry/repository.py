@@ -214,7 +214,7 @@ class Repository:
         """True if the repository has the blob."""
         if time.monotonic() < self._seen.get(d.digest, 0.0) + _TRUSTED_S:
             return True
-        if self.writer.head_blob(d.digest) is None:
+        if self.writer.head_blob(d.digest, d.size) is None:
             return False
         self.has_now(d.digest)
         return True

@@ -69,7 +69,7 @@ def test_every_mirror_is_told() -> None:
         message = caught.value.message
         assert f"(status 404 from {last.host}) (before that: " in message
         assert f"DENIED (status 403 from {one.host}); " in message
-        assert "not valid JSON" in message
+        assert "answered with status 200 and text/html, as no registry does)" in message
         with pytest.raises(NotFound, match=f"status 403 from {one.host}"):
             list(place.pieces(BLOB))
 

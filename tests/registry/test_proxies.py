@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.errors import UsageError
+from imagesmith.context.http import fetch_url
+from imagesmith.errors import ContextError, UsageError
 from imagesmith.registry.endpoint import Endpoint
 from imagesmith.registry.faults import Fault
 from imagesmith.registry.proxies import Proxies
 from imagesmith.registry.transport import Transport
+from imagesmith.store.store import Store
 from tests.registry.conftest import free_port
+from tests.registry.scripted import Scripted
 from tests.support import IMAGESMITH
 
 ENV = {
@@ -150,6 +153,21 @@ def test_malformed_proxy_ends_a_command_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run([*IMAGESMITH, "tags", "reg.example/a"], env=env, capture_output=True, timeout=60)
     assert done.returncode == 2
     assert done.stderr.decode().splitlines()[0].startswith("error: the proxy 'socks4://p:1': socks4 is not")
+
+
+def test_files_of_add_go_through_the_same_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    with Store(tmp_path / "store") as store:
+        monkeypatch.setenv("ALL_PROXY", f"http://u:secret@{dead}")
+        said = f"failed to load https://files.example/a: cannot connect to the proxy http://{dead}"
+        with pytest.raises(ContextError, match=said) as caught:
+            fetch_url("https://files.example/a", store)
+        assert "secret" not in caught.value.message
+        monkeypatch.setenv("ALL_PROXY", "socks4://p:1")
+        with pytest.raises(UsageError, match="socks4 is not supported"):
+            fetch_url("http://files.example/a", store)
+        with Scripted(lambda _: (200, {}, b"data")) as server:  # loopback needs none
+            assert fetch_url(f"http://{server.host}/a", store).size == 4
 
 
 @contextmanager
