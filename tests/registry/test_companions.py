@@ -180,3 +180,16 @@ def test_data_of_a_descriptor_serves_where_its_blob_is_missing(
         part = parse_document(where.document(where.root())).parts[0]  # type: ignore[union-attr]  # it is no index
         with pytest.raises(NotFound):
             where.document(part)
+
+
+def test_collection_keeps_the_blobs_of_an_artifact_manifest(store: Store, tmp_path: Path) -> None:
+    d = make_image(store)
+    made = artifact(store, d)
+    with Registry(tmp_path / "registry") as registry, Session(store) as session:
+        session.push(ImageRef.parse(f"{registry.host}/a:1"), made)
+    smith_words = [*IMAGESMITH, "registry", "gc", "--dir", str(tmp_path / "registry")]
+    subprocess.run(smith_words, check=True, capture_output=True)
+    with Registry(tmp_path / "registry") as registry, Session(store) as session:
+        place = session.repository(ImageRef.parse(f"{registry.host}/a:1"))
+        (blob,) = parse_document(place.document(place.root())).parts  # type: ignore[union-attr]  # it is no index
+        assert b"".join(place.pieces(blob)) == b"signed"
