@@ -148,7 +148,7 @@ class Workspace(Protocol):
 
     root: Path
 
-    def changes(self) -> tuple[list[Entry], set[str]]:
+    def changes(self) -> tuple[Iterable[Entry], set[str]]:
         """What an overlay's upper directory would hold, and which of its directories are opaque.
 
         Kinds and owners are the image's; contents are opened when they are read, and stay readable until

@@ -7,7 +7,7 @@ Threads: a watcher is called from the thread of each step, several at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, Self
 
 from imagesmith.build.plan import Step
@@ -84,8 +84,8 @@ class Watcher:
         files of a RUN's mounts are (steps/sources.py).
         """
 
-    def copies(self, number: int, entries: Sequence[Entry]) -> None:
-        """COPY or ADD is about to write these entries."""
+    def copies(self, number: int, entries: Iterable[Entry]) -> None:
+        """COPY or ADD is about to write these entries; they may be gone through more than once."""
 
     def taps(self, step: Step) -> Tap | None:
         """Who takes the compressed bytes of a step's layer while it is made."""

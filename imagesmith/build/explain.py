@@ -126,7 +126,7 @@ class Explainer(Watcher):
         else:
             self._say(number, "miss: its layer is no longer in the store")
 
-    def copies(self, number: int, entries: Sequence[Entry]) -> None:
+    def copies(self, number: int, entries: Iterable[Entry]) -> None:
         """See Watcher: now it is known what is copied."""
         old = self._rivals.pop(number, None)
         if old is None:
@@ -254,7 +254,7 @@ class Explainer(Watcher):
 
     # --- files ---------------------------------------------------------------------------------
 
-    def _compare(self, old: StepRecord, entries: Sequence[Entry]) -> list[str]:
+    def _compare(self, old: StepRecord, entries: Iterable[Entry]) -> list[str]:
         """What changed against the layer of an earlier build; nothing where it is not here any more."""
         if not old.layer:
             return []
@@ -264,7 +264,7 @@ class Explainer(Watcher):
         if not ((layer.folder / "index").exists() or self._store.blobs.has(d.digest)):
             return []
         with contextlib.suppress(ImagesmithError):
-            return file_changes(list(layer.entries()), entries)
+            return file_changes(layer.entries(), entries)
         return []
 
 

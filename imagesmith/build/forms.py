@@ -150,7 +150,7 @@ class Reforming:
         if clamp_s == layer.clamp_s:
             diff_id, descriptor = writer.recompress(layer.stored, self._cancel)
         else:
-            diff_id, descriptor = writer.write(list(layer.stored.entries()), self._cancel)
+            diff_id, descriptor = writer.write(layer.stored.entries(), self._cancel)
         self._store.cache.put_steps(
             [
                 StepRecord(

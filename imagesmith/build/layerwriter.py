@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from imagesmith.build.built import Tap
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import DigestMismatch
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.table import FEW
 from imagesmith.layer.codecs import Codec
 from imagesmith.layer.decompress import decompressed
 from imagesmith.layer.stream import LayerResult, LayerStream
@@ -20,9 +21,6 @@ from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.store import Store
 
 __all__ = ["LayerWriter"]
-
-#: Of a layer of more entries what was written is not remembered: its index is read back when it is wanted.
-_MANY = 1 << 17
 
 
 class LayerWriter:
@@ -42,10 +40,10 @@ class LayerWriter:
 
     def write(
         self,
-        entries: Sequence[Entry],
+        entries: Iterable[Entry],
         cancel: Cancel,
         *,
-        digests: bool = False,
+        learn: Callable[[Entry], None] | None = None,
         form: Form = "",
         tap: Tap | None = None,
     ) -> tuple[Digest, Descriptor]:
@@ -55,28 +53,32 @@ class LayerWriter:
         made now, taken from the cache or fetched.
 
         Args:
-            entries: what the layer holds.
+            entries: what the layer holds. Of a sequence it is remembered, and the index need not be read.
             cancel: looked at once a block.
-            digests: fill in those of the files.
+            learn: takes each entry with its file's digest, which is not worked out without.
             form: how the tar is kept as well, for a step that will want it.
             tap: takes the compressed bytes.
         """
         layers, offsets, clamp_s = self._store.layers, array("q"), self.clamp_s
+        known = entries if isinstance(entries, Sequence) and len(entries) <= FEW else None
         with contextlib.ExitStack() as stack:
             index = stack.enter_context(layers.new_index())
             kept = stack.enter_context(layers.new_tar(form)) if form else None
 
             def written(entry: Entry, offset: int) -> None:
                 index.add(entry, offset, held_ns(entry.mtime_ns, clamp_s))
-                offsets.append(offset)
+                if learn is not None:
+                    learn(entry)
+                if known is not None:
+                    offsets.append(offset)
 
             def tar(sink: Callable[[bytes], None]) -> None:
-                write_layer(entries, sink, clamp_s=clamp_s, digests=digests, on_offset=written)
+                write_layer(entries, sink, clamp_s=clamp_s, digests=learn is not None, on_offset=written)
 
             result = self._stream(tar, cancel, kept.write if kept is not None else None, tap)
             stored = layers.layer(result.diff_id, result.digest)
-            if index.keep(result.diff_id) and len(offsets) <= _MANY:
-                stored.just_written(entries, offsets, clamp_s)
+            if index.keep(result.diff_id) and known is not None:
+                stored.just_written(known, offsets, clamp_s)
             if kept is not None:
                 kept.keep(stored.folder, stored.index)
         return result.diff_id, self._descriptor(result)

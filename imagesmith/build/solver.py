@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from imagesmith.build.result import NOTHING, Result
 from imagesmith.build.schedule import Schedule
 from imagesmith.build.stepcache import STORE, Found, StepCache
 from imagesmith.concurrency import Cancel
-from imagesmith.context.sources import Rows
+from imagesmith.context.rows import Rows
 from imagesmith.errors import ImagesmithError, SandboxError
 from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
@@ -271,7 +271,9 @@ class Solver:
         if isinstance(op, RunOp):
             return self._run(op, parent, number, step)
         if isinstance(op, RootOp):
-            entries = layer_entries(self.sources.whole(op.origin), set(), EMPTY_VIEW)
+            entries = layer_entries(
+                self.sources.whole(op.origin), set(), EMPTY_VIEW, spool=self.store.new_spool
+            )
             return self._write(entries, now, step, form=form)
         assert not isinstance(op, ImageOp)
         lower = EMPTY_VIEW if isinstance(op, CopyOp) and op.link else parent.view  # --link looks into nothing
@@ -280,13 +282,15 @@ class Solver:
             draft, below = copier.make_dir(op)
         else:
             draft, below, rows = copier.copy(op)
-        entries = layer_entries(draft.upper_entries(), draft.opaques, below, self.writer.held_ns)
-        del draft  # hundreds of thousands of names, perhaps, which nobody wants while the layer is written
+        upper, held_ns = draft.upper_entries(), self.writer.held_ns
+        entries = layer_entries(upper, draft.opaques, below, held_ns, self.store.new_spool)
+        by_path = not draft.overwritten  # what was copied to a path is what the layer has there
+        del draft, upper  # tens of thousands of names, perhaps, which nobody wants while the layer is written
         for watcher in self.watchers:
             watcher.copies(number, entries)
-        layer = self._write(entries, now, step, digests=digests, form=form)
+        layer = self._write(entries, now, step, learn=self.sources.learn if digests else None, form=form)
         if digests:
-            self.sources.learn(step, rows, entries)
+            self.sources.learnt(step, rows, layer.stored.digests if by_path else None)
         return layer
 
     def _run(self, op: RunOp, parent: Result, number: int, step: Step) -> BuiltLayer:
@@ -299,22 +303,22 @@ class Solver:
             op, [layer.stored for layer in parent.layers], parent.view, self, output
         ) as workspace:
             upper, opaques = workspace.changes()
-            entries = layer_entries(upper, opaques, parent.view)
+            entries = layer_entries(upper, opaques, parent.view, spool=self.store.new_spool)
             layer = self._write(entries, time.time_ns(), step)
             workspace.commit(layer.diff_id)
             return layer
 
     def _write(
         self,
-        entries: Sequence[Entry],
+        entries: Iterable[Entry],
         created_ns: int,
         step: Step,
         *,
-        digests: bool = False,
+        learn: Callable[[Entry], None] | None = None,
         form: Form = "",
     ) -> BuiltLayer:
         tap = next((t for w in self.watchers if (t := w.taps(step)) is not None), None)
-        diff_id, descriptor = self.writer.write(entries, self.cancel, digests=digests, form=form, tap=tap)
+        diff_id, descriptor = self.writer.write(entries, self.cancel, learn=learn, form=form, tap=tap)
         stored = self.store.layers.layer(diff_id, descriptor.digest)
         writer = self.writer
         return BuiltLayer(

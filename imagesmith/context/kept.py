@@ -36,6 +36,15 @@ class _Bytes(LocalContent):
         super().__init__(was.tree, was.path, was.stamp, was.file)
         self.spool, self.at, self.size = spool, at, size
 
+    def packed(self) -> tuple[_Bytes]:  # type: ignore[override]  # there are few
+        """See fs.entry.Packed."""
+        return (self,)
+
+    @classmethod
+    def unpacked(cls, content: _Bytes) -> _Bytes:  # type: ignore[override]
+        """See fs.entry.Packed."""
+        return content
+
     def open(self) -> BinaryIO:
         """The bytes that were read then."""
         return io.BytesIO(os.pread(self.spool.fileno(), self.size, self.at))

@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from imagesmith.context.localfile import LocalContent
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry, replace
@@ -34,31 +35,8 @@ _YOUNG_NS = 2_000_000_000
 _SHOWN = 200
 #: So many new digests are kept at most before the database takes them.
 _MANY = 10_000
-#: Up to so many stay in memory all the same, until a key is made of them.
+#: So many stay in memory all the same, until a key is made of them.
 _KEPT = 1 << 16
-
-
-class LocalContent:
-    """A file of a folder; opened below it without following links.
-
-    `file` is the same for all names of one file, None if it has but one. `kept`: its bytes are elsewhere.
-    """
-
-    __slots__ = ("file", "path", "stamp", "tree")
-    kept = False
-
-    def __init__(
-        self, tree: LocalTree, path: str, stamp: FileStamp, file: tuple[int, int] | None = None
-    ) -> None:
-        self.tree, self.path, self.stamp, self.file = tree, path, stamp, file
-
-    def open(self) -> BinaryIO:
-        """Open the file as it was when it was looked at.
-
-        Raises:
-            ContextError: it is gone, unreadable, or another one by now.
-        """
-        return self.tree.open(self.path, self.stamp)
 
 
 class FirstState(Protocol):
@@ -364,7 +342,8 @@ class FileDigests:
     def learn(self, e: Entry) -> None:
         """Take the digest of an entry whose bytes were read anyway, so that they are not read again."""
         if isinstance(e.content, LocalContent) and e.digest and e.content.stamp not in self._learnt:
-            self._learnt[e.content.stamp] = e.digest
+            if len(self._learnt) < _KEPT:
+                self._learnt[e.content.stamp] = e.digest
             self._remember(e.content.stamp, e.digest)
 
     def _remember(self, stamp: FileStamp, digest: str) -> None:
@@ -381,7 +360,7 @@ class FileDigests:
             fresh, self._fresh = self._fresh, []
         if fresh:
             self._cache.put_file_digests(fresh)
-            if len(self._learnt) > _KEPT:
+            if len(self._learnt) >= _KEPT:
                 for stamp, _ in fresh:
                     self._learnt.pop(stamp, None)
 

@@ -12,18 +12,18 @@ import hashlib
 import itertools
 import os
 import posixpath
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from imagesmith.context.local import FileDigests, LocalTree
 from imagesmith.context.patterns import Matcher, has_wildcards, match_name
+from imagesmith.context.rows import head
 from imagesmith.errors import MissingSource, blame
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.tree import Tree
 from imagesmith.values import frozen
 
-__all__ = ["Match", "Rows", "Taken", "content_digest", "select"]
+__all__ = ["Match", "Taken", "content_digest", "select"]
 
 #: So many files' digests are looked up at once.
 _TOGETHER = 900
@@ -185,54 +185,15 @@ def _level(tree: Tree, folder: str, parts: list[str]) -> Iterator[str]:
             yield from _level(tree, path, parts[1:])
 
 
-class Rows:
-    """What a content digest is made of: names, kinds, modes, owners, links and contents; not times.
-
-    A row may be added before the digest of its file is known, and is finished with the entry that has it
-    then, so that a first COPY goes through its files once.
-    """
-
-    __slots__ = ("_ends", "_entries", "_text")
-
-    def __init__(self) -> None:
-        self._text = bytearray()  # all rows but for digests, one after the other
-        self._ends = array("q")
-        self._entries: list[Entry | None] = []
-
-    def add(self, name: str, e: Entry, later: Entry | None = None) -> None:
-        """Add an entry under a name; `later` is what will have the digest of its bytes, else `e` itself."""
-        has_digest = e.kind in "fh"
-        self._text += os.fsencode(f"{name}\0{_head(e)}{'' if has_digest else e.link}")
-        self._ends.append(len(self._text))
-        self._entries.append((later or e) if has_digest else None)
-
-    def digest(self, file_digest: Callable[[Entry], str]) -> str:
-        """The digest of all rows."""
-        whole, begin = hashlib.sha256(), 0
-        with memoryview(self._text) as text:
-            for end, e in zip(self._ends, self._entries, strict=True):
-                whole.update(text[begin:end])
-                whole.update(b"\0" if e is None else f"{file_digest(e)}\0".encode())
-                begin = end
-        return whole.hexdigest()
-
-
-def _head(e: Entry) -> str:
-    """What a row says of an entry before its content."""
-    capability = e.capability.hex() if e.capability else ""
-    kind = "f" if e.kind == "h" else e.kind
-    return f"{kind} {e.mode:o} {e.uid} {e.gid} {e.rdev[0]} {e.rdev[1]} {capability} "
-
-
 def content_digest(tree: Tree, matches: Sequence[Match], file_digest: FileDigests) -> str:
-    """A digest of all that the matches take; see `Rows`."""
+    """A digest of all that the matches take; see context/rows.py."""
     whole = hashlib.sha256()
     rows = _rows(tree, matches)
     while some := list(itertools.islice(rows, _TOGETHER)):
         file_digest.fill(e for _, e in some if e.kind in "fh")
         for name, e in some:
             content = e.digest if e.kind in "fh" else e.link
-            whole.update(os.fsencode(f"{name}\0{_head(e)}{content}\0"))
+            whole.update(os.fsencode(f"{name}\0{head(e)}{content}\0"))
     return whole.hexdigest()
 
 

@@ -1,9 +1,10 @@
-"""A layer in the making: changes to a view, kept in memory as overlayfs keeps them in its upper directory.
+"""A layer in the making: changes to a view, kept as overlayfs keeps them in its upper directory.
 
-Why: COPY, ADD and WORKDIR change a handful of paths or two hundred thousand; either way nothing has to
-exist on disk. A Draft behaves like a mounted overlay: what it changes is copied up with its parents, a
-directory's time moves when its entries do, and what it holds in the end goes through the same differ as
-what RUN left (layer/diff.py), so that both make the layer that BuildKit would.
+Why: COPY, ADD and WORKDIR change a handful of paths or a million; either way no file has to exist on disk,
+and what is too much for memory goes to a file without a name (fs/table.py). A Draft behaves like a mounted
+overlay: what it changes is copied up with its parents, a directory's time moves when its entries do, and what
+it holds in the end goes through the same differ as what RUN left (layer/diff.py), so that both make the layer
+that BuildKit would.
 Threads: one.
 """
 
@@ -13,6 +14,7 @@ import os
 
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry, replace
+from imagesmith.fs.table import Spool, Table
 from imagesmith.fs.tree import resolve
 from imagesmith.fs.view import View, parent_of
 
@@ -20,14 +22,20 @@ __all__ = ["Draft"]
 
 
 class Draft:
-    """Changes on top of `lower`; `now_ns` is the time that made and touched directories get."""
+    """Changes on top of `lower`.
 
-    def __init__(self, lower: View, now_ns: int) -> None:
+    now_ns      the time that made and touched directories get
+    overwritten a path was put more than once, other than as a directory
+    timed       directories whose time is set already: it does not move
+    """
+
+    def __init__(self, lower: View, now_ns: int, spool: Spool | None = None) -> None:
         self.lower = lower
         self.now_ns = now_ns
-        self.upper: dict[str, Entry] = {}
+        self.upper = Table(spool)
         self.opaques: set[str] = set()
-        self._names: dict[str, dict[str, None]] = {}
+        self.overwritten = False
+        self.timed: set[str] = set()
         self._removed: set[str] = set()
         self._further: dict[str, dict[str, None]] = {}
 
@@ -50,7 +58,7 @@ class Draft:
 
     def children(self, path: str) -> list[str]:
         """The names in a directory, sorted by bytes."""
-        names = set(self._names.get(path, ()))
+        names = set(self.upper.children(path))
         if path not in self._removed and not self._hidden(path):
             names |= set(self.lower.children(path))
         prefix = f"{path}/" if path else ""
@@ -68,11 +76,12 @@ class Draft:
     def put_over(self, old: Entry | None, entry: Entry) -> None:
         """`put`, for who has just looked what is there."""
         path = entry.path
-        if old is None and path not in self.upper:  # nothing of it is anywhere: what there are thousands of
-            folder, _, name = path.rpartition("/")
-            self._touch(folder)
-            self._add(folder, name, entry)
+        was = self.upper.get(path)
+        if old is None and was is None:  # nothing of it is anywhere: what there are thousands of
+            self._touch(parent_of(path))
+            self._add(entry)
             return
+        self.overwritten |= was is not None and was.kind != "d"
         if old is not None and old.kind == "d" and entry.kind != "d":
             self.remove(path)
         self._part(path)
@@ -107,9 +116,7 @@ class Draft:
             self._set(Entry(path, "w"))
             self._removed.add(path)
         else:
-            e = self.upper.pop(path, None)
-            if e is not None:
-                self._names[parent_of(path)].pop(path.rpartition("/")[2], None)
+            self.upper.pop(path)
             if path in self._removed:
                 self._set(Entry(path, "w"))
             self.opaques.discard(path)
@@ -132,9 +139,10 @@ class Draft:
                 raise ContextError(f"mkdir /{at}: not a directory")
         return made
 
-    def upper_entries(self) -> list[Entry]:
-        """What the layer would be compared from, in no particular order."""
-        return [e for path, e in self.upper.items() if path]
+    def upper_entries(self) -> Table:
+        """What the layer is compared from; nothing is changed any more."""
+        self.upper.pop("")
+        return self.upper
 
     def _set(self, entry: Entry) -> None:
         path = entry.path
@@ -147,18 +155,12 @@ class Draft:
                 below = self.lower.get(path) if not self._hidden(path) else None
                 if below is not None and below.kind == "d":
                     self._removed.add(path)
-        folder, _, name = path.rpartition("/")
-        self._add(folder, name, entry)
+        self._add(entry)
 
-    def _add(self, folder: str, name: str, entry: Entry) -> None:
+    def _add(self, entry: Entry) -> None:
         self.upper[entry.path] = entry
         if entry.kind == "h":
             self._further.setdefault(entry.link, {})[entry.path] = None
-        if name:
-            names = self._names.get(folder)
-            if names is None:
-                names = self._names[folder] = {}
-            names[name] = None
 
     def _part(self, path: str) -> None:
         """Before a name goes or changes: what it shares with other names becomes theirs alone."""
@@ -187,6 +189,8 @@ class Draft:
             path = parent_of(path)
 
     def _touch(self, folder: str) -> None:
+        if folder in self.timed:
+            return
         e = self.upper.get(folder)
         if e is None or e.mtime_ns != self.now_ns:
             self._copy_up(folder)

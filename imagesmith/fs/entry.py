@@ -14,9 +14,9 @@ from __future__ import annotations
 import io
 import os
 import stat
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
-__all__ = ["KINDS", "BytesContent", "Content", "Entry", "replace", "sort_key"]
+__all__ = ["KINDS", "BytesContent", "Content", "Entry", "Packed", "replace", "sort_key"]
 
 #: The kinds of entry. `h` is a further name of a file (`link` names the first one), `w` a whiteout (a
 #: deletion of `path` in lower layers), `o` marks
@@ -32,6 +32,20 @@ class Content(Protocol):
 
         A file's content of `Entry.size` bytes follows; there may be more behind it that is not the file's.
         """
+
+
+class Packed(Content, Protocol):
+    """Content that can be written down, as that of hundreds of thousands of files is (fs/table.py).
+
+    Two that were made of the same parts are equal.
+    """
+
+    def packed(self) -> tuple[object, *tuple[object, ...]]:
+        """What it is of, an object that many share; then numbers, text, None, and tuples of these."""
+
+    @classmethod
+    def unpacked(cls, *parts: Any) -> Content:  # noqa: ANN401 - what `packed` gave
+        """Make it of its parts, with lists for tuples."""
 
 
 class BytesContent:

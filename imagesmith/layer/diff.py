@@ -11,18 +11,37 @@ are from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from imagesmith.fs.entry import Entry, replace, sort_key
+from imagesmith.fs.table import Spool, Table
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import parent_of
 
-__all__ = ["layer_entries"]
+__all__ = ["Changes", "layer_entries"]
+
+#: What a layer holds of a time; see `layer_entries`.
+_Held = Callable[[int], int] | None
+
+
+class Changes:
+    """The entries of a layer of which there are more than are held in memory; may be gone through again."""
+
+    def __init__(self, make: Callable[[], Iterator[Entry]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self._make()
 
 
 def layer_entries(
-    upper: Iterable[Entry], opaques: set[str], lower: Tree, held: Callable[[int], int] | None = None
-) -> list[Entry]:
+    upper: Iterable[Entry],
+    opaques: set[str],
+    lower: Tree,
+    held: Callable[[int], int] | None = None,
+    spool: Spool | None = None,
+) -> Sequence[Entry] | Changes:
     """The entries of the layer that turns `lower` into what `upper` shows.
 
     Args:
@@ -33,24 +52,66 @@ def layer_entries(
         held: what a layer holds of a time. COPY gives it: a file that is copied again is the same though the
             view below has no fractions of seconds, and no times after a clamp. What a RUN touched is told by
             times that no layer holds.
+        spool: for what is too much for memory (fs/table.py).
     """
-    entries = {e.path: e for e in upper}
-    chosen: dict[str, Entry] = {}
-    for e in entries.values():
-        if e.kind == "w":
-            if lower.get(e.path) is not None and not _hidden(e.path, entries, opaques):
-                chosen[e.path] = e
-        elif not _same(e, lower, entries, held):
-            chosen[e.path] = e
+    entries = upper if isinstance(upper, Table) else Table(spool, upper)
+    hidden = Table(spool)
     for path in opaques:
         if path in entries:
-            _vanished(path, entries, opaques, lower, chosen)
-    _add_parents(chosen, entries, lower)
-    ordered = sorted(chosen.values(), key=lambda e: sort_key(e.path))
-    return _link(ordered, entries)
+            _vanished(path, entries, opaques, lower, hidden)
+
+    def make() -> Iterator[Entry]:
+        chosen = _chosen(entries, hidden, opaques, lower, held)
+        told = _with_parents(chosen, entries, lower)
+        return _linked(told, entries) if entries.has_links else told
+
+    return Changes(make) if entries.large or hidden.large else list(make())
 
 
-def _hidden(path: str, entries: dict[str, Entry], opaques: set[str]) -> bool:
+def _chosen(entries: Table, hidden: Table, opaques: set[str], lower: Tree, held: _Held) -> Iterator[Entry]:
+    """What is a change by itself, in order; `hidden` is what opaque directories add."""
+    if not hidden:
+        for e in entries:
+            if _counts(e, entries, opaques, lower, held):
+                yield e
+        return
+    last = ""
+    for e in heapq.merge(hidden, entries, key=lambda e: sort_key(e.path)):
+        if e.path != last and (e.path in hidden or _counts(e, entries, opaques, lower, held)):
+            yield e
+        last = e.path
+
+
+def _counts(e: Entry, entries: Table, opaques: set[str], lower: Tree, held: _Held) -> bool:
+    if e.kind == "w":
+        return lower.get(e.path) is not None and not _hidden(e.path, entries, opaques)
+    return not _same(e, lower, entries, held)
+
+
+def _with_parents(chosen: Iterable[Entry], entries: Table, lower: Tree) -> Iterator[Entry]:
+    """Each entry after the directories above it that were not told yet."""
+    branch: list[str] = []  # the directories that were told and that what comes may be in
+    for e in chosen:
+        folder = parent_of(e.path)
+        if folder != (branch[-1] if branch else ""):
+            while branch and branch[-1] != folder and not folder.startswith(f"{branch[-1]}/"):
+                branch.pop()
+            above = []
+            while folder and (not branch or folder != branch[-1]):
+                found = entries.get(folder) or lower.get(folder)
+                if found is None or found.kind != "d":
+                    break
+                above.append(found)
+                folder = parent_of(folder)
+            for found in reversed(above):
+                branch.append(found.path)
+                yield found
+        if e.kind == "d":
+            branch.append(e.path)
+        yield e
+
+
+def _hidden(path: str, entries: Table, opaques: set[str]) -> bool:
     """True if what is above a path hides it: an opaque folder, one that is deleted, or no folder any more."""
     while path:
         path = parent_of(path)
@@ -60,7 +121,7 @@ def _hidden(path: str, entries: dict[str, Entry], opaques: set[str]) -> bool:
     return False
 
 
-def _same(e: Entry, lower: Tree, entries: dict[str, Entry], held: Callable[[int], int] | None) -> bool:
+def _same(e: Entry, lower: Tree, entries: Table, held: _Held) -> bool:
     """True if the entry below is the same as far as a layer can tell."""
     old = lower.get(e.path)
     if old is None:
@@ -81,7 +142,7 @@ def _same(e: Entry, lower: Tree, entries: dict[str, Entry], held: Callable[[int]
     return old.link == e.link if e.kind == "l" else _equal_content(old, e)
 
 
-def _metadata_of(e: Entry, entries: dict[str, Entry]) -> Entry:
+def _metadata_of(e: Entry, entries: Table) -> Entry:
     """The file that a further name stands for, under that name."""
     first = entries.get(e.link)
     seen = {e.path}
@@ -92,7 +153,7 @@ def _metadata_of(e: Entry, entries: dict[str, Entry]) -> Entry:
 
 
 def _equal_content(a: Entry, b: Entry) -> bool:
-    if a.content is b.content or not a.size:
+    if a.content == b.content or not a.size:
         return True
     if a.digest and b.digest:
         return a.digest == b.digest
@@ -111,9 +172,7 @@ def _equal_content(a: Entry, b: Entry) -> bool:
     return True
 
 
-def _vanished(
-    path: str, entries: dict[str, Entry], opaques: set[str], lower: Tree, chosen: dict[str, Entry]
-) -> None:
+def _vanished(path: str, entries: Table, opaques: set[str], lower: Tree, hidden: Table) -> None:
     """Add what an opaque directory hides: a whiteout a name that is not there again."""
     todo = [path]
     while todo:
@@ -125,55 +184,36 @@ def _vanished(
             child = f"{at}/{name}" if at else name
             now = entries.get(child)
             if now is None or now.kind == "w":
-                chosen[child] = Entry(child, "w")
+                hidden[child] = Entry(child, "w")
             elif now.kind == "d" and child not in opaques:
                 todo.append(child)
-        chosen.setdefault(at, entries[at])
+        hidden.setdefault(at, entries[at])
 
 
-def _add_parents(chosen: dict[str, Entry], entries: dict[str, Entry], lower: Tree) -> None:
-    """Add the header of every directory above a chosen entry."""
-    for path in list(chosen):
-        folder = parent_of(path)
-        while folder and folder not in chosen:
-            e = entries.get(folder) or lower.get(folder)
-            if e is None or e.kind != "d":
-                break
-            chosen[folder] = e
-            folder = parent_of(folder)
-
-
-def _link(ordered: list[Entry], entries: dict[str, Entry]) -> list[Entry]:
+def _linked(told: Iterable[Entry], entries: Table) -> Iterator[Entry]:
     """Make the first written name of each file the file, and later ones links to it.
 
     A file whose other name is unchanged below is written whole, and is a file of its own from then on.
     """
-    if not any(e.kind == "h" for e in entries.values()):
-        return ordered
     group: dict[str, str] = {}
     for e in entries.values():
         if e.kind == "h":
             group[e.path] = _root_of(e, entries)
             group.setdefault(group[e.path], group[e.path])
     first: dict[str, str] = {}
-    out = []
-    for e in ordered:
+    for e in told:
         root = group.get(e.path)
         if root is None or e.kind == "w":
-            out.append(e)
+            yield e
         elif root in first:
-            out.append(
-                replace(
-                    _metadata_of(e, entries), path=e.path, kind="h", link=first[root], size=0, content=None
-                )
-            )
+            whole = _metadata_of(e, entries)
+            yield replace(whole, path=e.path, kind="h", link=first[root], size=0, content=None)
         else:
             first[root] = e.path
-            out.append(_metadata_of(e, entries) if e.kind == "h" else e)
-    return out
+            yield _metadata_of(e, entries) if e.kind == "h" else e
 
 
-def _root_of(e: Entry, entries: dict[str, Entry]) -> str:
+def _root_of(e: Entry, entries: Table) -> str:
     """The path that stands for all names of a file."""
     path, seen = e.path, {e.path}
     while (now := entries.get(path)) is not None and now.kind == "h" and now.link not in seen:

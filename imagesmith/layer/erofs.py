@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagesmith.fs.entry import Entry
@@ -77,176 +77,173 @@ def outdated(f: BinaryIO) -> int | None:
     return max(0, int(fields[10]) * _BLOCK - TAR_AT) if fields[0] == _MAGIC else 0
 
 
-class _Node:
-    """An inode: the entry that it is made of, its place in units of 32 bytes, and how many names it has."""
+class _Folder:
+    """A directory whose inode has its place, and waits for what is in it to be known."""
 
-    __slots__ = ("entry", "links", "nid", "xattrs")
+    __slots__ = ("entry", "links", "nid", "number", "parent", "xattrs")
 
-    def __init__(self, entry: Entry, xattrs: bytes = b"") -> None:
-        self.entry, self.xattrs, self.nid, self.links = entry, xattrs, 0, 1
+    def __init__(self, entry: Entry, xattrs: bytes, nid: int, number: int, parent: int) -> None:
+        self.entry, self.xattrs, self.nid, self.number, self.parent = entry, xattrs, nid, number, parent
+        self.links = 2
 
 
-class _Folder(_Node):
-    """A directory: what is in it, name by name, where it is cut into blocks, and where those are."""
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """An inode that has several names."""
 
-    __slots__ = ("block", "ends", "names", "nodes", "parent", "size")
-
-    def __init__(self, entry: Entry, xattrs: bytes, parent: _Folder | None) -> None:
-        super().__init__(entry, xattrs)
-        self.parent, self.links = parent or self, 2
-        self.names: list[bytes] = []
-        self.nodes: list[_Node] = []
-        self.ends: list[int] = []
-        self.block = self.size = 0
-
-    def fill(self, found: dict[bytes, _Node]) -> None:
-        """Take what is in it, and divide it into blocks."""
-        self.names = sorted(found)
-        self.nodes = [found[name] for name in self.names]
-        used = 0
-        for at, name in enumerate(self.names):
-            need = _DIRENT.size + len(name)
-            if used + need > _BLOCK:
-                self.ends.append(at)
-                used = 0
-            used += need
-        self.size = len(self.ends) * _BLOCK + used
-        self.ends.append(len(self.names))
+    entry: Entry
+    nid: int
+    number: int
+    block: int = 0
+    size: int = 0
+    links: int = 1
 
 
 class _Image:
-    """The nodes of a layer in the order of their inodes; there may be hundreds of thousands."""
+    """What is written behind the tar: inodes side by side, then what directories and links hold.
+
+    Directory by directory, each as soon as it is known: there may be millions of inodes.
+    """
 
     def __init__(self, index: LayerIndex, meta_at: int, uuid: bytes) -> None:
         self._index, self._meta_at, self._uuid = index, meta_at, uuid
-        self._linked = {id(e.content) for e in index.entries.values() if e.kind == "h"}
-        self._linked.discard(id(None))
-        self._linked.update(map(id, index.one_as.values()))
-        self._shared: dict[int, _Node] = {}
-        self._deleted = _Node(Entry("", "c", 0))
-        self._deleted.links = 0
-        self._nodes: list[_Node] = []
-        self._targets: dict[_Node, int] = {}
+        #: The first names of what has several, and the inodes of these.
+        self._linked = {index.entries[path].link for path in index.further}
+        self._linked.update(e.path for e in index.one_as.values())
+        self._shared: dict[str, _Shared] = {}
+        self._place, self._count = _INODE.size, 0
+        self._deleted = _Shared(Entry("", "c", 0), 0, 0, links=0)
+        self._block = 0
 
     def write(self, out: BinaryIO) -> None:
-        """Lay all out, then write it from front to back."""
-        root = self._tree()
-        place = _INODE.size
-        for node in self._nodes:
-            node.nid = place // _SLOT
-            place += _INODE.size + len(node.xattrs)
-            place += -place % _SLOT
-        block = (self._meta_at + place + _BLOCK - 1) // _BLOCK
-        for node in self._nodes:
-            size = node.size if isinstance(node, _Folder) else _link_size(node.entry)
-            if isinstance(node, _Folder):
-                node.block = block
-            elif size:
-                self._targets[node] = block
-            block += (size + _BLOCK - 1) // _BLOCK
-        out.seek(self._meta_at)
-        out.write(bytes(_INODE.size))
-        for number, node in enumerate(self._nodes, 1):
-            raw = self._inode(node, number)
-            if node.xattrs:
-                raw += node.xattrs
-                raw += bytes(-len(raw) % _SLOT)
-            out.write(raw)
-        out.write(bytes(-out.tell() % _BLOCK))
-        for node in self._nodes:
-            if isinstance(node, _Folder):
-                out.writelines(data + bytes(-len(data) % _BLOCK) for data in _blocks(node))
-            elif node in self._targets:
-                data = os.fsencode(node.entry.link)
-                out.write(data + bytes(-len(data) % _BLOCK))
-        end = out.tell()
+        """Write it from directory to directory, then what was counted on the way, then the superblock."""
+        index = self._index
+        self._block = (self._meta_at + self._inode_bytes() + _BLOCK - 1) // _BLOCK
+        top = index.entries.get("") or Entry("", "d", 0o755)
+        root = self._folder(top, self._xattrs(top), None)
+        if index.whiteouts:
+            self._deleted.nid, self._deleted.number = self._next(b"")
+            self._shared[""] = self._deleted
+        todo = [root]
+        while todo:
+            todo += self._fill(todo.pop(), out)
+        for one in self._shared.values():
+            out.seek(self._meta_at + one.nid * _SLOT)
+            out.write(
+                self._inode(one.entry, self._xattrs(one.entry), one.number, one.links, one.block, one.size)
+            )
         out.seek(_SUPER_AT)
         out.write(
             _SUPER.pack(
-                _MAGIC, 0, 0, 9, 0, root.nid, len(self._nodes), 0, 0, end // _BLOCK,
-                self._meta_at // _BLOCK, 0, self._uuid, _NAME, 0,
+                _MAGIC, 0, 0, 9, 0, root.nid, self._count, 0, 0, self._block, self._meta_at // _BLOCK, 0,
+                self._uuid, _NAME, 0,
             )
         )  # fmt: skip
-        out.seek(end)
-        for node in self._nodes:
-            if isinstance(node, _Folder):
-                node.nodes.clear()  # parents and children hold each other
+        out.seek(0, os.SEEK_END)
 
-    # --- the tree ------------------------------------------------------------------------------
-
-    def _tree(self) -> _Folder:
-        """The node of the root, and those of all below it."""
+    def _inode_bytes(self) -> int:
+        """At most so many bytes have all inodes: the names of one file have one."""
         index = self._index
-        top = index.entries.get("") or Entry("", "d", 0o755)
-        root = _Folder(top, self._xattrs(top), None)
-        self._nodes.append(root)
-        todo = [root]
-        while todo:
-            folder = todo.pop()
-            here = folder.entry.path
-            prefix = f"{here}/" if here else ""
-            found: dict[bytes, _Node] = {b".": folder, b"..": folder.parent}
-            for name in index.children(here):
-                child = found[os.fsencode(name)] = self._node(prefix + name, folder)
-                if isinstance(child, _Folder):
-                    folder.links += 1
-                    todo.append(child)
-            for gone in map(os.fsencode, index.deleted(here)):
-                if gone not in found:
-                    found[gone] = self._deleted
-                    self._deleted.links += 1
-            folder.fill(found)
-        if self._deleted.links:
-            self._nodes.append(self._deleted)
-        return root
+        count = len(index.entries) + len(index.implied) + 3
+        xattrs = sum(_room(self._xattrs(e)) for e in index.entries.values() if e.capability or e.kind == "d")
+        return count * _INODE.size + xattrs
 
-    def _node(self, path: str, folder: _Folder) -> _Node:
-        e = self._index.entries.get(path) or Entry(path, "d", 0o755)
+    def _next(self, xattrs: bytes) -> tuple[int, int]:
+        """The place of the next inode and its number."""
+        nid = self._place // _SLOT
+        self._place += _INODE.size + _room(xattrs)
+        self._count += 1
+        return nid, self._count
+
+    def _folder(self, e: Entry, xattrs: bytes, parent: _Folder | None) -> _Folder:
+        nid, number = self._next(xattrs)
+        return _Folder(e, xattrs, nid, number, nid if parent is None else parent.nid)
+
+    def _fill(self, folder: _Folder, out: BinaryIO) -> list[_Folder]:
+        """Write a directory and the inodes of what is in it; the directories among that are returned."""
+        index, here, at, begin = self._index, folder.entry.path, self._place, self._block
+        prefix = f"{here}/" if here else ""
+        names = {b".": (folder.nid, 2), b"..": (folder.parent, 2)}
+        inodes: list[bytes] = []
+        data: list[bytes] = []
+        below: list[_Folder] = []
+        for name in index.children(here):
+            path = prefix + name
+            e = index.entries.get(path) or Entry(path, "d", 0o755)
+            names[os.fsencode(name)] = self._node(e, folder, inodes, data, below), _TYPES[e.kind][1]
+        for gone in map(os.fsencode, index.deleted(here)):
+            if gone not in names:
+                names[gone] = self._deleted.nid, _TYPES["c"][1]
+                self._deleted.links += 1
+        blocks, size = _blocks(names)
+        out.seek(begin * _BLOCK)
+        out.writelines(data + blocks)
+        out.seek(self._meta_at + at)
+        out.writelines(inodes)
+        out.seek(self._meta_at + folder.nid * _SLOT)
+        links = folder.links + len(below)
+        out.write(self._inode(folder.entry, folder.xattrs, folder.number, links, self._block, size))
+        self._block += len(blocks)
+        return below
+
+    def _node(
+        self, e: Entry, folder: _Folder, inodes: list[bytes], data: list[bytes], below: list[_Folder]
+    ) -> int:
+        """The number by which a directory knows an entry in it; what is new of it is added to the lists."""
         if e.kind == "h" and e.content is None:
-            raise NotRepresentable(path)
-        key = id(e.content) if e.kind in "fh" else id(self._index.one_as.get(path, e))
-        first = self._shared.get(key) if key in self._linked else None
-        if first is not None:
-            first.links += 1
-            return first
+            raise NotRepresentable(e.path)
         xattrs = self._xattrs(e)
-        node = _Folder(e, xattrs, folder) if e.kind == "d" else _Node(e, xattrs)
-        if key in self._linked:
-            self._shared[key] = node
-        self._nodes.append(node)
-        return node
+        if e.kind == "d":
+            below.append(self._folder(e, xattrs, folder))
+            inodes.append(bytes(_INODE.size + _room(xattrs)))
+            return below[-1].nid
+        first = e.path
+        if self._linked:
+            first = e.link if e.kind == "h" else (self._index.one_as.get(e.path) or e).path
+            known = self._shared.get(first)
+            if known is not None:
+                known.links += 1
+                return known.nid
+        size = e.size if e.kind in "fh" else 0
+        block = _first_block(e) if size else 0
+        if e.kind == "l" and e.link:
+            target = os.fsencode(e.link)
+            size, block = len(target), self._block
+            data.append(_filled(target))
+            self._block += len(data[-1]) // _BLOCK
+        nid, number = self._next(xattrs)
+        if first in self._linked:
+            self._shared[first] = _Shared(e, nid, number, block, size)
+        inodes.append(self._inode(e, xattrs, number, 1, block, size))
+        return nid
 
     def _xattrs(self, e: Entry) -> bytes:
         if e.kind == "d" and (e.path in self._index.opaques or e.path in self._index.whiteouts):
             return _xattr("trusted.overlay.opaque", b"y")
         return b"" if e.capability is None else _xattr("security.capability", e.capability)
 
-    # --- bytes ---------------------------------------------------------------------------------
-
-    def _inode(self, node: _Node, number: int) -> bytes:
-        e = node.entry
+    def _inode(self, e: Entry, xattrs: bytes, number: int, links: int, block: int, size: int) -> bytes:
+        """An inode with what is attached to it."""
         seconds, nanoseconds = divmod(e.mtime_ns, 1_000_000_000)
-        xattrs = len(node.xattrs)
-        size, block = 0, 0
-        if e.kind in "fh":
-            size = e.size
-            block = _first_block(e) if size else 0
-        elif isinstance(node, _Folder):
-            size, block = node.size, node.block
-        elif e.kind == "l":
-            size, block = _link_size(e), self._targets.get(node, 0)
-        elif e.kind in "cb":
+        if e.kind in "cb":
             major, minor = e.rdev
             block = (minor & 0xFF) | (major << 8) | ((minor & ~0xFF) << 12)
         mode = _TYPES[e.kind][0] | e.mode & 0o7777
-        return _INODE.pack(
-            _EXTENDED_FLAT, (xattrs - 12) // 4 + 1 if xattrs else 0, mode, 0, size, block, number,
-            e.uid, e.gid, seconds, nanoseconds, node.links,
+        raw = _INODE.pack(
+            _EXTENDED_FLAT, (len(xattrs) - 12) // 4 + 1 if xattrs else 0, mode, 0, size, block, number,
+            e.uid, e.gid, seconds, nanoseconds, links,
         )  # fmt: skip
+        return raw + xattrs + bytes(-len(xattrs) % _SLOT) if xattrs else raw
 
 
-def _link_size(e: Entry) -> int:
-    return len(os.fsencode(e.link)) if e.kind == "l" else 0
+def _room(xattrs: bytes) -> int:
+    """How much an inode's xattrs take."""
+    return len(xattrs) + -len(xattrs) % _SLOT
+
+
+def _filled(data: bytes) -> bytes:
+    """Data in whole blocks."""
+    return data + bytes(-len(data) % _BLOCK)
 
 
 def _first_block(e: Entry) -> int:
@@ -257,18 +254,34 @@ def _first_block(e: Entry) -> int:
     return (TAR_AT + offset) // _BLOCK
 
 
-def _blocks(folder: _Folder) -> Iterator[bytes]:
-    """A directory's blocks: in each the fixed parts of its entries, then their names."""
-    names, at = folder.names, 0
-    for end in folder.ends:
-        place = (end - at) * _DIRENT.size
-        heads = []
-        for name, node in zip(names[at:end], folder.nodes[at:end], strict=True):
-            heads.append(_DIRENT.pack(node.nid, place, _TYPES[node.entry.kind][1]))
-            place += len(name)
-        block = b"".join(heads + names[at:end])
-        yield block if end == len(names) else block.ljust(_BLOCK, b"\0")
-        at = end
+def _blocks(names: dict[bytes, tuple[int, int]]) -> tuple[list[bytes], int]:
+    """A directory's blocks, in each the fixed parts of its entries, then their names; and its size.
+
+    Args:
+        names: to the place and the type of each.
+    """
+    blocks: list[bytes] = []
+    block: list[bytes] = []
+    used = 0
+    for name in sorted(names):
+        need = _DIRENT.size + len(name)
+        if used + need > _BLOCK:
+            blocks.append(_filled(_block(block, names)))
+            block, used = [], 0
+        block.append(name)
+        used += need
+    blocks.append(_filled(_block(block, names)))
+    return blocks, (len(blocks) - 1) * _BLOCK + used
+
+
+def _block(some: list[bytes], names: dict[bytes, tuple[int, int]]) -> bytes:
+    """A block of a directory."""
+    place, heads = len(some) * _DIRENT.size, []
+    for name in some:
+        nid, kind = names[name]
+        heads.append(_DIRENT.pack(nid, place, kind))
+        place += len(name)
+    return b"".join(heads + some)
 
 
 def _xattr(full: str, value: bytes) -> bytes:

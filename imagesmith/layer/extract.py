@@ -394,5 +394,5 @@ class _Extraction:
 def _same(a: Entry, b: Entry) -> bool:
     """True for two names of one file: of a view, where no other files share their content."""
     if a.kind == "f":
-        return a.content is b.content is not None
+        return a.content is not None and a.content == b.content
     return all(getattr(a, n) == getattr(b, n) for n in ("kind", "mode", "uid", "gid", "mtime_ns", "rdev"))

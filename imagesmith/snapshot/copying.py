@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from imagesmith.errors import SandboxError, disk_fault
-from imagesmith.fs.entry import Entry
+from imagesmith.fs.entry import Entry, sort_key
 from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.table import Table
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import LayerIndex, flat, parent_of
 from imagesmith.interfaces import LayerTree, Place
@@ -186,7 +187,8 @@ def _settle(folder: _Folder, layer: LayerIndex, view: Tree) -> bool:
         layer: its last layer.
         view: its layers.
     """
-    names = Counter(first_name(layer, e) for e in layer.entries.values() if e.kind != "d")
+    further = (layer.entries[path] for path in (*layer.further, *layer.one_as))
+    names = Counter(first_name(layer, e) for e in further)  # beside the first one
     folders: list[Entry] = []
     with Jail(folder.base / "root") as jail:
         for path, was in folder.touched.items():
@@ -199,7 +201,7 @@ def _settle(folder: _Folder, layer: LayerIndex, view: Tree) -> bool:
             if mine is None:
                 if was is None or _MARK.unpack(was)[0] != st.st_ino:  # another file that is the same
                     return False
-            elif mine.kind != "d" and st.st_nlink != names[first_name(layer, mine)]:
+            elif mine.kind != "d" and st.st_nlink != 1 + names[first_name(layer, mine)]:
                 return False
             settle_entry(fd, name, e, st)
             if e.kind == "d":
@@ -233,7 +235,7 @@ class CopyingWorkspace:
         self._jail: Jail | None = None
         self._done = False
 
-    def changes(self) -> tuple[list[Entry], set[str]]:
+    def changes(self) -> tuple[Table, set[str]]:
         """What an overlay's upper directory would hold: all that the step touched, and what is gone."""
         before, after = self._folder.marks, _scan(self.root)
         self._after, self._jail = after, Jail(self.root)
@@ -242,22 +244,20 @@ class CopyingWorkspace:
             touched = self._by_content(after, set(touched))
         self._touched = touched
         entries, opaques = self._entries(touched)
-        entries += [
-            Entry(path, "w")
-            for path in before
-            if path not in after and (not parent_of(path) or _is_dir(after.get(parent_of(path))))
-        ]
+        for path in before:
+            if path not in after and (not parent_of(path) or _is_dir(after.get(parent_of(path)))):
+                entries[path] = Entry(path, "w")
         return entries, opaques
 
-    def _entries(self, touched: list[str]) -> tuple[list[Entry], set[str]]:
+    def _entries(self, touched: list[str]) -> tuple[Table, set[str]]:
         """The entries of touched paths, and the directories among them that are new in place of others."""
         assert self._jail is not None
         jail, before = self._jail, self._folder.marks
         owners = owners_of(self.root, self._view, self._snapshotter.place)
-        entries: list[Entry] = []
+        entries = Table(self._snapshotter.store.new_spool)
         opaques: set[str] = set()
         inodes: dict[int, str] = {}
-        for path in touched:
+        for path in sorted(touched, key=sort_key):
             parent, _, name = path.rpartition("/")
             fd = jail.folder(parent)
             st = os.lstat(name, dir_fd=fd)
@@ -267,7 +267,7 @@ class CopyingWorkspace:
             if st.st_nlink > 1 and e.kind != "d":
                 first = inodes.setdefault(st.st_ino, path)
                 if first != path:
-                    entries.append(Entry(path, "h", e.mode, e.uid, e.gid, 0, e.mtime_ns, first))
+                    entries[path] = Entry(path, "h", e.mode, e.uid, e.gid, 0, e.mtime_ns, first)
                     continue
             if owners is not None:
                 owners.apply(fd, name, e)
@@ -276,7 +276,7 @@ class CopyingWorkspace:
                 e.content = FileContent(jail, path)
             elif e.kind == "d" and path in before and self._is_new(before[path], st, fd, name):
                 opaques.add(path)
-            entries.append(e)
+            entries[path] = e
         return entries, opaques
 
     def _is_new(self, before: bytes, st: os.stat_result, fd: int, name: str) -> bool:

@@ -24,6 +24,7 @@ from imagesmith.concurrency import Once
 from imagesmith.errors import SandboxError, disk_fault
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.table import Table
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import flat
 from imagesmith.interfaces import LayerTree, Place
@@ -216,12 +217,13 @@ class OverlayWorkspace:
         self._jail: Jail | None = None
         self._done = False
 
-    def changes(self) -> tuple[list[Entry], set[str]]:
+    def changes(self) -> tuple[Table, set[str]]:
         """What the upper directory holds."""
         place = self._snapshotter.place
         self._jail = Jail(self._base / "upper")
         kept = owners_of(self.root, self._view, place)
-        return scan_upper(self._jail, opaque_xattr(place), None if kept is None else kept.apply)
+        owner = None if kept is None else kept.apply
+        return scan_upper(self._jail, opaque_xattr(place), owner, self._snapshotter.store.new_spool)
 
     def commit(self, diff_id: Digest) -> None:
         """The upper directory is kept; of an empty layer nothing is."""

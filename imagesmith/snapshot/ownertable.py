@@ -94,7 +94,12 @@ def _text(e: Entry) -> str:
 
 
 def _shows(view: Tree, e: Entry) -> bool:
-    return view.get(e.path) is e
+    shown = view.get(e.path)  # another object, of a layer that is not in memory
+    return shown is e or (shown is not None and _told(shown) == _told(e))
+
+
+def _told(e: Entry) -> tuple[str, str, int, int, int]:
+    return e.kind, e.link, e.mtime_ns, e.uid, e.gid
 
 
 def note_below(table: Path, view: Tree, at: str = "") -> None:

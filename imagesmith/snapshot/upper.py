@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail
 from imagesmith.fs.limits import check_path
+from imagesmith.fs.table import Spool, Table
 
 __all__ = ["FileContent", "read_capability", "scan_upper"]
 
@@ -32,6 +33,15 @@ class FileContent:
 
     def __init__(self, jail: Jail, path: str) -> None:
         self.jail, self.path = jail, path
+
+    def packed(self) -> tuple[Jail, str]:
+        """See fs.entry.Packed."""
+        return self.jail, self.path
+
+    @classmethod
+    def unpacked(cls, jail: Jail, path: str) -> FileContent:
+        """See fs.entry.Packed."""
+        return cls(jail, path)
 
     def open(self) -> BinaryIO:
         """Open the file; see fs.entry.Content."""
@@ -55,24 +65,28 @@ def read_capability(fd: int, name: str) -> bytes | None:
 
 
 def scan_upper(
-    jail: Jail, opaque: str, owner: Callable[[int, str, Entry], None] | None = None
-) -> tuple[list[Entry], set[str]]:
-    """Every entry of an upper directory, parents first, and the opaque directories.
+    jail: Jail,
+    opaque: str,
+    owner: Callable[[int, str, Entry], None] | None = None,
+    spool: Spool | None = None,
+) -> tuple[Table, set[str]]:
+    """Every entry of an upper directory, and the opaque directories.
 
     Args:
         jail: the upper directory; contents are read through it later.
         opaque: the xattr that marks an opaque directory.
         owner: told of each entry with its parent's descriptor and its name; puts in what is kept beside it.
+        spool: for what is too much for memory (fs/table.py).
 
     Raises:
         LimitExceeded: a path is longer than a layer holds it, as of folders that were made one in the other.
     """
-    entries: list[Entry] = []
+    entries = Table(spool)
     opaques: set[str] = set()
     inodes: dict[int, str] = {}
-    todo = [""]
-    while todo:
-        folder = todo.pop()
+
+    def scan(folder: str) -> Iterator[Entry]:
+        found = []
         fd = jail.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for name in sorted(os.listdir(fd), key=os.fsencode):
@@ -83,15 +97,24 @@ def scan_upper(
                 check_path(path)
                 if owner is not None and e.kind not in "wh":
                     owner(fd, name, e)
-                if e.kind == "d":
-                    todo.append(path)
-                    if _has(fd, name, opaque):
-                        opaques.add(path)
+                if e.kind == "d" and _has(fd, name, opaque):
+                    opaques.add(path)
                 elif e.kind == "f":
                     e.content = FileContent(jail, path)
-                entries.append(e)
+                found.append(e)
         finally:
             os.close(fd)
+        return iter(found)
+
+    branch = [scan("")]
+    while branch:
+        for e in branch[-1]:
+            entries[e.path] = e
+            if e.kind == "d":
+                branch.append(scan(e.path))
+                break
+        else:
+            branch.pop()
     return entries, opaques
 
 

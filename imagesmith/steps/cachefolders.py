@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from imagesmith.errors import InvalidDocument, NotFound, StoreError, UnsafeArchive
-from imagesmith.fs.entry import BytesContent, Entry, sort_key
+from imagesmith.fs.entry import BytesContent, Entry
 from imagesmith.fs.folders import temporary
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.sizes import tree_bytes
@@ -209,7 +209,7 @@ def _exported(caches: Sequence[CacheFolder], place: Place) -> Iterator[Entry]:
         yield top
         with Jail(data) as jail:
             entries, _ = scan_upper(jail, opaque_xattr(place), owners)
-            for entry in sorted(entries, key=lambda e: sort_key(e.path)):
+            for entry in entries:
                 if entry.kind not in "wo" and not entry.path.rpartition("/")[2].startswith(".wh."):
                     entry.path = f"{cache.key}/data/{entry.path}"
                     if entry.kind == "h":

@@ -9,21 +9,22 @@ Threads: a Copier belongs to one step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Set
 from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import CopyOp, CopySource, Fetched, GitFiles, Inline, MakeDirOp, Origin, Step
 from imagesmith.context.local import LocalContent
-from imagesmith.context.sources import Match, Rows, Taken, select
+from imagesmith.context.rows import Rows
+from imagesmith.context.sources import Match, Taken, select
 from imagesmith.dockerfile.values import Chmod, parse_chmod
 from imagesmith.errors import ContextError
 from imagesmith.fs.draft import Draft
-from imagesmith.fs.entry import Entry, replace
+from imagesmith.fs.entry import Content, Entry, replace
 from imagesmith.fs.owner import copy_owner
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW, View, parent_of
 from imagesmith.steps.unpack import unpack
+from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
     from imagesmith.build.solver import Solver
@@ -55,11 +56,11 @@ class Copier:
         Returns the draft, the view that it is to be compared with, and what each source's digest is made of.
         """
         below = EMPTY_VIEW if op.link else self._lower
-        draft = Draft(below, self._now)
+        store = self._solver.store
+        draft = Draft(below, self._now, store.new_spool)
         owner = copy_owner(op.chown, None if op.link else below)
         chmod = parse_chmod(op.chmod) if op.chmod else None
-        work = self._solver.store.work
-        jobs = [CopyJob(draft, op, owner, chmod, work) for _ in op.sources]
+        jobs = [CopyJob(draft, op, owner, chmod, store) for _ in op.sources]
         for job, source in zip(jobs, op.sources, strict=True):
             job.copy_from(source, self._tree_of(source), self._sources)
         return draft, below, [job.rows for job in jobs]
@@ -72,15 +73,16 @@ class Copier:
 
 
 class CopyJob:
-    """One source's way into the draft. What an archive holds is unpacked to a file in `work`."""
+    """One source's way into the draft. What an archive holds is unpacked to a file in the store."""
 
     def __init__(
-        self, draft: Draft, op: CopyOp, owner: tuple[int, int] | None, chmod: Chmod | None, work: Path
+        self, draft: Draft, op: CopyOp, owner: tuple[int, int] | None, chmod: Chmod | None, store: Store
     ) -> None:
-        self.draft, self.op, self.owner, self.chmod, self.work = draft, op, owner, chmod, work
+        self.draft, self.op, self.owner, self.chmod, self.work = draft, op, owner, chmod, store.work
         self.parent_mode = 0o755 if chmod is None or chmod.octal is None else chmod.octal & 0o777
-        self.rows = Rows()
+        self.rows = Rows(store.new_spool)
         self._inodes: dict[object, str] = {}
+        self._shared: Set[Content] = frozenset()
 
     def copy_from(self, source: CopySource, tree: Tree, sources: Sources) -> None:
         """Copy everything that the source's path names."""
@@ -115,6 +117,7 @@ class CopyJob:
 
     def _copy(self, match: Match, tree: Tree) -> None:
         self._inodes = {}
+        self._shared = tree.shared() if isinstance(tree, View) else frozenset()
         top, dest = match.entry, self._destination()
         there = self.draft.get(dest)
         if top.kind != "d":
@@ -128,13 +131,16 @@ class CopyJob:
             raise ContextError(f"cannot copy to non-directory: /{dest}")
         if there is None:
             self.make_dirs(dest)
-        self._below(match.entries(tree), dest)
+        there = self.draft.get(dest)
+        assert there is not None
         # The root of a tree has no time of its own: it is made when it is needed.
-        self._set_time(dest, top.mtime_ns if top.path or top.mtime_ns else self.draft.now_ns)
+        mtime_ns = top.mtime_ns if top.path or top.mtime_ns else self.draft.now_ns
+        self.draft.change(replace(there, mtime_ns=mtime_ns))
+        self._below(match.entries(tree), dest)
 
     def _below(self, entries: Iterable[Taken], dest: str) -> None:
-        """Put what is below a copied folder; folders get their times when all is in them."""
-        folders: list[tuple[str, int]] = []
+        """Put what is below a copied folder; the folders keep the times that they have there."""
+        timed = self.draft.timed = {dest}
         prefix = f"{dest}/" if dest else ""
         for path, entry, holder in entries:
             at = prefix + path
@@ -144,14 +150,8 @@ class CopyJob:
                 continue
             self.rows.add(path, entry, self._put(entry, at))
             if entry.kind == "d" and not holder:
-                folders.append((at, entry.mtime_ns))
-        for at, mtime_ns in reversed(folders):
-            self._set_time(at, mtime_ns)
-
-    def _set_time(self, path: str, mtime_ns: int) -> None:
-        e = self.draft.get(path)
-        assert e is not None
-        self.draft.change(replace(e, mtime_ns=mtime_ns))
+                timed.add(at)
+        self.draft.timed = set()
 
     # --- entries -------------------------------------------------------------------------------
 
@@ -176,7 +176,9 @@ class CopyJob:
         kind, link, content = e.kind, e.link, e.content
         if kind in "fh":
             kind, link = "f", ""
-            file = content.file if isinstance(content, LocalContent) else id(content)
+            file: object = content if content in self._shared else None
+            if isinstance(content, LocalContent):
+                file = content.file
             if file is not None:  # it may have other names
                 first = self._inodes.setdefault(file, at)
                 if first != at:

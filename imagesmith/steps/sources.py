@@ -10,7 +10,7 @@ Threads: methods may be called from any; downloads are single-flight.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from imagesmith.build.plan import (
@@ -29,7 +29,8 @@ from imagesmith.build.plan import (
 from imagesmith.concurrency import Once
 from imagesmith.context.http import Download, file_name_of
 from imagesmith.context.local import FileDigests
-from imagesmith.context.sources import Rows, content_digest, select
+from imagesmith.context.rows import KnownDigests, Rows
+from imagesmith.context.sources import content_digest, select
 from imagesmith.errors import MissingSource
 from imagesmith.fs.entry import BytesContent, Entry
 from imagesmith.fs.tree import Tree
@@ -106,11 +107,15 @@ class Sources:
 
     # --- digests -------------------------------------------------------------------------------
 
-    def learn(self, step: Step, rows: Sequence[Rows], entries: Iterable[Entry]) -> None:
-        """Take over what was seen of a step's files while its layer was made: each source's rows; digests."""
+    def learn(self, e: Entry) -> None:
+        """Take over the digest of a file that was seen while a layer was made."""
+        self._file_digest.learn(e)
+
+    def learnt(self, step: Step, rows: Sequence[Rows], digests: KnownDigests | None) -> None:
+        """Take over each source's rows of a step whose layer was made, and where its digests may be had."""
+        for row in rows:
+            row.known = digests
         self._rows[step] = rows
-        for e in entries:
-            self._file_digest.learn(e)
 
     def digests(self, step: Step, solver: Solver, *, by_layers: bool = False) -> list[str]:
         """The digest of each input of a step, in order; for the cache key.

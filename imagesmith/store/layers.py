@@ -19,30 +19,28 @@ Threads: may be shared; each layer has a lock.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, LimitExceeded, NotFound, StoreError, UnsafeArchive
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.table import FEW
 from imagesmith.fs.view import LayerIndex
-from imagesmith.layer.erofs import TAR_AT, NotRepresentable, outdated, write_erofs
+from imagesmith.layer.erofs import TAR_AT, outdated
 from imagesmith.layer.tarread import decompressed, read_layer
 from imagesmith.layer.tarwrite import held_ns
 from imagesmith.oci.digest import Digest
 from imagesmith.store.blobs import BlobStore
-from imagesmith.store.indexfile import NewIndex, Temporary, is_whole, read_index
+from imagesmith.store.disk import spool
+from imagesmith.store.indexfile import NewIndex, is_whole, read_index
+from imagesmith.store.newtar import Form, NewTar, Tee
 
 __all__ = ["Form", "LayerContent", "LayerStore", "NewTar", "StoredLayer"]
-
-#: How a layer's bytes are kept beside its blob: not at all, as they are, or so that the kernel mounts them.
-Form = Literal["", "tar", "erofs"]
 
 #: A layer's folder has the hexadecimal part of its diff_id as its name.
 _BY_LENGTH = {64: "sha256", 96: "sha384", 128: "sha512"}
@@ -52,12 +50,27 @@ TREES = ("tree", "tree-subid", "tree-single", "tree-left", "tree-subid-left", "t
 
 
 class LayerContent:
-    """The bytes of one file of a stored layer; shared by the names of a hard-linked file."""
+    """The bytes of one file of a stored layer; those of the names of a hard-linked file are equal."""
 
     __slots__ = ("layer", "offset", "path", "size")
 
     def __init__(self, layer: StoredLayer, path: str, offset: int, size: int) -> None:
         self.layer, self.path, self.offset, self.size = layer, path, offset, size
+
+    def packed(self) -> tuple[StoredLayer, str, int, int]:
+        """See fs.entry.Packed."""
+        return self.layer, self.path, self.offset, self.size
+
+    @classmethod
+    def unpacked(cls, layer: StoredLayer, path: str, offset: int, size: int) -> LayerContent:
+        """See fs.entry.Packed."""
+        return cls(layer, path, offset, size)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LayerContent) and (self.offset, self.layer) == (other.offset, other.layer)
+
+    def __hash__(self) -> int:
+        return hash((self.offset, self.layer))
 
     def open(self) -> BinaryIO:
         """Open the file's bytes; see fs.entry.Content."""
@@ -155,8 +168,15 @@ class StoredLayer:
                 )
             else:
                 with _told(self.diff_id):
-                    self._index = LayerIndex(self._entries())
+                    self._index = LayerIndex(self._entries, self._spool)
         return self._index
+
+    def _spool(self) -> BinaryIO:
+        return spool(self.store.blobs.ingest, "keep what a layer holds")
+
+    def digests(self) -> Iterator[tuple[str, str]]:
+        """The paths and the digests of the files whose digests the index has, in the order of the tar."""
+        return ((e.path, e.digest) for e in self.entries() if e.digest)
 
     def _entries(self) -> Iterator[Entry]:
         """The rows of the index, made from the blob where there is none that is whole."""
@@ -249,22 +269,23 @@ class StoredLayer:
             index = None
             if not (self.folder / "index").exists():
                 index = stack.enter_context(self.store.new_index())
-            tee = _Tee(decompressed(raw), tar, self.diff_id.algorithm)
-            found = []
+            tee = Tee(decompressed(raw), tar, self.diff_id.algorithm)
+            found: list[Entry] = []
             if index is not None:
                 with _told(blob):
                     for e, offset in read_layer(tee):
                         index.add(e, offset, e.mtime_ns)
-                        if form:
+                        if form and len(found) <= FEW:
                             found.append(self._entry(e, offset))
             tee.drain()
             if tee.digest() != self.diff_id:
                 raise DigestMismatch(f"layer {blob}: its diff_id is {tee.digest()}, not {self.diff_id}")
             if index is not None:
                 index.keep(self.diff_id)
-                if form:
+                if form and len(found) <= FEW:
                     with _told(blob):
                         self._index = LayerIndex(found)
+                del found
             if tar is not None:
                 tar.keep(self.folder, self._known)
 
@@ -277,69 +298,6 @@ def _told(layer: Digest) -> Iterator[None]:
     except (UnsafeArchive, LimitExceeded) as e:
         said = e.message if e.message.startswith("layer ") else f"layer {layer}: {e.message}"
         raise type(e)(said) from e
-
-
-class NewTar:
-    """A layer's uncompressed tar on its way, in one of its forms; becomes it by `keep`, nothing otherwise."""
-
-    def __init__(self, ingest: Path, form: Form) -> None:
-        self._form, self._out, self.size = form, Temporary(ingest), 0
-        if form == "erofs":
-            self._out.file.write(bytes(TAR_AT))
-
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
-        self._out.file.write(data)
-        self.size += len(data)
-
-    def keep(self, folder: Path, index: Callable[[], LayerIndex]) -> None:
-        """All bytes are there: put it into the layer's folder, unless the layer has to be extracted."""
-        if self._form == "erofs":
-            try:
-                uuid = bytes.fromhex(folder.name)[:16]  # of the diff_id
-                write_erofs(index(), self._out.file, self.size, uuid)
-            except NotRepresentable:
-                return
-        self._out.keep(folder / self._form)
-
-    def __enter__(self) -> NewTar:
-        return self
-
-    def __exit__(self, *what: object) -> None:
-        self._out.__exit__(*what)
-
-
-class _Tee(io.RawIOBase):
-    """Reads a stream in large pieces, hashes each, and copies it to a file."""
-
-    def __init__(self, source: BinaryIO, copy: NewTar | None, algorithm: str) -> None:
-        super().__init__()
-        self._source, self._copy, self._hash = source, copy, hashlib.new(algorithm)
-        self._piece, self._at = b"", 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if self._at == len(self._piece):
-            self._next()
-        at = self._at
-        self._at = len(self._piece) if size < 0 else min(at + size, len(self._piece))
-        return self._piece[at : self._at]
-
-    def _next(self) -> bool:
-        self._piece, self._at = self._source.read(1 << 18), 0
-        self._hash.update(self._piece)
-        if self._copy is not None:
-            self._copy.write(self._piece)
-        return bool(self._piece)
-
-    def drain(self) -> None:
-        while self._next():
-            pass
-
-    def digest(self) -> Digest:
-        return Digest(self._hash.name, self._hash.hexdigest())
 
 
 class LayerStore:

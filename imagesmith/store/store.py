@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from imagesmith.errors import InvalidDocument, InvalidReference, LockTimeout, NotFound, StoreError, disk_fault
 from imagesmith.fs.jail import remove_tree
@@ -40,7 +41,7 @@ from imagesmith.oci.names import ImageRef, Platform, choose_platform
 from imagesmith.store import reserve
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.cachedb import CacheDB, StepRecord
-from imagesmith.store.disk import on_disk_fault
+from imagesmith.store.disk import on_disk_fault, spool
 from imagesmith.store.folder import claim
 from imagesmith.store.layers import LayerStore
 from imagesmith.store.renewal import renew
@@ -110,6 +111,14 @@ class Store:
     def work(self) -> Path:
         """Where snapshots in use are."""
         return self.root / "work"
+
+    def new_spool(self) -> BinaryIO:
+        """A file without a name for what a step knows of more files than fit into memory; see fs/table.py.
+
+        Raises:
+            StoreError: the disk is full, read-only or broken.
+        """
+        return spool(self.work, "keep what there is to know of many files")
 
     def _hold(self, mode: int, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
