@@ -30,7 +30,7 @@ from imagesmith.sandbox.chroot_caller import Callers
 from imagesmith.sandbox.chroot_changes import AllCalls
 from imagesmith.sandbox.chroot_files import Args, Opened
 from imagesmith.sandbox.chroot_filter import OTHERS, call_table
-from imagesmith.sandbox.chroot_proc import Names
+from imagesmith.sandbox.chroot_proc import PREFIXES, Names
 from imagesmith.sandbox.faked_task import AT_FDCWD
 from imagesmith.sandbox.initproc import ProcFolder
 from imagesmith.sandbox.notify import Listener, listener_of, signed
@@ -79,6 +79,7 @@ class ChrootCalls:
         self._names = Names(self._callers, self._family, root, host_name)
         self._listener: Listener | None = None
         self._number = 0
+        self._table = call_table()
         self._callers.pending = self._is_pending
         self._files = AllCalls(self._callers, self._family, self._names, proc, root, seccomp.machines()[0])
         self._made: dict[str, Handler] = {}
@@ -95,8 +96,8 @@ class ChrootCalls:
         if listener is None or call is None:
             return
         self._number, tid, arch, nr, args = call
-        at, name = call_table()[arch, nr]
-        if at >= 0 and not self._names.ours(self._callers.begins(tid, args[at])):
+        at, name = self._table[arch, nr]
+        if at >= 0 and not self._callers.begins(tid, args[at]).startswith(PREFIXES):
             listener.let(self._number)
             return
         try:

@@ -1,7 +1,9 @@
 """Which calls of a step behind a chroot its warden answers (chroot_calls.py): the filter that hands them on.
 
 Why not fewer: a filter sees the address of a path and not the path. Relative ones to a folder that is open,
-and files that must not exist yet, are never of /proc, and are left out.
+and what makes a file that must not exist yet, or be no link, are never of /proc, and are left out. So is the
+way in which Node looks at links, which it does 14,000 times in a small `npm ci`: of the 24,000 calls that
+would be handed over there, 6,000 are.
 Why a module of its own: the builder makes the filter, and needs nothing of what answers.
 Imports the standard library and its neighbours only: the warden uses it.
 Spec: seccomp(2), seccomp_unotify(2).
@@ -30,7 +32,7 @@ _WIDE = ("stat", "lstat", "newfstatat", "statfs", "utimensat", "chown")
 #: Those that are not about a name of /proc.
 OTHERS = ("uname", "chroot", "execve", "execveat")
 _FLAGS = {"open": 1, "openat": 2}
-_AT_FDCWD = 0xFFFFFF9C
+_AT_FDCWD, _NOFOLLOW, _STATX_ALL = 0xFFFFFF9C, 0x100, 0xFFF
 
 
 def calls_filter(*, scoped: bool) -> bytes:
@@ -56,8 +58,12 @@ def _handed_over(machine: Machine, *, scoped: bool) -> Code:
     for name, number in _calls(machine).items():
         test: Code = []
         if name in _FLAGS:
-            test = seccomp.load(16 + 8 * _FLAGS[name]) + seccomp.masked(os.O_EXCL)
-            test += seccomp.equal(os.O_EXCL, seccomp.result(ALLOW))
+            for flags in (os.O_EXCL, os.O_CREAT | os.O_NOFOLLOW):
+                test += seccomp.load(16 + 8 * _FLAGS[name]) + seccomp.masked(flags)
+                test += seccomp.equal(flags, seccomp.result(ALLOW))
+        if name == "statx":
+            whole = seccomp.load(40) + seccomp.equal(_STATX_ALL, seccomp.result(ALLOW))
+            test += seccomp.load(32) + seccomp.masked(_NOFOLLOW) + seccomp.equal(_NOFOLLOW, whole)
         if name in _PATHS_AT:
             test += [*seccomp.load(16), *seccomp.unequal(_AT_FDCWD, seccomp.result(ALLOW))]
         if test:

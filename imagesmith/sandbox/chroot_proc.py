@@ -34,7 +34,7 @@ from typing import NamedTuple
 from imagesmith.sandbox.chroot_caller import Callers, Ids
 from imagesmith.sandbox.signals import Family
 
-__all__ = ["DEV", "MACHINE", "PUBLIC", "SELF", "WRITABLE", "Found", "Names"]
+__all__ = ["DEV", "MACHINE", "PREFIXES", "PUBLIC", "SELF", "WRITABLE", "Found", "Names"]
 
 #: What each process may read of another, and of what a list of it consists.
 PUBLIC = ("stat", "statm", "status", "cmdline", "comm", "cgroup", "limits", "oom_score", "oom_score_adj",
@@ -55,7 +55,8 @@ DEV = {
     b"/dev/stdout": b"/proc/self/fd/1",
     b"/dev/stderr": b"/proc/self/fd/2",
 }
-_PREFIXES = (b"/proc", b"/dev/fd", b"/dev/std", b"/dev/pt", b"/etc/mtab")
+#: How paths begin that may be names of /proc.
+PREFIXES = (b"/proc", b"/dev/fd", b"/dev/std", b"/dev/pt", b"/etc/mtab")
 #: What /etc/mtab says where it is a link, as on most systems.
 _MTAB = ("/proc/mounts", "/proc/self/mounts", "../proc/mounts", "../proc/self/mounts")
 #: File systems as a step is told them, in front of those that are mounted for it: device, place, kind.
@@ -88,10 +89,6 @@ class Names:
     def __init__(self, callers: Callers, family: Family, root: str, host_name: str) -> None:
         self._callers, self._family = callers, family
         self._root, self._host_name = root, host_name
-
-    def ours(self, begin: bytes) -> bool:
-        """True if a path that begins so may be one of /proc; it must be quick."""
-        return begin.startswith(_PREFIXES)
 
     def find(self, tid: int, path: bytes) -> Found | None:
         """What a path stands for; None if it is the kernel's matter.

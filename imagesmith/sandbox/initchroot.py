@@ -147,17 +147,22 @@ class Warden:
         ends = {pidfd, wake, self.parent}
         for fd in (*ends, self.secrets.asked, ours.fileno()):
             waiting.register(fd, select.POLLIN)
-        while not (ready := dict(waiting.poll(self.secrets.patience_ms))).keys() & ends:
-            if ready.get(listening, 0) & select.POLLIN and self.calls is not None:
+        while True:
+            events = waiting.poll(self.secrets.patience_ms)
+            if self.calls is not None and (listening, select.POLLIN) in events:
                 self.calls.turn()
-            elif listening in ready:  # nobody is left who could make one
+                if len(events) == 1:
+                    continue  # as nearly always
+            ready = dict(events)
+            if ready.keys() & ends:
+                break
+            if ready.get(listening, 0) & ~select.POLLIN:  # nobody is left who could make one
                 waiting.unregister(listening)
             if ours.fileno() in ready:
                 waiting.unregister(ours)
                 if self.calls is not None and (listening := self.calls.take(ours)) >= 0:
                     waiting.register(listening, select.POLLIN)
-            if len(ready) > 1 or listening not in ready:
-                self.secrets.turn()
+            self.secrets.turn()
         if pidfd not in ready:
             os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -49,7 +49,7 @@ class Listener:
     """The listener of one step."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self._fd, self._call = fd, bytearray(_BLANK)
         try:
             fcntl.ioctl(fd, _SET_FLAGS, _SYNC_WAKE_UP)
         except OSError:
@@ -75,7 +75,8 @@ class Listener:
 
     def receive(self) -> Call | None:
         """A call that waits; None if its caller has been killed."""
-        call = bytearray(_BLANK)
+        call = self._call
+        call[:] = _BLANK
         try:
             fcntl.ioctl(self._fd, _RECEIVE, call)
         except OSError as e:

@@ -46,7 +46,11 @@ def test_paths_that_cannot_be_of_proc_are_left_to_the_kernel(machine: Machine) -
     assert asked("openat", _AT_FDCWD, 1, os.O_RDONLY) == NOTIFY
     assert asked("openat", _AT_FDCWD, 1, os.O_CREAT | os.O_WRONLY) == NOTIFY
     assert asked("openat", _AT_FDCWD, 1, os.O_CREAT | os.O_EXCL) == ALLOW
+    assert asked("openat", _AT_FDCWD, 1, os.O_CREAT | os.O_NOFOLLOW | os.O_TRUNC) == ALLOW
+    assert asked("openat", _AT_FDCWD, 1, os.O_DIRECTORY | os.O_NOFOLLOW) == NOTIFY
     assert asked("openat", 5, 1, os.O_RDONLY) == ALLOW
+    assert asked("statx", _AT_FDCWD, 1, 0x100, 0xFFF) == ALLOW
+    assert asked("statx", _AT_FDCWD, 1, 0x100, 0x7FF) == asked("statx", _AT_FDCWD, 1, 0, 0xFFF) == NOTIFY
     assert asked("statx", _AT_FDCWD, 1) == asked("readlinkat", _AT_FDCWD, 1) == asked("execve", 1) == NOTIFY
     assert asked("statx", 5, 1) == asked("readlinkat", 5, 1) == ALLOW
     for name in ("read", "write", "close", "mmap", "unlinkat", "renameat", "mkdirat", "fork", "futex"):
