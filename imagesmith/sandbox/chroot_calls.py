@@ -30,7 +30,7 @@ from imagesmith.sandbox.chroot_caller import Callers
 from imagesmith.sandbox.chroot_changes import AllCalls
 from imagesmith.sandbox.chroot_files import Args, Opened
 from imagesmith.sandbox.chroot_filter import OTHERS, call_table
-from imagesmith.sandbox.chroot_proc import PREFIXES, Names
+from imagesmith.sandbox.chroot_proc import DEVICES, PREFIXES, Names
 from imagesmith.sandbox.faked_task import AT_FDCWD
 from imagesmith.sandbox.initproc import ProcFolder
 from imagesmith.sandbox.notify import Listener, listener_of, signed
@@ -68,15 +68,16 @@ class ChrootCalls:
     root       its root folder, without links
     host_name  its name
     proc       its folder at /proc
-    gains      set-uid programs work
+    real_devices    what is in its /dev can be opened; else that of the container is
     """
 
-    def __init__(self, root: str, host_name: str, proc: ProcFolder) -> None:
+    def __init__(self, root: str, host_name: str, proc: ProcFolder, *, real_devices: bool) -> None:
         #: What differed from a step that root runs natively, each once.
         self.notes: dict[str, None] = {}
         self._host_name = host_name
         self._callers, self._family = Callers(), Family()
         self._names = Names(self._callers, self._family, root, host_name)
+        self._prefixes = PREFIXES if real_devices else (*PREFIXES, *DEVICES)
         self._listener: Listener | None = None
         self._number = 0
         self._table = call_table()
@@ -97,7 +98,7 @@ class ChrootCalls:
             return
         self._number, tid, arch, nr, args = call
         at, name = self._table[arch, nr]
-        if at >= 0 and not self._callers.begins(tid, args[at]).startswith(PREFIXES):
+        if at >= 0 and not self._callers.begins(tid, args[at]).startswith(self._prefixes):
             listener.let(self._number)
             return
         try:

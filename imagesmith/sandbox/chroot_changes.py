@@ -119,7 +119,7 @@ class AllCalls(FileCalls):
         with self.found(tid, self.callers.path(tid, address)) as found:
             if found is None:
                 return None
-            if found.kind == "pty":
+            if found.kind in ("pty", "device"):
                 return 0  # its mode and owner are what programs would give it
             if found.kind != "link":
                 raise PermissionError(errno.EPERM, "not to be changed")

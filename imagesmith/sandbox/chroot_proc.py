@@ -12,6 +12,7 @@ could be opened anew for writing. What is read is a copy, a list is made in the 
     /proc/cpuinfo and its like      the machine's, as a container without chroot sees them, to be read
     mounts, mountinfo, cgroup       what a container of its own would say
     /dev/ptmx, pts/N                terminals that the step makes (chroot_ptys.py)
+    /dev/null and its like          the container's, where the step cannot have nodes of its own
 
 What cannot be had: nothing is executed by such a name, and links of the image that end here, but /etc/mtab,
 lead to nothing, or to /dev/null.
@@ -34,7 +35,7 @@ from typing import NamedTuple
 from imagesmith.sandbox.chroot_caller import Callers, Ids
 from imagesmith.sandbox.signals import Family
 
-__all__ = ["DEV", "MACHINE", "PREFIXES", "PUBLIC", "SELF", "WRITABLE", "Found", "Names"]
+__all__ = ["DEV", "DEVICES", "MACHINE", "PREFIXES", "PUBLIC", "SELF", "WRITABLE", "Found", "Names"]
 
 #: What each process may read of another, and of what a list of it consists.
 PUBLIC = ("stat", "statm", "status", "cmdline", "comm", "cgroup", "limits", "oom_score", "oom_score_adj",
@@ -55,6 +56,9 @@ DEV = {
     b"/dev/stdout": b"/proc/self/fd/1",
     b"/dev/stderr": b"/proc/self/fd/2",
 }
+#: What is asked for only where a step's own nodes cannot be made, or opened.
+DEVICES = {b"/dev/null": (1, 3), b"/dev/zero": (1, 5), b"/dev/full": (1, 7), b"/dev/random": (1, 8),
+           b"/dev/urandom": (1, 9)}  # fmt: skip
 #: How paths begin that may be names of /proc.
 PREFIXES = (b"/proc", b"/dev/fd", b"/dev/std", b"/dev/pt", b"/etc/mtab")
 #: What /etc/mtab says where it is a link, as on most systems.
@@ -70,7 +74,7 @@ class Found(NamedTuple):
 
     folder   a descriptor of the machine's folder that it is in, to be closed
     name     its name there
-    kind     "link", "file", "list", "text" or "pty"
+    kind     "link", "file", "list", "text", "pty" or "device"
     ids      the caller's
     process  the number of the process that it is of; 0 for none
     """
@@ -108,6 +112,8 @@ class Names:
             return self._of_machine(tid, "sys/kernel/hostname", f"{self._host_name}\n".encode())
         if path.startswith(b"/dev/"):
             name = os.fsdecode(path[5:])
+            if path in DEVICES:
+                return Found(os.open("/dev", _FOLDER), name, "device", self._callers.ids(tid))
             if name != "ptmx" and not (name.startswith("pts/") and _is_number(name[4:])):
                 return None
             return Found(os.open("/dev", _FOLDER), name, "pty", self._callers.ids(tid))

@@ -122,11 +122,13 @@ class Warden:
         layout, plan = self.layout, self.plan
         for name in ("proc", "sys"):
             layout.places.make(f"/{name}", folder=True, stays=True).close()
-        layout.devices("/dev")
+        real = layout.devices("/dev")
         if plan["faked"]:
             from imagesmith.sandbox.chroot_calls import ChrootCalls  # read by the helper, if ever
 
-            self.calls = ChrootCalls(plan["root"], plan["hostname"], ProcFolder(lambda: layout.proc("/proc")))
+            self.calls = ChrootCalls(
+                plan["root"], plan["hostname"], ProcFolder(lambda: layout.proc("/proc")), real_devices=real
+            )
         for m in plan["mounts"]:
             layout.put(m)
         layout.seal()
@@ -238,22 +240,28 @@ class _Layout:
             os.mkdir(name, 0o755, dir_fd=above)
         return os.open(name, _FOLDER, dir_fd=above)
 
-    def devices(self, target: str) -> None:
-        """A /dev of its own, as far as this process may make nodes."""
+    def devices(self, target: str) -> bool:
+        """A /dev of its own; False if the nodes in it are none, or cannot be opened."""
         above, name = self._clear(target, folder=True, stays=True)
         with _times_of(above):
             os.mkdir(name, 0o755, dir_fd=above)
+        real, usual = True, os.umask(0)
         with _folder(name, above) as at:
-            usual = os.umask(0)
             for device, numbers in _DEVICES.items():
                 try:
                     os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(*numbers), dir_fd=at)
-                except PermissionError:  # a file has to do: what is written is taken, and nothing is read
+                except PermissionError:
                     os.close(os.open(device, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=at))
+                    real = False
             os.mkdir("shm", 0o1777, dir_fd=at)
             for link, text in _LINKS.items():
                 os.symlink(text, link, dir_fd=at)
-            os.umask(usual)
+            try:
+                os.close(os.open("null", os.O_WRONLY | os.O_CLOEXEC, dir_fd=at))
+            except PermissionError:  # the file system of the store is mounted nodev
+                real = False
+        os.umask(usual)
+        return real
 
     def put(self, m: dict[str, Any]) -> None:
         """Show one mount at its target."""

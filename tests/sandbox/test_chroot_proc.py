@@ -182,21 +182,45 @@ def test_terminals_of_a_waiting_step_do_not_hang(chroot: Bench) -> None:
     ],
 )  # fmt: skip
 def test_step_tells_what_is_not_as_under_root(tmp_path: Path, script: str, note: str) -> None:
+    done = build(tmp_path, f"RUN {script}; true")
+    notes = [line.partition("not as under root: ")[2] for line in done.stderr.splitlines()]
+    assert [n for n in notes if n] == ([note] if note else []), done.stderr
+
+
+@pytest.mark.slow
+def test_devices_are_the_container_s_where_none_can_be_made(tmp_path: Path) -> None:
+    look = (
+        "head -c 4 /dev/urandom | wc -c; head -c 3 /dev/zero | wc -c; echo x > /dev/null; wc -c < /dev/null;"
+        " test -c /dev/null && echo node; echo x > /dev/full || echo full"
+    )
+    done = build(
+        tmp_path,
+        f"RUN {look}\nUSER 1000\nRUN {look}",
+        "setpriv",
+        "--bounding-set=-mknod",
+        "--inh-caps=-mknod",
+    )
+    said = [line.split(" ", 2)[-1] for line in done.stderr.splitlines() if line.startswith("#")]
+    wanted = ["4", "3", "0", "node", "full"]
+    assert [line for line in said if line in wanted] == wanted * 2, done.stderr
+
+
+def build(folder: Path, text: str, *before: str) -> subprocess.CompletedProcess[str]:
+    """Build on busybox behind a chroot with the rights of an ordinary container; it must succeed."""
     need_root()
-    context = tmp_path / "context"
+    context = folder / "context"
     context.mkdir()
     shutil.copy(need_program("busybox"), context / "busybox")
     (context / "passwd").write_text("root:x:0:0::/:/bin/sh\nu:x:1000:1000::/:/bin/sh\n")
     (context / "Dockerfile").write_text(
         "FROM scratch\nCOPY busybox /bin/\nCOPY passwd /etc/\n"
-        f'RUN ["/bin/busybox", "--install", "-s", "/bin"]\nRUN {script}; true\n'
+        f'RUN ["/bin/busybox", "--install", "-s", "/bin"]\n{text}\n'
     )
-    words = ("build", "--progress", "plain", "--root", str(tmp_path / "store"), "--isolation", "chroot")
+    words = ("build", "--progress", "plain", "--root", str(folder / "store"), "--isolation", "chroot")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.sandbox.contained", "0", *IMAGESMITH, *words, str(context)],
+        [sys.executable, "-m", "tests.sandbox.contained", "0", *before, *IMAGESMITH, *words, str(context)],
         capture_output=True, text=True, timeout=60, cwd=PROJECT,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    notes = [line.partition("not as under root: ")[2] for line in done.stderr.splitlines()]
-    assert [n for n in notes if n] == ([note] if note else []), done.stderr
+    return done
