@@ -40,6 +40,7 @@ __all__ = ["ChrootCalls", "prepare"]
 
 _ALIKE = {"faccessat2": "faccessat", "fchmodat2": "fchmodat"}
 _FIELD = 65
+_GAINED = "ran without the rights of its set-uid or set-gid mark, which RUN --security=insecure would give it"
 
 Handler = Callable[[int, Args], int | Opened | None]
 
@@ -86,9 +87,12 @@ class ChrootCalls:
         self._made: dict[str, Handler] = {}
 
     def take(self, sock: socket.socket) -> int:
-        """Receive the listener; returns the descriptor to poll, -1 if the step has ended before."""
+        """Receive the listener; returns the descriptor to poll, -1 if there is none."""
         self._listener = listener_of(sock)
-        return -1 if self._listener is None else self._listener.fileno()
+        if self._listener is None:
+            self.notes["/proc is empty: something around this container answers calls already"] = None
+            return -1
+        return self._listener.fileno()
 
     def turn(self) -> None:
         """Answer one call."""
@@ -172,4 +176,4 @@ class ChrootCalls:
             st.st_mode & stat.S_ISGID and st.st_mode & stat.S_IXGRP and st.st_gid not in ids.gids
         )
         if gains and self._callers.gains_nothing(tid):
-            self.notes[f"{os.fsdecode(path)} ran without the rights of its set-uid or set-gid mark"] = None
+            self.notes[f"{os.fsdecode(path)} {_GAINED}"] = None
