@@ -284,9 +284,8 @@ class FileCalls:
     def _mark(self, tid: int, a: Args, *, follow: bool | None) -> None:
         """Let an attribute of a path, or of a descriptor, be changed by who may."""
         ids, name = self._ids.get(tid), self._tasks.path(tid, a[1])
-        if name.startswith(_ACL):
-            self._paths.changed()
         if not ids.ordinary:
+            self._paths.changed()
             return
         if follow is None:
             fd = self._tasks.open_fd(tid, signed(a[0]))
@@ -295,6 +294,7 @@ class FileCalls:
         try:
             mode = os.fstat(fd).st_mode
             if name.startswith(_ACL) and not stat.S_ISLNK(mode):
+                self._paths.changed()  # the look-up may have noted the folder itself
                 self._paths.check_owner(ids, fd)
                 if mode & stat.S_ISGID and self._paths.owner(fd)[1] not in ids.all_groups:
                     self._tasks.confirm()  # what changes the mode takes the mark away, as chmod does

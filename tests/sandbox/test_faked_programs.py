@@ -143,6 +143,10 @@ def test_attributes_are_changed_by_who_may(bench: Bench) -> None:
                   told(os.setxattr, path, "security.capability", capability),
                   told(os.removexattr, path, "user.x"))
         print(oct(os.stat("/tmp/own").st_mode))
+        os.mkdir("/tmp/closed"); os.symlink("../closed", "/tmp/closed/link"); os.access("/tmp/closed/x", 0)
+        closed = struct.pack("=I", 2) + b"".join(struct.pack("=HHI", t, 6, none) for t in (1, 4, 32))
+        os.setxattr("/tmp/closed/link", "system.posix_acl_access", closed)
+        print(told(os.stat, "/tmp/closed/x"))
     """
     assert python(bench, text) == [
         "ok ok EPERM ok",  # and the set-gid mark of a group that is not its owner's is gone
@@ -151,6 +155,7 @@ def test_attributes_are_changed_by_who_may(bench: Bench) -> None:
         "EPERM EPERM EPERM EPERM",
         "ok EPERM EPERM ok",
         "0o100777",
+        "EACCES",
     ]
 
 
