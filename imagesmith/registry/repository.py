@@ -10,6 +10,7 @@ Threads: any.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -104,10 +105,13 @@ class Repository:
 
     def digest(self) -> Descriptor:
         """The same without its content where the registry tells enough, which Docker Hub does not count."""
-        for client in self._for(by_digest=self.ref.digest is not None):
+        clients = self._for(by_digest=self.ref.digest is not None)
+        for client in clients:
             try:
                 found = client.head_manifest(self.ref.reference)
-            except RegistryError:
+            except RegistryError as e:
+                if isinstance(e, NetworkFault) and len(clients) == 1:
+                    raise  # it was tried often enough
                 continue
             if found is not None:
                 return found
@@ -207,6 +211,8 @@ class Repository:
     def _head(self, reference: str) -> Descriptor | None:
         try:
             return self.writer.head_manifest(reference)
+        except NetworkFault:
+            raise  # what is away now will not take anything either
         except RegistryError:
             return None
 
@@ -274,11 +280,12 @@ class Repository:
             self._put(self.ref.tag or str(d.digest), d, raw)
         except NetworkFault:
             raise
-        except RegistryError:
-            found = self.standing()
-            if found is None or found.digest != d.digest:
-                raise
-            # An immutable tag is refused also where it stands for this already.
+        except RegistryError:  # an immutable tag is refused also where it stands for this already
+            with contextlib.suppress(NetworkFault):
+                found = self.standing()
+                if found is not None and found.digest == d.digest:
+                    return
+            raise
 
     def put_tagged(self, tag: str, d: Descriptor, raw: bytes) -> None:
         """Store a manifest under another tag, unless that stands for it; see ImageTarget."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.errors import RegistryError
+from imagesmith.errors import NetworkFault, RegistryError
 from imagesmith.oci.model import Index
 from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.registry.client import Client
 from imagesmith.registry.copier import Choice
 from imagesmith.registry.transfer import Session
 from imagesmith.store.store import Store
@@ -94,6 +95,24 @@ def test_pull_of_what_is_here_reads_nothing(store: Store, proxy: FaultProxy, tmp
             with Session(other) as session:
                 other.name(ref, session.pull(ref))
     assert asked(proxy) == ["HEAD 1"]
+
+
+def test_registry_that_is_away_is_tried_once(
+    store: Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As often as a request is tried, and not as often again for the next one."""
+    asked_for: list[str] = []
+
+    def away(client: Client, reference: str) -> None:
+        asked_for.append(client.repository)
+        raise NetworkFault("cannot connect")
+
+    monkeypatch.setattr(Client, "head_manifest", away)
+    with pytest.raises(NetworkFault, match="cannot connect"):
+        copy(store, proxy, "a:1", "b:1")
+    with Session(store) as session, pytest.raises(NetworkFault):
+        session.repository(ImageRef.parse(f"{proxy.host}/a:1")).digest()
+    assert (asked_for, asked(proxy)) == (["b", "a"], [])
 
 
 def test_push_sends_again_what_the_registry_has_lost(store: Store, proxy: FaultProxy) -> None:
