@@ -33,7 +33,8 @@ class Endpoint:
     ca            files of certificates to trust beside the system's
     client_cert   (certificate, key) files to show
     headers       to send with each request
-    mirror        reads only, and `?ns=` is sent
+    mirror        another is asked where it fails, so it is waited for a moment only
+    namespace     sent as `?ns=`, empty for none
     use           for which references a mirror is asked
     """
 

@@ -57,6 +57,7 @@ def _read(path: Path, registry: str, upstream: Endpoint) -> tuple[list[Endpoint]
     own = upstream
     if document.get("server"):
         own, _ = _host(_text(document, "server", path), document, path, registry, upstream)
+        own = replace(own, mirror=False)  # there is none behind it
     readers: list[Endpoint] = []
     writer: Endpoint | None = None
     hosts = document.get("host", {})
@@ -69,7 +70,7 @@ def _read(path: Path, registry: str, upstream: Endpoint) -> tuple[list[Endpoint]
         if "pull" in can:
             readers.append(replace(endpoint, use="all" if "resolve" in can else "digest-only"))
         if "push" in can and writer is None:
-            writer = replace(endpoint, mirror=endpoint.host != upstream.host)
+            writer = replace(endpoint, mirror=False)
     return [*readers, own], writer or own
 
 

@@ -96,7 +96,7 @@ class Transport:
         self._clients = Clients(endpoint, connections, endpoint.timeout_s or timeout_s, proxy)
         self._wait, self._warn, self._tell = wait, warn, tell
         self._warned: set[str] = set()
-        self._weary_until = self._told_until = 0.0
+        self._weary_until, self._weary_of, self._told_until = 0.0, "", 0.0
         self.most_put = 0  # the longest body that goes through, once one was refused
         self._lock = threading.RLock()
         self._base = ""
@@ -115,8 +115,14 @@ class Transport:
         """
         with self._lock:
             if not self._base:
+                self._pass_by()
                 self._base = self._find_base()
             return self._base
+
+    def _pass_by(self) -> None:
+        """Fail where a mirror was not to be reached a moment ago: the next one is asked at once."""
+        if self.endpoint.mirror and time.monotonic() < self._weary_until:
+            raise Fault(self._weary_of, tries=1)
 
     def _find_base(self) -> str:
         home = self.endpoint
@@ -173,7 +179,7 @@ class Transport:
         weary = self.endpoint.mirror or time.monotonic() < self._weary_until
         if attempt >= min(_tries(trouble), CONNECT_ATTEMPTS if weary else ATTEMPTS) or told > _MOST_TOLD_S:
             if attempt >= CONNECT_ATTEMPTS and isinstance(trouble, NetworkFault):
-                self._weary_until = time.monotonic() + _WEARY_S
+                self._weary_until, self._weary_of = time.monotonic() + _WEARY_S, trouble.message
             return None
         least = min(_MOST_WAIT_S, _BASE_WAIT_S * 2.0 ** (attempt - 1)) * random.uniform(0.8, 1.0)
         return max(told, least)
@@ -255,6 +261,7 @@ class Transport:
         body: Body | None,
         retry: bool,
     ) -> httpx.Response:
+        self._pass_by()
         attempt = 0
         while True:
             attempt += 1

@@ -248,3 +248,13 @@ def test_endpoints_that_differ_share_no_connection(change: dict[str, object]) ->
 
 def test_every_setting_of_an_endpoint_tells_it_apart() -> None:
     assert len(Endpoint(host="mirror.example").key) == len(field_names(Endpoint(host="mirror.example")))
+
+
+def test_only_what_another_follows_is_a_mirror(tmp_path: Path) -> None:
+    """Where there is none to be asked next, or content is written, a restart is waited for."""
+    text = 'server = "https://own.example"\n[host."https://m.example"]\ncapabilities = ["pull", "push"]\n'
+    found = hosts(tmp_path, toml={"reg.example": text})
+    readers = found.readers("reg.example", "a")
+    assert [(e.host, e.mirror) for e in readers] == [("m.example", True), ("own.example", False)]
+    writer = found.writer("reg.example", "a")
+    assert (writer.host, writer.mirror, writer.namespace) == ("m.example", False, "reg.example")

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from imagesmith.errors import DigestMismatch, ImagesmithError, NotFound, RegistryError
+from imagesmith.errors import DigestMismatch, ImagesmithError, NetworkFault, NotFound, RegistryError
 from imagesmith.oci.names import ImageRef
+from imagesmith.registry.client import Client
+from imagesmith.registry.endpoint import default_endpoint
 from imagesmith.registry.faults import all_told, shown, traced
 from imagesmith.registry.repository import Repository
+from imagesmith.registry.transport import Transport
+from imagesmith.values import replace
+from tests.registry.conftest import free_port
 from tests.registry.scripted import Asked, Scripted
 from tests.registry.test_transport import BLOB, MANIFEST, answer, served
 from tests.support import IMAGESMITH
@@ -72,6 +78,21 @@ def test_every_mirror_is_told() -> None:
         assert "answered with status 200 and text/html, as no registry does)" in message
         with pytest.raises(NotFound, match=f"status 403 from {one.host}"):
             list(place.pieces(BLOB))
+
+
+def test_mirror_that_is_away_is_asked_for_a_moment_only() -> None:
+    ref, waits = ImageRef.parse("reg.example/a/b:1"), list[float]()
+    with served(lambda _: answer(200, MANIFEST.raw, Content_Type=MANIFEST.media_type)) as (_, own, _):
+        away = replace(default_endpoint(f"127.0.0.1:{free_port()}"), mirror=True)
+        with closing(Transport(away, wait=waits.append)) as transport:
+            place = Repository(ref, [Client(transport, "a/b"), own], own)
+            assert place.root().digest == MANIFEST.digest
+            assert len(waits) == 2
+            for _ in range(5):
+                place._manifest("1")
+            assert len(waits) == 2
+            with pytest.raises(NetworkFault, match="cannot connect: connection refused"):
+                Repository(ref, [Client(transport, "a/b")], own).root()
 
 
 def test_mirror_that_answers_nonsense_is_passed_by() -> None:
