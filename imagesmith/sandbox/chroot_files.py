@@ -85,6 +85,10 @@ class FileCalls:
         """
         with self.callers.acting_as(found.ids):
             text = os.readlink(found.name, dir_fd=found.folder)
+        return self._seen(text)
+
+    def _seen(self, text: str) -> str:
+        """A path of ours as the step sees it; see `_text`."""
         if not text.startswith("/") or text.startswith(("/memfd:", "/proc/", "/dev/pts/", "/dev/ptmx")):
             return text
         if text == self._root or text.startswith(f"{self._root}/"):
@@ -246,7 +250,9 @@ class FileCalls:
 
     def _readlink(self, tid: int, address: int, buffer: int, size: int) -> int | None:
         path = self.callers.path(tid, address)
-        if path in SELF:
+        if path == b"/proc/self/exe" and (own := _program(tid)):
+            text = self._seen(own)
+        elif path in SELF:
             process = self.callers.ids(tid).process
             text = f"{process}" if path == b"/proc/self" else f"{process}/task/{tid}"
         elif path == b"/dev/fd":
@@ -354,3 +360,11 @@ def _waiting(fd: int, flags: int) -> int:
     if not flags & os.O_NONBLOCK:
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
     return fd
+
+
+def _program(tid: int) -> str:
+    """What a thread executes; '' if that takes another's rights. Many programs ask for it as they begin."""
+    try:
+        return os.readlink(f"/proc/{tid}/exe")
+    except OSError:
+        return ""
