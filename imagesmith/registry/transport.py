@@ -96,7 +96,8 @@ class Transport:
         self._clients = Clients(endpoint, connections, endpoint.timeout_s or timeout_s, proxy)
         self._wait, self._warn, self._tell = wait, warn, tell
         self._warned: set[str] = set()
-        self._weary_until, self._weary_of, self._told_until = 0.0, "", 0.0
+        self._weary_until, self._weary_of = 0.0, ""
+        self._told_until = [0.0, 0.0]  # of pauses of ours, and of those that are asked for
         self.most_put = 0  # the longest body that goes through, once one was refused
         self._lock = threading.RLock()
         self._base = ""
@@ -168,27 +169,26 @@ class Transport:
             trouble: what came of it, an error or a status.
             headers: those of the answer.
         """
-        pause = self._pause(attempt, trouble, headers)
-        return pause is not None and not self._rest(pause, trouble)
-
-    def _pause(
-        self, attempt: int, trouble: NetworkFault | int, headers: Mapping[str, str] | None
-    ) -> float | None:
-        """How long to wait before another try; None where there is to be none."""
         told = 0.0 if headers is None else retry_after_s(headers.get("retry-after", ""))
+        pause = self._pause(attempt, trouble, told)
+        return pause is not None and not self._rest(pause, trouble, told)
+
+    def _pause(self, attempt: int, trouble: NetworkFault | int, told: float) -> float | None:
+        """How long to wait before another try, `told` seconds at least; None where there is to be none."""
         weary = self.endpoint.mirror or time.monotonic() < self._weary_until
-        if attempt >= min(_tries(trouble), CONNECT_ATTEMPTS if weary else ATTEMPTS) or told > _MOST_TOLD_S:
+        most = CONNECT_ATTEMPTS if weary else FEW_ATTEMPTS if told > _MOST_WAIT_S else ATTEMPTS
+        if attempt >= min(_tries(trouble), most) or told > _MOST_TOLD_S:
             if attempt >= CONNECT_ATTEMPTS and isinstance(trouble, NetworkFault):
                 self._weary_until, self._weary_of = time.monotonic() + _WEARY_S, trouble.message
             return None
         least = min(_MOST_WAIT_S, _BASE_WAIT_S * 2.0 ** (attempt - 1)) * random.uniform(0.8, 1.0)
         return max(told, least)
 
-    def _rest(self, pause: float, trouble: NetworkFault | int) -> bool:
+    def _rest(self, pause: float, trouble: NetworkFault | int, told: float) -> bool:
         """Wait, and say so; True if that is of no use any more."""
-        now, asked = time.monotonic(), pause > _MOST_WAIT_S
-        if pause >= 0.5 and now > self._told_until:  # once, where several wait for the same
-            self._told_until = now + (pause if asked else _STRETCH_S)
+        now, asked = time.monotonic(), told >= pause
+        if pause >= 0.5 and now > self._told_until[asked]:  # once, where several wait for the same
+            self._told_until[asked] = now + (pause if asked else _STRETCH_S)
             what = f"status {trouble}" if isinstance(trouble, int) else trouble.message
             how = f"{pause:.0f} s as the registry asks" if asked else f"up to {_STRETCH_S:.0f} s"
             self._tell(f"{self.endpoint.host}: waiting {how} ({what})")
@@ -272,13 +272,14 @@ class Transport:
                     raise
                 continue
             status, pause = response.status_code, None
+            told = retry_after_s(response.headers.get("retry-after", ""))
             if status in AGAIN and retry:
-                pause = self._pause(attempt, status, response.headers)
+                pause = self._pause(attempt, status, told)
             if pause is None:
                 self._note(response)
                 return response
             response.close()
-            if self._rest(pause, status):
+            if self._rest(pause, status, told):
                 raise Fault(f"{shown(url)}: status {status}; given up", tries=1)
 
     def _follow(

@@ -182,8 +182,9 @@ def test_pause_is_as_long_as_the_registry_asks_for() -> None:
         assert 25 < waits[1] <= 30
 
 
-def test_waiting_is_told_with_its_reason() -> None:
-    whens, told = ["15", "", "0", ""], list[str]()
+@pytest.mark.parametrize("seconds", [1, 3, 15])
+def test_waiting_is_told_with_its_reason(seconds: int) -> None:
+    whens, told = [str(seconds), "", "0", ""], list[str]()
 
     def registry(_: Asked) -> tuple[int, Mapping[str, str], bytes]:
         return answer(503, Retry_After=whens.pop(0)) if whens else answer(200, b"{}")
@@ -192,7 +193,10 @@ def test_waiting_is_told_with_its_reason() -> None:
         transport = Transport(default_endpoint(server.host), wait=lambda _: None, tell=told.append)
         with contextlib.closing(transport):
             Client(transport, "a/b").tags()
-        assert told == [f"{server.host}: waiting 15 s as the registry asks (status 503)"]
+        assert told == [
+            f"{server.host}: waiting {seconds} s as the registry asks (status 503)",
+            f"{server.host}: waiting up to 20 s (status 503)",
+        ]
 
 
 def test_pause_of_an_hour_is_not_waited_for() -> None:
