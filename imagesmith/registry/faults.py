@@ -21,6 +21,7 @@ __all__ = [
     "CONNECT_ATTEMPTS",
     "FEW_ATTEMPTS",
     "Fault",
+    "Untrusted",
     "absolute",
     "all_told",
     "network_fault",
@@ -47,6 +48,10 @@ class Fault(NetworkFault):
     def __init__(self, message: str, *, tries: int = ATTEMPTS, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.tries = tries
+
+
+class Untrusted(Fault):
+    """It speaks TLS, with a certificate that is not believed."""
 
 
 def network_fault(e: Exception, url: str, proxy: str | None = None) -> Fault:
@@ -84,7 +89,7 @@ def _connect_fault(e: Exception, where: str, proxy: str | None) -> Fault:
             from imagesmith.registry.tls import certificate_fault
 
             text, hint = certificate_fault(cause, host)
-            return Fault(f"{where}: its certificate cannot be verified: {text}", hint=hint, tries=1)
+            return Untrusted(f"{where}: its certificate cannot be verified: {text}", hint=hint, tries=1)
         if isinstance(cause, ssl.SSLError):
             return _tls_fault(cause, where, host)
     tries = CONNECT_ATTEMPTS if _is_unknown(e) else ATTEMPTS

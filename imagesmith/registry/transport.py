@@ -31,6 +31,7 @@ from imagesmith.registry.faults import (
     CONNECT_ATTEMPTS,
     FEW_ATTEMPTS,
     Fault,
+    Untrusted,
     absolute,
     network_fault,
     origin_of,
@@ -144,7 +145,7 @@ class Transport:
                 raise NetworkFault(f"{home.host}: answers neither HTTP nor HTTPS as a registry does")
             told = next((e for e in failures if e.hint), failures[0])
             hopeful = max(failures, key=_tries)  # HTTP may be reset while HTTPS cannot be
-            if not self.again(attempt, hopeful):
+            if isinstance(told, Untrusted) or not self.again(attempt, hopeful):
                 raise told
         return roots[0]
 

@@ -13,10 +13,11 @@ import pytest
 from imagesmith.context import http
 from imagesmith.errors import ContextError, NetworkFault, RegistryError
 from imagesmith.registry import tls
-from imagesmith.registry.endpoint import Endpoint
+from imagesmith.registry.endpoint import Endpoint, default_endpoint
 from imagesmith.registry.faults import Fault
 from imagesmith.registry.transport import Transport
 from imagesmith.store.store import Store
+from imagesmith.values import replace
 from tests.registry.scripted import Scripted
 from tests.support import need_program
 
@@ -115,6 +116,18 @@ def test_what_is_wrong_is_told_apart(
         assert hint.format(host=host) in caught.value.hint
         assert "_ssl.c" not in caught.value.message
         assert caught.value.tries == 1
+
+
+def test_certificate_is_told_at_once_where_plain_http_is_reset(authority: Authority) -> None:
+    waits: list[float] = []
+    with Scripted(lambda _: (200, {}, b"{}"), tls=authority.signs()) as server:
+        home = default_endpoint(server.host)
+        assert home.schemes == ("http", "https")
+        with closing(Transport(home, wait=waits.append)) as made, pytest.raises(Fault, match="certificate"):
+            made.base()
+        assert waits == []
+        with closing(Transport(replace(home, ca=(str(authority.file),)))) as made:
+            assert made.base() == f"https://{server.host}/v2"
 
 
 def test_plain_http_is_told_with_its_flag() -> None:
