@@ -59,7 +59,7 @@ class FileCalls:
     ) -> None:
         self.callers, self._family, self._names = callers, family, names
         self._proc, self._root = proc, root
-        self._ptys = Ptys(callers, family)
+        self._ptys = Ptys(callers)
         known = numbers(machine)
         self._stat, self._statx = known["newfstatat"], known["statx"]
         self._statfs, self.utimensat_number = known["statfs"], known["utimensat"]

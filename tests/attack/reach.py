@@ -31,6 +31,7 @@ _CALLS = {
 }  # fmt: skip
 _ATTACH, _SEIZE, _DETACH = 16, 0x4206, 17
 _PATIENCE_S = 2.0
+_PR_SET_DUMPABLE = 4
 
 
 def call(name: str, *args: "int | bytes | ctypes.Array[ctypes.c_char]") -> int:
@@ -204,9 +205,13 @@ def proc(canary: str, pids: "list[str]") -> None:
 
 
 def pty(number: str) -> None:
-    """Make a terminal, open its other end by its name, lose it; then try that of another."""
+    """Make a terminal, open its other end by its name, lose it; then try that of another.
+
+    As a program that has changed its ids: others cannot look at what it holds.
+    """
     master, slave = os.openpty()
     name = os.ttyname(slave)
+    _LIBC.prctl(_PR_SET_DUMPABLE, 0)
     again = os.open(name, os.O_RDWR | os.O_NOCTTY)
     os.write(again, b"through")
     print("terminal", os.read(master, 100), os.fstat(again).st_rdev == os.stat(name).st_rdev)
