@@ -31,6 +31,9 @@ HEAVY = {
 #: Modules that run as programs of their own, or only when they are the command: they import what they like.
 APART = (
     "imagesmith.sandbox.initchild",
+    "imagesmith.sandbox.chroot_caller",
+    "imagesmith.sandbox.chroot_changes",
+    "imagesmith.sandbox.chroot_files",
     "imagesmith.sandbox.faked_peers",
     "imagesmith.sandbox.faked_task",
     "imagesmith.embedded",
