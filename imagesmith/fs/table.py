@@ -30,8 +30,8 @@ __all__ = ["FEW", "Packing", "Spool", "Table"]
 #: Makes the file for what is too much for memory: empty, open for reading and writing, without a name.
 Spool = Callable[[], BinaryIO]
 
-#: So many entries are held in memory.
-FEW = 1 << 16
+#: So many entries are held in memory: in all, a build of that many files takes less than 250 MiB.
+FEW = 100_000
 #: Of a table that has more, so many wait to be written.
 _WAITING = 1 << 13
 #: Entries of a block, and blocks that are kept when they were read.
