@@ -12,13 +12,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Protocol
 
 from imagesmith.context.local import FileDigests
-from imagesmith.fs.entry import Entry, sort_key
+from imagesmith.fs.entry import NAMES, Entry, sort_key
 from imagesmith.fs.table import FEW, Packing, Spool
 
 __all__ = ["KnownDigests", "Rows", "head"]
@@ -28,6 +27,8 @@ KnownDigests = Callable[[], Iterator[tuple[str, str]]]
 
 #: So many rows are written and read together.
 _TOGETHER = 512
+#: So many kinds of entries are known at once.
+_HEADS = 1024
 
 #: All of a row but the digest, and the entry that has it where there is one.
 _Row = tuple[bytes, Entry | None]
@@ -50,7 +51,7 @@ class Rows:
     known   tells of more digests than the entries themselves: those of what was copied to each path
     """
 
-    __slots__ = ("_ends", "_entries", "_file", "_packing", "_sizes", "_spool", "_text", "known")
+    __slots__ = ("_ends", "_entries", "_file", "_heads", "_packing", "_sizes", "_spool", "_text", "known")
 
     def __init__(self, spool: Spool | None = None) -> None:
         """Begin; `spool` makes the file for what is too much for memory."""
@@ -58,6 +59,7 @@ class Rows:
         self._ends = array("q")
         self._entries: list[Entry | None] = []
         self._spool = spool
+        self._heads: dict[object, str] = {}  # of entries that are alike, as most are
         self._file: BinaryIO | None = None
         self._sizes, self._packing = array("q"), Packing()
         self.known: KnownDigests | None = None
@@ -65,7 +67,13 @@ class Rows:
     def add(self, name: str, e: Entry, later: Entry | None = None) -> None:
         """Add an entry under a name; `later` is what will have the digest of its bytes, else `e` itself."""
         has_digest = e.kind in "fh"
-        self._text += os.fsencode(f"{name}\0{head(e)}{'' if has_digest else e.link}")
+        alike = (e.kind, e.mode, e.uid, e.gid, e.rdev, e.capability)
+        begin = self._heads.get(alike)
+        if begin is None:
+            if len(self._heads) == _HEADS:
+                self._heads.clear()
+            begin = self._heads[alike] = head(e)
+        self._text += f"{name}\0{begin}{'' if has_digest else e.link}".encode(*NAMES)
         self._ends.append(len(self._text))
         self._entries.append((later or e) if has_digest else None)
         if len(self._entries) >= (FEW if self._file is None else _TOGETHER) and self._spool is not None:

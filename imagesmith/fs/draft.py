@@ -78,7 +78,7 @@ class Draft:
         path = entry.path
         was = self.upper.get(path)
         if old is None and was is None:  # nothing of it is anywhere: what there are thousands of
-            self._touch(parent_of(path))
+            self._touch(path.rpartition("/")[0])
             self._add(entry)
             return
         self.overwritten |= was is not None and was.kind != "d"

@@ -14,9 +14,10 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 from typing import Any, BinaryIO, Protocol
 
-__all__ = ["KINDS", "BytesContent", "Content", "Entry", "Packed", "replace", "sort_key"]
+__all__ = ["KINDS", "NAMES", "BytesContent", "Content", "Entry", "Packed", "replace", "sort_key"]
 
 #: The kinds of entry. `h` is a further name of a file (`link` names the first one), `w` a whiteout (a
 #: deletion of `path` in lower layers), `o` marks
@@ -61,6 +62,10 @@ class BytesContent:
         return io.BytesIO(self.data)
 
 
+#: How os.fsencode encodes, for who has a hundred thousand names: that one looks at what it is given.
+NAMES = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+
+
 class Entry:
     """A file, directory, link, device, fifo or whiteout. See the module's docstring for `path` and `kind`.
 
@@ -94,9 +99,18 @@ class Entry:
         digest: str = "",
         content: Content | None = None,
     ) -> None:
-        self.path, self.kind, self.mode, self.uid, self.gid = path, kind, mode, uid, gid
-        self.size, self.mtime_ns, self.link, self.rdev = size, mtime_ns, link, rdev
-        self.capability, self.digest, self.content = capability, digest, content
+        self.path = path  # one by one: this is done some times for each of 100,000 files
+        self.kind = kind
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.size = size
+        self.mtime_ns = mtime_ns
+        self.link = link
+        self.rdev = rdev
+        self.capability = capability
+        self.digest = digest
+        self.content = content
 
     @classmethod
     def from_stat(cls, path: str, st: os.stat_result, link: str = "") -> Entry | None:
@@ -151,4 +165,4 @@ def replace(entry: Entry, **changes: object) -> Entry:
 
 def sort_key(path: str) -> bytes:
     """The key by which BuildKit orders a layer: parents first, then names compared as bytes."""
-    return os.fsencode(path).replace(b"/", b"\0")
+    return path.encode(*NAMES).replace(b"/", b"\0")

@@ -74,7 +74,7 @@ class LayerIndex:
         self._alone: bool | None = None
         self._largest: int | None = None
         #: The directory that `hides_below` was asked about last, and whether one above it, or it, hides.
-        self._asked = ("", False)
+        self._asked = ("/", False)  # which is none's name
         self._links, self._room = list[Entry](), IMPLIED_BYTES
         if spool is None:
             return self._take(given)
@@ -213,7 +213,11 @@ class LayerIndex:
 
     def hides_below(self, path: str) -> bool:
         """True if the layer hides what lower layers have at `path`, other than by an entry of that path."""
-        return path in self.whiteouts or (bool(path) and self._hides_from(parent_of(path)))
+        if path in self.whiteouts:
+            return True
+        folder = path.rpartition("/")[0]
+        known, hides = self._asked  # nearly always a name of the same directory
+        return hides if folder == known and path else bool(path) and self._hides_from(folder)
 
     def _hides_from(self, path: str) -> bool:
         """True if a directory, or one above it, is hidden or something else.

@@ -92,7 +92,7 @@ def _with_parents(chosen: Iterable[Entry], entries: Table, lower: Tree) -> Itera
     """Each entry after the directories above it that were not told yet."""
     branch: list[str] = []  # the directories that were told and that what comes may be in
     for e in chosen:
-        folder = parent_of(e.path)
+        folder = e.path.rpartition("/")[0]
         if folder != (branch[-1] if branch else ""):
             while branch and branch[-1] != folder and not folder.startswith(f"{branch[-1]}/"):
                 branch.pop()

@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol
 from zlib import adler32
 
 from imagesmith.errors import ContextError
-from imagesmith.fs.entry import Entry
+from imagesmith.fs.entry import NAMES, Entry
 from imagesmith.fs.limits import check_path
 from imagesmith.oci.digest import digest_bytes
 
@@ -35,6 +35,8 @@ _PREFIX = 155
 _MAX_ID = 0o7777777
 _MAX_NUMBER = 0o77777777777
 _ZEROS = bytes(_RECORD)
+#: Files up to this size are read whole, and written with their header at once.
+_SMALL_BYTES = 64 << 10
 #: The diff_id of a layer without entries.
 EMPTY_LAYER = digest_bytes(_ZEROS * 2)
 _PADDING = [_ZEROS[: -n % _RECORD] for n in range(_RECORD)]
@@ -68,7 +70,7 @@ def header(entry: Entry, clamp_s: int | None = None) -> bytes:
     if clamp_s is not None and mtime > clamp_s:
         mtime = clamp_s
     if kind == "f" or kind == "d":
-        name = os.fsencode(entry.path + "/" if kind == "d" else entry.path)
+        name = (entry.path + "/" if kind == "d" else entry.path).encode(*NAMES)
         size = entry.size if kind == "f" else 0
         if (
             len(name) <= _NAME and 0 <= mtime <= _MAX_NUMBER and size <= _MAX_NUMBER and name.isascii()
@@ -110,7 +112,7 @@ def _whiteout(entry: Entry) -> bytes:
 
 def _any(entry: Entry, mtime: int, clamp_s: int | None) -> bytes:
     """The header of any entry, by the rules of Go's Header.allowedFormats."""
-    name = os.fsencode(entry.path + "/" if entry.kind == "d" else entry.path)
+    name = (entry.path + "/" if entry.kind == "d" else entry.path).encode(*NAMES)
     link = os.fsencode(entry.link) if entry.kind in "lh" else b""
     records: dict[bytes, bytes] = {}
     if len(link) > _NAME or not link.isascii():
@@ -265,25 +267,48 @@ def write_layer(
     write = out.write
     for entry in entries:
         check_path(entry.path)
-        write(header(entry, clamp_s))
-        offset = out.offset
+        head = header(entry, clamp_s)
+        offset = out.offset + len(head)
         if entry.kind == "f":
             hasher = hashlib.sha256() if digests and not entry.digest else None
-            if entry.size:
+            if not entry.size:
+                write(head)
+            elif entry.size <= _SMALL_BYTES:
+                data = _whole(entry)
+                if hasher is not None:
+                    hasher.update(data)
+                write(head + data + _PADDING[entry.size % _RECORD])
+            else:
+                write(head)
                 _copy(entry, out, hasher)
                 write(_PADDING[entry.size % _RECORD])
             if hasher is not None:
                 entry.digest = hasher.hexdigest()
+        else:
+            write(head)
         if on_offset is not None:
             on_offset(entry, offset)
     write(_ZEROS * 2)
     out.flush()
 
 
+def _whole(entry: Entry) -> bytes:
+    """Exactly the entry's bytes, of a small file."""
+    data = b""
+    with _opened(entry) as source:
+        while len(data) < entry.size:
+            try:
+                more = source.read(entry.size - len(data))
+            except OSError as e:
+                raise _unreadable(entry, e) from e
+            if not more:
+                raise _shorter(entry)
+            data = data + more if data else more
+    return data
+
+
 def _copy(entry: Entry, out: _Out, hasher: _Updates | None) -> None:
     """Write exactly the entry's bytes, read in pieces that end where the sink's blocks do."""
-    if entry.content is None:
-        raise ContextError(f"/{entry.path}: its content is missing")
     left = entry.size
     with _opened(entry) as source:
         while left:
@@ -292,7 +317,7 @@ def _copy(entry: Entry, out: _Out, hasher: _Updates | None) -> None:
             except OSError as e:
                 raise _unreadable(entry, e) from e
             if not data:
-                raise ContextError(f"/{entry.path}: became shorter while it was read")
+                raise _shorter(entry)
             left -= len(data)
             if hasher is not None:
                 hasher.update(data)
@@ -300,11 +325,16 @@ def _copy(entry: Entry, out: _Out, hasher: _Updates | None) -> None:
 
 
 def _opened(entry: Entry) -> BinaryIO:
-    assert entry.content is not None
+    if entry.content is None:
+        raise ContextError(f"/{entry.path}: its content is missing")
     try:
         return entry.content.open()
     except OSError as e:
         raise _unreadable(entry, e) from e
+
+
+def _shorter(entry: Entry) -> ContextError:
+    return ContextError(f"/{entry.path}: became shorter while it was read")
 
 
 def _unreadable(entry: Entry, e: OSError) -> ContextError:

@@ -176,9 +176,11 @@ class CopyJob:
         kind, link, content = e.kind, e.link, e.content
         if kind in "fh":
             kind, link = "f", ""
-            file: object = content if content in self._shared else None
+            file: object = None
             if isinstance(content, LocalContent):
                 file = content.file
+            elif content in self._shared:
+                file = content
             if file is not None:  # it may have other names
                 first = self._inodes.setdefault(file, at)
                 if first != at:

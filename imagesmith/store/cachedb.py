@@ -100,7 +100,7 @@ class FileStamp(NamedTuple):
 
 def _held(stamp: FileStamp) -> bool:
     """Whether the database has numbers as large: a file's time may be of any year, an inode has 64 bits."""
-    return all(-(1 << 63) <= number < 1 << 63 for number in stamp)
+    return min(stamp) >= -(1 << 63) and max(stamp) < 1 << 63
 
 
 class CacheDB:

@@ -50,9 +50,10 @@ class _Newer(Exception):
     """The file is of a later version."""
 
 
-def _sum(table: str, values: Iterable[object]) -> int:
+def _sum(table: str, values: Sequence[object]) -> int:
     """The sum of a row; of a row in another table, as whole pages may be, it is another."""
-    return zlib.crc32("\0".join([table, *map(str, values)]).encode("utf-8", "surrogatepass"))
+    text = "\0%s" * len(values) % tuple(values)
+    return zlib.crc32((table + text).encode("utf-8", "surrogatepass"))
 
 
 class Database:
