@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -51,11 +52,28 @@ class WorkFolder:
         return Path(tempfile.mkdtemp(dir=self.path))
 
     def close(self) -> None:
-        """Delete it; harmless the second time."""
+        """Delete it, with all that is mounted in it; harmless the second time."""
         try:
-            remove_tree(self.path)
+            try:
+                remove_tree(self.path)
+            except OSError:  # who was interrupted may have left a mount
+                _detach_below(self.path)
+                remove_tree(self.path)
         finally:
             self._lock.close()
+
+
+def _detach_below(folder: Path) -> None:
+    """Unmount what this process has mounted below a folder."""
+    from imagesmith.sandbox.kernel import MNT_DETACH, umount
+
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
+        points = [line.split(" ", 5)[4] for line in f]
+    for point in reversed(points):
+        path = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), point)  # blanks and the like
+        if path.startswith(f"{folder}/"):
+            with contextlib.suppress(OSError):
+                umount(path, MNT_DETACH)
 
 
 def _spread(folder: Path) -> None:

@@ -15,7 +15,7 @@ from imagesmith.interfaces import Place
 from imagesmith.snapshot import choose, overlay
 from imagesmith.snapshot.work import WorkFolder, keep_tree, sweep
 from imagesmith.store.store import Store
-from tests.support import PROJECT
+from tests.support import PROJECT, need_root
 
 
 def names(work: Path) -> list[str]:
@@ -88,3 +88,21 @@ def test_tree_that_is_there_already_stays(tmp_path: Path) -> None:
         keep_tree(tmp_path / name, tmp_path / "layer" / "tree")
     assert (tmp_path / "layer" / "tree" / "f").read_text() == "one"
     assert not (tmp_path / "two").exists()
+
+
+def test_what_is_mounted_in_a_work_folder_goes_with_it(tmp_path: Path) -> None:
+    """As it is left by who is interrupted between two mounts; read-only: nothing in it can be deleted."""
+    need_root()
+    code = (
+        "import sys; from pathlib import Path; from imagesmith.sandbox import kernel as k, world\n"
+        "from imagesmith.snapshot.work import WorkFolder\n"
+        "world.enter('native'); work = WorkFolder(Path(sys.argv[1])); made = work.new() / 'a b'\n"
+        "made.mkdir(); k.mount('tmpfs', str(made), 'tmpfs'); (made / 'file').touch()\n"
+        "k.mount(None, str(made), flags=k.MS_REMOUNT | k.MS_RDONLY)\n"
+        "work.close(); print(work.path.exists())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "work")],
+        capture_output=True, text=True, cwd=PROJECT,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("False\n", "")
