@@ -15,6 +15,7 @@ import io
 import os
 import stat
 import sys
+from operator import attrgetter
 from typing import Any, BinaryIO, Protocol
 
 __all__ = ["KINDS", "NAMES", "BytesContent", "Content", "Entry", "Packed", "replace", "sort_key"]
@@ -141,23 +142,26 @@ _KIND_OF = {
 }  # fmt: skip
 
 
+#: The fields in the order of Entry's arguments.
+_FIELDS = attrgetter(
+    "path",
+    "kind",
+    "mode",
+    "uid",
+    "gid",
+    "size",
+    "mtime_ns",
+    "link",
+    "rdev",
+    "capability",
+    "digest",
+    "content",
+)
+
+
 def replace(entry: Entry, **changes: object) -> Entry:
     """A copy of an entry with some fields changed."""
-    e = entry
-    new = Entry(
-        e.path,
-        e.kind,
-        e.mode,
-        e.uid,
-        e.gid,
-        e.size,
-        e.mtime_ns,
-        e.link,
-        e.rdev,
-        e.capability,
-        e.digest,
-        e.content,
-    )
+    new = Entry(*_FIELDS(entry))
     for name, value in changes.items():
         setattr(new, name, value)
     return new

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, LimitExceeded, NotFound, StoreError, UnsafeArchive
-from imagesmith.fs.entry import Entry
+from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.table import FEW
 from imagesmith.fs.view import LayerIndex
@@ -163,20 +163,7 @@ class StoredLayer:
             if self._written is not None:
                 (entries, offsets, clamp_s), self._written = self._written, None
                 self._index = LayerIndex(
-                    Entry(
-                        e.path,
-                        e.kind,
-                        e.mode,
-                        e.uid,
-                        e.gid,
-                        e.size,
-                        held_ns(e.mtime_ns, clamp_s),
-                        e.link,
-                        e.rdev,
-                        e.capability,
-                        e.digest,
-                        self._content(e, offset),
-                    )
+                    self._entry(replace(e, mtime_ns=held_ns(e.mtime_ns, clamp_s)), offset)
                     for e, offset in zip(entries, offsets, strict=True)
                 )
             else:
@@ -207,11 +194,8 @@ class StoredLayer:
 
     def _entry(self, e: Entry, offset: int) -> Entry:
         """An entry whose bytes are those of the layer."""
-        e.content = self._content(e, offset)
+        e.content = LayerContent(self, e.path, offset, e.size) if e.kind == "f" else None
         return e
-
-    def _content(self, e: Entry, offset: int) -> LayerContent | None:
-        return LayerContent(self, e.path, offset, e.size) if e.kind == "f" else None
 
     def open_tar(self) -> BinaryIO:
         """The uncompressed tar, from its first byte."""
