@@ -215,9 +215,11 @@ class LayerIndex:
         """True if the layer hides what lower layers have at `path`, other than by an entry of that path."""
         if path in self.whiteouts:
             return True
+        if not path:
+            return False
         folder = path.rpartition("/")[0]
-        known, hides = self._asked  # nearly always a name of the same directory
-        return hides if folder == known and path else bool(path) and self._hides_from(folder)
+        known, hides = self._asked  # nearly always about a name of the same directory
+        return hides if folder == known else self._hides_from(folder)
 
     def _hides_from(self, path: str) -> bool:
         """True if a directory, or one above it, is hidden or something else.
