@@ -294,16 +294,10 @@ def write_layer(
 
 def _whole(entry: Entry) -> bytes:
     """Exactly the entry's bytes, of a small file."""
-    data = b""
     with _opened(entry) as source:
+        data = _read(source, entry.size, entry)
         while len(data) < entry.size:
-            try:
-                more = source.read(entry.size - len(data))
-            except OSError as e:
-                raise _unreadable(entry, e) from e
-            if not more:
-                raise _shorter(entry)
-            data = data + more if data else more
+            data += _read(source, entry.size - len(data), entry)
     return data
 
 
@@ -312,12 +306,7 @@ def _copy(entry: Entry, out: _Out, hasher: _Updates | None) -> None:
     left = entry.size
     with _opened(entry) as source:
         while left:
-            try:
-                data = source.read(min(left, out.room))
-            except OSError as e:
-                raise _unreadable(entry, e) from e
-            if not data:
-                raise _shorter(entry)
+            data = _read(source, min(left, out.room), entry)
             left -= len(data)
             if hasher is not None:
                 hasher.update(data)
@@ -333,8 +322,15 @@ def _opened(entry: Entry) -> BinaryIO:
         raise _unreadable(entry, e) from e
 
 
-def _shorter(entry: Entry) -> ContextError:
-    return ContextError(f"/{entry.path}: became shorter while it was read")
+def _read(source: BinaryIO, most: int, entry: Entry) -> bytes:
+    """The next bytes of an entry that has some left."""
+    try:
+        data = source.read(most)
+    except OSError as e:
+        raise _unreadable(entry, e) from e
+    if not data:
+        raise ContextError(f"/{entry.path}: became shorter while it was read")
+    return data
 
 
 def _unreadable(entry: Entry, e: OSError) -> ContextError:
