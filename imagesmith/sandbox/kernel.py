@@ -27,6 +27,7 @@ __all__ = [
     "install_filter",
     "make_readonly",
     "mount",
+    "mount_points",
     "number_of",
     "open_tree",
     "permitted",
@@ -181,6 +182,15 @@ def _set_attributes(fd: int, path: str, how: int, flags: int) -> None:
     buffer = ctypes.create_string_buffer(attributes)
     result = _syscall(_MOUNT_SETATTR, fd, os.fsencode(path), how, ctypes.addressof(buffer), len(attributes))
     _check(result, path)
+
+
+def mount_points(mountinfo: str = "/proc/self/mountinfo") -> list[str]:
+    """Where something is mounted, in the order of proc(5)'s mountinfo, whose blanks are blanks again."""
+    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as f:
+        points = [line.split(" ", 5)[4] for line in f]
+    for mark, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        points = [point.replace(mark, char) for point in points]
+    return points
 
 
 def umount(target: str, flags: int = 0) -> None:

@@ -154,8 +154,7 @@ def proc_is_covered(mountinfo: str = "/proc/self/mountinfo") -> bool:
     What the kernel refuses is a view of more than there was; a mount over an empty folder hides nothing.
     """
     try:
-        with open(mountinfo, encoding="utf-8", errors="surrogateescape") as f:
-            points = [line.split(" ", 5)[4] for line in f]
+        points = k.mount_points(mountinfo)
     except OSError:
         return False
     return any(p.startswith("/proc/") and p != "/proc/sys/fs/binfmt_misc" for p in points)
@@ -167,14 +166,19 @@ def proc_is_covered(mountinfo: str = "/proc/self/mountinfo") -> bool:
 def _own_mounts(refused: list[tuple[str, str]]) -> Place | None:
     """Root's own mount namespace."""
     try:
-        k.unshare(k.CLONE_NEWNS)
-        k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
+        _own_mount_points()
     except OSError as e:
         refused.append(
             ("root", f"root may not make mounts here ({e.filename}: {(e.strerror or '').lower()})")
         )
         return None
     return Place(ids="root", mounts=True)
+
+
+def _own_mount_points() -> None:
+    """A mount namespace of this process's, of which others see nothing."""
+    k.unshare(k.CLONE_NEWNS)
+    k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
 
 
 def _own_users(refused: list[tuple[str, str]]) -> Place | None:
@@ -206,8 +210,7 @@ def _own_users(refused: list[tuple[str, str]]) -> Place | None:
         _enter_single()
         return Place(ids="single", mounts=True)
     enter_many()
-    k.unshare(k.CLONE_NEWNS)
-    k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
+    _own_mount_points()
     return Place(ids="subid", mounts=True)
 
 
@@ -215,8 +218,7 @@ def _enter_single() -> None:
     uid, gid = os.geteuid(), os.getegid()
     k.unshare(k.CLONE_NEWUSER)
     _map_single(uid, gid)
-    k.unshare(k.CLONE_NEWNS)
-    k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
+    _own_mount_points()
 
 
 def _may_name() -> bool:

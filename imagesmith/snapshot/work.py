@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -65,12 +64,9 @@ class WorkFolder:
 
 def _detach_below(folder: Path) -> None:
     """Unmount what this process has mounted below a folder."""
-    from imagesmith.sandbox.kernel import MNT_DETACH, umount
+    from imagesmith.sandbox.kernel import MNT_DETACH, mount_points, umount
 
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
-        points = [line.split(" ", 5)[4] for line in f]
-    for point in reversed(points):
-        path = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), point)  # blanks and the like
+    for path in reversed(mount_points()):
         if path.startswith(f"{folder}/"):
             with contextlib.suppress(OSError):
                 umount(path, MNT_DETACH)
