@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from imagesmith.sandbox import kernel as k
 from imagesmith.sandbox.initchrooted import Chrooted, Plain
 from imagesmith.sandbox.initcopy import copy_tree, remove_folder, same_node
-from imagesmith.sandbox.initpaths import Places, unmake
+from imagesmith.sandbox.initpaths import FOLDER, Places, opened, unmake
 from imagesmith.sandbox.initproc import ProcFolder
 from imagesmith.sandbox.initprocess import Process
 from imagesmith.sandbox.initseals import Seal, clock_ns
@@ -57,7 +57,6 @@ _DEVICES = {
 }
 #: Where links of an image to these end; by their own names the warden answers for them.
 _LINKS = {"fd": "/proc/self/fd", "stdin": "null", "stdout": "null", "stderr": "null"}
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def children() -> list[int]:
@@ -213,7 +212,7 @@ class _Layout:
         Whatever the step puts in the place of the folder above, it stays the same.
         """
         with self.places.make(target, folder=folder, stays=stays) as spot:
-            above, name = os.open(".", _FOLDER, dir_fd=spot.above), spot.name
+            above, name = os.open(".", FOLDER, dir_fd=spot.above), spot.name
         self._aside += 1
         aside = f"{self.root}.aside{self._aside}"
         with _times_of(above):
@@ -226,7 +225,7 @@ class _Layout:
                     os.rename(aside, name, dst_dir_fd=above)
                 except FileNotFoundError:  # the step took the folder away
                     where, _, left = aside.rpartition("/")
-                    with _folder(where) as outside:
+                    with opened(where) as outside:
                         _remove(outside, left)
             os.close(above)
 
@@ -238,7 +237,7 @@ class _Layout:
         above, name = self._clear(target, folder=True)
         with _times_of(above):
             os.mkdir(name, 0o755, dir_fd=above)
-        return os.open(name, _FOLDER, dir_fd=above)
+        return os.open(name, FOLDER, dir_fd=above)
 
     def devices(self, target: str) -> bool:
         """A /dev of its own; False if the nodes in it are none, or cannot be opened."""
@@ -246,7 +245,7 @@ class _Layout:
         with _times_of(above):
             os.mkdir(name, 0o755, dir_fd=above)
         real, usual = True, os.umask(0)
-        with _folder(name, above) as at:
+        with opened(name, above) as at:
             for device, numbers in _DEVICES.items():
                 try:
                     os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(*numbers), dir_fd=at)
@@ -319,7 +318,7 @@ class _Layout:
 
         It is where its `..` is, and nothing but itself is taken: it is looked at again when it has arrived.
         """
-        home, st = os.open("..", _FOLDER, dir_fd=fd), os.fstat(fd)
+        home, st = os.open("..", FOLDER, dir_fd=fd), os.fstat(fd)
         try:
             with _times_of(home):
                 os.rename(source, name, src_dir_fd=home, dst_dir_fd=above)
@@ -335,7 +334,7 @@ class _Layout:
                     os.rename(name, source, src_dir_fd=above, dst_dir_fd=home)
             else:  # the step took it away
                 os.mkdir(source, 0o700, dir_fd=home)
-                with _folder(source, home) as made:
+                with opened(source, home) as made:
                     os.fchown(made, st.st_uid, st.st_gid)
                     os.fchmod(made, stat.S_IMODE(st.st_mode))
             os.close(home)
@@ -344,16 +343,6 @@ class _Layout:
         if not os.path.samestat(st, os.stat(name, dir_fd=above, follow_symlinks=False)):
             raise OSError(errno.ESTALE, "the source of a mount was changed while it was mounted", source)
         return True
-
-
-@contextlib.contextmanager
-def _folder(path: str, above: int | None = None) -> Iterator[int]:
-    """A folder, opened; no link is followed at its end."""
-    fd = os.open(path, _FOLDER, dir_fd=above)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -386,7 +375,7 @@ def _replace(above: int, name: str, target: str) -> None:
         return
     where, _, last = os.path.realpath(target).rpartition("/")
     new, old = f"{last}.new", f"{last}.old"
-    with _folder(where or "/") as home:
+    with opened(where or "/") as home:
         copy_tree(f"/proc/self/fd/{above}/{name}", f"{where}/{new}", same_node(target))
         os.rename(last, old, src_dir_fd=home, dst_dir_fd=home)
         os.rename(new, last, src_dir_fd=home, dst_dir_fd=home)

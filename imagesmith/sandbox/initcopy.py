@@ -16,9 +16,10 @@ import os
 import stat
 from collections.abc import Callable
 
+from imagesmith.sandbox.initpaths import FOLDER
+
 __all__ = ["copy_tree", "remove_folder", "same_node"]
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
@@ -52,7 +53,7 @@ def remove_folder(above: int, name: str) -> None:
     Raises:
         OSError: the machine refuses.
     """
-    here = os.open(name, _FOLDER, dir_fd=above)
+    here = os.open(name, FOLDER, dir_fd=above)
     todo = [(name, os.listdir(here))]
     try:
         while True:
@@ -61,7 +62,7 @@ def remove_folder(above: int, name: str) -> None:
                 if not stat.S_ISDIR(os.lstat(child, dir_fd=here).st_mode):
                     os.unlink(child, dir_fd=here)
                     continue
-                below = os.open(child, _FOLDER, dir_fd=here)
+                below = os.open(child, FOLDER, dir_fd=here)
                 os.close(here)
                 here = below
                 todo.append((child, os.listdir(here)))
@@ -69,7 +70,7 @@ def remove_folder(above: int, name: str) -> None:
             done, _ = todo.pop()
             if not todo:
                 break
-            up = os.open("..", _FOLDER, dir_fd=here)
+            up = os.open("..", FOLDER, dir_fd=here)
             os.close(here)
             here = up
             os.rmdir(done, dir_fd=here)
@@ -152,10 +153,10 @@ class _Copying:
 
     def _link(self, known: tuple[str, ...], b: int, new: str) -> None:
         """Another name of a file that was copied already."""
-        at = os.open(self._target, _FOLDER)
+        at = os.open(self._target, FOLDER)
         try:
             for n in range(0, len(known) - 1, _NAMES):
-                below = os.open("/".join(known[n : min(n + _NAMES, len(known) - 1)]), _FOLDER, dir_fd=at)
+                below = os.open("/".join(known[n : min(n + _NAMES, len(known) - 1)]), FOLDER, dir_fd=at)
                 os.close(at)
                 at = below
             os.link(known[-1], new, src_dir_fd=at, dst_dir_fd=b, follow_symlinks=False)
@@ -195,7 +196,7 @@ class _Level:
 
     def again(self, here: int, made: int) -> tuple[int, int]:
         """Its descriptors and those of its copy, from a folder in it."""
-        up = _both(lambda: os.open("..", _FOLDER, dir_fd=here), lambda: os.open("..", _FOLDER, dir_fd=made))
+        up = _both(lambda: os.open("..", FOLDER, dir_fd=here), lambda: os.open("..", FOLDER, dir_fd=made))
         if _ids(*up) != self._known:
             for fd in up:
                 os.close(fd)
@@ -222,9 +223,9 @@ def _enter(a: int, name: str, b: int, new: str) -> tuple[int, int]:
 
     def make() -> int:
         os.mkdir(new, 0o700, dir_fd=b)
-        return os.open(new, _FOLDER, dir_fd=b)
+        return os.open(new, FOLDER, dir_fd=b)
 
-    return _both(lambda: os.open(name, _FOLDER, dir_fd=a), make)
+    return _both(lambda: os.open(name, FOLDER, dir_fd=a), make)
 
 
 def _moved(old: tuple[int, int], new: tuple[int, int]) -> tuple[int, int]:

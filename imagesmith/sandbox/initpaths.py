@@ -12,14 +12,28 @@ nothing of the step is alive, one directory at a time, and through no link.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 
-__all__ = ["Places", "Spot", "resolve", "unmake"]
+__all__ = ["FOLDER", "Places", "Spot", "opened", "resolve", "unmake"]
 
+#: How a folder is opened that must be one, and no link.
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 255
 _HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def opened(path: str, above: int | None = None) -> Iterator[int]:
+    """A folder's descriptor, for as long as the context lasts; no link is followed at its end."""
+    fd = os.open(path, FOLDER, dir_fd=above)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def resolve(base: str, path: str) -> str:
@@ -144,7 +158,7 @@ def _create(above: int, name: str, *, folder: bool) -> int:
     """An empty file or folder, of these permissions whatever the umask is."""
     if folder:
         os.mkdir(name, 0o755, dir_fd=above)
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        fd = os.open(name, FOLDER, dir_fd=above)
         os.fchmod(fd, 0o755)  # whatever the umask is
         return fd
     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=above))
@@ -158,7 +172,7 @@ def unmake(root: str, made: list[str]) -> None:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for part in parents:
-                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                below = os.open(part, FOLDER, dir_fd=fd)
                 os.close(fd)
                 fd = below
             st, above = os.stat(name, dir_fd=fd, follow_symlinks=False), os.fstat(fd)

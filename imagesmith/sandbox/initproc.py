@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 
 from imagesmith.sandbox.initcopy import remove_folder
+from imagesmith.sandbox.initpaths import opened
 
 __all__ = ["ProcFolder"]
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -51,9 +51,7 @@ class ProcFolder:
 
     def list_process(self, pid: int, files: Mapping[str, bytes], links: Mapping[str, str]) -> int:
         """The folder of a process with these files, opened."""
-        with _made(self.at, str(pid)) as own:
-            for name in os.listdir(own):
-                _remove(own, name)
+        with _emptied(self.at, str(pid)) as own:
             for name in ("fd", "task"):
                 os.mkdir(name, 0o755, dir_fd=own)
             for name, data in files.items():
@@ -64,47 +62,42 @@ class ProcFolder:
 
     def list_links(self, pid: int, links: Mapping[str, str]) -> int:
         """The folder of a process's descriptors, opened."""
-        with _made(self.at, str(pid)) as own, _made(own, "fd") as folder:
-            for name in os.listdir(folder):
-                _remove(folder, name)
+        with _made(self.at, str(pid)) as own, _emptied(own, "fd") as folder:
             for name, text in links.items():
                 os.symlink(text, name, dir_fd=folder)
             return os.dup(folder)
 
     def list_threads(self, pid: int, threads: Iterable[str]) -> int:
         """The folder of a process's threads, opened."""
-        with _made(self.at, str(pid)) as own, _made(own, "task") as folder:
-            for name in os.listdir(folder):
-                _remove(folder, name)
+        with _made(self.at, str(pid)) as own, _emptied(own, "task") as folder:
             for name in threads:
                 os.mkdir(name, 0o755, dir_fd=folder)
             return os.dup(folder)
 
 
 @contextlib.contextmanager
-def _inside(above: int, name: str) -> Iterator[int]:
-    """A folder in another one, opened for as long as the context lasts."""
-    fd = os.open(name, _FOLDER, dir_fd=above)
-    try:
+def _made(above: int, name: str) -> Iterator[int]:
+    """A folder in another one, opened for as long as the context lasts; it is made where there is none."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o755, dir_fd=above)
+    with opened(name, above) as fd:
         yield fd
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager
-def _made(above: int, name: str) -> Iterator[int]:
-    """The same; it is made where there is none."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, 0o755, dir_fd=above)
-    with _inside(above, name) as fd:
+def _emptied(above: int, name: str) -> Iterator[int]:
+    """The same, with nothing in it."""
+    with _made(above, name) as fd:
+        for old in os.listdir(fd):
+            _remove(fd, old)
         yield fd
 
 
-def _write(above: int, name: str, data: str | bytes) -> None:
+def _write(above: int, name: str, data: bytes) -> None:
     """A new file of the root's that all may read."""
     fd = os.open(name, _NEW, 0o444, dir_fd=above)
     try:
-        os.write(fd, data.encode() if isinstance(data, str) else data)
+        os.write(fd, data)
     finally:
         os.close(fd)
 
