@@ -18,7 +18,7 @@ from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
 
 if TYPE_CHECKING:
-    from imagesmith.interfaces import ImageSource
+    pass
 
 __all__ = ["configure"]
 
@@ -50,13 +50,15 @@ def _inspect(parser: argparse.ArgumentParser) -> Handler:
     add_session_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
+        from imagesmith.registry.copier import chosen
+
         with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
             found = source.root()
             raw = source.document(found)
             if args.raw:
                 sys.stdout.buffer.write(raw)
                 return 0
-            manifest_raw = _manifest_of(source, found, args)
+            manifest_raw = chosen(source, found, platform_of(args))
             manifest = Manifest.parse(manifest_raw)
             if args.manifest:
                 sys.stdout.buffer.write(manifest_raw)
@@ -79,12 +81,6 @@ def _inspect(parser: argparse.ArgumentParser) -> Handler:
         return 0
 
     return run
-
-
-def _manifest_of(source: ImageSource, root: Descriptor, args: argparse.Namespace) -> bytes:
-    from imagesmith.registry.copier import chosen
-
-    return chosen(source, root, platform_of(args))
 
 
 def _report(
