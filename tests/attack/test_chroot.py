@@ -164,17 +164,23 @@ def test_volume_is_written_only_where_that_was_said(attack: Attack, options: str
 # --- processes ---------------------------------------------------------------------------------
 
 
-def test_processes_that_are_not_the_step_s_are_out_of_its_reach(armed: Attack) -> None:
-    """Of root, whose id the step has, and of another user, whom it may signal by its capability."""
-    text = (
-        f"FROM base\nARG PIDS\nRUN {armed.hostile} reach $PIDS; kill -9 1; kill -9 $PPID; kill -9 -1; true\n"
-    )
+def beside_processes(armed: Attack, text: str) -> subprocess.CompletedProcess[str]:
+    """What a build with PIDS said, beside two processes of the machine that must stay as they are."""
     words = [sys.executable, "-m", "tests.attack.beside", *IMAGESMITH]
     command = armed.words(text, "--build-arg", "PIDS=@PIDS@")
     at = len(armed.before)
     done = finish(start([*armed.before, *words, *command[at + len(IMAGESMITH) :]]))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["canary unharmed"] * 2, done.stderr
+    return done
+
+
+def test_processes_that_are_not_the_step_s_are_out_of_its_reach(armed: Attack) -> None:
+    """Of root, whose id the step has, and of another user, whom it may signal by its capability."""
+    text = (
+        f"FROM base\nARG PIDS\nRUN {armed.hostile} reach $PIDS; kill -9 1; kill -9 $PPID; kill -9 -1; true\n"
+    )
+    done = beside_processes(armed, text)
     assert "BROKE" not in done.stderr
     assert done.stderr.count("held") >= 2 * 14
 
@@ -185,12 +191,7 @@ def test_proc_shows_nothing_of_others_and_leads_nowhere(armed: Attack) -> None:
         f"FROM base\nARG PIDS\nRUN {armed.hostile} proc {armed.folder}/canary $PIDS $PPID 1\n"
         f"USER 1000\nRUN {armed.hostile} proc {armed.folder}/canary $PIDS $PPID 1\n"
     )
-    words = [sys.executable, "-m", "tests.attack.beside", *IMAGESMITH]
-    command = armed.words(text, "--build-arg", "PIDS=@PIDS@")
-    at = len(armed.before)
-    done = finish(start([*armed.before, *words, *command[at + len(IMAGESMITH) :]]))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2:] == ["canary unharmed"] * 2, done.stderr
+    done = beside_processes(armed, text)
     assert [line for line in done.stderr.splitlines() if "BROKE" in line] == []
     assert _CANARY not in done.stderr
     assert done.stderr.count("held ") > 2 * 4 * 9 * 17 * 4
