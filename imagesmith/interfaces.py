@@ -105,6 +105,7 @@ class RunSpec:
     ulimits     (name, soft, hard), -1 for unlimited
     timeout_s   0 for no limit
     tty, interactive   for `imagesmith run`: the caller's terminal and standard input are the process's
+    forwards    for `imagesmith run`: signals that this process gets are the other's
     largest_id  the largest user or group id of the root's files; needed where ids are lent
     """
 
@@ -127,6 +128,7 @@ class RunSpec:
     timeout_s: float = 0.0
     tty: bool = False
     interactive: bool = False
+    forwards: bool = False
     largest_id: int = 0
 
 

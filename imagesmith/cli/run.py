@@ -181,6 +181,7 @@ def spec_of(args: argparse.Namespace, image: ResolvedImage, view: View, volumes:
         cpus=args.cpus,
         tty=args.tty,
         interactive=args.interactive,
+        forwards=True,
         largest_id=largest_id(view),
     )
 

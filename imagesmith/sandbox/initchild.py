@@ -5,7 +5,8 @@
 
 Why apart: forking the builder, with its threads and its memory, costs tens of milliseconds and is unsafe;
 this one has no threads, 10 MB, and forks in one or two. Each step has a socket of its own, on which its
-request comes and its end is answered; a byte on it, or its end, kills the step. When the control socket ends,
+request comes and its end is answered; a byte on it is the number of a signal, SIGKILL and the socket's end
+kill all of the step. When the control socket ends,
 because the builder ended in whatever way, every step is killed.
 Runs as `python -I -S`; imports the standard library and its init* neighbours only.
 Trust: requests come from the builder, and with each the descriptors of what it mounts. `unmake` works in a
@@ -101,12 +102,27 @@ def _receive(sock: socket.socket) -> dict[str, Any]:
 class _Step:
     """A running step, as the helper sees it."""
 
-    def __init__(self, plan: dict[str, Any], sock: socket.socket, pid: int, report: int) -> None:
-        self.plan, self.sock, self.pid, self.report = plan, sock, pid, report
+    def __init__(self, plan: dict[str, Any], sock: socket.socket, pid: int, report: int, orders: int) -> None:
+        self.plan, self.sock, self.pid, self.report, self.orders = plan, sock, pid, report, orders
         self.pidfd = os.pidfd_open(pid)
         self.said = b""
         self.killed = False
         self.supervisor: _Supervisor | None = None
+        self._signals = bytearray()
+
+    def signal(self, numbers: bytes) -> None:
+        """Send the program signals; those that come before it is there wait for it."""
+        self._signals += numbers
+        if b'"started": true' not in self.said:
+            return
+        if self.plan["way"] != "namespaces":  # its parent is the warden
+            with contextlib.suppress(OSError):
+                os.write(self.orders, self._signals)
+        else:
+            for number in self._signals:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self.pidfd, number)
+        self._signals.clear()
 
     def kill(self) -> None:
         """End all of the step: its pid namespace dies with its init, a warden sees to it itself."""
@@ -183,14 +199,23 @@ class _Server:
                 if what == "report":
                     self._listen(step)
                 elif what == "socket":
-                    self.selector.unregister(step.sock)
-                    with contextlib.suppress(ConnectionError):
-                        step.sock.recv(1)  # left unread, it would make our answer a reset
-                    step.kill()
+                    self._obey(step)
                 elif what == "supervisor":
                     self._end_supervisor(step)
                 else:
                     self._finish(step)
+
+    def _obey(self, step: _Step) -> None:
+        """Send the signals that are asked for; a builder that is gone asks for the end."""
+        try:
+            numbers = step.sock.recv(64)  # left unread, they would make our answer a reset
+        except ConnectionError:
+            numbers = b""
+        if numbers and signal.SIGKILL not in numbers:
+            step.signal(numbers)
+            return
+        self.selector.unregister(step.sock)
+        step.kill()
 
     def _accept(self) -> bool:
         try:
@@ -219,6 +244,7 @@ class _Server:
         for m in reversed(binds):
             m["fd"] = streams.pop()
         read, write = os.pipe()
+        plan["orders"], orders = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         supervisor = None
         try:
             if plan["faked"] and plan["way"] == "chroot":
@@ -236,18 +262,21 @@ class _Server:
                 pid = os.fork()
         except OSError:
             os.close(read)
+            os.close(orders)
             if supervisor is not None:
                 supervisor.end()
             raise
         else:
             if pid == 0:
                 os.close(read)
+                os.close(orders)
                 for other in self.steps:  # a warden lives on: held by it, another's end would not be seen
                     other.sock.close()
                 (_Namespaced if plan["way"] == "namespaces" else Warden)(plan, streams, write, self.own).run()
         finally:
             os.close(write)
-        step = _Step(plan, sock, pid, read)
+            os.close(plan["orders"])
+        step = _Step(plan, sock, pid, read, orders)
         self.steps.append(step)
         self.selector.register(read, selectors.EVENT_READ, (step, "report"))
         self.selector.register(sock, selectors.EVENT_READ, (step, "socket"))
@@ -273,6 +302,7 @@ class _Server:
     def _listen(self, step: _Step) -> None:
         data = os.read(step.report, 1 << 16) if step.report >= 0 else b""
         step.said += data
+        step.signal(b"")
         if not data and step.report >= 0:
             self.selector.unregister(step.report)
             os.close(step.report)
@@ -286,6 +316,7 @@ class _Server:
             self._listen(step)
         self.selector.unregister(step.pidfd)
         os.close(step.pidfd)
+        os.close(step.orders)
         self.steps.remove(step)
         with contextlib.suppress(KeyError):
             self.selector.unregister(step.sock)

@@ -143,10 +143,10 @@ class Warden:
             process.run()
         for fd in (*self.streams, theirs.detach()):
             os.close(fd)
-        pidfd = os.pidfd_open(pid)
+        pidfd, orders = os.pidfd_open(pid), self.plan["orders"]
         waiting = select.poll()
         ends = {pidfd, wake, self.parent}
-        for fd in (*ends, self.secrets.asked, ours.fileno()):
+        for fd in (*ends, self.secrets.asked, ours.fileno(), orders):
             waiting.register(fd, select.POLLIN)
         while True:
             events = waiting.poll(self.secrets.patience_ms)
@@ -163,6 +163,10 @@ class Warden:
                 waiting.unregister(ours)
                 if self.calls is not None and (listening := self.calls.take(ours)) >= 0:
                     waiting.register(listening, select.POLLIN)
+            if ready.get(orders, 0) & select.POLLIN:
+                for number in os.read(orders, 64):
+                    with contextlib.suppress(PermissionError):  # a container without CAP_KILL
+                        os.kill(pid, number)
             self.secrets.turn()
         if pidfd not in ready:
             os.kill(pid, signal.SIGKILL)

@@ -14,6 +14,7 @@ import fcntl
 import os
 import pty
 import selectors
+import signal
 import socket
 import termios
 import time
@@ -28,6 +29,14 @@ __all__ = ["Streams", "TookTooLong", "follow"]
 #: How often (seconds) a running step looks whether it has been cancelled.
 _PATIENCE_S = 0.1
 _CHUNK = 1 << 16
+#: What is not handed on: what no process can catch, what this one's own doing or its shell's sends it.
+_OURS = {
+    signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGTSTP,
+    signal.SIGTTIN, signal.SIGTTOU, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
+    signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT,
+}  # fmt: skip
+#: So many of SIGINT and SIGTERM kill it: a pid 1 that does not ask for them is deaf to them.
+_ENDS = 3
 
 
 class TookTooLong(SandboxError):
@@ -95,6 +104,30 @@ def _raw(streams: Streams) -> Iterator[None]:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
+@contextlib.contextmanager
+def _forwarding(sock: socket.socket) -> Iterator[None]:
+    """Hand signals on to the step, as `docker run` does: an image's STOPSIGNAL is for `docker stop` only."""
+    ends = 0
+
+    def forward(number: int, _frame: object) -> None:
+        nonlocal ends
+        ends += number in (signal.SIGINT, signal.SIGTERM)
+        if ends == _ENDS:
+            number = signal.SIGKILL
+        with contextlib.suppress(OSError):
+            sock.send(bytes([number]), socket.MSG_DONTWAIT)
+
+    before = {n: signal.getsignal(n) for n in signal.valid_signals() - _OURS}
+    caught = [n for n, how in before.items() if how not in (signal.SIG_IGN, None)]
+    try:
+        for n in caught:
+            signal.signal(n, forward)
+        yield
+    finally:
+        for n in caught:
+            signal.signal(n, before[n])
+
+
 def follow(
     sock: socket.socket, streams: Streams, spec: RunSpec, output: Output, cancelled: Callable[[], bool]
 ) -> bytes:
@@ -109,7 +142,7 @@ def follow(
     loop = _Loop(sock, streams)
     deadline = time.monotonic() + spec.timeout_s if spec.timeout_s else float("inf")
     reason: BaseException | None = None
-    with loop.selector, _raw(streams):
+    with loop.selector, _raw(streams), _forwarding(sock) if spec.forwards else contextlib.nullcontext():
         while loop.goes_on():
             try:
                 loop.turn(output if reason is None else _ignore)
@@ -124,7 +157,7 @@ def follow(
             except BaseException as e:  # raised again when the step is dead
                 reason = reason or e
             with contextlib.suppress(ConnectionError):  # it has just answered, or is dead itself
-                sock.sendall(b"k")
+                sock.sendall(bytes([signal.SIGKILL]))
     if reason is not None:
         raise reason
     return loop.answer

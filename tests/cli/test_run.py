@@ -6,7 +6,10 @@ import argparse
 import os
 import pty
 import shutil
+import signal
 import subprocess
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from imagesmith.oci.config import ImageConfig, Runtime
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
-from tests.support import IMAGESMITH, PROJECT, need_program
+from tests.support import IMAGESMITH, PROJECT, need_program, need_root
 
 # --- what the flags mean -----------------------------------------------------------------------
 
@@ -193,6 +196,77 @@ def test_terminal_is_one_inside(store: Path) -> None:
         out += os.read(ours, 1000)
     assert process.wait() == 0
     os.close(ours)
+
+
+@pytest.mark.slow
+def test_terminal_has_the_outer_ones_size_and_its_keys(store: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (31, 101))
+    text = "trap 'stty size' WINCH; trap 'echo got-INT; exit 6' INT; stty size; while :; do sleep 0.05; done"
+    process = subprocess.Popen(
+        [*IMAGESMITH, "run", "-it", "--root", str(store), "box", "sh", "-c", text],
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=PROJECT,
+    )  # fmt: skip
+    out = b""
+
+    def until(text: bytes) -> None:
+        nonlocal out
+        while text not in out:
+            out += os.read(ours, 1000)
+
+    until(b"31 101")
+    termios.tcsetwinsize(theirs, (17, 77))
+    until(b"17 77")
+    os.write(ours, b"\x03")
+    until(b"got-INT")
+    assert process.wait(20) == 6
+    os.close(theirs)
+    os.close(ours)
+
+
+#: A program that tells of each signal, and ends when it is asked to.
+DEAF = """
+for s in HUP USR1 WINCH INT QUIT; do trap "echo $s" $s; done
+trap 'echo TERM; exit 3' TERM
+echo ready; while :; do sleep 0.05; done
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isolation", ["auto", "chroot"])
+def test_signals_are_the_programs(store: Path, isolation: str) -> None:
+    if isolation == "chroot":
+        need_root()
+    process = started(store, "--isolation", isolation, "box", "sh", "-c", DEAF)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for name in ("HUP", "USR1", "WINCH", "INT", "QUIT", "TERM"):
+        process.send_signal(getattr(signal, f"SIG{name}"))
+        assert process.stdout.readline() == f"{name}\n"
+    assert process.wait(20) == 3
+    process.stdout.close()
+
+
+@pytest.mark.slow
+def test_a_program_that_is_deaf_is_killed_at_the_third_signal(store: Path) -> None:
+    process = started(store, "box", "sh", "-c", "echo ready; sleep 100; exit 5")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):  # a pid 1 that has not asked for it does not see it
+        process.wait(0.5)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        time.sleep(0.1)
+        process.send_signal(number)
+    assert process.wait(20) == 137
+    process.stdout.close()
+
+
+def started(store: Path, *words: str) -> subprocess.Popen[str]:
+    """A running image."""
+    return subprocess.Popen(
+        [*IMAGESMITH, "run", "--root", str(store), *words], stdout=subprocess.PIPE, text=True, cwd=PROJECT
+    )
 
 
 def test_terminal_needs_one_outside(run: Run) -> None:
