@@ -7,8 +7,9 @@ an EventSink; it may be called from any thread and must not block for long.
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Protocol, Self
 
+from imagesmith.errors import Cancelled, ImagesmithError
 from imagesmith.values import field, frozen
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "EventSink",
     "Log",
     "Message",
+    "Planned",
     "Progress",
     "StepCached",
     "StepDone",
@@ -31,6 +33,13 @@ class Event:
     """Something happened; `at_s` is the wall clock in seconds."""
 
     at_s: float = field(default_factory=time.time)
+
+
+@frozen(kw_only=True)
+class Planned(Event):
+    """The names of all steps that StepCached or StepStarted will tell of; others may come between them."""
+
+    names: tuple[str, ...]
 
 
 @frozen(kw_only=True)
@@ -59,11 +68,17 @@ class StepCached(Event):
 
 @frozen(kw_only=True)
 class StepFailedEvent(Event):
-    """A vertex failed; `error` is the line that says why."""
+    """A vertex failed; `error` is the line that says why. `stopped` if it ended for another's failure."""
 
     step: int
     name: str
     error: str
+    stopped: bool = False
+
+    @classmethod
+    def of(cls, step: int, name: str, error: ImagesmithError) -> Self:
+        """What an error made of a vertex."""
+        return cls(step=step, name=name, error=error.message, stopped=isinstance(error, Cancelled))
 
 
 @frozen(kw_only=True)
@@ -77,7 +92,10 @@ class Log(Event):
 
 @frozen(kw_only=True)
 class Progress(Event):
-    """A transfer or a part of a step: `current` of `total` bytes (0 = not known), `done` when it ended."""
+    """A transfer or a part of a step: `current` of `total` bytes (0 = not known), `done` when it ended.
+
+    `id` is the digest of a blob, perhaps with a word behind it on how it came there, or says what is done.
+    """
 
     step: int
     id: str

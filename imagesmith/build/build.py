@@ -22,7 +22,7 @@ from imagesmith.build.images import Images
 from imagesmith.build.keeping import Keeping
 from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.build.lints import BuildLints
-from imagesmith.build.plan import ImageOp, Step, after_runs
+from imagesmith.build.plan import ImageOp, Step, after_runs, names_of
 from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest, Output
 from imagesmith.build.result import Result
@@ -35,7 +35,7 @@ from imagesmith.dockerfile.nodes import Dockerfile, Span
 from imagesmith.dockerfile.parse import parse
 from imagesmith.dockerfile.places import locate, mark
 from imagesmith.errors import DockerfileError, ImagesmithError, IntegrityError
-from imagesmith.events import EventSink, Warned
+from imagesmith.events import EventSink, Planned, Warned
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
@@ -206,6 +206,7 @@ def _build(
     linter.lint_file()
     plan = Planner(dockerfile, request, images, contexts, BuildLints(linter)).plan()
     linter.finish()
+    events(Planned(names=names_of(plan.state.tip)))
     outputs = request.outputs or ((Output(type="image"),) if request.tags else (Output(type="cacheonly"),))
     forms = [form_of(o, request, plan.epoch, plan.state.platform) for o in outputs]
     if any(f.epoch is None and o.flag("rewrite-timestamp") for o, f in zip(outputs, forms, strict=True)):

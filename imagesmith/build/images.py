@@ -308,4 +308,4 @@ class _Timed:
         if e is None:
             self._events(StepDone(step=self._number, seconds=time.monotonic() - self._began))
         elif isinstance(e, ImagesmithError):
-            self._events(StepFailedEvent(step=self._number, name=self._name, error=e.message))
+            self._events(StepFailedEvent.of(self._number, self._name, e))

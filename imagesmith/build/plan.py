@@ -36,6 +36,7 @@ __all__ = [
     "Step",
     "after_runs",
     "context_reads",
+    "names_of",
     "under_runs",
 ]
 
@@ -211,6 +212,18 @@ def after_runs(tip: Step | None) -> list[Step]:
         todo.pop()
         waits[step] = any(isinstance(needed.op, RunOp) or waits[needed] for needed in step.inputs())
     return [step for step, late in waits.items() if late and any(context_reads(step))]
+
+
+def names_of(tip: Step | None) -> tuple[str, ...]:
+    """The names of all steps that must be solved for the last one, those of other stages among them."""
+    seen: dict[Step, None] = {}
+    todo = [tip] if tip is not None else []
+    while todo:
+        step = todo.pop()
+        if step not in seen:
+            seen[step] = None
+            todo += step.inputs()
+    return tuple(step.name for step in seen if not isinstance(step.op, ImageOp))
 
 
 def context_reads(step: Step) -> Iterator[tuple[ContextFiles, str]]:

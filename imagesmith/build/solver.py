@@ -225,7 +225,7 @@ class Solver:
                 layer = self._execute(step, parent, number, digests=fresh)
             keys.parts = keys.parts or self._parts(step, parent)
         except ImagesmithError as e:
-            self.events(StepFailedEvent(step=number, name=step.name, error=e.message))
+            self.events(StepFailedEvent.of(number, step.name, e))
             raise
         self.events(StepDone(step=number, seconds=time.monotonic() - began))
         return layer

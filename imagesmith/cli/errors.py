@@ -10,11 +10,11 @@ is shown by its number.
 from __future__ import annotations
 
 import os
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from imagesmith.cli.progress import clean
+from imagesmith.cli.cells import marked_cells
+from imagesmith.cli.progress import clean, harmless
 from imagesmith.errors import ImagesmithError
 
 __all__ = ["excerpt", "show_error", "width_of"]
@@ -25,7 +25,6 @@ _WIDTH = 160
 _MARGIN, _LEAST = 8, 20
 #: An instruction of more lines is shown in part.
 _MOST_LINES = 40
-_TAB = 4
 
 
 def show_error(error: ImagesmithError, out: TextIO) -> None:
@@ -34,7 +33,7 @@ def show_error(error: ImagesmithError, out: TextIO) -> None:
     lines.append(f"error: {clean(error.message)}")
     if error.hint:
         lines.append(f"hint: {clean(error.hint)}")
-    out.write("".join(f"{line}\n" for line in lines))
+    out.write("".join(f"{harmless(line)}\n" for line in lines))
     out.flush()
 
 
@@ -108,7 +107,7 @@ def _chosen(before: int, after: int, caret: int) -> Iterable[int]:
 
 def _laid_out(text: str, start: int, end: int, room: int) -> tuple[str, str]:
     """A line as it is shown, and the line below it that points at some of its characters, if they are any."""
-    cells = list(_cells(text))
+    cells = list(marked_cells(text))
     places = [0]
     for _, width in cells:
         places.append(places[-1] + width)
@@ -131,30 +130,3 @@ def _laid_out(text: str, start: int, end: int, room: int) -> tuple[str, str]:
         return row, ""
     began = whole[0][0] if whole else left  # a wide character may have been cut before it
     return row, " " * (len(dots) + left - began) + "^" * max(1, min(right, limit) - left)
-
-
-def _cells(text: str) -> Iterator[tuple[str, int]]:
-    """The characters of a line as they are shown, each with the columns that it takes."""
-    column = 0
-    for char in text:
-        shown, width = char, 1
-        if char == "\t":
-            width = _TAB - column % _TAB
-            shown = " " * width
-        elif not "\x20" <= char < "\x7f":
-            shown, width = _foreign(char)
-        column += width
-        yield shown, width
-
-
-def _foreign(char: str) -> tuple[str, int]:
-    """What is shown for a character beyond ASCII, and its columns."""
-    code, kind = ord(char), unicodedata.category(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
-        return f"\\x{code - 0xDC00:02x}", 4
-    if kind[0] == "C" or kind in ("Zl", "Zp"):
-        shown = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-        return shown, len(shown)
-    if kind in ("Mn", "Me"):
-        return char, 0
-    return char, 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any, TextIO
 
 from imagesmith import events as ev
@@ -22,6 +23,8 @@ from imagesmith.oci.digest import digest_bytes
 
 __all__ = ["RawJson", "warning_document"]
 
+#: What a CI would take for a command in the middle of a line; a bracket in JSON's own syntax follows no word.
+_COMMAND = re.compile(r"(##\w*)\[")
 _DEFINITION = "[internal] load build definition from Dockerfile"
 
 
@@ -71,7 +74,8 @@ class RawJson(Front):
         """Programs read the metadata file."""
 
     def _tell(self, kind: str, item: dict[str, Any]) -> None:
-        self.say(json.dumps({kind: [item]}, ensure_ascii=False, separators=(",", ":")))
+        text = json.dumps({kind: [item]}, ensure_ascii=False, separators=(",", ":"))
+        self.write(_COMMAND.sub(r"\1\\u005b", text) + "\n")
 
     def _digest(self, step: int) -> str:
         vertex = self._vertexes.get(step)

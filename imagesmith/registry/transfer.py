@@ -353,7 +353,7 @@ class Session:
         try:
             yield step
         except ImagesmithError as e:
-            self._events(StepFailedEvent(step=step, name=name, error=e.message))
+            self._events(StepFailedEvent.of(step, name, e))
             raise
         self._events(StepDone(step=step, seconds=time.monotonic() - began))
 

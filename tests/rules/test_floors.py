@@ -62,6 +62,7 @@ FLOORS = {
 #: Packages of one floor that may use each other, and why.
 SIBLINGS = {
     ("imagesmith.events", "imagesmith.values"): "events are values",
+    ("imagesmith.events", "imagesmith.errors"): "a step that failed tells of our errors",
     ("imagesmith.settings", "imagesmith.values"): "settings are a value",
     ("imagesmith.settings", "imagesmith.quotas"): "pools are no larger than the processors that there are",
     ("imagesmith.concurrency", "imagesmith.errors"): "a stop is one of our errors",
