@@ -55,6 +55,7 @@ def _run(args: argparse.Namespace) -> int:
         return run_call(call, request, settings)
     here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
     front = make_front("quiet" if args.quiet else args.progress)
+    front.request = request
     if args.iidfile:
         Path(args.iidfile).unlink(missing_ok=True)
     return _build(args, request, settings, here, front)
@@ -74,9 +75,10 @@ def _build(
 
     try:
         built = run_build(request, settings, here, events)  # type: ignore[arg-type]  # world.World, imported lazily
-    except ImagesmithError:
+    except ImagesmithError as e:
         front.close()
         front.failure()
+        front.blame(e)
         raise
     finally:
         front.close()

@@ -19,7 +19,7 @@ from imagesmith.build.outline import location_of, outline_of, source_of, targets
 from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest
 from imagesmith.cli.errors import excerpt, show_error, width_of
-from imagesmith.cli.progress import clean
+from imagesmith.cli.progress import Front, clean, harmless, harmless_json, one_line
 from imagesmith.dockerfile.lint import Finding
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.parse import parse, parse_partly
@@ -88,8 +88,8 @@ def _read(call: str) -> tuple[str, bool]:
 
 
 def _print(document: object, *, as_json: bool, text: Sequence[str]) -> int:
-    out = json.dumps(document, indent=2) if as_json else "\n".join(map(clean, text))
-    sys.stdout.write(f"{out}\n")
+    out = json.dumps(document, indent=2) if as_json else "\n".join(harmless(clean(line)) for line in text)
+    sys.stdout.write(f"{harmless_json(out) if as_json else out}\n")
     return 0
 
 
@@ -132,11 +132,17 @@ def _check(
         error = error.located(dockerfile.file, 0, 0, dockerfile.source)
     found.sort(key=lambda f: (f.span.first, f.rule.name, f.detail))
     if as_json:
-        sys.stdout.write(json.dumps(_document(found, dockerfile, error), indent=2) + "\n")
+        _print(_document(found, dockerfile, error), as_json=True, text=())
     else:
-        sys.stdout.write("\n".join(_report(found, dockerfile, error, width_of(sys.stdout))) + "\n")
+        report = _report(found, dockerfile, error, width_of(sys.stdout))
+        sys.stdout.write("".join(f"{harmless(line)}\n" for line in report))
+    sys.stdout.flush()
+    front = Front(sys.stderr)
+    front.request = request
+    for f in found:
+        front.remark("warning", f"{f.rule.name}: {f.detail}", name, f.span.first, f.span.last, f.rule.name)
     if error is not None:
-        sys.stdout.flush()
+        front.blame(error)
         show_error(error, sys.stderr)
     return 1 if found or error is not None else 0
 
@@ -171,7 +177,7 @@ def _report(
     source = dockerfile.source.split("\n") if dockerfile is not None else []
     for f in found:
         link = f" - {f.rule.url}" if f.rule.url else ""
-        lines += ["", f"WARNING: {f.rule.name}{link}", clean(f.detail)]
+        lines += ["", f"WARNING: {f.rule.name}{link}", one_line(f.detail)]
         if dockerfile is not None:
             lines += excerpt(source, dockerfile.file, f.span.first, f.span.last, caret=f.caret, width=width)
     return lines

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.flags import add_insecure_flags, insecure_of
-from imagesmith.cli.progress import make_front
+from imagesmith.cli.progress import clean, harmless, harmless_json, make_front
 from imagesmith.errors import LockTimeout, StoreError
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import Platform, host_platform
@@ -181,15 +181,13 @@ def print_descriptor(args: argparse.Namespace, d: Descriptor, name: str = "") ->
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
     """A JSON document for people and programs; what a terminal would take for a command is escaped in it."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = harmless_json(json.dumps(value, indent=2, ensure_ascii=False))
     sys.stdout.write(_C1.sub(lambda m: f"\\u{ord(m[0]):04x}", text) + "\n")
 
 
 def say(*lines: str) -> None:
     """Write lines that hold words of others, without what a terminal would take for a command."""
-    from imagesmith.cli.progress import clean
-
-    sys.stdout.write("".join(f"{clean(line)}\n" for line in lines))
+    sys.stdout.write("".join(f"{harmless(clean(line))}\n" for line in lines))
 
 
 def human(count: int) -> str:

@@ -13,6 +13,7 @@ from imagesmith.cli.common import (
     opened,
     platform_of,
     print_json,
+    say,
     source_at,
 )
 from imagesmith.cli.flags import add_platform
@@ -110,11 +111,9 @@ def _show(
         }
         print_json({**document, "sizes": sizes, "layers": counts})
         return
-    from imagesmith.cli.progress import clean
-
     for part, items in found.items():
         if items:
-            sys.stdout.write(f"{part}:\n" + "".join(f"  {clean(str(d))}\n" for d in items))
+            say(f"{part}:", *(f"  {d}" for d in items))
     if args.only in ("", "sizes") and (sizes[0] != sizes[1] or args.only):
         change = sizes[1] - sizes[0]
         sign = "+" if change >= 0 else "-"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from imagesmith.cli.cells import marked_cells
-from imagesmith.cli.progress import clean, harmless
+from imagesmith.cli.progress import harmless, one_line
 from imagesmith.errors import ImagesmithError
 
 __all__ = ["excerpt", "show_error", "width_of"]
@@ -30,9 +30,9 @@ _MOST_LINES = 40
 def show_error(error: ImagesmithError, out: TextIO) -> None:
     """Write the error's place, if it has one, its message and its hint."""
     lines = _place(error, width_of(out))
-    lines.append(f"error: {clean(error.message)}")
+    lines.append(f"error: {one_line(error.message)}")
     if error.hint:
-        lines.append(f"hint: {clean(error.hint)}")
+        lines.append(f"hint: {one_line(error.hint)}")
     out.write("".join(f"{harmless(line)}\n" for line in lines))
     out.flush()
 
@@ -79,7 +79,7 @@ def excerpt(
         after = max(last, after - 1)
     digits = max(3, len(str(after)))
     room, blank = max(_LEAST, width - _MARGIN - digits), " " * (digits + 2)
-    lines = [f"{clean(file) or 'Dockerfile'}:{first}", "-" * 20]
+    lines = [f"{one_line(file) or 'Dockerfile'}:{first}", "-" * 20]
     shown = 0
     for n in _chosen(before, after, caret[0] if caret else first):
         if shown and n != shown + 1:

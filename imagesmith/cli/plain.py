@@ -168,7 +168,9 @@ class Plain(Front):
                 self.say(one_line(text))
 
     def _warn(self, event: ev.Warned) -> None:
-        self.say(f"WARN: {warning_line(event)}")
+        text = warning_line(event)
+        if not self.remark("warning", text, event.file, event.line, title=event.rule):
+            self.say(f"WARN: {text}")
 
     def _progress(self, event: ev.Progress) -> None:
         """A transfer that ended, with its time; others are told when the clock says so."""

@@ -13,12 +13,25 @@ import os
 import re
 import sys
 import threading
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from imagesmith import events as ev
-from imagesmith.errors import UsageError
+from imagesmith.errors import ImagesmithError, UsageError
 
-__all__ = ["Front", "clean", "colours", "harmless", "make_front", "one_line", "size", "warning_line"]
+if TYPE_CHECKING:
+    from imagesmith.build.request import BuildRequest
+
+__all__ = [
+    "Front",
+    "clean",
+    "colours",
+    "harmless",
+    "harmless_json",
+    "make_front",
+    "one_line",
+    "size",
+    "warning_line",
+]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: A line longer than this (bytes) is cut, for a step may write for ever without ending one.
@@ -30,6 +43,7 @@ _ANSI = re.compile(
 #: Where it is set, lines of the log may be commands: of GitHub, Azure DevOps, TeamCity and their likes.
 _RUNNERS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "TEAMCITY_VERSION")
 _ANYWHERE = re.compile(r"##(?=\w*\[)")
+_IN_JSON = re.compile(r"(##\w*)\[")
 _AT_START = re.compile(r"^(\s*):(?=:)")
 
 
@@ -53,6 +67,11 @@ def harmless(line: str) -> str:
     if ("##" not in line and "::" not in line) or not _in_ci():
         return line
     return _AT_START.sub(r"\1: ", _ANYWHERE.sub("# #", line))
+
+
+def harmless_json(text: str) -> str:
+    """The same for JSON, which stays what it is: only strings hold what a command begins with."""
+    return _IN_JSON.sub(r"\1\\u005b", text) if "##" in text else text
 
 
 def _in_ci() -> bool:
@@ -93,6 +112,8 @@ class Front:
 
     #: What is being done, as the picture's first line says it.
     title = "Building"
+    #: What is built, if anything is.
+    request: BuildRequest | None = None
 
     def __init__(self, out: TextIO) -> None:
         self.out = out
@@ -192,6 +213,20 @@ class Front:
         lines = [f"{seconds:.3f} {line}" for seconds, line in self.tails.get(self.failed, [])]
         if lines:
             self.say("------", f" > {one_line(self.names.get(self.failed, ''))}:", *lines, "------")
+
+    def remark(self, kind: str, text: str, file: str, line: int, last: int = 0, title: str = "") -> bool:
+        """Have GitHub show an error or a warning beside a line of the Dockerfile; False in others' logs."""
+        if not line or not os.environ.get("GITHUB_ACTIONS"):
+            return False
+        from imagesmith.cli.runners import path_of, remark
+
+        path = path_of(self.request, file) if self.request is not None else ""
+        self.write(remark(kind, text, file=path, line=line, last=last, title=title))
+        return True
+
+    def blame(self, error: ImagesmithError) -> None:
+        """The same for what ended a build."""
+        self.remark("error", error.message, error.file, error.first, error.last, "build failed")
 
     def result(self, *lines: str) -> None:
         """Say what came out, after the end."""

@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from typing import Any, TextIO
 
 from imagesmith import events as ev
 from imagesmith.build.times import format_ns
-from imagesmith.cli.progress import Front
+from imagesmith.cli.progress import Front, harmless_json
 from imagesmith.oci.digest import digest_bytes
 
 __all__ = ["RawJson", "warning_document"]
 
-#: What a CI would take for a command in the middle of a line; a bracket in JSON's own syntax follows no word.
-_COMMAND = re.compile(r"(##\w*)\[")
 _DEFINITION = "[internal] load build definition from Dockerfile"
 
 
@@ -70,12 +67,16 @@ class RawJson(Front):
     def failure(self) -> None:
         """Programs have seen the output."""
 
+    def remark(self, *_args: object, **_words: object) -> bool:
+        """They have the warnings and errors, too."""
+        return False
+
     def result(self, *_lines: str) -> None:
         """Programs read the metadata file."""
 
     def _tell(self, kind: str, item: dict[str, Any]) -> None:
         text = json.dumps({kind: [item]}, ensure_ascii=False, separators=(",", ":"))
-        self.write(_COMMAND.sub(r"\1\\u005b", text) + "\n")
+        self.write(harmless_json(text) + "\n")
 
     def _digest(self, step: int) -> str:
         vertex = self._vertexes.get(step)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from imagesmith.cli.build import request_of
 from imagesmith.cli.buildflags import add_rebuild_flags
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, source_at
-from imagesmith.cli.progress import clean, make_front
+from imagesmith.cli.progress import harmless, make_front, one_line
 from imagesmith.errors import Different
 from imagesmith.settings import Settings
 
@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(report.to_json())
     else:
-        sys.stdout.write("".join(f"{clean(line)}\n" for line in _lines(args.image, report)))
+        sys.stdout.write("".join(f"{harmless(one_line(line))}\n" for line in _lines(args.image, report)))
     if not report.equal:
         count = len(report.layers)
         layers = f"{count} of {report.count} layers" if count else "the config"

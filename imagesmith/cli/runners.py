@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagesmith.cli.progress import one_line
 
-__all__ = ["Sections", "remark"]
+if TYPE_CHECKING:
+    from imagesmith.build.request import BuildRequest
+
+__all__ = ["Sections", "path_of", "remark"]
 
 _CLEAR = "\x1b[0K"
 
@@ -53,9 +57,18 @@ def remark(kind: str, text: str, *, file: str = "", line: int = 0, last: int = 0
         line, last: which lines of it, from 1.
         title: over the text.
     """
-    at = {"file": _from_workspace(file) if file else "", "line": line or "", "endLine": max(line, last) or ""}
-    words = ",".join(f"{k}={_property(str(v))}" for k, v in (at | {"title": title}).items() if v)
-    return f"::{kind} {words}::{_data(one_line(text))}\n"
+    words = [f"file={_property(_from_workspace(file))}"] if file else []
+    words += [f"line={line}", f"endLine={max(line, last)}"] if line else []
+    words += [f"title={_property(title)}"] if title else []
+    return f"::{kind} {','.join(words)}::{_data(one_line(text))}\n"
+
+
+def path_of(request: BuildRequest, name: str) -> str:
+    """The path on this machine of the Dockerfile of that name; empty where it came from elsewhere."""
+    if not os.path.isdir(request.context) or request.dockerfile == "-":
+        return ""
+    path = name if request.dockerfile is not None else os.path.join(request.context, name)
+    return path if os.path.exists(path) else ""
 
 
 def _from_workspace(file: str) -> str:
