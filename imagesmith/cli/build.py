@@ -11,7 +11,7 @@ from pathlib import Path
 from imagesmith.build.request import BuildRequest, Output, SecretSource
 from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
-from imagesmith.cli.flags import insecure_of, one_platform
+from imagesmith.cli.flags import insecure_of, one_platform, settings_of
 from imagesmith.cli.progress import Front, make_front
 from imagesmith.cli.values import (
     boolean,
@@ -43,7 +43,6 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
 
 
 def _run(args: argparse.Namespace) -> int:
-    from imagesmith.cli.common import settings_of
     from imagesmith.sandbox import world
 
     request = request_of(args)

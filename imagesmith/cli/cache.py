@@ -9,7 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from imagesmith.cli.common import human, print_json, settings_of, table
+from imagesmith.cli.common import human, print_json, table
+from imagesmith.cli.flags import settings_of
 from imagesmith.cli.values import parse_size
 from imagesmith.errors import UsageError
 from imagesmith.store.store import Store

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.cli.flags import add_insecure_flags, insecure_of
+from imagesmith.cli.flags import add_insecure_flags, insecure_of, settings_of
 from imagesmith.cli.progress import clean, harmless, harmless_json, make_front
 from imagesmith.errors import LockTimeout, StoreError
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import Platform, host_platform
-from imagesmith.settings import Settings
 from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ __all__ = [
     "print_descriptor",
     "print_json",
     "say",
-    "settings_of",
     "source_at",
     "table",
 ]
@@ -75,14 +73,6 @@ def add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="progress as JSON lines on standard error, the result as JSON"
     )
-
-
-def settings_of(root: str) -> Settings:
-    """The settings of this process; a line is said where the store is not in its usual place."""
-    settings = Settings.load(root)
-    if settings.instead:
-        sys.stderr.write(f"warning: {settings.instead}; the store is {settings.root}, or what --root names\n")
-    return settings
 
 
 def platform_of(args: argparse.Namespace) -> Platform:

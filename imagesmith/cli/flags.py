@@ -1,4 +1,4 @@
-"""Flags that many commands have: --platform where a command works on one, and --insecure with its like.
+"""Flags that many commands have: --platform where a command works on one, --insecure with its like, --root.
 
 Why two platforms are refused: `docker buildx` builds every platform that is asked for, with one flag for each
 or commas in one; whoever writes that must not get a single image without a word.
@@ -7,11 +7,13 @@ or commas in one; whoever writes that must not get a single image without a word
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from imagesmith.errors import UsageError
+from imagesmith.settings import Settings
 
-__all__ = ["add_insecure_flags", "add_platform", "insecure_of", "one_platform"]
+__all__ = ["add_insecure_flags", "add_platform", "insecure_of", "one_platform", "settings_of"]
 
 
 def add_platform(parser: argparse._ActionsContainer, help_: str = "platform within an index") -> None:
@@ -52,3 +54,11 @@ def add_insecure_flags(parser: argparse._ActionsContainer) -> None:
 def insecure_of(args: argparse.Namespace) -> bool | frozenset[str]:
     """For which registries plain HTTP, or any certificate, was asked for."""
     return args.insecure or frozenset(args.insecure_registry)
+
+
+def settings_of(root: str) -> Settings:
+    """The settings of this process; a line is said where the store is not in its usual place."""
+    settings = Settings.load(root)
+    if settings.instead:
+        sys.stderr.write(f"warning: {settings.instead}; the store is {settings.root}, or what --root names\n")
+    return settings

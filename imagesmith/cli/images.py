@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from imagesmith.cli.common import add_session_flags, human, opened, print_json, settings_of, table
+from imagesmith.cli.common import add_session_flags, human, opened, print_json, table
+from imagesmith.cli.flags import settings_of
 from imagesmith.errors import InvalidDocument, NotFound
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import is_image_config

@@ -84,7 +84,7 @@ def _run(args: argparse.Namespace) -> int:
 def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> int:
     from imagesmith.build.images import Images
     from imagesmith.build.request import BuildRequest
-    from imagesmith.cli.common import settings_of
+    from imagesmith.cli.flags import settings_of
     from imagesmith.cli.progress import make_front
     from imagesmith.fs.view import View
     from imagesmith.oci.names import Platform

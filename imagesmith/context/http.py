@@ -3,6 +3,7 @@
 Spec: BuildKit's source/http (the name is the URL's last element, the time is Last-Modified, the mode 0600).
 Trust: the server may send anything: the status is looked at, the digest is checked where one is given, and
 redirects are followed ten times at most, never from https to http.
+Imports of the network's side are late: every build asks here whether a word is an address.
 """
 
 from __future__ import annotations
@@ -14,10 +15,6 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from imagesmith.errors import ContextError, DockerfileError
 from imagesmith.oci.digest import Digest
-from imagesmith.registry.faults import network_fault
-from imagesmith.registry.patience import patient
-from imagesmith.registry.proxies import Proxies
-from imagesmith.registry.tls import trusting
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
 
@@ -80,6 +77,8 @@ def fetch_url(url: str, store: Store, checksum: str = "") -> Download:
         with clients:
             found = _get(clients, url, headers, store, known)
     except (httpx.HTTPError, httpx.InvalidURL) as e:
+        from imagesmith.registry.faults import network_fault
+
         fault = network_fault(e, url, clients.proxy)
         raise ContextError(f"failed to load {fault.message}", hint=fault.hint) from e
     if checksum and Digest.parse(checksum) != found.digest:
@@ -91,6 +90,8 @@ class _Clients:
     """A client for each proxy that an address, or one it leads to, goes through."""
 
     def __init__(self) -> None:
+        from imagesmith.registry.proxies import Proxies
+
         self._proxies, self._stack = Proxies(), contextlib.ExitStack()
         self._made: dict[tuple[bool, str | None], httpx.Client] = {}
         self.proxy: str | None = None  # the last one
@@ -104,6 +105,9 @@ class _Clients:
     def client(self, url: str) -> httpx.Client:
         """The client for an address."""
         import httpx
+
+        from imagesmith.registry.patience import patient
+        from imagesmith.registry.tls import trusting
 
         self.proxy, https = self._proxies.proxy_for(url), url.startswith("https:")
         if (https, self.proxy) not in self._made:

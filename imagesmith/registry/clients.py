@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from imagesmith.registry.endpoint import Endpoint
 from imagesmith.registry.patience import patient
 from imagesmith.registry.proxies import checked_proxy
-from imagesmith.registry.tls import context_for
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 __all__ = ["Clients"]
@@ -58,9 +59,7 @@ class Clients:
             found = self._clients.get((foreign, https, proxy))
             if found is None:
                 made = httpx.Client(
-                    verify=context_for(self.endpoint, foreign=foreign)
-                    if https
-                    else False,  # plain HTTP must not wait for certificates
+                    verify=self._trust(foreign) if https else False,  # plain HTTP waits for no certificates
                     trust_env=False,
                     proxy=proxy,
                     timeout=httpx.Timeout(self._timeout_s, connect=min(20.0, self._timeout_s), pool=None),
@@ -70,3 +69,8 @@ class Clients:
                 )
                 found = self._clients[foreign, https, proxy] = patient(made)
             return found, proxy
+
+    def _trust(self, foreign: bool) -> ssl.SSLContext:
+        from imagesmith.registry.tls import context_for
+
+        return context_for(self.endpoint, foreign=foreign)

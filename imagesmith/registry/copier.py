@@ -18,7 +18,6 @@ from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform, choose_platform
-from imagesmith.registry.companions import companions
 from imagesmith.registry.convert import Family, converted
 from imagesmith.registry.repository import Repository
 from imagesmith.values import frozen
@@ -319,6 +318,8 @@ class _Walker:
 
     def visit_referrers(self, d: Descriptor, depth: int) -> None:
         """Plan what refers to a manifest or stands beside it, and what refers to that."""
+        from imagesmith.registry.companions import companions
+
         if depth > _DEPTH:
             return
         for tag, c in companions(self._source, d.digest):
