@@ -18,9 +18,9 @@ from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import Object, dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.names import Platform
-from imagesmith.values import field, frozen
+from imagesmith.values import field, frozen, replace
 
-__all__ = ["MAX_MANIFEST_BYTES", "Descriptor", "Index", "Manifest", "parse_document"]
+__all__ = ["MAX_MANIFEST_BYTES", "Descriptor", "Index", "Manifest", "parse_document", "referrer_descriptor"]
 
 #: Manifests and indexes above this are refused: every registry caps them at this or less.
 MAX_MANIFEST_BYTES = 4 << 20
@@ -272,6 +272,15 @@ def parse_document(raw: bytes, media_type: str = "") -> Manifest | Index:
     if kind in mt.INDEX_TYPES:
         raise InvalidDocument(f"manifest: mediaType {kind}, but it is an image manifest")
     return _manifest(o, raw, kind if kind in mt.MANIFEST_TYPES else mt.OCI_MANIFEST)
+
+
+def referrer_descriptor(raw: bytes, media_type: str) -> Descriptor:
+    """How a manifest with a subject is listed: with its artifact type and all its annotations."""
+    document = parse_document(raw, media_type)
+    kind = document.artifact_type
+    if not kind and isinstance(document, Manifest):
+        kind = document.config.media_type
+    return replace(document.descriptor(), artifact_type=kind, annotations=dict(document.annotations))
 
 
 def _descriptors(o: Object, key: str) -> tuple[Descriptor, ...]:

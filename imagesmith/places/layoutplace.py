@@ -26,13 +26,11 @@ from imagesmith.interfaces import ImageSource
 from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.mediatype import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX
-from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, parse_document
+from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, parse_document, referrer_descriptor
 from imagesmith.oci.names import ImageRef
 from imagesmith.places.files import Files, FolderFiles
 from imagesmith.places.lacking import lacks
 from imagesmith.places.storeplace import write_blob
-from imagesmith.registry.companions import COMPANION
-from imagesmith.registry.repository import referrer_descriptor
 from imagesmith.store.blobs import BlobStore
 from imagesmith.values import replace
 
@@ -60,6 +58,8 @@ def is_layout(files: Files) -> bool:
 
 def is_companion(d: Descriptor) -> bool:
     """True for an entry that belongs to another, such as its signature by cosign."""
+    from imagesmith.registry.companions import COMPANION
+
     return COMPANION.fullmatch(d.annotations.get(REF, "")) is not None
 
 

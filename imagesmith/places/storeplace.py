@@ -14,10 +14,9 @@ from imagesmith.errors import NotFound
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, parse_document
+from imagesmith.oci.model import Descriptor, parse_document, referrer_descriptor
 from imagesmith.oci.names import ImageRef
 from imagesmith.places.lacking import lacks
-from imagesmith.registry.repository import referrer_descriptor
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.store import Store
 

@@ -31,15 +31,21 @@ from imagesmith.errors import (
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest, digest_bytes
-from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.model import (
+    MAX_MANIFEST_BYTES,
+    Descriptor,
+    Index,
+    Manifest,
+    parse_document,
+    referrer_descriptor,
+)
 from imagesmith.oci.names import ImageRef
 from imagesmith.registry.client import Client, Fetched
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.faults import all_told
 from imagesmith.registry.upload import mount, upload
-from imagesmith.values import replace
 
-__all__ = ["Repository", "fallback_tag", "referrer_descriptor"]
+__all__ = ["Repository", "fallback_tag"]
 
 #: Configs and other small blobs that are read into memory.
 _MOST_DOCUMENT_BYTES = 4 * MAX_MANIFEST_BYTES
@@ -51,15 +57,6 @@ _FALLBACK = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64}")
 def fallback_tag(digest: Digest) -> str:
     """The tag that lists the referrers of a manifest where there is no API."""
     return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
-
-
-def referrer_descriptor(raw: bytes, media_type: str) -> Descriptor:
-    """How a manifest with a subject is listed: with its artifact type and all its annotations."""
-    document = parse_document(raw, media_type)
-    kind = document.artifact_type
-    if not kind and isinstance(document, Manifest):
-        kind = document.config.media_type
-    return replace(document.descriptor(), artifact_type=kind, annotations=dict(document.annotations))
 
 
 class Repository:
