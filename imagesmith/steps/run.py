@@ -26,14 +26,14 @@ from imagesmith.interfaces import Output, RunSpec, Sandbox, Snapshotter, Workspa
 from imagesmith.oci.names import host_platform
 from imagesmith.sandbox.world import World
 from imagesmith.steps.loglimit import LogLimit
-from imagesmith.steps.mounts import Mounts
-from imagesmith.steps.scratch import Copies
 from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.reading import read_all
 from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
     from imagesmith.build.solver import Solver
+    from imagesmith.steps.mounts import Mounts
+    from imagesmith.steps.scratch import Copies
 
 __all__ = ["Runner"]
 
@@ -59,7 +59,7 @@ class Runner:
     def __init__(self, world: World, store: Store, request: BuildRequest, cancel: Cancel) -> None:
         self._world, self._store, self._request, self._cancel = world, store, request, cancel
         self._lock = threading.Lock()
-        self._copies = Copies(store, world.place)
+        self._copies: Copies | None = None
         self._sandbox: Sandbox | None = None
         self._snapshots: Snapshotter | None = None
 
@@ -81,7 +81,9 @@ class Runner:
             SandboxUnavailable: this machine has no way to run anything.
             SandboxError: the sandbox, or a mount, could not be made.
         """
-        sandbox, snapshots = self._ready(solver)
+        sandbox, snapshots, copies = self._ready(solver)
+        from imagesmith.steps.mounts import Mounts  # a build that executes nothing needs none of it
+
         with contextlib.ExitStack() as stack:
             mounts = Mounts(
                 self._store,
@@ -92,7 +94,7 @@ class Runner:
                 stack,
                 op.cwd,
                 self._world.place,
-                self._copies,
+                copies,
             )
             spec = self._spec(op, view, mounts)
             workspace = snapshots.prepare(layers, view)
@@ -118,13 +120,12 @@ class Runner:
     def close(self) -> None:
         """End the helper and delete what snapshots left."""
         with self._lock:
-            for part in (self._sandbox, self._snapshots):
+            for part in (self._sandbox, self._snapshots, self._copies):
                 if part is not None:
                     part.close()
-            self._sandbox = self._snapshots = None
-            self._copies.close()
+            self._sandbox = self._snapshots = self._copies = None
 
-    def _ready(self, solver: Solver) -> tuple[Sandbox, Snapshotter]:
+    def _ready(self, solver: Solver) -> tuple[Sandbox, Snapshotter, Copies]:
         with self._lock:
             if self._sandbox is None:
                 self._sandbox = self._world.sandbox()
@@ -138,7 +139,11 @@ class Runner:
                 from imagesmith.snapshot.choose import make_snapshotter
 
                 self._snapshots = make_snapshotter(self._world.place, self._store)
-            return self._sandbox, self._snapshots
+            if self._copies is None:
+                from imagesmith.steps.scratch import Copies
+
+                self._copies = Copies(self._store, self._world.place)
+            return self._sandbox, self._snapshots, self._copies
 
     def _spec(self, op: RunOp, view: View, mounts: Mounts) -> RunSpec:
         """The process that the operation describes."""
