@@ -17,6 +17,7 @@ Threads: one, the warden's.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -159,19 +160,20 @@ class ChrootCalls:
 
     def _exec(self, tid: int, dirfd: int, address: int) -> None:
         """Its memory will be another one; and a set-uid program gains nothing, if that is how it is here."""
-        try:
-            if os.stat(f"/proc/{tid}").st_uid:  # root's programs gain nothing, or too little to matter
-                self._look_at_program(tid, dirfd, address)
-        except OSError:
-            pass  # a name that the kernel will refuse as well
+        with contextlib.suppress(OSError):  # a name that the kernel will refuse as well
+            self._look_at_program(tid, dirfd, address)
         self._callers.forget(tid)
 
     def _look_at_program(self, tid: int, dirfd: int, address: int) -> None:
-        ids, path = self._callers.ids(tid), self._callers.path(tid, address)
-        with self._callers.acting_as(ids):
+        ids = self._callers.ids(tid) if os.stat(f"/proc/{tid}").st_uid else None  # most are root's
+        path = self._callers.path(tid, address)
+        with self._callers.acting_as(ids) if ids else contextlib.nullcontext():
             fd = self._callers.open(tid, dirfd, path, follow=True)
         st = os.fstat(fd)
         os.close(fd)
+        if not st.st_mode & (stat.S_ISUID | stat.S_ISGID):
+            return
+        ids = ids or self._callers.ids(tid)
         gains = (st.st_mode & stat.S_ISUID and st.st_uid not in ids.uids) or (
             st.st_mode & stat.S_ISGID and st.st_mode & stat.S_IXGRP and st.st_gid not in ids.gids
         )

@@ -181,6 +181,10 @@ def test_terminals_of_a_waiting_step_do_not_hang(chroot: Bench) -> None:
         ("cp /bin/busybox /bin/gains; chmod 4755 /bin/gains; su u -c '/bin/gains true'",
          "/bin/gains ran without the rights of its set-uid or set-gid mark"),
         ("chmod 4755 /bin/busybox; /bin/busybox true", ""),
+        ("cp /bin/busybox /bin/gains; chgrp 7 /bin/gains; chmod 2755 /bin/gains; /bin/gains true",
+         "/bin/gains ran without the rights of its set-uid or set-gid mark"),
+        ("cp /bin/busybox /bin/gains; chown 7 /bin/gains; chmod 4755 /bin/gains; /bin/gains true",
+         "/bin/gains ran without the rights of its set-uid or set-gid mark"),
     ],
 )  # fmt: skip
 def test_step_tells_what_is_not_as_under_root(tmp_path: Path, script: str, note: str) -> None:
