@@ -146,6 +146,11 @@ class FileCalls:
                 return Opened(self._open_to_write(found, flags), flags)
             return Opened(self._copy(found), flags)
 
+    def open_terminal(self, tid: int, path: bytes, flags: int) -> Opened | None:
+        """Open one of the step's terminals by its name; None if it is none."""
+        with self.found(tid, path) as found:
+            return Opened(self._open_pty(found, flags), flags) if found and found.kind == "pty" else None
+
     def _reopen(self, found: Found, flags: int) -> int:
         """What a descriptor refers to, opened anew."""
         if flags & os.O_NOFOLLOW:

@@ -8,7 +8,7 @@ could be opened anew for writing. What is read is a copy, a list is made in the 
 (initproc.py), and of files only those that a process may write about itself are the real ones.
 
     /proc/self, thread-self, PID    of processes of the step, and of no other
-    .../fd/N, exe, cwd              what is in the step's root, or has no name
+    .../fd/N, exe, cwd, root        what is in the step's root, or has no name
     /proc/cpuinfo and its like      the machine's, as a container without chroot sees them, to be read
     mounts, mountinfo, cgroup       what a container of its own would say
     /dev/ptmx, pts/N                terminals that the step makes (chroot_ptys.py)
@@ -49,7 +49,7 @@ MACHINE = ("cpuinfo", "meminfo", "filesystems", "version", "stat", "uptime", "lo
             "partitions", "diskstats", "vmstat", "cgroups", "cmdline", "crypto", "misc", "interrupts",
             "softirqs", "locks", "zoneinfo", "buddyinfo", "modules")  # fmt: skip
 _LISTS = ("", "fd", "task")
-_LINKS = ("exe", "cwd")
+_LINKS = ("exe", "cwd", "root")
 _FILES = frozenset((*PUBLIC, *_PRIVATE, *WRITABLE))
 DEV = {
     b"/dev/stdin": b"/proc/self/fd/0",

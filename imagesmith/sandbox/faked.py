@@ -73,7 +73,8 @@ _O_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | 0o20000000
 
 _MAKES = ("mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "creat", "openat2", "bind")
 _FILES = ("fchownat", "statx", "execve", "execveat", "chroot", "setxattr", "lsetxattr", "fsetxattr",
-          "removexattr", "lremovexattr", "fremovexattr")  # fmt: skip
+          "removexattr", "lremovexattr", "fremovexattr", "listxattr", "llistxattr",
+          "flistxattr")  # fmt: skip
 _RIGHTS = ("access", "faccessat", "faccessat2", "unlink", "unlinkat", "rmdir", "rename", "renameat",
            "renameat2", "link", "linkat", "chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes",
            "futimesat", "utimensat", "utimensat_time64", "truncate", "truncate64")  # fmt: skip

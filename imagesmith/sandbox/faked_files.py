@@ -3,6 +3,7 @@
     chown ...      recorded beside the file (snapshot/ownership.py), which also clears its set-id bits
     stat ...       the recorded owner put into what the kernel says; files without one are left to the kernel
     setxattr       is for who may; access lists with ids in them are refused, as where a file system has none
+    listxattr      leaves our own attribute out, or copies and archives that a step makes would have it
     execve         a set-id program changes what its process believes to be
 
 What makes files is in faked_make.py.
@@ -281,16 +282,52 @@ class FileCalls:
         """fremovexattr(fd, name)."""
         self._mark(tid, a, follow=None)
 
+    def listxattr(self, tid: int, a: Args) -> int | None:
+        """listxattr(path, list, size)."""
+        return self._list(tid, a, follow=True)
+
+    def llistxattr(self, tid: int, a: Args) -> int | None:
+        """llistxattr(path, list, size)."""
+        return self._list(tid, a, follow=False)
+
+    def flistxattr(self, tid: int, a: Args) -> int | None:
+        """flistxattr(fd, list, size)."""
+        return self._list(tid, a, follow=None)
+
+    def _list(self, tid: int, a: Args, *, follow: bool | None) -> int | None:
+        """The names of a file's attributes without our own; None if it has not that."""
+        fd = self._marked(tid, a, follow=follow)
+        try:
+            names = os.listxattr(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+        if XATTR not in names:
+            return None
+        data = b"".join(os.fsencode(name) + b"\0" for name in names if name != XATTR)
+        if not a[2]:
+            return len(data)
+        if len(data) > a[2]:
+            raise OSError(errno.ERANGE, "too short")
+        if data:
+            self._tasks.write(tid, a[1], data)
+        return len(data)
+
+    def _marked(self, tid: int, a: Args, *, follow: bool | None) -> int:
+        """What a call about attributes is about, opened."""
+        if follow is None:
+            return self._tasks.open_fd(tid, signed(a[0]))
+        path = self._tasks.path(tid, a[0])
+        return self._paths.open(self._ids.get(tid), tid, AT_FDCWD, path, follow=follow)
+
     def _mark(self, tid: int, a: Args, *, follow: bool | None) -> None:
         """Let an attribute of a path, or of a descriptor, be changed by who may."""
         ids, name = self._ids.get(tid), self._tasks.path(tid, a[1])
+        if name == XATTR.encode():
+            raise OSError(errno.EOPNOTSUPP, "ours")
         if not ids.ordinary:
             self._paths.changed()
             return
-        if follow is None:
-            fd = self._tasks.open_fd(tid, signed(a[0]))
-        else:
-            fd = self._paths.open(ids, tid, AT_FDCWD, self._tasks.path(tid, a[0]), follow=follow)
+        fd = self._marked(tid, a, follow=follow)
         try:
             mode = os.fstat(fd).st_mode
             if name.startswith(_ACL) and not stat.S_ISLNK(mode):

@@ -188,9 +188,15 @@ class Tasks:
         fd = self._memory.get(tid, -1)
         if fd < 0:
             if len(self._memory) >= _MEMORIES:
-                self.forget(next(iter(self._memory)))
+                self._forget_one()
             fd = self._memory[tid] = self._open_memory(tid)
         return fd
+
+    def _forget_one(self) -> None:
+        """Forget those that have ended, or the first: of who changed its ids it cannot be opened again."""
+        ended = [tid for tid in self._memory if not os.path.exists(f"/proc/{tid}")]
+        for tid in ended or [next(iter(self._memory))]:
+            self.forget(tid)
 
     def _open_memory(self, tid: int) -> int:
         return os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)

@@ -65,7 +65,8 @@ def test_paths_that_cannot_be_of_proc_are_left_to_the_kernel(machine: Machine) -
 
 def test_own_process_is_told(chroot: Bench) -> None:
     done = chroot.sh(
-        "head -n1 /proc/self/status; readlink /proc/self/exe; readlink /proc/self/cwd; cat /proc/self/cgroup;"
+        "head -n1 /proc/self/status; readlink /proc/self/exe; readlink /proc/self/cwd;"
+        " readlink /proc/self/root; cat /proc/self/cgroup;"
         " cat /proc/self/cmdline | tr '\\0' ' '; echo; test $(readlink /proc/self) != $$ && echo other;"
         " test -d /proc/$$ && readlink /proc/$$/exe; cat /proc/$$/comm; true",
         cwd="/tmp",
@@ -74,6 +75,7 @@ def test_own_process_is_told(chroot: Bench) -> None:
         "Name:\thead",
         "/bin/busybox",
         "/tmp",
+        "/",
         "0::/",
         "cat /proc/self/cmdline ",
         "other",
@@ -251,3 +253,43 @@ def build(folder: Path, text: str, *before: str) -> subprocess.CompletedProcess[
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done
+
+
+#: A process changes its ids for a moment, as apt does, then forks; who has no right to trace looks at both.
+_CHANGED = """
+import ctypes, os, sys, threading
+from imagesmith.sandbox.chroot_caller import Callers
+name = ctypes.create_string_buffer(b"/dev/pts/7")
+at, callers = ctypes.addressof(name), Callers()
+(read, write), (go, gone) = os.pipe(), os.pipe()
+parent = os.fork()
+if not parent:
+    os.read(go, 1)
+    os.seteuid(1000); os.seteuid(0)
+    t = threading.Thread(target=lambda: (os.write(write, b"%d " % threading.get_native_id()), os.read(go, 1)))
+    t.start()
+    if not os.fork():
+        os.write(write, b"%d " % os.getpid()); os.read(go, 1); os._exit(0)
+    os.wait(); t.join(); os._exit(0)
+print(callers.path(parent, at))
+os.write(gone, b"x")
+said = b""
+while len(said.split()) < 2 or not said.endswith(b" "):
+    said += os.read(read, 100)
+for tid in sorted(map(int, said.split()), key=lambda n: not os.path.exists(f"/proc/{parent}/task/{n}")):
+    print(callers.begins(tid, at)[:10], callers.as_parent(tid, at))
+os.write(gone, b"xx")
+"""
+
+
+def test_processes_that_changed_their_ids_are_read_by_what_was_opened_before() -> None:
+    need_root()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.sandbox.contained", "0", sys.executable, "-c", _CHANGED],
+        capture_output=True, text=True, timeout=60, cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[0] == "b'/dev/pts/7'", done
+    thread, child = done.stdout.splitlines()[1:]
+    assert thread.startswith("b'/dev/pts/7'"), done
+    assert child == "b'' b'/dev/pts/7'", done

@@ -52,6 +52,25 @@ def test_change_of_ids_is_of_all_threads_and_files_are_theirs(bench: Bench) -> N
     assert python(bench, text) == ["1001 1000 1001 1000"]
 
 
+def test_attribute_with_the_owner_is_not_seen_copied_or_set(bench: Bench) -> None:
+    """What copies a file with all its attributes, as cp -a, makes no file of its owner's."""
+    text = """
+        import errno, os
+        open("/tmp/f", "w").close(); os.mkdir("/tmp/d")
+        os.setxattr("/tmp/f", "user.kept", b"1")
+        for path in "/tmp/f", "/tmp/d": os.chown(path, 7, 8)
+        with open("/tmp/f") as f: print(os.listxattr(f.fileno()))
+        print(os.listxattr("/tmp/d"), os.listxattr("/tmp/f", follow_symlinks=False))
+        for change in os.removexattr, lambda *a: os.setxattr(*a, b"0:0:0644:file"):
+            try:
+                change("/tmp/f", "user.containers.override_stat")
+            except OSError as e:
+                print(errno.errorcode[e.errno])
+        print(os.stat("/tmp/f").st_uid)
+    """
+    assert python(bench, text) == ["['user.kept']", "[] ['user.kept']", "ENOTSUP", "ENOTSUP", "7"]
+
+
 def test_ids_of_one_thread_are_its_own(bench: Bench) -> None:
     """What the call itself does, without the libc that repeats it for each thread."""
     text = """
