@@ -5,7 +5,6 @@ Why: the registry client decides for itself, since loopback never goes to a prox
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import os
 import urllib.parse
@@ -36,6 +35,8 @@ def checked_proxy(text: str) -> str:
         raise UsageError(f"the proxy {named} is no usable address", hint=_HINT) from None
     scheme = parts.scheme.lower()
     if scheme in _SOCKS:
+        import importlib.util
+
         if importlib.util.find_spec("socksio") is None:
             raise UsageError(
                 f"the proxy {named} speaks SOCKS, for which the package socksio is missing",

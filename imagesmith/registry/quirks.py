@@ -12,7 +12,6 @@ __all__ = [
     "is_dummy_scope",
     "is_immutable_tag",
     "least_chunk",
-    "mount_refused",
     "patch_accepted",
     "same_scheme",
     "smaller_chunk",
@@ -33,15 +32,6 @@ def is_dummy_scope(scope: str) -> bool:
 def patch_accepted(status: int) -> bool:
     """202 by the specification; ECR answers 201, some proxies 204."""
     return status in (201, 202, 204)
-
-
-def mount_refused(status: int) -> bool:
-    """Answers to a mount after which a plain upload is right.
-
-    Harbor says 401 or 404 where the source's project does not exist, Quay 400 or 405 to any mount, and others
-    401 or 403 where the token has no right to the source.
-    """
-    return status in (400, 401, 403, 404, 405)
 
 
 def smaller_chunk(status: int, said: str, sent: int, least: int) -> int:

@@ -39,9 +39,8 @@ def portal(_: Asked) -> tuple[int, Mapping[str, str], bytes]:
         lambda c: c.tags(),
         lambda c: upload(c, DIGEST, len(DATA), lambda at: [DATA[at:]]),
         lambda c: list(blob_pieces([c], BLOB)),
-        lambda c: mount(c, DIGEST, "other/repo") == "" and None,
     ],
-    ids=["get", "put", "delete", "delete blob", "tags", "upload", "read", "mount"],
+    ids=["get", "put", "delete", "delete blob", "tags", "upload", "read"],
 )
 def test_page_of_a_portal_is_no_success(ask: Callable[[Client], object]) -> None:
     with served(portal) as (server, client, _):
@@ -55,6 +54,23 @@ def test_page_of_a_portal_is_no_success(ask: Callable[[Client], object]) -> None
 def test_blob_is_not_there_because_a_portal_says_so() -> None:
     with served(portal) as (_, client, _):
         assert client.head_blob(DIGEST) is None
+        assert mount(client, DIGEST, "other/repo") is None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_mount_under_another_digest_is_looked_for(there: bool) -> None:
+    def handle(asked: Asked) -> tuple[int, Mapping[str, str], bytes]:
+        if asked.method == "POST":
+            return 201, {"Docker-Content-Digest": "sha256:" + "0" * 64, "Location": "/v2/a/b/blobs/x"}, b""
+        return (
+            (200, {"Docker-Content-Digest": str(DIGEST), "Content-Length": "0"}, b"")
+            if there
+            else (404, {}, b"")
+        )
+
+    with served(handle) as (server, client, _):
+        assert mount(client, DIGEST, "other/repo") == ("" if there else None)
+        assert len(server.targets("HEAD")) == 1
 
 
 @pytest.mark.parametrize(

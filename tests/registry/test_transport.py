@@ -441,7 +441,11 @@ def test_failing_source_is_not_read_again_and_again() -> None:
 
 @pytest.mark.parametrize(
     ("status", "result"),
-    [(201, ""), (202, "session"), (400, None), (401, None), (403, None), (404, None), (405, None)],
+    [
+        (201, ""),
+        (202, "session"),
+        *((status, None) for status in (400, 401, 403, 404, 405, 409, 415, 429, 500, 503)),
+    ],
 )
 def test_mount_is_tried_and_a_refusal_costs_nothing(status: int, result: str | None) -> None:
     with served(lambda _: answer(status, Location="/up/2")) as (server, client, _):
