@@ -6,7 +6,9 @@ an EventSink; it may be called from any thread and must not block for long.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Protocol, Self
 
 from imagesmith.errors import Cancelled, ImagesmithError
@@ -23,8 +25,10 @@ __all__ = [
     "StepDone",
     "StepFailedEvent",
     "StepStarted",
+    "Vertex",
     "Warned",
     "nobody",
+    "part_of",
 ]
 
 
@@ -44,7 +48,10 @@ class Planned(Event):
 
 @frozen(kw_only=True)
 class StepStarted(Event):
-    """A vertex began. `step` is its number, unique in the build, `name` what is read: `[2/3] RUN x`."""
+    """A vertex began. `step` is its number, unique in the build, `name` what is read: `[2/3] RUN x`.
+
+    One that has ended may begin again, as the reading of a context does.
+    """
 
     step: int
     name: str
@@ -132,3 +139,40 @@ class EventSink(Protocol):
 
 def nobody(_event: Event, /) -> None:
     """The sink that drops everything."""
+
+
+class Vertex:
+    """What is told of a piece of work that lasts as long as a `with`."""
+
+    def __init__(self, events: EventSink, number: int, name: str) -> None:
+        self.number = number
+        self._events, self._name, self._began = events, name, 0.0
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        self._events(StepStarted(step=self.number, name=self._name))
+        return self
+
+    def __exit__(self, _kind: object, e: BaseException | None, _trace: object) -> None:
+        if e is None:
+            self._events(StepDone(step=self.number, seconds=time.monotonic() - self._began))
+        elif isinstance(e, ImagesmithError):
+            self._events(StepFailedEvent.of(self.number, self._name, e))
+
+    def did(self, what: str, size: int = 0) -> None:
+        """Tell a part that is done, of so many bytes."""
+        self._events(Progress(step=self.number, id=what, current=size, done=True))
+
+    def part(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """A part that lasts as long as a `with`."""
+        return part_of(self._events, self.number, what)
+
+
+@contextlib.contextmanager
+def part_of(events: EventSink, step: int, what: str) -> Iterator[None]:
+    """A part of a vertex that lasts as long as a `with`; an empty one is not told."""
+    if what:
+        events(Progress(step=step, id=what))
+    yield
+    if what:
+        events(Progress(step=step, id=what, done=True))

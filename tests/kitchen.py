@@ -60,9 +60,16 @@ class Kitchen:
         return imagesmith.build(root=self.root, isolation="none", events=self.events.append, **words)
 
     @property
+    def numbers(self) -> list[int]:
+        """Of the steps of the last build, as often as they were told."""
+        told = [e for e in self.events if isinstance(e, StepStarted | StepCached)]
+        return [e.step for e in told if not e.name.startswith(("[internal]", "exporting "))]
+
+    @property
     def executed(self) -> list[str]:
         """The instructions that the last build executed."""
-        return [e.name.partition("] ")[2] for e in self.events if isinstance(e, StepStarted)]
+        names = [e.name for e in self.events if isinstance(e, StepStarted)]
+        return [n.partition("] ")[2] for n in names if not n.startswith(("[internal]", "exporting "))]
 
     @property
     def cached(self) -> list[str]:

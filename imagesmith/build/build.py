@@ -8,7 +8,6 @@ Why: this is the only place where all parts meet; each of them knows only what i
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ from imagesmith.dockerfile.nodes import Dockerfile, Span
 from imagesmith.dockerfile.parse import parse
 from imagesmith.dockerfile.places import locate, mark
 from imagesmith.errors import DockerfileError, ImagesmithError, IntegrityError
-from imagesmith.events import EventSink, Planned, Warned
+from imagesmith.events import EventSink, Planned, Vertex, Warned, nobody
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
@@ -47,6 +46,14 @@ from imagesmith.steps.run import Runner
 from imagesmith.steps.sources import Sources
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
+
+#: What outputs are called on the screen.
+_EXPORTING = {
+    "oci": "oci image format",
+    "docker": "docker image format",
+    "local": "client directory",
+    "tar": "client tarball",
+}
 
 __all__ = ["Built", "Export", "linter_of", "read_dockerfile", "run_build"]
 
@@ -97,7 +104,7 @@ class Built:
 
 @frozen(kw_only=True)
 class Export:
-    """What an exporter is given: the image, its file system, where it comes from and who is told."""
+    """What an exporter is given: the image, its file system, where it comes from, and who is told."""
 
     image: Image
     result: Result
@@ -106,6 +113,7 @@ class Export:
     images: Images
     request: BuildRequest
     events: EventSink
+    vertex: Vertex
 
 
 def run_build(request: BuildRequest, settings: Settings, world: World, events: EventSink) -> Built:
@@ -117,16 +125,18 @@ def run_build(request: BuildRequest, settings: Settings, world: World, events: E
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store(settings.root))
         store.warn = lambda text: events(Warned(rule="", text=text))
-        contexts = stack.enter_context(Contexts(request, store))
-        dockerfile = read_dockerfile(contexts, store)
-        try:
-            if not request.report:
-                return _attempts(dockerfile, contexts, request, settings, world, events, store)
+        recorder = None
+        if request.report:
             from imagesmith.build.report import Recorder, reporting
 
-            recorder = Recorder(events)
+            events = recorder = Recorder(events)
+        contexts = stack.enter_context(Contexts(request, store, events))
+        dockerfile = read_dockerfile(contexts, store)
+        try:
+            if recorder is None:
+                return _attempts(dockerfile, contexts, request, settings, world, events, store)
             with reporting(recorder, request, store) as page:
-                built = _attempts(dockerfile, contexts, request, settings, world, recorder, store, recorder)
+                built = _attempts(dockerfile, contexts, request, settings, world, events, store, recorder)
                 page.image = built.image
             return built
         except ImagesmithError as e:
@@ -146,9 +156,8 @@ def _attempts(
     *watchers: Watcher,
 ) -> Built:
     """Build, and where an imported cache is broken, build again without it."""
-    numbers = itertools.count(1)  # of vertices, in whichever attempt
     try:
-        return _build(dockerfile, contexts, request, settings, world, events, store, numbers, *watchers)
+        return _build(dockerfile, contexts, request, settings, world, events, store, *watchers)
     except (CacheLost, IntegrityError) as e:
         if not request.cache_from:
             raise
@@ -156,7 +165,7 @@ def _attempts(
         if contexts.images is not None:
             contexts.images.close()
         alone = replace(request, cache_from=())
-        return _build(dockerfile, contexts, alone, settings, world, events, store, numbers, *watchers)
+        return _build(dockerfile, contexts, alone, settings, world, events, store, *watchers)
 
 
 def read_dockerfile(contexts: Contexts, store: Store) -> Dockerfile:
@@ -197,10 +206,9 @@ def _build(
     world: World,
     events: EventSink,
     store: Store,
-    numbers: Iterator[int],
     *watchers: Watcher,
 ) -> Built:
-    cancel = Cancel()
+    cancel, numbers = Cancel(), contexts.numbers
     images = contexts.images = Images(store, settings, request, events, numbers, cancel)
     linter = linter_of(dockerfile, request, lambda found: events(_event(found, dockerfile)))
     linter.lint_file()
@@ -274,21 +282,47 @@ def _write(
     store, events = keeper.store, keeper.events
     for output, form in wanted:
         key = form, is_image(output)
-        if key not in made:
-            layers = reforming.layers(result.layers, form) if is_image(output) else result.layers
-            made[key] = commit(
-                state, layers, store, labels=request.labels, form=form,
-                extra=keeper.inline(layers) if is_image(output) else {},
+        with _exporting(output, images) as vertex:
+            if key not in made:
+                made[key] = _commit(state, result, reforming, keeper, request, key, vertex)
+            export = Export(
+                image=made[key], result=result, tags=_names(output, request), store=store, images=images,
+                request=request, events=events, vertex=vertex,
             )  # fmt: skip
-        export = Export(
-            image=made[key], result=result, tags=_names(output, request), store=store, images=images,
-            request=request, events=events,
-        )  # fmt: skip
-        load(EXPORTERS[output.type])(output, export)
+            load(EXPORTERS[output.type])(output, export)
     written = keeper.finish(result.layers, reforming.recompressed)
     output, form = next(((o, f) for o, f in wanted if is_image(o)), wanted[0])
     shown = is_image(output)
     return Built(image=made[form, shown], tags=_names(output, request), exported=shown, cache=written)
+
+
+def _exporting(output: Output, images: Images) -> Vertex:
+    """The vertex of an output, called as BuildKit calls it; nobody is told of one that writes nothing."""
+    if output.type == "cacheonly":
+        return Vertex(nobody, 0, "")
+    return images.step(f"exporting to {_EXPORTING.get(output.type, 'image')}")
+
+
+def _commit(
+    state: StageState,
+    result: Result,
+    reforming: Reforming,
+    keeper: CacheExport,
+    request: BuildRequest,
+    key: tuple[Form, bool],
+    vertex: Vertex,
+) -> Image:
+    """The image in one form, or the config that goes with its files."""
+    form, is_whole = key
+    if not is_whole:
+        return commit(state, result.layers, keeper.store, labels=request.labels, form=form, extra={})
+    with vertex.part("exporting layers"):
+        layers = reforming.layers(result.layers, form)
+    extra = keeper.inline(layers)
+    image = commit(state, layers, keeper.store, labels=request.labels, form=form, extra=extra)
+    vertex.did(f"exporting manifest {image.manifest.digest}")
+    vertex.did(f"exporting config {image.manifest.config.digest}")
+    return image
 
 
 def _explainer(

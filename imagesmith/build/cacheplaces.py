@@ -218,8 +218,8 @@ class CacheExport(Watcher):
         recompressed: Callable[[BuiltLayer, Codec], BuiltLayer],
     ) -> Descriptor | None:
         try:
-            with self._images.step(f"exporting cache to {place.name}") as step:
-                return self._write(place, result, recompressed, step)
+            with self._images.step(f"exporting cache to {place.name}") as vertex:
+                return self._write(place, result, recompressed, vertex.number)
         except ImagesmithError as e:
             if not place.ignore_error:
                 raise

@@ -24,10 +24,11 @@ from imagesmith.build.request import BuildRequest
 from imagesmith.build.secrets import git_access
 from imagesmith.concurrency import Once
 from imagesmith.context.archive import looks_like_archive, unpack_context
+from imagesmith.context.digests import FileDigests, Reading
 from imagesmith.context.git import GitRef, is_git_url, parse_flag
 from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
 from imagesmith.context.ignore import MAX_BYTES, bounded, read_ignore, read_small
-from imagesmith.context.local import FileDigests, LocalTree
+from imagesmith.context.local import LocalTree
 from imagesmith.context.named import (
     DockerImage,
     GitContext,
@@ -37,6 +38,7 @@ from imagesmith.context.named import (
     normalise_name,
 )
 from imagesmith.errors import ContextError, DockerfileError, UsageError
+from imagesmith.events import EventSink, Vertex, nobody
 from imagesmith.fs.folders import make_plain, temporary
 from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.tree import Tree
@@ -54,13 +56,17 @@ __all__ = ["Contexts"]
 
 #: What a Dockerfile is called, where nobody says it: BuildKit's names, then that of other builders.
 _NAMES = ("Dockerfile", "dockerfile", "Containerfile")
+#: Of a context that comes as a stream.
+_REMOTE = "[internal] load remote build context"
 
 
 class Contexts:
     """The contexts of one build; close it, or use it in a `with`."""
 
-    def __init__(self, request: BuildRequest, store: Store) -> None:
-        self._request, self._store = request, store
+    def __init__(self, request: BuildRequest, store: Store, events: EventSink = nobody) -> None:
+        self._request, self._store, self._events = request, store, events
+        #: Of the vertices on the screen; those of the whole build come from it.
+        self.numbers = itertools.count(1)
         self._temporary: Path | None = None
         self._main: ContextFiles | None = None
         self._named: dict[str, ContextFiles | GitFiles | Fetched] = {}
@@ -68,18 +74,20 @@ class Contexts:
         #: The folder that the Dockerfile lies in, or the context that it is of, and its name in there.
         self._dockerfile: tuple[Path, str] | None = None
         self._stdin_dockerfile: bytes | None = None
-        self.file_digest = FileDigests(store.cache, time.time_ns())
+        self._reading = Reading(events, next(self.numbers))
+        self.file_digest = FileDigests(store.cache, time.time_ns(), self._reading)
         self.images: Images | None = None
         self._times: dict[str, int] = {}
         self._commits: set[str] = set()
         self._checkouts: Once[GitFiles, Checkout] = Once()
-        self._numbers = itertools.count(1)
+        self._folders = itertools.count(1)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Contexts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._reading.rest()
         self.file_digest.flush()
         if self.images is not None:
             self.images.close()
@@ -105,6 +113,20 @@ class Contexts:
         Raises:
             ContextError: there is none.
         """
+        given, name = self._request.dockerfile or _NAMES[0], ""
+        if given != "-":
+            name = file_name_of(given) if is_http_url(given) else os.path.basename(given)
+            if self._is_remote() and not is_http_url(given):
+                self._root()  # a vertex of its own
+        with self._vertex(f"[internal] load build definition from {name or _NAMES[0]}") as vertex:
+            found = self._find_dockerfile()
+            vertex.did("transferring dockerfile:", len(found[1]))
+        return found
+
+    def _vertex(self, name: str) -> Vertex:
+        return Vertex(self._events, next(self.numbers), name)
+
+    def _find_dockerfile(self) -> tuple[str, bytes]:
         given = self._request.dockerfile
         if given == "-":
             return "Dockerfile", sys.stdin.buffer.read()
@@ -181,9 +203,10 @@ class Contexts:
             from imagesmith.context.gitfetch import fetch_git
 
             access = git_access(self._request, ref, own=True)
-            got = fetch_git(
-                ref, self._scratch(), keep_git_dir=bool(keep), checksum=ref.checksum, access=access
-            )
+            with self._vertex(f"[internal] load git source {ref.remote}"):
+                got = fetch_git(
+                    ref, self._scratch(), keep_git_dir=bool(keep), checksum=ref.checksum, access=access
+                )
             self._times["context"] = got.commit_s
             self._commits.add("context")
             self._main = ContextFiles("context", self._owned(got.tree))
@@ -193,18 +216,22 @@ class Contexts:
     def _from_stdin(self) -> Path:
         if self._main is None:
             spool = self._scratch() / "stdin"
-            with on_disk_fault("keep the context of standard input", spool), spool.open("wb") as out:
-                shutil.copyfileobj(sys.stdin.buffer, out, 1 << 20)
-            self._stream(spool, "Dockerfile")
+            with self._vertex(_REMOTE) as vertex:
+                with on_disk_fault("keep the context of standard input", spool), spool.open("wb") as out:
+                    shutil.copyfileobj(sys.stdin.buffer, out, 1 << 20)
+                vertex.did("transferring context:", spool.stat().st_size)
+                self._stream(spool, "Dockerfile")
         assert self._main is not None
         assert isinstance(self._main.tree, LocalTree)
         return self._main.tree.root
 
     def _from_url(self, url: str) -> Path:
         if self._main is None:
-            got = fetch_url(url, self._store)
-            self._times["context"] = got.mtime_ns // 1_000_000_000
-            self._stream(self._store.blobs.path(got.digest), file_name_of(url))
+            with self._vertex(_REMOTE) as vertex:
+                got = fetch_url(url, self._store)
+                vertex.did("transferring context:", got.size)
+                self._times["context"] = got.mtime_ns // 1_000_000_000
+                self._stream(self._store.blobs.path(got.digest), file_name_of(url))
         assert self._main is not None
         assert isinstance(self._main.tree, LocalTree)
         return self._main.tree.root
@@ -238,7 +265,8 @@ class Contexts:
         if self._main is None:
             root = self._root()
             if self._main is None:
-                ignore = read_ignore(root, *((self._dockerfile,) if self._dockerfile else ()))
+                with self._vertex("[internal] load .dockerignore"):
+                    ignore = read_ignore(root, *((self._dockerfile,) if self._dockerfile else ()))
                 self._main = ContextFiles("context", self._owned(LocalTree(root, ignore)))
         return self._main
 
@@ -333,7 +361,7 @@ class Contexts:
         from imagesmith.context.gitfetch import fetch_git
 
         with self._lock:
-            folder = self._scratch() / f"git-{next(self._numbers)}"
+            folder = self._scratch() / f"git-{next(self._folders)}"
         found = fetch_git(
             origin.ref,
             folder,

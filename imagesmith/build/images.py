@@ -21,13 +21,12 @@ from imagesmith.build.request import BuildRequest
 from imagesmith.concurrency import Cancel, Once
 from imagesmith.errors import (
     DockerfileError,
-    ImagesmithError,
     InvalidReference,
     NotAnImage,
     NotFound,
     RegistryError,
 )
-from imagesmith.events import EventSink, Progress, StepDone, StepFailedEvent, StepStarted
+from imagesmith.events import EventSink, Progress, Vertex
 from imagesmith.fs.view import View
 from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
@@ -215,13 +214,13 @@ class Images:
         with lock:
             if self._store.blobs.has(d.digest):
                 return
-            with self.step(f"fetch {name} {d.digest}") as number:
+            with self.step(f"fetch {name} {d.digest}") as vertex:
                 if isinstance(origin, Layout):
                     with origin.open(d) as source, self._store.blobs.writer(d.digest.algorithm) as blob:
                         shutil.copyfileobj(source, blob, 1 << 20)
                         blob.commit(d.digest, d.size)
                 elif isinstance(origin, ImageRef):
-                    self.session().fetch_blob(origin, d, number, self._cancel)
+                    self.session().fetch_blob(origin, d, vertex.number, self._cancel)
                 else:
                     from imagesmith.places.storeplace import write_blob
                     from imagesmith.registry.repository import Repository
@@ -231,7 +230,9 @@ class Images:
                     behind = place.origin(d.digest)
                     if isinstance(behind, Repository):
                         behind.has_now(d.digest)  # for later builds, to mount it from there
-                self._events(Progress(step=number, id=str(d.digest), current=d.size, total=d.size, done=True))
+                self._events(
+                    Progress(step=vertex.number, id=str(d.digest), current=d.size, total=d.size, done=True)
+                )
 
     def fetch_all(self, image: ResolvedImage) -> None:
         """Bring every layer of an image into the store."""
@@ -261,7 +262,8 @@ class Images:
         Base layers that nothing has needed are mounted, or copied from registry to registry; they are not
         brought here for it.
         """
-        self.session().push(ref, export.image.descriptor, self.elsewhere(export.image.layers))
+        elsewhere = self.elsewhere(export.image.layers)
+        self.session().push(ref, export.image.descriptor, elsewhere, vertex=export.vertex)
 
     def elsewhere(self, layers: Sequence[BuiltLayer]) -> dict[Digest, ImageSource]:
         """Where layers can be read that the store may lack; those of a layout are brought into it."""
@@ -276,9 +278,9 @@ class Images:
                 out[layer.descriptor.digest] = _place(origin)
         return out
 
-    def step(self, name: str) -> _Timed:
-        """A vertex of the screen that lasts as long as a `with`, which gets its number."""
-        return _Timed(self._events, next(self.numbers), name)
+    def step(self, name: str) -> Vertex:
+        """A vertex of the screen."""
+        return Vertex(self._events, next(self.numbers), name)
 
     def close(self) -> None:
         """End the connections to registries."""
@@ -290,22 +292,3 @@ class Images:
 def _place(origin: object) -> ImageSource:
     """An origin that is a place already: that of an imported cache."""
     return origin  # type: ignore[return-value]  # `lazy` is given nothing else
-
-
-class _Timed:
-    """A vertex of the screen that lasts as long as a `with`."""
-
-    def __init__(self, events: EventSink, number: int, name: str) -> None:
-        self._events, self._number, self._name = events, number, name
-        self._began = 0.0
-
-    def __enter__(self) -> int:
-        self._began = time.monotonic()
-        self._events(StepStarted(step=self._number, name=self._name))
-        return self._number
-
-    def __exit__(self, _kind: object, e: BaseException | None, _trace: object) -> None:
-        if e is None:
-            self._events(StepDone(step=self._number, seconds=time.monotonic() - self._began))
-        elif isinstance(e, ImagesmithError):
-            self._events(StepFailedEvent.of(self._number, self._name, e))

@@ -150,7 +150,8 @@ class Recorder(Watcher):
         now = event.at_s - self._began_s
         match event:
             case StepStarted(step=n, name=name):
-                self._bars[n] = Bar(number=n, name=name, began_s=now, ended_s=now, state="stopped")
+                began = self._bars[n].began_s if n in self._bars else now  # one may begin again
+                self._bars[n] = Bar(number=n, name=name, began_s=began, ended_s=now, state="stopped")
             case StepCached(step=n, name=name):
                 self._bars[n] = Bar(number=n, name=name, began_s=now, ended_s=now, state="cached")
             case StepDone(step=n) if n in self._bars:

@@ -127,7 +127,8 @@ class Uploader(Watching):
             streamed = streams is not None and streams.finish(target, d.digest)
             if not streamed and target.has(d):
                 return
-            with self._images.step(f"upload {ref.name} {d.digest.hex[:12]}") as step:
+            with self._images.step(f"upload {ref.name} {d.digest.hex[:12]}") as vertex:
+                step = vertex.number
                 how = "sent" if streamed else target.put_blob(d, source, self._teller(step, d))
                 name = str(d.digest) if how == "sent" else f"{d.digest} {how}"
                 self._events(Progress(step=step, id=name, current=d.size, total=d.size, done=True))

@@ -53,6 +53,7 @@ class Plain(Front):
         self._shown = 0  # whose name the last lines stand under
         self._held: dict[int, list[str]] = {}  # of those that wait, the longest waiting one first
         self._held_size = 0
+        self._loud: set[int] = set()  # those that have printed something: they get sections
         self._transfers: dict[tuple[int, str], _Transfer] = {}
         self._carried: dict[tuple[int, int], str] = {}
 
@@ -65,17 +66,22 @@ class Plain(Front):
         elif self._turn in (0, step):
             self._take(step, *lines)
         else:
-            self._held.setdefault(step, []).extend(lines)
-            self._held_size += sum(map(len, lines))
+            self._hold(step, *lines)
             self.keep_time(_TICK_S)
             self._change()
+
+    def _hold(self, step: int, *lines: str) -> None:
+        self._held.setdefault(step, []).extend(lines)
+        self._held_size += sum(map(len, lines))
 
     def _take(self, step: int, *lines: str) -> None:
         if self._turn != step:
             self._turn, self._since = step, self._clock()
-        held = self._let_go(step)
-        if held or lines or self._sections is None:
-            self._print(step, *held, *lines)
+        said = [*self._let_go(step), *lines]
+        if self._sections is None or step in self._loud or step == self._shown:
+            self._print(step, *said)
+        else:
+            self._hold(step, *said)  # until it is known whether it gets a section
 
     def _let_go(self, step: int) -> list[str]:
         held = self._held.pop(step, [])
@@ -84,7 +90,7 @@ class Plain(Front):
 
     def _change(self) -> None:
         """Give the word to who waits longest, if it is free or was had long enough."""
-        waiting = next((step for step, lines in self._held.items() if lines), 0)
+        waiting = next((step for step, lines in self._held.items() if lines and step != self._turn), 0)
         if not self._turn:
             waiting = waiting or next(iter(self._held), 0)
         elif self._clock() - self._since < _HOLD_S and self._held_size < _MOST_HELD:
@@ -99,9 +105,10 @@ class Plain(Front):
         """Say the last lines of a step, whoever has the word."""
         held = self._let_go(step)
         if held:
-            self._print(step, *held)
+            self._print(step, *held, last=step not in self._loud)
         self._print(step, *lines, last=True)
         self._began.pop(step, None)
+        self._loud.discard(step)
         self._transfers = {key: t for key, t in self._transfers.items() if key[0] != step}
         if self._turn == step:
             self._turn = 0
@@ -142,6 +149,7 @@ class Plain(Front):
 
     def log(self, step: int, line: str, at_s: float) -> None:
         """A line of output with the seconds since its step began."""
+        self._loud.add(step)
         self._tell(step, f"{at_s - self._began.get(step, at_s):.3f} {line}")
 
     def show(self, event: ev.Event) -> None:
@@ -196,7 +204,7 @@ class Plain(Front):
                 transfer.told = now
                 self._tell(transfer.latest.step, f"{_part(transfer.latest)} {now - transfer.first:.1f}s")
         if self._turn != self._shown and self._turn in self._began and now - self._since >= _SILENT_S:
-            self._print(self._turn)
+            self._print(self._turn, *self._let_go(self._turn))
         self._change()
 
     def end(self) -> None:

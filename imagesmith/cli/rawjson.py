@@ -50,6 +50,7 @@ class RawJson(Front):
         """Any other event."""
         match event:
             case ev.StepStarted(step=step, name=name):
+                self._vertexes.get(step, {}).pop("completed", None)
                 self._vertex(step, name, started=_time(event))
             case ev.StepCached(step=step, name=name):
                 self._vertex(step, name, started=_time(event), completed=_time(event), cached=True)

@@ -45,7 +45,7 @@ class Terminal(Front):
         self._above: list[str] = []
         self._drawn, self._window = 0, (0, 0)
         self._start = time.monotonic()
-        self._done = 0
+        self._ended: set[int] = set()
         self._awaited: list[str] = []  # names of steps that are still to come
         self._failed = False
         self.keep_time(_DRAW_S)
@@ -59,6 +59,7 @@ class Terminal(Front):
                 self._awaited = list(names)
             case ev.StepStarted(step=step, name=name):
                 self._came(name)
+                self._ended.discard(step)
                 self._began[step] = event.at_s
             case ev.StepCached(step=step, name=name):
                 self._came(name)
@@ -104,7 +105,7 @@ class Terminal(Front):
         """A step's last row goes above the picture, with what was noted of it."""
         self._began.pop(step, None)
         self._transfers.pop(step, None)
-        self._done += 1
+        self._ended.add(step)
         width = self._size()[0] - 1
         notes = (cut(f" => => {note}", width) for note in self._notes.pop(step, ()))
         self._above += [self._paint(_row(left, right, width), code), *notes]
@@ -143,9 +144,9 @@ class Terminal(Front):
         return [head[0], *rows, *head[1:]]
 
     def _head(self, end: str = "") -> str:
-        total = self._done + len(self._began) + len(self._awaited)
-        took = time.monotonic() - self._start
-        return f"[+] {self.title} {took:.1f}s ({self._done}/{total}){end}"
+        done, took = len(self._ended), time.monotonic() - self._start
+        total = done + len(self._began) + len(self._awaited)
+        return f"[+] {self.title} {took:.1f}s ({done}/{total}){end}"
 
     def _details(self, step: int, width: int) -> list[str]:
         """What is shown below a step, the least important first."""
@@ -178,7 +179,7 @@ class Terminal(Front):
         """Take the picture away, and leave how it ended: a row of each step that did not, and the counts."""
         for step in list(self._began):
             self._stopped(step, time.time())
-        if self._done:
+        if self._ended:
             whole = not self._awaited and not self._failed
             self._above.append(cut(self._head(" FINISHED" if whole else ""), self._size()[0] - 1))
         if self._above or self._drawn:

@@ -1,8 +1,6 @@
 """A folder of this machine as a tree of a build: what the ignore file leaves of it, owned by 0:0.
 
-Why: Docker's client sends a context without its owners, so the image does not depend on who builds. The
-digest of a file that has not changed (device, inode, size, times) is remembered, so a warm context costs one
-stat a file.
+Why: Docker's client sends a context without its owners, so the image does not depend on who builds.
 Trust: the folder's content may be anybody's (a pull request). Links are followed in values only, files are
 opened from their folder's descriptor and never through a link.
 Threads: may be shared; the descriptor cache has a lock.
@@ -11,11 +9,10 @@ Threads: may be shared; the descriptor cache has a lock.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -25,18 +22,12 @@ from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.tree import resolve
-from imagesmith.store.cachedb import CacheDB, FileStamp
+from imagesmith.store.cachedb import FileStamp
 
-__all__ = ["FileDigests", "FirstState", "LocalContent", "LocalTree"]
+__all__ = ["FirstState", "LocalContent", "LocalTree"]
 
-#: A file younger than this (nanoseconds) when it was hashed may change again within the clock's tick.
-_YOUNG_NS = 2_000_000_000
 #: So much of a path is shown in messages.
 _SHOWN = 200
-#: So many new digests are kept at most before the database takes them.
-_MANY = 10_000
-#: So many stay in memory all the same, until a key is made of them.
-_KEPT = 1 << 16
 
 
 class FirstState(Protocol):
@@ -303,77 +294,3 @@ def _refused(what: str, path: str, error: OSError) -> ContextError:
     if error.errno in (errno.EACCES, errno.EPERM):
         hint = "let the user who builds read it, or leave it out with .dockerignore"
     return ContextError(f"cannot {what} /{shown} of the context: {error.strerror}", hint=hint)
-
-
-class FileDigests:
-    """sha256 of entries' contents, remembered for files of this machine that have not changed."""
-
-    def __init__(self, cache: CacheDB, now_ns: int) -> None:
-        self._cache, self._now_ns = cache, now_ns
-        self._fresh: list[tuple[FileStamp, str]] = []
-        self._learnt: dict[FileStamp, str] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, e: Entry) -> str:
-        """The digest of a file's content as hex."""
-        self.fill((e,))
-        return e.digest
-
-    def fill(self, files: Iterable[Entry]) -> None:
-        """Fill in the digests of files; those of many are looked up at once, and each is hashed once."""
-        unknown: dict[FileStamp, list[Entry]] = {}
-        for e in files:
-            stamp = e.content.stamp if isinstance(e.content, LocalContent) else None
-            if stamp is not None:
-                e.digest = e.digest or self._learnt.get(stamp, "")
-                if not e.digest:
-                    unknown.setdefault(stamp, []).append(e)
-            elif not e.digest:
-                e.digest = _hash(e)
-        known = self._cache.file_digests(unknown)
-        for stamp, names in unknown.items():
-            digest = known.get(stamp)
-            if digest is None:
-                digest = _hash(names[0])
-                self._remember(stamp, digest)
-            for e in names:
-                e.digest = digest
-
-    def learn(self, e: Entry) -> None:
-        """Take the digest of an entry whose bytes were read anyway, so that they are not read again."""
-        if isinstance(e.content, LocalContent) and e.digest and e.content.stamp not in self._learnt:
-            if len(self._learnt) < _KEPT:
-                self._learnt[e.content.stamp] = e.digest
-            self._remember(e.content.stamp, e.digest)
-
-    def _remember(self, stamp: FileStamp, digest: str) -> None:
-        if max(stamp.mtime_ns, stamp.ctime_ns) < self._now_ns - _YOUNG_NS:
-            with self._lock:
-                self._fresh.append((stamp, digest))
-                many = len(self._fresh) >= _MANY
-            if many:
-                self.flush()
-
-    def flush(self) -> None:
-        """Remember what was hashed."""
-        with self._lock:
-            fresh, self._fresh = self._fresh, []
-        if fresh:
-            self._cache.put_file_digests(fresh)
-            if len(self._learnt) >= _KEPT:
-                for stamp, _ in fresh:
-                    self._learnt.pop(stamp, None)
-
-
-def _hash(e: Entry) -> str:
-    hasher = hashlib.sha256()
-    left = e.size
-    if e.content is not None and left:
-        with e.content.open() as f:
-            while left:
-                data = f.read(min(left, 1 << 20))
-                if not data:
-                    raise ContextError(f"/{e.path}: became shorter while it was read")
-                hasher.update(data)
-                left -= len(data)
-    return hasher.hexdigest()

@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Protocol
 
-from imagesmith.context.local import FileDigests
+from imagesmith.context.digests import FileDigests
 from imagesmith.fs.entry import NAMES, Entry, sort_key
 from imagesmith.fs.table import FEW, Packing, Spool
 

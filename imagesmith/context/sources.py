@@ -15,7 +15,8 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from imagesmith.context.local import FileDigests, LocalTree
+from imagesmith.context.digests import FileDigests
+from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher, has_wildcards, match_name
 from imagesmith.context.rows import head
 from imagesmith.errors import MissingSource, blame

@@ -73,7 +73,7 @@ def oci(output: Output, export: Export) -> None:
     _complete(export)
     root = export.image.entry
     if output.flag("tar", True):
-        with output_file(output.dest) as out:
+        with export.vertex.part("sending tarball"), output_file(output.dest) as out:
             layout.write_layout_tar(out, root, export.store.blobs, export.tags, _created(export))
     else:
         layout.write_layout_dir(Path(output.dest), root, export.store.blobs, export.tags, _created(export))
@@ -85,7 +85,7 @@ def docker(output: Output, export: Export) -> None:
         oci(output, export)
         return
     _complete(export)
-    with output_file(output.dest) as out:
+    with export.vertex.part("sending tarball"), output_file(output.dest) as out:
         layout.write_docker_archive(
             out, export.image.entry, export.store.blobs, export.tags, _created(export)
         )
@@ -93,7 +93,7 @@ def docker(output: Output, export: Export) -> None:
 
 def tar(output: Output, export: Export) -> None:
     """The root file system as a tar."""
-    with output_file(output.dest) as out:
+    with export.vertex.part("sending tarball"), output_file(output.dest) as out:
         rootfs.write_tar(export.result.view, out, export.image.form.epoch)
 
 
@@ -107,12 +107,13 @@ def local(output: Output, export: Export) -> None:
             else:
                 child.unlink()
     try:
-        rootfs.write_folder(
-            export.result.view,
-            folder,
-            export.image.form.epoch,
-            lambda text: export.events(Message(text=f"local: {text}")),
-        )
+        with export.vertex.part("copying files"):
+            rootfs.write_folder(
+                export.result.view,
+                folder,
+                export.image.form.epoch,
+                lambda text: export.events(Message(text=f"local: {text}")),
+            )
     except OSError as e:
         raise ContextError(f"cannot write {e.filename or folder}: {e.strerror}") from e
 
@@ -133,6 +134,7 @@ def image(output: Output, export: Export) -> None:
         if output.flag("store", True):
             if not by_digest:
                 export.store.name(ref, descriptor)
+                export.vertex.did(f"naming to {ref}")
             if output.flag("name-canonical"):
                 export.store.name(canonical, descriptor)
         if output.pushes:

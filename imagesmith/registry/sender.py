@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Self
 
 from imagesmith.concurrency import Cancel
-from imagesmith.events import EventSink, Progress
+from imagesmith.events import EventSink, Progress, part_of
 from imagesmith.interfaces import ImageSource, ImageTarget
 from imagesmith.oci.model import Descriptor
 from imagesmith.registry.copier import Plan
@@ -36,6 +36,7 @@ def copy_image(
     slots: threading.Semaphore | None = None,
     finished: Callable[[Descriptor, str], None] = lambda _d, _how: None,
     standing: Descriptor | None = None,
+    parts: tuple[str, str] = ("", ""),
 ) -> Descriptor:
     """Send what a plan holds, and return the root's descriptor.
 
@@ -49,6 +50,7 @@ def copy_image(
         slots: as many permits, where several copies share them.
         finished: is told of each blob and how it came there: exists, mounted or sent.
         standing: what the target's name stands for, if that is known.
+        parts: what sending the blobs and then the manifests is called, if it is to be told.
     """
     teller = _Teller(step, events, Cancel())
     permits = slots or threading.BoundedSemaphore(max(1, transfers))
@@ -61,19 +63,21 @@ def copy_image(
         teller.done(d, how)
         finished(d, how)
 
-    if target.in_order:
-        _in_order(target, plan, blob)
-    else:
-        _in_parallel(list(plan.blobs.values()), blob, transfers, teller.cancel)
+    with part_of(events, step, parts[0]):
+        if target.in_order:
+            _in_order(target, plan, blob)
+        else:
+            _in_parallel(list(plan.blobs.values()), blob, transfers, teller.cancel)
+    root = plan.the_root()
+    with part_of(events, step, parts[1]):
         tagged = {d.digest for _, d in plan.tags}
-        for d in plan.manifests[:-1]:
+        for d in plan.manifests[:-1] if not target.in_order else ():
             if d.digest not in tagged:
                 target.put_document(d, plan.raw[d.digest])
-    for tag, d in plan.tags:
-        target.put_tagged(tag, d, plan.raw[d.digest])
-    root = plan.the_root()
-    if standing is None or standing.digest != root.digest:
-        target.finish(root, plan.raw[root.digest])
+        for tag, d in plan.tags:
+            target.put_tagged(tag, d, plan.raw[d.digest])
+        if standing is None or standing.digest != root.digest:
+            target.finish(root, plan.raw[root.digest])
     return root
 
 

@@ -20,17 +20,8 @@ from typing import Self
 from imagesmith.concurrency import Cancel
 from imagesmith.credentials.dockerconfig import Credentials
 from imagesmith.credentials.model import Credential
-from imagesmith.errors import ImagesmithError, NotFound
-from imagesmith.events import (
-    EventSink,
-    Message,
-    Progress,
-    StepDone,
-    StepFailedEvent,
-    StepStarted,
-    Warned,
-    nobody,
-)
+from imagesmith.errors import NotFound
+from imagesmith.events import EventSink, Message, Progress, Vertex, Warned, nobody
 from imagesmith.interfaces import ImageSource, ImageTarget
 from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
@@ -259,7 +250,12 @@ class Session:
     # --- writing -------------------------------------------------------------------------------
 
     def push(
-        self, ref: ImageRef, d: Descriptor, elsewhere: Mapping[Digest, ImageSource] | None = None
+        self,
+        ref: ImageRef,
+        d: Descriptor,
+        elsewhere: Mapping[Digest, ImageSource] | None = None,
+        *,
+        vertex: Vertex | None = None,
     ) -> Descriptor:
         """Send an image of the store to a registry, under the tag of `ref`.
 
@@ -267,6 +263,7 @@ class Session:
             ref: where to.
             d: the manifest or index.
             elsewhere: where blobs are that the store lacks.
+            vertex: what the push is a part of; else it is a vertex of its own.
 
         Of an index what is there: a single platform as an image of its own.
 
@@ -274,7 +271,7 @@ class Session:
             NotFound: content is missing in the store.
         """
         source = StorePlace(self._need_store(), ref, d, elsewhere)
-        return self.copy(source, self.repository(ref), verb="push")
+        return self.copy(source, self.repository(ref), verb="push", vertex=vertex)
 
     def copy(
         self,
@@ -284,6 +281,7 @@ class Session:
         *,
         root: Descriptor | None = None,
         verb: str = "copy",
+        vertex: Vertex | None = None,
     ) -> Descriptor:
         """Copy an image from a place to a place and return the descriptor that it has there.
 
@@ -293,7 +291,9 @@ class Session:
         choice = choice or Choice()
         shown = {"push": f"push {target.name}", "pull": f"pull {source.name}"}
         name = shown.get(verb) or f"{verb} {source.name} to {target.name}"
-        with self._step(name) as step:
+        own = vertex is None
+        vertex = vertex or Vertex(self._events, next(self._steps), name)
+        with vertex if own else contextlib.nullcontext():
             there = target.standing() if isinstance(target, Repository) and verb != "push" else None
             if (
                 there is not None
@@ -318,12 +318,15 @@ class Session:
                 source,
                 target,
                 plan,
-                step=step,
+                step=vertex.number,
                 events=self._events,
                 transfers=self._transfers,
                 slots=self._slots,
                 finished=finished,
                 standing=there,
+                parts=("", "")
+                if verb != "push"
+                else ("pushing layers", f"pushing manifest for {target.name}@{plan.the_root().digest}"),
             )
 
     def _plan(
@@ -344,18 +347,6 @@ class Session:
             if blobs.has(told.digest):
                 root = parse_document(blobs.read(told.digest), told.media_type).descriptor()
         return plan_copy(source, choice, root, read=read)
-
-    @contextlib.contextmanager
-    def _step(self, name: str) -> Iterator[int]:
-        """A vertex of the screen that lasts as long as the `with`."""
-        step, began = next(self._steps), time.monotonic()
-        self._events(StepStarted(step=step, name=name))
-        try:
-            yield step
-        except ImagesmithError as e:
-            self._events(StepFailedEvent.of(step, name, e))
-            raise
-        self._events(StepDone(step=step, seconds=time.monotonic() - began))
 
     def _need_store(self) -> Store:
         if self._store is None:

@@ -27,8 +27,8 @@ from imagesmith.build.plan import (
     Step,
 )
 from imagesmith.concurrency import Once
+from imagesmith.context.digests import FileDigests
 from imagesmith.context.http import Download, file_name_of
-from imagesmith.context.local import FileDigests
 from imagesmith.context.rows import KnownDigests, Rows
 from imagesmith.context.sources import content_digest, select
 from imagesmith.errors import MissingSource
@@ -116,6 +116,7 @@ class Sources:
         for row in rows:
             row.known = digests
         self._rows[step] = rows
+        self._file_digest.learnt()
 
     def digests(self, step: Step, solver: Solver, *, by_layers: bool = False) -> list[str]:
         """The digest of each input of a step, in order; for the cache key.

@@ -20,7 +20,8 @@ from imagesmith.build.plan import RunOp, Step
 from imagesmith.build.planner import Planner
 from imagesmith.build.request import BuildRequest
 from imagesmith.cli.values import parse_secret
-from imagesmith.context.local import FileDigests, LocalTree
+from imagesmith.context.digests import FileDigests
+from imagesmith.context.local import LocalTree
 from imagesmith.events import nobody
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store

@@ -322,7 +322,7 @@ def steps_of_a_ci() -> list[Event]:
     """Steps with output and without."""
     return [
         StepCached(step=1, name="[1/4] RUN a"),
-        start(2, "[2/4] COPY 100% of it"), done(2),
+        start(2, "[2/4] COPY 100% of it"), Progress(at_s=100, step=2, id="exporting", done=True), done(2),
         start(3, "[3/4] RUN b"), log(3, "one\n"), log(3, "two\n"), done(3),
     ]  # fmt: skip
 
@@ -332,7 +332,7 @@ def test_github_gets_a_group_for_each_step_with_output(monkeypatch: pytest.Monke
     failed = StepFailedEvent(at_s=105.0, step=4, name="50% x", error="exit code: 1")
     assert shown(*steps_of_a_ci(), start(4, "50% x"), log(4, "oh\n"), failed) == [
         "", "#1 [1/4] RUN a", "#1 CACHED",
-        "", "#2 [2/4] COPY 100% of it", "#2 DONE 5.0s",
+        "", "#2 [2/4] COPY 100% of it", "#2 exporting done", "#2 DONE 5.0s",
         "::group::#3 [3/4] RUN b", "#3 1.000 one", "#3 1.000 two", "::endgroup::", "#3 DONE 5.0s",
         "::group::#4 50%25 x", "#4 1.000 oh", "::endgroup::", "#4 ERROR: exit code: 1",
     ]  # fmt: skip
@@ -351,7 +351,7 @@ def test_gitlab_gets_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     assert begin == end
     assert re.sub(r"\x1b\[0Ksection_(start|end)\S+\r\x1b\[0K", r"<\1>", text).splitlines() == [
         "", "#1 [1/4] RUN a", "#1 CACHED",
-        "", "#2 [2/4] COPY 100% of it", "#2 DONE 5.0s",
+        "", "#2 [2/4] COPY 100% of it", "#2 exporting done", "#2 DONE 5.0s",
         "<start>#3 [3/4] RUN b", "#3 1.000 one", "#3 1.000 two", "<end>", "#3 DONE 5.0s",
     ]  # fmt: skip
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.context.local import FileDigests, LocalTree
+from imagesmith.context.digests import FileDigests
+from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher
 from imagesmith.context.sources import select
 from imagesmith.errors import ContextError

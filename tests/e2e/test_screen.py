@@ -29,7 +29,11 @@ done
 echo
 """
 
-COMMAND = re.compile(r"^ => (\[(\w|-)+ \d/\d\] (RUN|COPY) |fetch base |exporting |\[internal\] )")
+#: A row of a vertex, or of a part of one.
+ROW = re.compile(
+    r"^ => (\[(\w|-)+ \d/\d\] (RUN|COPY) |fetch base |exporting to |\[internal\] "
+    r"|=> (transferring (dockerfile|context): |exporting \w+|naming to ))"
+)
 
 
 def context(folder: Path, lines: int, last: str = "") -> Path:
@@ -53,7 +57,7 @@ def on_terminal(smith: Smith, folder: Path, size: tuple[int, int], *words: str) 
 
 def strays(lines: list[str]) -> list[str]:
     """Lines that are none of a step that has ended, or was stopped."""
-    return [line for line in lines if not COMMAND.match(line.replace("CANCELED ", "").replace("ERROR ", ""))]
+    return [line for line in lines if not ROW.match(line.replace("CANCELED ", "").replace("ERROR ", ""))]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -96,10 +96,10 @@ def test_second_push_sends_nothing_and_another_repository_is_mounted(
         session.push(ref, d)
         del told[:]
         session.push(ref.with_tag("2"), d)
-        assert {p.id.rpartition(" ")[2] for p in told if isinstance(p, Progress)} == {"exists"}
+        assert {p.id.rpartition(" ")[2] for p in told if isinstance(p, Progress) and p.total} == {"exists"}
         del told[:]
         session.push(ImageRef.parse(f"{ref.registry}/{ref.repository}/more:1"), d)
-        assert {p.id.rpartition(" ")[2] for p in told if isinstance(p, Progress)} == {"mounted"}
+        assert {p.id.rpartition(" ")[2] for p in told if isinstance(p, Progress) and p.total} == {"mounted"}
 
 
 def test_blob_that_is_elsewhere_is_mounted_without_being_fetched(
