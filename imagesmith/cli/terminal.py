@@ -2,9 +2,10 @@
 
 The cursor waits on the picture's first line: the next picture is drawn over this one whatever a changed
 window did to its lines, and a window that gets lower loses lines below the cursor, not above it. The picture
-is never higher than the window, so nothing of it gets into the scrollback. Where not all fits, notes and bars
-go first, then older lines of output; of the steps that are left out a row says how many they are. It is drawn
-by a thread ten times a second, so an interrupt cuts no sequence.
+is never higher than the window, so nothing of it gets into the scrollback. Its rows are no longer than they
+must be: a terminal that gets narrower may break them, and push some away before they can be drawn again.
+Where not all fits, notes and bars go first, then older lines of output; of the steps that are left out a row
+says how many they are. It is drawn by a thread ten times a second, so an interrupt cuts no sequence.
 Trust: see progress.py. No sequence of a step reaches the terminal, colours neither, and no line is longer
 than the window is wide, whatever characters are in it (cells.py).
 Threads: see progress.py.
@@ -26,8 +27,9 @@ __all__ = ["Terminal"]
 _DRAW_S = 0.1
 #: The lines of a step's output that are shown; its notes (what was exported, why it ran), and its transfers.
 _LOGS, _NOTES, _BARS = 4, 6, 6
-#: Times stand in one column, no further to the right than this.
-_MOST_COLUMNS = 100
+#: Times stand in one column: above the picture no further to the right than this, in it behind the longest
+#: name and so many columns.
+_MOST_COLUMNS, _TIME = 100, 9
 _HIDE, _SHOW, _NO_WRAP, _WRAP = "\x1b[?25l", "\x1b[?25h", "\x1b[?7l", "\x1b[?7h"
 #: Clears all from this line on. Not in one go: tmux keeps a screen that is cleared from its very beginning.
 _CLEAR = "\x1b[K\x1b7\x1b[1B\r\x1b[J\x1b8"
@@ -137,10 +139,11 @@ class Terminal(Front):
             head.append(cut(f" => ... and {len(self._began) - len(steps)} more", width))
             head = head[:height]
         details = _fitting([self._details(step, width) for step in steps], height - len(head) - len(steps))
+        names = [f" => {self._name(step)}" for step in steps]
+        edge = min(width, max(map(columns, names), default=0) + _TIME)
         rows = []
-        for step, below in zip(steps, details, strict=True):
-            took = f"{max(0.0, now - self._began[step]):.1f}s"
-            rows += [_row(f" => {self._name(step)}", took, width), *below]
+        for step, name, below in zip(steps, names, details, strict=True):
+            rows += [_row(name, f"{max(0.0, now - self._began[step]):.1f}s", edge), *below]
         return [head[0], *rows, *head[1:]]
 
     def _head(self, end: str = "") -> str:
