@@ -182,6 +182,14 @@ class Tasks:
         if fd >= 0:
             os.close(fd)
 
+    def close(self) -> None:
+        """Close what is kept of threads and of their root."""
+        for tid in list(self._memory):
+            self.forget(tid)
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
     def _memory_of(self, tid: int, *, fresh: bool) -> int:
         if fresh:  # the process that was seen first has ended, or executed something
             self.forget(tid)

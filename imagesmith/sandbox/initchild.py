@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesmith.sandbox import kernel as k
+from imagesmith.sandbox.accesslists import AccessLists
 from imagesmith.sandbox.initchroot import Warden, children
 from imagesmith.sandbox.initdevices import DeviceGroup
 from imagesmith.sandbox.initpaths import unmake
@@ -108,6 +109,7 @@ class _Step:
         self.said = b""
         self.killed = False
         self.supervisor: _Supervisor | None = None
+        self.lists: AccessLists | None = None
         self._signals = bytearray()
 
     def signal(self, numbers: bytes) -> None:
@@ -200,6 +202,8 @@ class _Server:
                     self._listen(step)
                 elif what == "socket":
                     self._obey(step)
+                elif what == "lists":
+                    self._answer_lists(step)
                 elif what == "supervisor":
                     self._end_supervisor(step)
                 else:
@@ -245,12 +249,14 @@ class _Server:
             m["fd"] = streams.pop()
         read, write = os.pipe()
         plan["orders"], orders = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        supervisor = None
+        supervisor = lists = None
         try:
             if plan["faked"] and plan["way"] == "chroot":
                 from imagesmith.sandbox.chroot_calls import prepare  # here, for all that are forked
 
                 prepare()
+            elif plan["faked"] and plan["ids"] == "root":
+                lists = AccessLists(plan)
             elif plan["faked"]:
                 supervisor = _Supervisor(plan, write)
                 plan["listener"] = supervisor.theirs.fileno()
@@ -265,6 +271,9 @@ class _Server:
             os.close(orders)
             if supervisor is not None:
                 supervisor.end()
+            if lists is not None:
+                lists.forked()
+                lists.close()
             raise
         else:
             if pid == 0:
@@ -281,6 +290,10 @@ class _Server:
         self.selector.register(read, selectors.EVENT_READ, (step, "report"))
         self.selector.register(sock, selectors.EVENT_READ, (step, "socket"))
         self.selector.register(step.pidfd, selectors.EVENT_READ, (step, "end"))
+        if lists is not None:
+            lists.forked()
+            step.lists = lists
+            self.selector.register(lists.fd, selectors.EVENT_READ, (step, "lists"))
         if supervisor is not None:
             supervisor.theirs.close()
             step.supervisor = supervisor
@@ -310,6 +323,9 @@ class _Server:
 
     def _finish(self, step: _Step) -> None:
         status = os.waitpid(step.pid, 0)[1]
+        if step.lists is not None and step.lists.fd >= 0:
+            self.selector.unregister(step.lists.fd)
+            step.lists.close()
         self._end_supervisor(step)
         self._reap()
         while step.report >= 0:
@@ -334,6 +350,16 @@ class _Server:
         except OSError as e:
             answer["error"] = answer["error"] or f"cannot take away {e.filename}: {e.strerror}"
         self._answer(step.sock, answer)
+
+    def _answer_lists(self, step: _Step) -> None:
+        lists = step.lists
+        assert lists is not None
+        fd = lists.fd
+        lists.turn()
+        if lists.fd != fd:
+            self.selector.unregister(fd)
+            if lists.fd >= 0:
+                self.selector.register(lists.fd, selectors.EVENT_READ, (step, "lists"))
 
     def _end_supervisor(self, step: _Step) -> None:
         """Without its supervisor a step goes wrong: it is ended too."""

@@ -228,6 +228,10 @@ class NativeSandbox:
             from imagesmith.sandbox.chroot_filter import calls_filter
 
             return b"" if spec.insecure else calls_filter(scoped=self._scoped)
+        if self._way == "namespaces" and self._place.ids == "root":
+            from imagesmith.sandbox.accesslists import lists_filter
+
+            return lists_filter()
         if self._place.ids not in ("single", "subid") or self._way != "namespaces":
             return b""
         from imagesmith.sandbox.faked import faked_filter

@@ -105,6 +105,7 @@ STEP_PROCESS = (
     *(
         f"imagesmith.sandbox.{name}"
         for name in (
+            "accesslists",
             "initchild",
             "initchroot",
             "initchrooted",
