@@ -97,6 +97,11 @@ class ImagesmithError(Exception):
         self.source = self.source or source
         return self
 
+    def also(self, text: str) -> Self:
+        """Add to what the message says, and return the error itself."""
+        self.args = (f"{self.message}{text}", *self.args[1:])
+        return self
+
     @property
     def message(self) -> str:
         """The one line that tells what went wrong."""

@@ -28,7 +28,7 @@ from imagesmith.events import EventSink, nobody
 from imagesmith.interfaces import Place
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.sandbox.world import World, enter
-from imagesmith.settings import Settings
+from imagesmith.settings import Access, Settings
 
 if TYPE_CHECKING:
     from imagesmith.build.build import Built
@@ -95,7 +95,7 @@ def build(
         secrets=tuple(parse_secret(s) for s in secrets),
         tags=tuple(ImageRef.parse(t) for t in tags), outputs=tuple(wanted),
         platform=Platform.parse(platform) if platform else None,
-        pull=pull, no_cache=() if no_cache else None, network=network, insecure=insecure,
+        pull=pull, no_cache=() if no_cache else None, network=network, access=Access(insecure=insecure),
         cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),
         explain=explain, report=str(report),
     )  # fmt: skip
@@ -131,10 +131,10 @@ def pull(
     from imagesmith.registry.transfer import Session
     from imagesmith.store.store import Store
 
-    name, settings = ImageRef.parse(ref), Settings.load(str(root))
+    name, settings, access = ImageRef.parse(ref), Settings.load(str(root)), Access(insecure=insecure)
     with (
         Store(settings.root) as store,
-        Session(store, insecure=insecure, events=events, transfers=settings.transfers) as session,
+        Session(store, access=access, events=events, transfers=settings.transfers) as session,
     ):
         found = session.pull(name, Platform.parse(platform) if platform else None)
         store.name(name, found)
@@ -159,10 +159,10 @@ def copy(
     from imagesmith.registry.transfer import Session
     from imagesmith.store.store import Store
 
-    settings = Settings.load(str(root))
+    settings, access = Settings.load(str(root)), Access(insecure=insecure)
     with (
         Store(settings.root) as store,
-        Session(store, insecure=insecure, events=events, transfers=settings.transfers) as session,
+        Session(store, access=access, events=events, transfers=settings.transfers) as session,
         open_source(PlaceName.parse(source), session, store) as from_,
         open_target(PlaceName.parse(target), session, store) as to,
     ):

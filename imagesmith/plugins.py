@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rmi": ("imagesmith.cli.images", "take a name away from an image"),
     "prune": ("imagesmith.cli.images", "delete what no image and no cached step needs"),
     "cache": ("imagesmith.cli.cache", "list, prune, export and import the caches of RUN --mount=type=cache"),
-    "inspect": ("imagesmith.cli.remote", "show an image's config, manifest or index"),
+    "inspect": ("imagesmith.cli.inspect", "show an image's config, manifest or index"),
     "digest": ("imagesmith.cli.remote", "print the digest that a reference stands for"),
     "tags": ("imagesmith.cli.remote", "list the tags of a repository"),
     "catalog": ("imagesmith.cli.remote", "list the repositories of a registry"),

@@ -13,10 +13,28 @@ from pathlib import Path
 from imagesmith.quotas import processors
 from imagesmith.values import frozen
 
-__all__ = ["USER", "Settings", "home_folder"]
+__all__ = ["USER", "Access", "Settings", "home_folder"]
 
 #: The id of who started this process: in a namespace that it enters later, it has another (sandbox/world.py).
 USER = os.geteuid()
+
+
+@frozen(kw_only=True)
+class Access:
+    """How registries are reached, and by whose word they are trusted; what is empty the machine's files say.
+
+    insecure         plain HTTP, or any certificate: for every registry, or for those that are named
+    authfile         a file of credentials, instead of the usual ones
+    cert_dir         a folder of certificates for every registry, beside those of the machine
+    registries_conf  mirrors and trust, instead of the machine's
+    hosts_dir        a folder like /etc/containerd/certs.d, looked into before the machine's
+    """
+
+    insecure: bool | frozenset[str] = False
+    authfile: str = ""
+    cert_dir: str = ""
+    registries_conf: str = ""
+    hosts_dir: str = ""
 
 
 @frozen(kw_only=True)

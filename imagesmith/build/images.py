@@ -247,7 +247,7 @@ class Images:
 
                 self._session = Session(
                     self._store,
-                    insecure=self._request.insecure,
+                    access=self._request.access,
                     events=self._events,
                     transfers=self._settings.transfers,
                     numbers=self.numbers,

@@ -26,6 +26,7 @@ from imagesmith.context.named import normalise_name
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.parse import parse_trigger
 from imagesmith.dockerfile.places import locate
+from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.words import Lexer
 from imagesmith.errors import DockerfileError, ImagesmithError, blame
 from imagesmith.fs.tree import Tree
@@ -212,7 +213,7 @@ class Planner:
 
     def _from_context(self, stage: PlannedStage, name: str) -> StageState:
         """The state of a stage that starts from an image, or from a named context in place of one."""
-        found = self.contexts.named(name, stage.platform) or self.images.resolve(name, stage.platform)
+        found = self._found(name, stage.platform)
         if isinstance(found, ResolvedImage):
             return self._from_image(stage, found)
         state = StageState(platform=stage.platform or host_platform())
@@ -324,11 +325,20 @@ class Planner:
         return self._sources[name]
 
     def _outside(self, name: str) -> Step | ContextFiles | GitFiles | Fetched:
-        wanted = self.request.platform
-        found = self.contexts.named(name, wanted) or self.images.resolve(name, wanted)
+        found = self._found(name, self.request.platform)
         if isinstance(found, ResolvedImage):
             return Step(op=ImageOp(found), parent=None, name=f"FROM {found.name}")
         return found
+
+    def _found(
+        self, name: str, platform: Platform | None
+    ) -> ResolvedImage | ContextFiles | GitFiles | Fetched:
+        """The named context or the image of a name; where there is none, a stage may have been meant."""
+        try:
+            return self.contexts.named(name, platform) or self.images.resolve(name, platform)
+        except ImagesmithError as e:
+            stages = [s.stage.base.name for s in self.graph.stages]
+            raise e.also(suggest(name, filter(None, stages))) from e.__cause__
 
     def base_of(self, state: StageState) -> Callable[[], Tree | None]:
         """How to get the files of a state's base image; None where it has none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from imagesmith.settings import Access
 from imagesmith.values import field, frozen
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class BuildRequest:
     explain         tell for each step why it was executed
     report          path of an HTML page about the build, or empty
     step_timeout_s  how long a RUN step may take, 0 for no limit
-    insecure        plain HTTP, or any certificate: for every registry, or for those that are named
+    access          how registries are reached
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
@@ -124,4 +125,4 @@ class BuildRequest:
     cgroup_parent: str = ""
     step_timeout_s: float = 0.0
     allow: frozenset[str] = frozenset()
-    insecure: bool | frozenset[str] = False
+    access: Access = field(default_factory=Access)

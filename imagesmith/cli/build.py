@@ -11,7 +11,7 @@ from pathlib import Path
 from imagesmith.build.request import BuildRequest, Output, SecretSource
 from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
-from imagesmith.cli.flags import insecure_of, one_platform, settings_of
+from imagesmith.cli.flags import access_of, one_platform, put_file, settings_of
 from imagesmith.cli.progress import Front, make_front
 from imagesmith.cli.values import (
     boolean,
@@ -26,7 +26,7 @@ from imagesmith.cli.values import (
     parse_timeout,
     parse_ulimit,
 )
-from imagesmith.errors import ContextError, ImagesmithError, UsageError
+from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Event, Warned
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.settings import Settings
@@ -55,8 +55,8 @@ def _run(args: argparse.Namespace) -> int:
     here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
     front = make_front("quiet" if args.quiet else args.progress)
     front.request = request
-    if args.iidfile:
-        Path(args.iidfile).unlink(missing_ok=True)
+    for file in filter(None, (args.iidfile, args.digest_file)):
+        Path(file).unlink(missing_ok=True)  # that of an earlier build is not this one's
     return _build(args, request, settings, here, front)
 
 
@@ -82,21 +82,16 @@ def _build(
     finally:
         front.close()
     if args.iidfile:
-        _put(args.iidfile, str(built.image_id).encode())
+        put_file(args.iidfile, str(built.image_id).encode())
+    if args.digest_file:
+        put_file(args.digest_file, str(built.digest).encode())
     if args.metadata_file:
-        _put(args.metadata_file, built.metadata(_documents(warnings)))
+        put_file(args.metadata_file, built.metadata(_documents(warnings)))
     if args.quiet and not any(o.dest == "-" for o in request.outputs):
         sys.stdout.write(f"{built.image_id}\n")
     else:
         front.result(*(f"named {ref.familiar}" for ref in built.tags), str(built.digest))
     return 0
-
-
-def _put(path: str, data: bytes) -> None:
-    try:
-        Path(path).write_bytes(data)
-    except OSError as e:
-        raise ContextError(f"cannot write {path}: {e.strerror}") from e
 
 
 def _documents(warnings: list[Warned]) -> list[dict[str, object]]:
@@ -123,9 +118,6 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
     if args.network not in ("default", "none", "host"):
         raise UsageError(f"invalid netmode {args.network}")
-    for flag, file in (("--iidfile", args.iidfile), ("--metadata-file", args.metadata_file)):
-        if file and (Path(file).is_dir() or not Path(file).parent.is_dir()):
-            raise UsageError(f"{flag} {file}: no file can be written there")
     unknown = set(args.allow) - _ENTITLEMENTS
     if unknown:
         raise UsageError(f"--allow {min(unknown)}: not known; network.host and security.insecure are")
@@ -162,7 +154,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         cgroup_parent=args.cgroup_parent,
         step_timeout_s=parse_timeout(args.step_timeout, "--step-timeout") if args.step_timeout else 0.0,
         allow=frozenset(args.allow),
-        insecure=insecure_of(args),
+        access=access_of(args),
     )
 
 

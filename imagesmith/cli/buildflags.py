@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from imagesmith.cli.flags import add_insecure_flags, add_platform
+from imagesmith.cli.flags import add_platform, add_registry_flags, new_file
 
 __all__ = ["add_build_flags", "add_rebuild_flags"]
 
@@ -35,7 +35,7 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     _screen_flags(parser)
     parser.set_defaults(
         tag=[], push=False, output=[], load=False, annotation=[], cache_from=[], cache_to=[], no_cache=True,
-        no_cache_filter=[], iidfile="", metadata_file="",
+        no_cache_filter=[], iidfile="", digest_file="", metadata_file="",
     )  # fmt: skip
 
 
@@ -47,6 +47,11 @@ def _many(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) 
 def _text(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
     """A flag with one value, empty where it is not given."""
     group.add_argument(*names, default="", metavar=metavar, help=text)
+
+
+def _file(group: argparse._ArgumentGroup, *names: str, text: str) -> None:
+    """A flag that names a file to be written."""
+    group.add_argument(*names, default="", metavar="FILE", type=new_file, help=text)
 
 
 def _switch(group: argparse._ArgumentGroup, *names: str, text: str) -> None:
@@ -85,9 +90,10 @@ def _result_flags(parser: argparse.ArgumentParser) -> None:
     g.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
     _many(g, "--label", metavar="K=V", text="label of the image")
     _many(g, "--annotation", metavar="K=V", text="annotation of the manifest")
-    _text(g, "--iidfile", metavar="FILE", text="write the image's ID to a file")
-    _text(g, "--metadata-file", metavar="FILE", text="write what was built as JSON")
-    add_insecure_flags(g)
+    _file(g, "--iidfile", text="write the image's ID to a file")
+    _file(g, "--digest-file", "--digestfile", text="write the digest of the manifest to a file")
+    _file(g, "--metadata-file", text="write what was built as JSON")
+    add_registry_flags(parser.add_argument_group("how registries are reached"))
 
 
 def _run_flags(parser: argparse.ArgumentParser) -> None:
@@ -128,6 +134,6 @@ def _screen_flags(parser: argparse.ArgumentParser) -> None:
         "--progress", default=os.environ.get("BUILDKIT_PROGRESS") or "auto",
         choices=("auto", "plain", "tty", "rawjson", "quiet"), help="how progress is shown",
     )  # fmt: skip
-    _text(g, "--report", metavar="FILE", text="write a page about the build: what took its time, what grew")
+    _file(g, "--report", text="write a page about the build: what took its time, what grew")
     _switch(g, "--explain", text="tell for each step why it was executed, or where it was found")
     _switch(g, "-q", "--quiet", text="print the image's ID only")

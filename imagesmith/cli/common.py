@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.cli.flags import add_insecure_flags, insecure_of, settings_of
+from imagesmith.cli.flags import access_of, add_registry_flags, new_file, put_file, settings_of
 from imagesmith.cli.progress import clean, harmless, harmless_json, make_front
 from imagesmith.errors import LockTimeout, StoreError
 from imagesmith.oci.model import Descriptor
@@ -21,6 +21,7 @@ from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
     from imagesmith.interfaces import ImageSource
+    from imagesmith.places.parse import PlaceName
     from imagesmith.registry.transfer import Session
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "add_transfer_flags",
     "human",
     "opened",
+    "place_of",
     "platform_of",
     "print_descriptor",
     "print_json",
@@ -44,22 +46,7 @@ def add_session_flags(parser: argparse.ArgumentParser, *, root: bool = True) -> 
     """The flags of every verb that may speak to a registry; --root where nothing else declares it."""
     if root:
         parser.add_argument("--root", default="", metavar="DIR", help="the store")
-    add_insecure_flags(parser)
-    parser.add_argument(
-        "--cert-dir", default="", metavar="DIR", help="more certificates: *.crt, *.cert, *.key"
-    )
-    parser.add_argument(
-        "--authfile", default="", metavar="FILE", help="credentials, instead of the usual files"
-    )
-    parser.add_argument(
-        "--registries-conf", default="", metavar="FILE", help="mirrors and trust, instead of the machine's"
-    )
-    parser.add_argument(
-        "--hosts-dir",
-        default="",
-        metavar="DIR",
-        help="a folder like /etc/containerd/certs.d, looked into first",
-    )
+    add_registry_flags(parser)
 
 
 def add_transfer_flags(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +57,14 @@ def add_transfer_flags(parser: argparse.ArgumentParser) -> None:
         help="how progress is shown",
     )  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="print the digest only")
+    parser.add_argument(
+        "--digest-file",
+        "--digestfile",
+        default="",
+        metavar="FILE",
+        type=new_file,
+        help="write the digest to a file",
+    )
     parser.add_argument(
         "--json", action="store_true", help="progress as JSON lines on standard error, the result as JSON"
     )
@@ -106,10 +101,6 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
         args: what was given.
         spare: for verbs that only look: they go on where the store cannot be used.
     """
-    import os
-
-    from imagesmith.credentials.dockerconfig import Credentials
-    from imagesmith.registry.hosts import Hosts
     from imagesmith.registry.transfer import Session
 
     settings = settings_of(args.root)
@@ -121,10 +112,6 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
     )
     front = make_front("quiet" if quiet else mode or "quiet")
     front.title = "Transferring"
-    environ = dict(os.environ)
-    if args.authfile:
-        environ["REGISTRY_AUTH_FILE"] = args.authfile
-        environ.pop("DOCKER_AUTH_CONFIG", None)
     try:
         with (
             _store(settings.root, spare=spare) as store,
@@ -132,14 +119,7 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
                 store,
                 events=front,
                 transfers=settings.transfers,
-                hosts=Hosts(
-                    environ,
-                    insecure=insecure_of(args),
-                    cert_dir=args.cert_dir,
-                    registries_conf=args.registries_conf,
-                    hosts_dir=args.hosts_dir,
-                ),
-                credentials=Credentials(environ),
+                access=access_of(args),
             ) as session,
         ):
             yield session, store
@@ -149,24 +129,38 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
 
 @contextlib.contextmanager
 def source_at(text: str, session: Session, store: Store) -> Iterator[ImageSource]:
-    """The image that a word names; a bare reference is the store's if the store has it, else a registry's."""
-    from imagesmith.places.parse import PlaceName, open_source
+    """The image that a word names; see place_of."""
+    from imagesmith.places.parse import open_source
+
+    with open_source(place_of(text, store), session, store) as source:
+        yield source
+
+
+def place_of(text: str, store: Store) -> PlaceName:
+    """The place that a word names; a bare reference is the store's if the store has it, else a registry's."""
+    from imagesmith.places.parse import PlaceName
 
     name = PlaceName.parse(text)
     if name.kind == "registry" and not text.startswith("docker://"):
         assert name.image is not None
         if store.find(name.image) is not None:
-            name = PlaceName(kind="store", image=name.image)
-    with open_source(name, session, store) as source:
-        yield source
+            return PlaceName(kind="store", image=name.image)
+    return name
 
 
-def print_descriptor(args: argparse.Namespace, d: Descriptor, name: str = "") -> None:
-    """The result of a transfer: its digest, or with --json its descriptor."""
+def print_descriptor(
+    args: argparse.Namespace, d: Descriptor, name: str = "", *, beside: bool = False
+) -> None:
+    """The result of a transfer: its digest, or with --json its descriptor; also to --digest-file.
+
+    What was written beside something else is told by its name, which nobody gave.
+    """
+    if getattr(args, "digest_file", ""):
+        put_file(args.digest_file, str(d.digest).encode())
     if getattr(args, "json", False):
         print_json({**({"name": name} if name else {}), **d.to_json()})
     else:
-        sys.stdout.write(f"{d.digest}\n")
+        sys.stdout.write(f"{name if beside else d.digest}\n")
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from imagesmith.build.times import format_ns, parse_epoch
-from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, source_at
+from imagesmith.cli.common import add_transfer_flags, opened, place_of, print_descriptor, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.errors import NotFound, UsageError
 from imagesmith.interfaces import ImageSource
@@ -24,6 +24,8 @@ from imagesmith.values import frozen
 if TYPE_CHECKING:
     from imagesmith.edit.edited import Change, Edited
     from imagesmith.edit.mutate import Changes
+    from imagesmith.oci.digest import Digest
+    from imagesmith.places.parse import PlaceName
     from imagesmith.registry.transfer import Session
     from imagesmith.store.store import Store
 
@@ -38,6 +40,9 @@ def configure(name: str, parser: argparse.ArgumentParser) -> Handler:
     handler = _VERBS[name](parser)
     parser.add_argument(
         "-t", "--tag", default="", metavar="TARGET", help="where to (default: the same repository, by digest)"
+    )
+    parser.add_argument(
+        "--push", action="store_true", help="what was found in the store goes to the registry of its name"
     )
     return handler
 
@@ -57,30 +62,40 @@ def _opened(args: argparse.Namespace, text: str) -> Iterator[_Open]:
         yield _Open(source, session, store)
 
 
-def write_edited(args: argparse.Namespace, text: str, edited: Edited, session: Session, store: Store) -> None:
-    """Copy a new image to --tag, or beside the one that it was made of, and print what came of it."""
-    from imagesmith.places.parse import PlaceName, open_target
+def _target_of(args: argparse.Namespace, text: str, digest: Digest, store: Store) -> PlaceName:
+    """Where a new image goes: to --tag, or beside the one that it was made of.
 
+    What was found in the store stays there under a bare name, unless --push says otherwise.
+    """
+    from imagesmith.places.parse import PlaceName
+
+    source = place_of(text, store) if text else None
+    here = source is not None and source.kind == "store"
     if args.tag:
         target = PlaceName.parse(args.tag)
-    else:
-        target = PlaceName.parse(text)
-        if target.kind != "registry" or target.image is None:
-            raise UsageError("the result needs a name", hint="give --tag TARGET")
-        digest = edited.root().digest
-        target = PlaceName(
-            kind="registry", image=ImageRef(target.image.registry, target.image.repository, None, digest)
-        )
+        if args.push and target.kind != "registry":
+            raise UsageError(f"--push: {args.tag} is in no registry")
+        bare = target.kind == "registry" and not args.tag.startswith("docker://")
+        return PlaceName(kind="store", image=target.image) if here and bare and not args.push else target
+    if source is None or source.image is None or (here and not args.push):
+        hint = "give --tag NEW for the store, with --push for its registry" if here else "give --tag TARGET"
+        raise UsageError("the result needs a name", hint=hint)
+    beside = ImageRef(source.image.registry, source.image.repository, None, digest)
+    return PlaceName(kind="registry", image=beside)
+
+
+def write_edited(args: argparse.Namespace, text: str, edited: Edited, session: Session, store: Store) -> None:
+    """Copy a new image to where it goes, and print what came of it."""
+    from imagesmith.places.parse import open_target
+
+    target = _target_of(args, text, edited.root().digest, store)
     if edited.absent:
         from imagesmith.registry.copier import left_out
 
         sys.stderr.write(f"warning: {left_out(edited.name, edited.absent)}\n")
     with open_target(target, session, store) as place:
         found = session.copy(edited, place)
-    if args.json or args.tag:
-        print_descriptor(args, found, str(target))
-    else:
-        sys.stdout.write(f"{target}\n")
+    print_descriptor(args, found, str(target), beside=not args.tag)
 
 
 def created_now() -> str:

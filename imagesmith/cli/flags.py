@@ -1,4 +1,5 @@
-"""Flags that many commands have: --platform where a command works on one, --insecure with its like, --root.
+"""Flags that many commands have: --platform where a command works on one, how registries are reached, --root,
+and files to be written.
 
 Why two platforms are refused: `docker buildx` builds every platform that is asked for, with one flag for each
 or commas in one; whoever writes that must not get a single image without a word.
@@ -7,13 +8,25 @@ or commas in one; whoever writes that must not get a single image without a word
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from imagesmith.errors import UsageError
-from imagesmith.settings import Settings
+from imagesmith.errors import ContextError, UsageError
+from imagesmith.settings import Access, Settings
 
-__all__ = ["add_insecure_flags", "add_platform", "insecure_of", "one_platform", "settings_of"]
+__all__ = [
+    "access_of",
+    "add_insecure_flags",
+    "add_platform",
+    "add_registry_flags",
+    "insecure_of",
+    "new_file",
+    "one_platform",
+    "put_file",
+    "refusal_of",
+    "settings_of",
+]
 
 
 def add_platform(parser: argparse._ActionsContainer, help_: str = "platform within an index") -> None:
@@ -54,6 +67,69 @@ def add_insecure_flags(parser: argparse._ActionsContainer) -> None:
 def insecure_of(args: argparse.Namespace) -> bool | frozenset[str]:
     """For which registries plain HTTP, or any certificate, was asked for."""
     return args.insecure or frozenset(args.insecure_registry)
+
+
+def add_registry_flags(parser: argparse._ActionsContainer) -> None:
+    """How registries are reached, and by whose word they are trusted."""
+    add_insecure_flags(parser)
+    for name, metavar, what in (
+        ("--cert-dir", "DIR", "more certificates: *.crt, *.cert, *.key"),
+        ("--authfile", "FILE", "credentials, instead of the usual files"),
+        ("--registries-conf", "FILE", "mirrors and trust, instead of the machine's"),
+        ("--hosts-dir", "DIR", "a folder like /etc/containerd/certs.d, looked into first"),
+    ):
+        parser.add_argument(name, default="", metavar=metavar, help=what)
+
+
+def access_of(args: argparse.Namespace) -> Access:
+    """What the flags of add_registry_flags say.
+
+    Raises:
+        UsageError: a file or folder that they name is not there.
+    """
+    for flag, path in (("--authfile", args.authfile), ("--registries-conf", args.registries_conf)):
+        if path and not os.path.exists(path):
+            raise UsageError(f"{flag} {path}: no such file")
+    for flag, path in (("--cert-dir", args.cert_dir), ("--hosts-dir", args.hosts_dir)):
+        if path and not os.path.isdir(path):
+            raise UsageError(f"{flag} {path}: no such folder")
+    return Access(
+        insecure=insecure_of(args),
+        authfile=args.authfile,
+        cert_dir=args.cert_dir,
+        registries_conf=args.registries_conf,
+        hosts_dir=args.hosts_dir,
+    )
+
+
+def new_file(text: str) -> str:
+    """The type of a flag that names a file to be written; one that cannot be is told before any work."""
+    if refusal := refusal_of(text):
+        raise argparse.ArgumentTypeError(refusal)
+    return text
+
+
+def refusal_of(path: str) -> str:
+    """Why no file can be written at a path; empty if one can."""
+    folder = os.path.dirname(path) or "."
+    if path and os.path.isdir(path):
+        return f"{path} is a folder"
+    if path and not os.path.isdir(folder):
+        return f"{path}: there is no folder {folder}"
+    return ""
+
+
+def put_file(path: str, data: bytes) -> None:
+    """Write a small file that a flag names.
+
+    Raises:
+        ContextError: it cannot be written.
+    """
+    try:
+        with open(path, "wb") as out:
+            out.write(data)
+    except OSError as e:
+        raise ContextError(f"cannot write {path}: {e.strerror}") from e
 
 
 def settings_of(root: str) -> Settings:

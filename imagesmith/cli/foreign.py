@@ -73,7 +73,6 @@ no     --src-cert-dir --dest-cert-dir = --cert-dir DIR
 no     --multi-arch = --all, or --platform OS/ARCH
 no     --override-arch --override-os --override-variant = --platform OS/ARCH[/VARIANT]
 no     --additional-tag = `imagesmith tag docker://REF TAG`
-no     --digestfile = > FILE
 no     --retry-times = transfers are tried again by themselves
 no     --all-tags = `imagesmith mirror`
 no     --allow-nondistributable-artifacts = foreign layers are left where they are

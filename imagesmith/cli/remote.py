@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.errors import UsageError
-from imagesmith.oci.codec import parse_object
-from imagesmith.oci.config import ImageConfig
-from imagesmith.oci.mediatype import is_image_config
-from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
 
 if TYPE_CHECKING:
@@ -32,102 +28,6 @@ def configure(name: str, parser: argparse.ArgumentParser) -> Handler:
 
 def _ref(text: str) -> ImageRef:
     return ImageRef.parse(text.removeprefix("docker://"))
-
-
-# --- inspect -------------------------------------------------------------------------------------
-
-
-def _inspect(parser: argparse.ArgumentParser) -> Handler:
-    parser.add_argument("ref", help="a name in the store, or else in its registry; or another place")
-    add_platform(parser)
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--raw", action="store_true", help="the manifest or index as it is stored")
-    form.add_argument("--config", action="store_true", help="the image config as it is stored")
-    form.add_argument("--manifest", action="store_true", help="the platform's manifest as it is stored")
-    form.add_argument(
-        "-f", "--format", default="", metavar="TEMPLATE", help="a Go template, e.g. '{{.Digest}}'"
-    )
-    add_session_flags(parser)
-
-    def run(args: argparse.Namespace) -> int:
-        from imagesmith.registry.copier import chosen
-
-        with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
-            found = source.root()
-            raw = source.document(found)
-            if args.raw:
-                sys.stdout.buffer.write(raw)
-                return 0
-            manifest_raw = chosen(source, found, platform_of(args))
-            manifest = Manifest.parse(manifest_raw)
-            if args.manifest:
-                sys.stdout.buffer.write(manifest_raw)
-                return 0
-            config = source.document(manifest.config)
-            if args.config:
-                sys.stdout.buffer.write(config)
-                return 0
-            report = _report(args.ref, found, raw, manifest, config)
-        if args.format:
-            from imagesmith.cli.template import render
-
-            text = render(args.format, report)
-            if sys.stdout.isatty():
-                say(text)
-            else:
-                sys.stdout.write(f"{text}\n")
-        else:
-            print_json(report)
-        return 0
-
-    return run
-
-
-def _report(
-    text: str, found: Descriptor, raw: bytes, manifest: Manifest, config_raw: bytes
-) -> dict[str, Any]:
-    document = parse_document(raw, found.media_type)
-    config: dict[str, Any] = {}
-    if is_image_config(manifest.config.media_type):
-        ImageConfig.parse(config_raw)  # refuses what could not be shown below
-        config = parse_object(config_raw, "image config").data
-    name, tag = text, None
-    if not text.startswith(("oci:", "oci-archive:", "docker-archive:")):
-        ref = ImageRef.parse(text.removeprefix("docker://").removeprefix("store:"))
-        name, tag = ref.name, ref.tag
-    diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
-    runtime = config.get("config") or {}
-    out: dict[str, Any] = {
-        "Name": name,
-        "Tag": tag,
-        "Digest": str(found.digest),
-        "MediaType": found.media_type,
-        "ImageID": str(manifest.config.digest),
-        "Created": config.get("created"),
-        "Os": config.get("os"),
-        "Architecture": config.get("architecture"),
-        "Variant": config.get("variant"),
-        "Author": config.get("author"),
-        "Config": runtime,
-        "Env": runtime.get("Env") or [],
-        "Labels": runtime.get("Labels") or {},
-        "Annotations": dict(manifest.annotations),
-        "Size": manifest.config.size + sum(d.size for d in manifest.layers),
-        "Layers": [
-            {"Digest": str(d.digest), "Size": d.size, "MediaType": d.media_type}
-            | ({"DiffID": diff_ids[n]} if n < len(diff_ids) else {})
-            | ({"Annotations": dict(d.annotations)} if d.annotations else {})
-            for n, d in enumerate(manifest.layers)
-        ],
-        "History": [h.get("created_by", "") for h in config.get("history") or []],
-    }
-    if manifest.artifact_type:
-        out["ArtifactType"] = manifest.artifact_type
-    if manifest.subject:
-        out["Subject"] = manifest.subject.to_json()
-    if isinstance(document, Index):
-        out["Manifests"] = [d.to_json() for d in document.manifests]
-    return {k: v for k, v in out.items() if v is not None or k == "Tag"}
 
 
 def _digest(parser: argparse.ArgumentParser) -> Handler:
@@ -296,7 +196,6 @@ def _validate(parser: argparse.ArgumentParser) -> Handler:
 
 
 _VERBS: dict[str, Callable[[argparse.ArgumentParser], Handler]] = {
-    "inspect": _inspect,
     "digest": _digest,
     "tags": _tags,
     "catalog": _catalog,

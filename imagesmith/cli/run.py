@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.flags import add_insecure_flags, add_platform, insecure_of
+from imagesmith.cli.flags import access_of, add_platform, add_registry_flags
 from imagesmith.cli.values import parse_hosts, parse_size, parse_ulimit, parse_variables
 from imagesmith.errors import UsageError
 from imagesmith.interfaces import Mount, RunSpec
@@ -64,7 +64,7 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     image = parser.add_argument_group("image and store")
     image.add_argument("--pull", action="store_true", help="ask the registry even if the store has the name")
     add_platform(image)
-    add_insecure_flags(image)
+    add_registry_flags(image)
     image.add_argument("--isolation", choices=("auto", "native", "chroot", "oci"), default="auto",
                        help="how it is kept apart")  # fmt: skip
     image.add_argument("--root", default="", metavar="DIR", help="the store")
@@ -93,7 +93,7 @@ def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> in
 
     settings = settings_of(args.root)
     platform = Platform.parse(args.platform) if args.platform else None
-    request = BuildRequest(pull=args.pull, insecure=insecure_of(args))
+    request = BuildRequest(pull=args.pull, access=access_of(args))
     front = make_front("auto")
     with Store(settings.root) as store:
         try:

@@ -2,6 +2,7 @@
 
 Known: `{{.A.B}}`, `{{json .A}}`, `{{index .A "key" 0}}`, `{{len .A}}`, `{{join .A ","}}`, `{{upper .A}}`,
 `{{lower .A}}`, `{{println .A}}`, `{{range .A}}…{{else}}…{{end}}`, `{{if .A}}…{{end}}`, `-` to trim blanks.
+Why records: a field that does not exist would print an empty line, which a script takes for an answer.
 Trust: the template is the user's; the values come from registries and are printed as text only.
 """
 
@@ -9,17 +10,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from imagesmith.dockerfile.suggest import suggest
 from imagesmith.errors import UsageError
 
-__all__ = ["render"]
+__all__ = ["Record", "render"]
 
 _TAG = re.compile(r"(\s*)\{\{-\s|\{\{")
 _END = re.compile(r"\s-\}\}\s*|\}\}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|[^\s"`()]+')
+
+
+class Record(dict[str, Any]):
+    """An object whose fields are known: one that is not there is empty, and any other is a mistake.
+
+    A plain dict is a map, as labels are: it has what it has.
+    """
+
+    def __init__(self, found: Mapping[str, Any], fields: Iterable[str]) -> None:
+        super().__init__(found)
+        self.fields = frozenset((*found, *fields))
 
 
 def render(template: str, value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
@@ -113,8 +126,18 @@ def _operand(word: str, dot: Any) -> Any:  # noqa: ANN401
         if not isinstance(dot, dict):
             raise UsageError(f"template: {word}: there is no field {name} in a value that is no object")
         found = next((k for k in dot if k.lower() == name.lower()), None)
+        if found is None and isinstance(dot, Record):
+            _check_field(name, word, dot.fields)
         dot = None if found is None else dot[found]
     return dot
+
+
+def _check_field(name: str, word: str, fields: frozenset[str]) -> None:
+    if name.lower() not in {f.lower() for f in fields}:
+        near = suggest(name, sorted(fields))
+        raise UsageError(
+            f"template: {word}: there is no field {name}{near}", hint=f"there are {', '.join(sorted(fields))}"
+        )
 
 
 def _unquoted(word: str) -> str:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from imagesmith.build.request import Annotation, Output, SecretSource
+from imagesmith.cli.flags import refusal_of
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError, UsageError
@@ -142,6 +143,8 @@ def _placed(output: Output) -> Output:
         raise UsageError(f"dest file is required for {kind} exporter. refusing to write to console")
     if os.path.isdir(dest):
         raise UsageError(f"destination file {dest} is a directory")
+    if dest != "-" and (refusal := refusal_of(dest)):
+        raise UsageError(f"destination file {refusal}")
     return replace(output, dest=dest or "-")
 
 

@@ -184,9 +184,13 @@ def credential_of(entry: Object) -> Credential | None:
 class Credentials:
     """Looks credentials up; the environment is read when it is made."""
 
-    def __init__(self, environ: Mapping[str, str] | None = None, home: Path | None = None) -> None:
-        """Take the process's environment and home, or the given ones."""
+    def __init__(
+        self, environ: Mapping[str, str] | None = None, home: Path | None = None, *, authfile: str = ""
+    ) -> None:
+        """Take the process's environment and home, or the given ones; with an authfile that alone counts."""
         self._env = dict(os.environ if environ is None else environ)
+        if authfile:
+            self._env |= {"REGISTRY_AUTH_FILE": authfile, "DOCKER_AUTH_CONFIG": ""}
         self._home = home_folder() or Path("/") if home is None else home
         self._warned: set[str] = set()
         self.warn: Warn = _nobody  # is told of helpers that fail, each text once

@@ -36,7 +36,6 @@ def output_file(dest: str) -> Iterator[BinaryIO]:
         return
     path = Path(dest).absolute()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             with path.open("wb") as out:  # a pipe or a device
                 yield out

@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
 from imagesmith.concurrency import Cancel
@@ -36,6 +36,7 @@ from imagesmith.registry.proxies import Proxies
 from imagesmith.registry.repository import Repository
 from imagesmith.registry.sender import copy_image
 from imagesmith.registry.transport import Transport
+from imagesmith.settings import Access
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
 
@@ -61,9 +62,9 @@ class Session:
         self,
         store: Store | None = None,
         *,
-        insecure: bool | Collection[str] = False,
         events: EventSink = nobody,
         transfers: int = 4,
+        access: Access | None = None,
         hosts: Hosts | None = None,
         credentials: Credentials | None = None,
         numbers: Iterator[int] | None = None,
@@ -73,17 +74,23 @@ class Session:
 
         Args:
             store: where pulls go, pushes come from, and knowledge about blobs is kept.
-            insecure: plain HTTP, or any certificate, for every registry, or for those that are named.
             events: is told what happens.
             transfers: blobs moved at the same time.
-            hosts: where registries are; by default as the machine's files say.
-            credentials: by default those of the user.
+            access: how registries are reached.
+            hosts: where registries are; by default as `access` and the machine's files say.
+            credentials: by default those of the user, or of `access`.
             numbers: of the vertices on the screen; from 1 where nobody else takes any.
             timeout_s: how long (seconds) a registry may be silent.
         """
         self._store, self._events, self._transfers = store, events, transfers
-        self._hosts = hosts or Hosts(insecure=insecure)
-        self._credentials = credentials or Credentials()
+        access = access or Access()
+        self._hosts = hosts or Hosts(
+            insecure=access.insecure,
+            cert_dir=access.cert_dir,
+            registries_conf=access.registries_conf,
+            hosts_dir=access.hosts_dir,
+        )
+        self._credentials = credentials or Credentials(authfile=access.authfile)
         self._credentials.warn = lambda text: events(Warned(rule="", text=text))
         self._proxies = Proxies()
         self._slots = threading.BoundedSemaphore(max(1, transfers))

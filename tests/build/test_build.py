@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import imagesmith
-from imagesmith.errors import ContextError, DockerfileError, MissingSource
+from imagesmith.build.images import Images
+from imagesmith.build.plan import ResolvedImage
+from imagesmith.errors import ContextError, DockerfileError, ImagesmithError, MissingSource, NotFound
 from imagesmith.store.store import Store
 from tests.kitchen import Kitchen
 from tests.support import IMAGESMITH, PROJECT
@@ -135,3 +137,25 @@ def test_digest_depends_on_no_folder_user_umask_zone_or_cpu(tmp_path: Path) -> N
 def _readable(path: Path) -> bool:
     """Whether any user can reach a program and the project."""
     return all(p.stat().st_mode & 0o005 == 0o005 for q in (path.resolve(), PROJECT) for p in (q, *q.parents))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("FROM scratch AS builder\nCOPY f /f\nFROM scratch\nCOPY --from=buidler /f /g\n", "builder"),
+        ("FROM scratch AS base\nCOPY f /f\nFROM bas\nCOPY f /g\n", "base"),
+        ("FROM scratch AS deps\nCOPY f /f\nFROM scratch\nRUN --mount=from=dep,target=/d x\n", "deps"),
+        ("FROM scratch AS deps\nCOPY f /f\nFROM scratch\nCOPY --from=nginx /f /g\n", ""),
+    ],
+)
+def test_image_that_is_not_found_may_be_a_stage_that_is_misspelt(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch, text: str, meant: str
+) -> None:
+    def find(self: Images, name: str, platform: object) -> ResolvedImage:
+        raise NotFound(f"{name}: not found")
+
+    monkeypatch.setattr(Images, "find", find)
+    kitchen.write({"f": "x"})
+    with pytest.raises(ImagesmithError) as caught:
+        kitchen.build(text)
+    assert caught.value.message.endswith(f": not found (did you mean {meant}?)" if meant else ": not found")

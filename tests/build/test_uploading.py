@@ -24,7 +24,7 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.registry import transport
 from imagesmith.registry.repository import Repository
 from imagesmith.registry.transport import Transport
-from imagesmith.settings import Settings
+from imagesmith.settings import Access, Settings
 from imagesmith.store.store import Store
 from tests.kitchen import Kitchen
 from tests.registry.conftest import serve_embedded
@@ -41,7 +41,7 @@ def _solved(store: Store, step: Step, data: bytes) -> Solved:
 
 
 def _uploader(store: Store, target: str, steps: set[Step], events: list[Event]) -> tuple[Uploader, Images]:
-    request = BuildRequest(insecure=True)
+    request = BuildRequest(access=Access(insecure=True))
     images = Images(store, Settings(root=store.root), request, events.append)
     return Uploader(store, images, [ImageRef.parse(target)], steps, 2, events.append), images
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.build.plan import names_of
+from imagesmith.build.request import Output
 from imagesmith.context.digests import Reading
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import (
@@ -94,9 +95,8 @@ def test_each_output_is_told_by_its_name(
 
 def test_an_output_that_fails_is_told_as_failed(kitchen: Kitchen, tmp_path: Path) -> None:
     kitchen.write({"f": "x"})
-    (tmp_path / "file").write_text("")
     with pytest.raises(ImagesmithError):
-        kitchen.build(TEXT, outputs=[f"type=oci,dest={tmp_path}/file/out"])
+        kitchen.build(TEXT, outputs=[Output(type="oci", dest=f"{tmp_path}/none/out")])
     (failed,) = [e for e in kitchen.events if isinstance(e, StepFailedEvent)]
     assert failed.name == "exporting to oci image format"
     assert not failed.stopped

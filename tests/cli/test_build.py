@@ -115,8 +115,20 @@ def test_epoch_of_the_environment_counts(tmp_path: Path, context: Path) -> None:
         ("--secret", "id=a,src=/nowhere/a", "--secret id=a: failed to stat /nowhere/a: no such file"),
         ("--ssh", "k=/nowhere/agent", "--ssh k: failed to stat /nowhere/agent: no such socket"),
         ("--ulimit", "files=5", "invalid ulimit type: files"),
-        ("--iidfile", "/nowhere/id", "--iidfile /nowhere/id: no file can be written there"),
-        ("--metadata-file", "/", "--metadata-file /: no file can be written there"),
+        ("--iidfile", "/nowhere/id", "argument --iidfile: /nowhere/id: there is no folder /nowhere"),
+        ("--metadata-file", "/", "argument --metadata-file: / is a folder"),
+        (
+            "--digest-file",
+            "/nowhere/d",
+            "argument --digest-file/--digestfile: /nowhere/d: there is no folder /nowhere",
+        ),
+        ("--report", "/nowhere/r", "argument --report: /nowhere/r: there is no folder /nowhere"),
+        ("-o", "type=oci,dest=/nowhere/o", "destination file /nowhere/o: there is no folder /nowhere"),
+        ("-o", "type=tar,dest=/nowhere/o", "destination file /nowhere/o: there is no folder /nowhere"),
+        ("--authfile", "/nowhere/a", "--authfile /nowhere/a: no such file"),
+        ("--cert-dir", "/nowhere/c", "--cert-dir /nowhere/c: no such folder"),
+        ("--registries-conf", "/nowhere/r", "--registries-conf /nowhere/r: no such file"),
+        ("--hosts-dir", "/nowhere/h", "--hosts-dir /nowhere/h: no such folder"),
     ],
 )
 def test_what_cannot_be_used_is_told_before_anything_is_built(

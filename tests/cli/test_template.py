@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesmith.cli.template import render
+from imagesmith.cli.template import Record, render
 from imagesmith.errors import UsageError
 
 VALUE = {
@@ -53,6 +53,15 @@ def test_template_is_filled_in(template: str, text: str) -> None:
 def test_malformed_template_is_refused(template: str) -> None:
     with pytest.raises(UsageError):
         render(template, VALUE)
+
+
+def test_field_that_a_record_cannot_have_is_refused() -> None:
+    value = Record({"Digest": "d", "Labels": {"a": "b"}}, ("Variant",))
+    assert render("{{.Digest}}{{.Variant}}{{.Labels.none}}{{if .variant}}x{{end}}", value) == "d"
+    assert render("{{json .}}", value) == '{"Digest": "d", "Labels": {"a": "b"}}'
+    with pytest.raises(UsageError, match=r"there is no field Digset \(did you mean Digest\?\)") as e:
+        render("{{.Digset}}", value)
+    assert e.value.hint == "there are Digest, Labels, Variant"
 
 
 WORDS = [

@@ -307,6 +307,31 @@ def test_mutate_prints_where_the_result_is(run: Run, host: str, image: str) -> N
     assert "needs a name" in run("mutate", "store:app:1", "--user", "5", status=2)
 
 
+def test_mutate_of_the_store_s_image_pushes_only_when_told(run: Run, host: str, image: str) -> None:
+    name = f"{host}/t/app:1"
+    run("push", "app:1", name)
+    run("tag", "app:1", name)  # now it is found in the store
+    assert "needs a name" in run("mutate", name, "--user", "5", status=2)
+    run("mutate", name, "--user", "5", "-t", f"{host}/t/app:2")
+    assert run("inspect", "-f", "{{.Config.User}}", f"store:{host}/t/app:2") == "5\n"
+    assert run("tags", f"{host}/t/app") == "1\n"
+    where = run("mutate", name, "--user", "6", "--push").strip()
+    assert run("inspect", "-f", "{{.Config.User}}", f"docker://{where}") == "6\n"
+    run("mutate", name, "--user", "7", "--push", "-t", f"{host}/t/app:7")
+    run("flatten", name, "-t", f"docker://{host}/t/app:8")
+    assert run("tags", f"{host}/t/app") == "1\n7\n8\n"
+    assert "in no registry" in run("flatten", name, "--push", "-t", "store:x", status=2)
+
+
+@pytest.mark.parametrize("flag", ["--digest-file", "--digestfile"])
+def test_digest_is_written_to_a_file(run: Run, host: str, image: str, tmp_path: Path, flag: str) -> None:
+    run("push", "app:1", f"{host}/t/app:1", flag, "pushed")
+    assert (tmp_path / "pushed").read_text() == image
+    changed = run("mutate", f"{host}/t/app:1", "--user", "5", flag, "changed").strip()
+    assert changed.endswith((tmp_path / "changed").read_text())
+    assert "there is no folder" in run("push", "app:1", f"{host}/t/app:1", flag, "none/file", status=2)
+
+
 def test_layers_are_appended_flattened_exported_and_compared(
     run: Run, host: str, image: str, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_layout_folder_with_a_damaged_index_is_refused(cook: Kitchen, tmp_path: 
 
 
 def test_a_file_has_the_mode_of_any_new_file(cook: Kitchen, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
     mask = os.umask(0o027)
     try:
         cook.build(outputs=[f"type=tar,dest={tmp_path / 'out' / 'o.tar'}"])

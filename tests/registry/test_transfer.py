@@ -28,6 +28,7 @@ from imagesmith.registry.hosts import Hosts
 from imagesmith.registry.ping import check
 from imagesmith.registry.streamed import StreamedUpload
 from imagesmith.registry.transfer import Session
+from imagesmith.settings import Access
 from imagesmith.store.store import Store
 from tests.registry.conftest import PASSWORD, USER, Served
 from tests.registry.faultproxy import Answer, CutRequest, FaultProxy
@@ -348,7 +349,7 @@ def test_certificate_must_be_known(docker_registry_tls: Served, store: Store, tm
     (folder / "ca.crt").write_bytes(docker_registry_tls.ca.read_bytes())
     with Session(store, hosts=Hosts(cert_dir=str(folder))) as session:
         session.push(ref, d)
-    with Session(store, insecure=True) as session:
+    with Session(store, access=Access(insecure=True)) as session:
         assert session.pull(ref, AMD).digest == d.digest
 
 
