@@ -95,6 +95,7 @@ def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> in
     platform = Platform.parse(args.platform) if args.platform else None
     request = BuildRequest(pull=args.pull, access=access_of(args))
     front = make_front("auto")
+    front.title = "Transferring"
     with Store(settings.root) as store:
         try:
             images = Images(store, settings, request, front)
