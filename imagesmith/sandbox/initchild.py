@@ -354,12 +354,12 @@ class _Server:
     def _answer_lists(self, step: _Step) -> None:
         lists = step.lists
         assert lists is not None
-        fd = lists.fd
+        # Before it may be closed: a child that is forked meanwhile holds it, and then its events would still
+        # come, under a number that is another descriptor's by then.
+        self.selector.unregister(lists.fd)
         lists.turn()
-        if lists.fd != fd:
-            self.selector.unregister(fd)
-            if lists.fd >= 0:
-                self.selector.register(lists.fd, selectors.EVENT_READ, (step, "lists"))
+        if lists.fd >= 0:
+            self.selector.register(lists.fd, selectors.EVENT_READ, (step, "lists"))
 
     def _end_supervisor(self, step: _Step) -> None:
         """Without its supervisor a step goes wrong: it is ended too."""
