@@ -49,22 +49,19 @@ def add_session_flags(parser: argparse.ArgumentParser, *, root: bool = True) -> 
     add_registry_flags(parser)
 
 
-def add_transfer_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of verbs that move blobs."""
+def add_transfer_flags(parser: argparse.ArgumentParser, *, one: bool = True) -> None:
+    """The flags of verbs that move blobs; --digest-file where `one` thing comes out."""
     add_session_flags(parser)
     parser.add_argument(
         "--progress", default="auto", choices=("auto", "plain", "tty", "rawjson", "quiet"),
         help="how progress is shown",
     )  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="print the digest only")
-    parser.add_argument(
-        "--digest-file",
-        "--digestfile",
-        default="",
-        metavar="FILE",
-        type=new_file,
-        help="write the digest to a file",
-    )
+    if one:
+        parser.add_argument(
+            "--digest-file", "--digestfile", default="", metavar="FILE", type=new_file,
+            help="write the digest to a file",
+        )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="progress as JSON lines on standard error, the result as JSON"
     )

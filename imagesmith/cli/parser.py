@@ -30,6 +30,14 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **words: Any) -> None:  # noqa: ANN401 - argparse's own
         super().__init__(**{"allow_abbrev": False, **words})
 
+    def format_help(self) -> str:
+        """The flags, and examples of the command below them."""
+        from imagesmith.cli.examples import examples_of
+
+        lines = examples_of(self.prog.removeprefix("imagesmith "))
+        shown = "".join(f"  {line}\n" for line in lines)
+        return super().format_help() + (f"\nexamples:\n{shown}" if lines else "")
+
     def error(self, message: str) -> NoReturn:
         """Say one line and the way to more, and end with the status of a wrong command line."""
         sys.stderr.write(f"error: {message}\nhint: `{self.prog} --help` shows what it takes\n")

@@ -29,7 +29,7 @@ Handler = Callable[[argparse.Namespace], int]
 
 def configure(name: str, parser: argparse.ArgumentParser) -> Handler:
     """Declare a verb's flags and return its handler."""
-    add_transfer_flags(parser)
+    add_transfer_flags(parser, one=name in ("push", "pull", "copy"))
     return _VERBS[name](parser)
 
 

@@ -1,0 +1,121 @@
+"""Examples of every command, as `--help` shows them below the flags.
+
+Why here and not beside the flags: only --help reads them, so no other command pays for them; and a test runs
+every one of them as it stands, which makes them true; tests/cli/test_examples.py says in what world.
+"""
+
+from __future__ import annotations
+
+__all__ = ["examples_of"]
+
+_EXAMPLES = """
+build
+  imagesmith build -t registry.example.com/app:1.0 --push .
+  imagesmith build --target files -o type=local,dest=out .
+  imagesmith build --build-arg VERSION=2 -t app:2 --metadata-file built.json .
+run
+  imagesmith run tools:1 echo hello
+  imagesmith run -e NAME=you -w /tmp tools:1 sh -c 'echo "hello, $NAME"; pwd'
+reproduce
+  imagesmith reproduce app:1 .
+push
+  imagesmith push app:1 registry.example.com/team/app:1
+pull
+  imagesmith pull registry.example.com/app:1.0
+copy
+  imagesmith copy registry.example.com/app:1.0 registry.example.com/team/app:1.0
+  imagesmith copy --all registry.example.com/both:1 oci:layout:both
+save
+  imagesmith save -o app.tar app:1
+load
+  imagesmith load -i saved.tar
+mirror
+  imagesmith mirror --to registry.example.com/mirror images.txt
+images
+  imagesmith images
+tag
+  imagesmith tag app:1 registry.example.com/app:stable
+  imagesmith tag docker://registry.example.com/app:1.0 stable
+rmi
+  imagesmith rmi app:1
+prune
+  imagesmith prune --older-than 72h
+cache ls
+  imagesmith cache ls
+cache prune
+  imagesmith cache prune --older-than 72h --max-size 5GB
+cache export
+  imagesmith cache export -o caches.tar
+cache import
+  imagesmith cache import kept-caches.tar
+inspect
+  imagesmith inspect registry.example.com/app:1.0
+  imagesmith inspect -f '{{.Digest}} {{json .Config.Cmd}}' app:1
+digest
+  imagesmith digest registry.example.com/app:1.0
+tags
+  imagesmith tags registry.example.com/app
+catalog
+  imagesmith catalog registry.example.com
+manifest get
+  imagesmith manifest get registry.example.com/app:1.0
+manifest put
+  imagesmith manifest put registry.example.com/app:again manifest.json
+manifest delete
+  imagesmith manifest delete registry.example.com/app:1.0
+blob get
+  imagesmith blob get registry.example.com/app sha256:DIGEST > layer.tar.gz
+blob put
+  imagesmith blob put registry.example.com/app greeting
+blob head
+  imagesmith blob head registry.example.com/app sha256:DIGEST
+blob delete
+  imagesmith blob delete registry.example.com/app sha256:DIGEST
+delete
+  imagesmith delete registry.example.com/app:1.0
+index create
+  imagesmith index create registry.example.com/app:all registry.example.com/app:1.0
+index add
+  imagesmith index add registry.example.com/both:1 registry.example.com/app:1.0
+index remove
+  imagesmith index remove registry.example.com/both:1 --platform linux/arm64
+append
+  imagesmith append -b registry.example.com/app:1.0 -t registry.example.com/app:more layer.tar
+mutate
+  imagesmith mutate app:1 --label team=web --cmd '["/app", "-v"]' -t app:labelled
+flatten
+  imagesmith flatten registry.example.com/app:1.0 -t registry.example.com/app:flat
+rebase
+  imagesmith rebase app:1 --old-base base:1 --new-base base:2 -t app:rebased
+export
+  imagesmith export app:1 files.tar
+diff
+  imagesmith diff app:1 registry.example.com/app:1.0
+attach
+  imagesmith attach registry.example.com/app:1.0 sbom.json --artifact-type application/spdx+json
+referrers
+  imagesmith referrers registry.example.com/app:1.0
+validate
+  imagesmith validate registry.example.com/app:1.0
+login
+  imagesmith login -u me --password-stdin registry.example.com < password
+logout
+  imagesmith logout registry.example.com
+registry serve
+  imagesmith registry serve --dir images --addr 127.0.0.1:5000
+registry gc
+  imagesmith registry gc --dir images
+doctor
+  imagesmith doctor
+"""
+
+
+def examples_of(command: str) -> list[str]:
+    """The examples of a command, or of all of its commands; empty where there are none."""
+    found, name = [], ""
+    for line in _EXAMPLES.strip().splitlines():
+        if not line.startswith(" "):
+            name = line
+        elif name == command or name.startswith(f"{command} "):
+            found.append(line.strip())
+    return found
