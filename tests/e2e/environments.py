@@ -44,7 +44,7 @@ def main() -> None:
         subprocess.run(["chmod", "-R", "a+rX", place], check=True)
         status, _, reference = _tried([], base)
         assert status == 0, reference
-        for name, before in chain(_machine(), _podman(base), _docker(base)):
+        for name, before in chain(_machine(), _podman(base), _rootless(base), _docker(base)):
             if part in name:
                 wrong += not _row(name, before, base, reference)
     sys.exit(wrong > 0)
@@ -101,6 +101,28 @@ def _podman(base: Path) -> Iterator[tuple[str, list[str]]]:
     for who, flags in {**WHO, "root with nothing": ["--cap-drop", "all"], **without}.items():
         with empty_root() as root:
             yield f"podman, {who}", podman(root, [base], flags)
+
+
+def _rootless(base: Path) -> Iterator[tuple[str, list[str]]]:
+    """The same of a user with lent ids, who needs no root for it."""
+    user = ordinary_user(lent=True)
+    for who, flags in WHO.items():
+        if "1000620000" in "".join(flags):  # above the ids that are lent
+            continue
+        with (
+            empty_root() as root,
+            tempfile.TemporaryDirectory(
+                dir="/tmp", ignore_cleanup_errors=True
+            ) as place,  # Podman stays in it
+        ):
+            for folder in (place, root, *(p for p in root.iterdir() if not p.is_symlink())):
+                shutil.chown(folder, user, user)
+            own = ["env", f"XDG_RUNTIME_DIR={place}", f"HOME={Path(f'~{user}').expanduser()}"]
+            more = ["--ulimit", "nproc=1000:1000", "--passwd=false"]
+            if "--read-only" in flags:  # runc cannot fill a tmpfs there
+                more.append("--read-only-tmpfs=false")
+                flags = [f"{flag},notmpcopyup" if flag.startswith("/tmp:") else flag for flag in flags]
+            yield f"podman of a user, {who}", [*as_user(user), *own, *podman(root, [base], [*flags, *more])]
 
 
 def _docker(base: Path) -> Iterator[tuple[str, list[str]]]:
