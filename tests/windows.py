@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import codecs
+import copy
 import io
 import os
 import pty
@@ -15,12 +16,27 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pyte
 
 #: The sequences that our own picture is made of: colours, cursor and lines.
 OURS = re.compile(r"\x1b\[(?:\?25[hl]|\?7[hl]|[JK]|\d+[AB]|[0-9;]*m)|\x1b[78]")
+
+
+class _Screen(pyte.HistoryScreen):
+    """One place is remembered, as by terminals, and returned to as often as is asked; pyte keeps a stack."""
+
+    def save_cursor(self) -> None:
+        """DECSC."""
+        self.savepoints.clear()
+        super().save_cursor()
+
+    def restore_cursor(self) -> None:
+        """DECRC."""
+        saved = [s._replace(cursor=copy.copy(s.cursor)) for s in self.savepoints]
+        super().restore_cursor()
+        self.savepoints.extend(saved)
 
 
 class Window(io.StringIO):
@@ -29,8 +45,9 @@ class Window(io.StringIO):
     def __init__(self, columns: int = 80, rows: int = 24) -> None:
         super().__init__()
         self._master, self._slave = pty.openpty()
-        self.screen = pyte.HistoryScreen(columns, rows, history=100_000, ratio=0.5)
+        self.screen = _Screen(columns, rows, history=100_000, ratio=0.5)
         self._stream = pyte.Stream(self.screen)
+        self._lost = 0, 0
         self.resize(columns, rows)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -60,8 +77,13 @@ class Window(io.StringIO):
         """It is."""
         return True
 
+    def lose(self, first: int, last: int) -> None:
+        """Leave out a part of what is written next, as the system does after Ctrl-C."""
+        self._lost = first, last
+
     def write(self, text: str) -> int:
         """Draw."""
+        text, self._lost = text[: self._lost[0]] + text[self._lost[1] :], (0, 0)
         self._stream.feed(text.replace("\n", "\r\n"))
         return super().write(text)
 
@@ -123,9 +145,14 @@ class Terminal:
         self.window.close()
 
     def resize(self, columns: int, rows: int) -> None:
-        """Change the window."""
+        """Change the window, so that no picture that was made for a higher one is drawn in a lower one."""
         self.look()
+        if rows > self.window.screen.lines:
+            self.window.resize(columns, rows)
+            termios.tcsetwinsize(self._master, (rows, columns))
+            return
         termios.tcsetwinsize(self._master, (rows, columns))
+        self.look()
         self.window.resize(columns, rows)
 
     def press(self, keys: bytes) -> None:
@@ -133,9 +160,9 @@ class Terminal:
         os.write(self._master, keys)
 
     def look(self, seconds: float = 0.0) -> None:
-        """Take what is written within some time."""
+        """Take what is written within some time; without one what is there."""
         until = time.monotonic() + seconds
-        while True:
+        while not seconds or time.monotonic() < until:
             ready, _, _ = select.select([self._master], [], [], max(0.0, until - time.monotonic()))
             if not ready:
                 return
@@ -149,14 +176,14 @@ class Terminal:
             self.raw += text
             self.window.write(text.replace("\r\n", "\n"))
 
-    def until(self, words: str, seconds: float = 60.0) -> None:
-        """Look until a text stands in the window."""
+    def until(self, holds: Callable[[list[str]], bool], seconds: float = 60.0) -> None:
+        """Look until something holds of the lines in the window."""
         end = time.monotonic() + seconds
-        while words not in "\n".join(self.window.shown):
+        while not holds(self.window.shown):
             ended = self._process.poll() is not None
             self.look(0.05)
             late = ended or time.monotonic() > end
-            assert not late or words in "\n".join(self.window.shown), "\n".join(self.window.lines)
+            assert not late or holds(self.window.shown), "\n".join(self.window.lines)
 
     def wait(self, seconds: float = 60.0) -> int:
         """The command's status, when it has ended."""
@@ -164,7 +191,7 @@ class Terminal:
         while self._process.poll() is None:
             assert time.monotonic() < end, "\n".join(self.window.lines)
             self.look(0.05)
-        self.look(0.1)
+        self.look()
         return self._process.returncode
 
 

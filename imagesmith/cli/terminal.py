@@ -31,8 +31,10 @@ _LOGS, _NOTES, _BARS = 4, 6, 6
 #: name and so many columns.
 _MOST_COLUMNS, _TIME = 100, 9
 _HIDE, _SHOW, _NO_WRAP, _WRAP = "\x1b[?25l", "\x1b[?25h", "\x1b[?7l", "\x1b[?7h"
+#: Remembers where the cursor is, and returns there.
+_HERE, _BACK = "\x1b7", "\x1b8"
 #: Clears all from this line on. Not in one go: tmux keeps a screen that is cleared from its very beginning.
-_CLEAR = "\x1b[K\x1b7\x1b[1B\r\x1b[J\x1b8"
+_CLEAR = f"\x1b[K{_HERE}\x1b[1B\r\x1b[J{_BACK}"
 
 
 class Terminal(Front):
@@ -160,16 +162,29 @@ class Terminal(Front):
         return [*notes, *bars, *(cut(f" => => {line}", width) for line in lines[-_LOGS:])]
 
     def _frame(self, rows: list[str], window: tuple[int, int]) -> str:
-        """What draws rows over the last picture, and what has ended above them."""
+        """What draws rows over the last picture, and what has ended above them.
+
+        Ctrl-C makes the system drop what of a picture has not been shown, at its end or in its middle. So
+        room is made first, if it is needed, and the place then remembered to which the next picture returns;
+        rows themselves cannot scroll the window. In a window that has changed the place is no longer true.
+        """
         above, self._above = self._above, []
-        changed = above or window != self._window
-        self._window = window
-        out = [_HIDE, "\r", _CLEAR if changed else "", *(f"{line}\n" for line in above), _NO_WRAP]
-        out += "\n".join(f"{row}\x1b[K" for row in rows), "\x1b[J" if rows else ""
-        if len(rows) > 1:
-            out.append(f"\x1b[{len(rows) - 1}A")
-        self._drawn = len(rows)
-        return "".join([*out, "\r", _WRAP, _SHOW])
+        changed = bool(above) or window != self._window
+        back = _BACK if self._drawn and window == self._window else ""
+        out = [
+            _HIDE,
+            back,
+            _WRAP,
+            "\r",
+            _CLEAR if changed else "",
+            *(f"{line}\n" for line in above),
+            _NO_WRAP,
+        ]
+        if len(rows) > 1 and (changed or len(rows) > self._drawn):
+            out += "\n" * (len(rows) - 1), f"\x1b[{len(rows) - 1}A"
+        out += _HERE, "\r\x1b[1B".join(f"{row}\x1b[K" for row in rows), "\x1b[J" if rows else "", _BACK
+        self._drawn, self._window = len(rows), window
+        return "".join([*out, _WRAP, _SHOW])
 
     def tick(self) -> None:
         """Draw."""
@@ -186,7 +201,7 @@ class Terminal(Front):
             whole = not self._awaited and not self._failed
             self._above.append(cut(self._head(" FINISHED" if whole else ""), self._size()[0] - 1))
         if self._above or self._drawn:
-            self.write(self._frame([], (0, 0)))
+            self.write(self._frame([], self._size()))
 
     def result(self, *lines: str) -> None:
         """Say what came out."""

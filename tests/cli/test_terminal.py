@@ -203,6 +203,27 @@ def test_an_interrupt_leaves_canceled_rows_and_a_whole_terminal(window: Window, 
     assert front.failed is None
 
 
+@pytest.mark.parametrize("lost", [(0, 9999), (100, 9999), (600, 9999), (0, 100), (0, 500), (200, 600)])
+@pytest.mark.parametrize("size", [(80, 24), (200, 50), (80, 12)])
+def test_a_picture_that_was_not_shown_in_whole_leaves_nothing(
+    size: tuple[int, int], lost: tuple[int, int]
+) -> None:
+    window = Window(*size)
+    front = Quiet(window, False)
+    start(front, 8)
+    for n in range(1, 9):
+        front.log_line(n, "漢字 working on it\n" * 9)
+    front.tick()
+    window.lose(*lost)
+    front.tick()
+    window.write("^C")
+    front.tick()
+    front.close()
+    assert sum("CANCELED" in line for line in window.lines) == 8
+    assert len(window.lines) == 9
+    window.close()
+
+
 def test_rows_of_errors_are_cut_to_the_window(window: Window, front: Quiet) -> None:
     name = "[2/3] RUN " + "make && " * 30
     front(StepStarted(step=1, name=name))
