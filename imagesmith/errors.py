@@ -7,7 +7,7 @@
       ContextError (5)        MissingSource
       IntegrityError (6)      DigestMismatch InvalidDocument (NotAnImage) UnsafeArchive LimitExceeded
       RegistryError (7)       NotFound Unauthorized Denied RateLimited NetworkFault Unsupported
-      StoreError (8)          LockTimeout
+      StoreError (8)          LockTimeout; any disk that is full, read-only or broken
       SandboxError (9)        SandboxUnavailable
       Different (10)          `reproduce` and `diff` found a difference
       Cancelled (130)
@@ -50,11 +50,15 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "blame",
+    "cannot_write",
     "disk_fault",
+    "reason_of",
 ]
 
 #: What a disk says that is full, over a quota, read-only or broken.
 _DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+#: What the machine says where no file can be: a folder is missing, or is a file, or a file is one.
+_NOWHERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR))
 
 
 class ImagesmithError(Exception):
@@ -102,6 +106,11 @@ class ImagesmithError(Exception):
         self.args = (f"{self.message}{text}", *self.args[1:])
         return self
 
+    def of(self, name: str) -> Self:
+        """Put the name of what was read before what the message says, and return the error itself."""
+        self.args = (f"{name}: {self.message}", *self.args[1:])
+        return self
+
     @property
     def message(self) -> str:
         """The one line that tells what went wrong."""
@@ -115,9 +124,13 @@ class UsageError(ImagesmithError):
 
 
 class InvalidReference(UsageError):
-    """Text that is no image reference or platform."""
+    """Text that is no image reference or platform; `reason` tells why, without the text."""
 
     code = "invalid-reference"
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason or message
 
 
 class DockerfileError(ImagesmithError):
@@ -295,6 +308,30 @@ def disk_fault(error: OSError, doing: str, at: str | os.PathLike[str]) -> StoreE
         f"cannot {doing}: {os.fsdecode(where)}: {(error.strerror or '').lower()}",
         hint="free space there; `imagesmith prune` deletes what nothing in the store needs" if full else "",
     )
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of Python's says to people: the machine's word without number and path, or its text."""
+    return ((error.strerror or "") if isinstance(error, OSError) else "").lower() or str(error)
+
+
+def cannot_write(error: OSError | StoreError, path: str | os.PathLike[str]) -> ImagesmithError:
+    """The error for a file or folder of the user's that cannot be written: whose fault it is decides.
+
+    Args:
+        error: what the machine said, or a store within that folder.
+        path: as the user named it.
+    """
+    said = f"cannot write {os.fspath(path)}"
+    if isinstance(error, StoreError):
+        return StoreError(f"{said}: {error.message}", hint="free space there" if error.hint else "")
+    reason = reason_of(error)
+    if error.errno in _NOWHERE:
+        return UsageError(f"{said}: {reason}")
+    if error.errno in _DISK:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return StoreError(f"{said}: {reason}", hint="free space there" if full else "")
+    return ContextError(f"{said}: {reason}")
 
 
 class blame:

@@ -23,7 +23,7 @@ from imagesmith.build.plan import ContextFiles, Fetched, GitFiles, ResolvedImage
 from imagesmith.build.request import BuildRequest
 from imagesmith.build.secrets import git_access
 from imagesmith.concurrency import Once
-from imagesmith.context.archive import looks_like_archive, unpack_context
+from imagesmith.context.archive import is_packed, looks_like_archive, unpack_context
 from imagesmith.context.digests import FileDigests, Reading
 from imagesmith.context.git import GitRef, is_git_url, parse_flag
 from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
@@ -37,7 +37,7 @@ from imagesmith.context.named import (
     OciLayout,
     normalise_name,
 )
-from imagesmith.errors import ContextError, DockerfileError, UsageError
+from imagesmith.errors import ContextError, DockerfileError, IntegrityError, UsageError
 from imagesmith.events import EventSink, Vertex, nobody
 from imagesmith.fs.folders import make_plain, temporary
 from imagesmith.fs.jail import remove_tree
@@ -220,7 +220,7 @@ class Contexts:
                 with on_disk_fault("keep the context of standard input", spool), spool.open("wb") as out:
                     shutil.copyfileobj(sys.stdin.buffer, out, 1 << 20)
                 vertex.did("transferring context:", spool.stat().st_size)
-                self._stream(spool, "Dockerfile")
+                self._stream(spool, "Dockerfile", "standard input")
         assert self._main is not None
         assert isinstance(self._main.tree, LocalTree)
         return self._main.tree.root
@@ -231,21 +231,24 @@ class Contexts:
                 got = fetch_url(url, self._store)
                 vertex.did("transferring context:", got.size)
                 self._times["context"] = got.mtime_ns // 1_000_000_000
-                self._stream(self._store.blobs.path(got.digest), file_name_of(url))
+                self._stream(self._store.blobs.path(got.digest), file_name_of(url), url)
         assert self._main is not None
         assert isinstance(self._main.tree, LocalTree)
         return self._main.tree.root
 
-    def _stream(self, spool: Path, name: str) -> None:
+    def _stream(self, spool: Path, name: str, origin: str) -> None:
         """A stream is a tar, or else the Dockerfile itself."""
         folder = self._scratch() / "unpacked"
 
         def opened() -> BinaryIO:
             return spool.open("rb")
 
-        if looks_like_archive(opened):
-            with opened() as f:
-                unpack_context(f, folder)
+        if is_packed(opened) or looks_like_archive(opened):
+            try:
+                with opened() as f:
+                    unpack_context(f, folder)
+            except IntegrityError as e:
+                raise e.of(origin) from e.__cause__
         else:
             make_plain(folder)
             data = spool.read_bytes()

@@ -86,14 +86,14 @@ class Images:
         """The image that a reference stands for; see planner.ImageResolver.
 
         Raises:
-            DockerfileError: in BuildKit's words, if it cannot be found or is no image.
-            RegistryError: the registry refused or failed.
+            DockerfileError: in BuildKit's words, if it is no image.
+            RegistryError: there is none, or the registry refused or failed.
         """
         try:
             return self.find(name, platform)
         except InvalidReference as e:
-            raise DockerfileError(f'failed to parse stage name "{name}": {e}') from e
-        except (NotFound, NotAnImage) as e:
+            raise DockerfileError(f'failed to parse stage name "{name}": {e.reason}') from e
+        except NotAnImage as e:
             raise DockerfileError(e.message, hint=e.hint) from e
 
     def find(self, name: str, platform: Platform | None) -> ResolvedImage:

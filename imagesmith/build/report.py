@@ -18,7 +18,7 @@ from imagesmith.build.built import BuiltLayer, Solved, Watcher
 from imagesmith.build.commit import Image
 from imagesmith.build.plan import ImageOp, Step
 from imagesmith.build.request import BuildRequest
-from imagesmith.errors import ContextError, ImagesmithError
+from imagesmith.errors import ImagesmithError, cannot_write
 from imagesmith.events import (
     Event,
     EventSink,
@@ -376,4 +376,6 @@ def _write(path: str, report: Report) -> None:
     try:
         Path(path).write_text(page(report), "utf-8")
     except OSError as e:
-        raise ContextError(f"cannot write the report {path}: {e.strerror}") from e
+        if Path(path).is_file():
+            Path(path).unlink(missing_ok=True)  # half of a page is none
+        raise cannot_write(e, f"the report {path}") from e

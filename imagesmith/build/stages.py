@@ -235,5 +235,5 @@ def _check_reference(name: str, word: str, start: int = 0) -> None:
     try:
         ImageRef.parse(name)
     except InvalidReference as e:
-        told = DockerfileError(f'failed to parse stage name "{name}": {e}')
+        told = DockerfileError(f'failed to parse stage name "{name}": {e.reason}')
         raise told.about(word, start) from e

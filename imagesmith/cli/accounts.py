@@ -7,7 +7,7 @@ import getpass
 import sys
 from collections.abc import Callable
 
-from imagesmith.cli.flags import add_insecure_flags, insecure_of
+from imagesmith.cli.flags import access_of, add_registry_flags
 from imagesmith.errors import UsageError
 
 __all__ = ["configure"]
@@ -19,16 +19,16 @@ def configure(name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.
         "registry", nargs="?", default="docker.io", help="host[:port][/path] (default: Docker Hub)"
     )
     if name == "logout":
+        parser.add_argument(
+            "--authfile", default="", metavar="FILE", help="credentials, instead of the usual files"
+        )
         return _logout
     parser.add_argument("-u", "--username", default="", help="user name")
     parser.add_argument(
         "-p", "--password", default="", help="password; --password-stdin keeps it out of the process list"
     )
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
-    add_insecure_flags(parser)
-    parser.add_argument(
-        "--cert-dir", default="", metavar="DIR", help="more certificates: *.crt, *.cert, *.key"
-    )
+    add_registry_flags(parser)
     return _login
 
 
@@ -50,9 +50,16 @@ def _login(args: argparse.Namespace) -> int:
     from imagesmith.registry.ping import check
 
     host, path = _place(args.registry)
+    access = access_of(args, login=True)
     credential = Credential(*_user_and_password(args))
-    check(host, credential, Hosts(insecure=insecure_of(args), cert_dir=args.cert_dir))
-    where = keep(host, credential, Credentials(), path)
+    hosts = Hosts(
+        insecure=access.insecure,
+        cert_dir=access.cert_dir,
+        registries_conf=access.registries_conf,
+        hosts_dir=access.hosts_dir,
+    )
+    check(host, credential, hosts)
+    where = keep(host, credential, Credentials(authfile=args.authfile), path)
     sys.stdout.write(f"logged in to {args.registry}; kept in {where}\n")
     return 0
 
@@ -84,7 +91,7 @@ def _logout(args: argparse.Namespace) -> int:
     from imagesmith.credentials.login import forget
 
     host, path = _place(args.registry)
-    removed = forget(host, Credentials(), path)
+    removed = forget(host, Credentials(authfile=args.authfile), path)
     sys.stdout.write(
         f"removed the credentials for {args.registry}\n" if removed else f"not logged in to {args.registry}\n"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from imagesmith.cli.common import opened, platform_of, source_at
 from imagesmith.errors import InvalidDocument, NotFound, UsageError
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, parse_document
+from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
 from imagesmith.places.storeplace import file_pieces
 
@@ -96,11 +96,18 @@ def run_manifest(args: argparse.Namespace) -> int:
             sys.stdout.write(f"deleted {ref}\n")
             return 0
         raw = _read(args.file)
-        document = parse_document(raw, args.media_type)
+        document = _document(args.file, raw, args.media_type)
         d = document.descriptor()
         place.finish(d, raw)
     sys.stdout.write(f"{d.digest}\n")
     return 0
+
+
+def _document(file: str, raw: bytes, media_type: str) -> Manifest | Index:
+    try:
+        return parse_document(raw, media_type)
+    except InvalidDocument as e:
+        raise e.of("standard input" if file == "-" else file) from e.__cause__
 
 
 def _read(file: str) -> bytes:

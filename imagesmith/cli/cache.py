@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 
 from imagesmith.cli.common import human, print_json, table
-from imagesmith.cli.flags import settings_of
+from imagesmith.cli.flags import new_file, settings_of
 from imagesmith.cli.values import parse_size
-from imagesmith.errors import UsageError
+from imagesmith.errors import IntegrityError, UsageError
 from imagesmith.store.store import Store
 
 __all__ = ["configure", "parse_age"]
@@ -116,7 +116,9 @@ def _prune(parser: argparse.ArgumentParser) -> Handler:
 
 def _export(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("cache", nargs="*", help="ids or keys; all by default")
-    parser.add_argument("-o", "--output", default="-", metavar="FILE", help="the tar, - for standard output")
+    parser.add_argument(
+        "-o", "--output", default="-", metavar="FILE", type=new_file, help="the tar, - for standard output"
+    )
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.export.outputs import output_file
@@ -157,7 +159,10 @@ def _import(parser: argparse.ArgumentParser) -> Handler:
                 source = sys.stdin.buffer if args.file == "-" else stack.enter_context(open(args.file, "rb"))
             except OSError as e:
                 raise UsageError(f"cannot read {args.file}: {e.strerror}") from e
-            keys = import_folders(store, place, source)
+            try:
+                keys = import_folders(store, place, source)
+            except IntegrityError as e:
+                raise e.of("standard input" if args.file == "-" else args.file) from e.__cause__
         sys.stdout.write(f"imported {len(keys)} cache{'s' * (len(keys) != 1)}\n")
         return 0
 

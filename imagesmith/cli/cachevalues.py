@@ -5,6 +5,7 @@ Trust: words of a command line; every mistake is a UsageError that quotes the wo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 
 from imagesmith.build.request import CachePlace
@@ -81,6 +82,15 @@ def parse_cache_to(words: Iterable[str], build_args: Mapping[str, str]) -> tuple
     return tuple(out)
 
 
+def _check_folder(dest: str) -> None:
+    """Refuse a folder that cannot be made, for it would be told when all is built."""
+    at = os.path.abspath(dest)
+    while dest and not os.path.isdir(at):
+        if os.path.lexists(at):
+            raise UsageError(f"--cache-to: cannot write {dest}: {at} is not a folder")
+        at = os.path.dirname(at)
+
+
 def _written(kind: str, options: Mapping[str, str]) -> CachePlace:
     mode = options.get("mode", "min")
     if mode not in ("min", "max"):
@@ -92,6 +102,9 @@ def _written(kind: str, options: Mapping[str, str]) -> CachePlace:
         )
     if not boolean("oci-mediatypes", options.get("oci-mediatypes", "true")):
         raise UsageError("--cache-to: exporting cache as image manifest requires OCI mediatypes")
+    ignore_error = boolean("ignore-error", options.get("ignore-error", "false"))
+    if not ignore_error:
+        _check_folder(options.get("dest", ""))
     level = options.get("compression-level", "")
     codec = None
     if level or "compression" in options:
@@ -103,5 +116,5 @@ def _written(kind: str, options: Mapping[str, str]) -> CachePlace:
         tag=options.get("tag", ""),
         mode=mode,
         codec=codec,
-        ignore_error=boolean("ignore-error", options.get("ignore-error", "false")),
+        ignore_error=ignore_error,
     )

@@ -16,7 +16,7 @@ from imagesmith.cli.common import (
     say,
     source_at,
 )
-from imagesmith.cli.flags import add_platform
+from imagesmith.cli.flags import add_platform, new_file
 from imagesmith.errors import Different, UsageError
 from imagesmith.oci.model import Manifest
 
@@ -53,7 +53,9 @@ def _image(
 
 def _export(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("ref", help="an image, in any place")
-    parser.add_argument("file", nargs="?", default="-", help="the tar (default: standard output)")
+    parser.add_argument(
+        "file", nargs="?", default="-", type=new_file, help="the tar (default: standard output)"
+    )
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.export.outputs import output_file

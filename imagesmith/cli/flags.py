@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from imagesmith.errors import ContextError, UsageError
+from imagesmith.errors import UsageError, cannot_write
 from imagesmith.settings import Access, Settings
 
 __all__ = [
@@ -81,14 +81,17 @@ def add_registry_flags(parser: argparse._ActionsContainer) -> None:
         parser.add_argument(name, default="", metavar=metavar, help=what)
 
 
-def access_of(args: argparse.Namespace) -> Access:
-    """What the flags of add_registry_flags say.
+def access_of(args: argparse.Namespace, *, login: bool = False) -> Access:
+    """What the flags of add_registry_flags say; a login may make the file of credentials.
 
     Raises:
         UsageError: a file or folder that they name is not there.
     """
     for flag, path in (("--authfile", args.authfile), ("--registries-conf", args.registries_conf)):
-        if path and not os.path.exists(path):
+        if login and flag == "--authfile":
+            if refusal := refusal_of(path):
+                raise UsageError(f"{flag} {refusal}")
+        elif path and not os.path.isfile(path):
             raise UsageError(f"{flag} {path}: no such file")
     for flag, path in (("--cert-dir", args.cert_dir), ("--hosts-dir", args.hosts_dir)):
         if path and not os.path.isdir(path):
@@ -123,13 +126,15 @@ def put_file(path: str, data: bytes) -> None:
     """Write a small file that a flag names.
 
     Raises:
-        ContextError: it cannot be written.
+        ImagesmithError: it cannot be written.
     """
     try:
         with open(path, "wb") as out:
             out.write(data)
     except OSError as e:
-        raise ContextError(f"cannot write {path}: {e.strerror}") from e
+        if os.path.isfile(path):
+            os.unlink(path)  # half of it is worse than none
+        raise cannot_write(e, path) from e
 
 
 def settings_of(root: str) -> Settings:

@@ -11,23 +11,24 @@ from __future__ import annotations
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.errors import UsageError
 
-__all__ = ["boolean", "instead_of", "passed_over"]
+__all__ = ["boolean", "instead_of", "lines_of", "passed_over"]
 
 #: A line for flags that are taken alike: `switch` and `value` are passed over, `off` and `on` are switches
 #: that are passed over where they say that, all else is refused; behind the `=` is what to use instead.
 _BUILD = """
-switch --rm --force-rm --compress --disable-content-trust
+switch --rm --force-rm --compress --stream
 value  --builder
 off    --provenance --sbom --attest = images are made without attestations
 off    --squash --single-snapshot = build, then `imagesmith flatten REF`
-off    --debug -D = -v
 no     --memory -m --memory-swap --cpu-period --cpu-quota --cpu-shares -c = --cgroup-parent, or systemd-run
 no     --cpuset-cpus --cpuset-mems = taskset
 no     --security-opt = RUN --security=insecure, with --allow security.insecure
-no     --policy = there are no policies for sources
+no     --source-policy-file = there are no policies for sources
+no     --print = --call
 
 switch --no-push --cleanup --force --use-new-run --skip-unused-stages --compressed-caching --ignore-var-run
-switch --skip-push-permission-check
+switch --skip-push-permission-check --cache-copy-layers --cache-run-layers --preserve-context --materialize
+switch --skip-default-registry-fallback --no-push-cache
 value  --snapshot-mode --snapshotMode
 on     --cache --layers = --no-cache
 no     --context = the context is a word of its own: build DIR
@@ -45,13 +46,19 @@ no     --kaniko-dir = --root DIR
 no     --insecure-pull --skip-tls-verify --skip-tls-verify-pull = --insecure, or --insecure-registry HOST
 no     --skip-tls-verify-registry = --insecure-registry HOST
 no     --registry-mirror = --registries-conf FILE
-no     --push-retry --image-download-retry --image-fs-extract-retry --retry = nothing: all is tried again
+no     --push-retry --image-download-retry --image-fs-extract-retry = nothing: all is tried again
 no     --verbosity --log-format --logfile = -v, --progress plain or rawjson, 2> FILE
 off    --log-timestamp = --progress rawjson
 no     --ignore-path = RUN --mount=type=tmpfs,target=PATH
+no     --compression --compression-level = -o type=image,compression=gzip|zstd,compression-level=N
+no     --force-build-metadata = LABEL in the Dockerfile
+no     --git = URL?branch=NAME, or another word of the address
+no     --image-name-with-digest-file --image-name-tag-with-digest-file = --metadata-file FILE
+no     --credential-helpers = credHelpers in ~/.docker/config.json, or --authfile FILE
+no     --push-ignore-immutable-tag-errors = a tag that the registry does not have
+no     --registry-certificate --registry-client-cert = --cert-dir DIR, or --hosts-dir DIR
+no     --registry-map = --registries-conf FILE
 
-on     --tls-verify = --insecure, or --insecure-registry HOST
-no     --creds = `imagesmith login`
 no     --jobs = stages are built side by side, as many as there are processors
 no     --format = -o type=image,oci-mediatypes=true or false
 no     --pull-always = --pull
@@ -61,24 +68,121 @@ no     --volume = RUN --mount=type=bind, with --build-context NAME=DIR
 no     --ignorefile = DOCKERFILE.dockerignore beside the Dockerfile
 no     --env = ENV in the Dockerfile
 no     --from = --build-context NAME=docker-image://REF
-no     --userns = --isolation
+no     --userns --userns-uid-map --userns-gid-map --userns-uid-map-user --userns-gid-map-group = --isolation
+switch --compat-volumes --inherit-labels --inherit-annotations --no-hostname --no-hosts --http-proxy --stdin
+no     --all-platforms = --platform, one at a time; then `imagesmith index create`
+no     --build-arg-file = --build-arg K=V
+no     --cap-add --device = RUN --security=insecure, with --allow security.insecure
+no     --cap-drop --group-add --hooks-dir --ipc --pid --uts --cgroupns = nothing; see --isolation
+no     --runtime --runtime-flag = --isolation oci
+no     --dns --dns-option --dns-search = --network host
+no     --identity-label --layer-label --unsetlabel --unsetenv --unsetannotation = `imagesmith mutate REF`
+no     --cpp-flag = a Dockerfile that cpp has been through, with -f FILE
+no     --squash-all = build, then `imagesmith flatten REF`
+no     --omit-history --disable-compression = -o type=image, with its options
+no     --rewrite-timestamp = rewrite-timestamp=true in -o
+no     --sign-by --decryption-key --cw = another tool, for what is pushed or pulled
+no     --logsplit --save-stages --stage-labels = --target STAGE
+no     --os-feature --os-version = --platform OS/ARCH[/VARIANT]
+"""
+
+#: Of every command that speaks to registries.
+_REGISTRY = """
+switch --insecure-policy --disable-content-trust
+on     --tls-verify = --insecure, or --insecure-registry HOST
+no     --creds --registry-token = `imagesmith login`, or --authfile FILE
+no     --no-creds = --authfile FILE, with an object without logins: {}
+no     --override-arch --override-os --override-variant = --platform OS/ARCH[/VARIANT]
+no     --retry-times --retry --retry-delay --command-timeout = nothing: requests are tried again by themselves
+no     --policy --registries.d --tmpdir = nothing: there are no policies, and --root is where files go
+off    --debug -D = -v
 """
 
 _TRANSFER = """
-switch --preserve-digests --remove-signatures --insecure-policy --disable-content-trust
-on     --tls-verify --src-tls-verify --dest-tls-verify = --insecure, or --insecure-registry HOST
-no     --creds --src-creds --dest-creds = `imagesmith login`, or --authfile FILE
+switch --preserve-digests --remove-signatures
+on     --src-tls-verify --dest-tls-verify = --insecure, or --insecure-registry HOST
+no     --src-creds --dest-creds --src-username --src-password = `imagesmith login`, or --authfile FILE
+no     --dest-username --dest-password --src-registry-token = `imagesmith login`, or --authfile FILE
+no     --dest-registry-token --src-no-creds --dest-no-creds = `imagesmith login`, or --authfile FILE
+no     --src-daemon-host --dest-daemon-host = docker-archive:FILE, and `docker load` or `docker save`
+no     --src-shared-blob-dir --dest-shared-blob-dir = oci:DIR, whose blobs are its own
+no     --dest-compress --dest-decompress --dest-compress-format = nothing: layers go as they are
+no     --dest-compress-level --dest-force-compress-format = nothing: layers go as they are
+no     --dest-oci-accept-uncompressed-layers = nothing: layers go as they are
+no     --sign-by --sign-passphrase-file --sign-by-sigstore = cosign, then `imagesmith copy --referrers`
+no     --sign-by-sigstore-private-key --sign-identity --sign-by-sq-fingerprint = cosign, then copy --referrers
+no     --encryption-key --encrypt-layer --decryption-key = another tool: layers are not encrypted here
+no     --image-parallel-copies = nothing: several blobs go at a time
 no     --src-authfile --dest-authfile = --authfile FILE, with the logins of both
 no     --src-cert-dir --dest-cert-dir = --cert-dir DIR
 no     --multi-arch = --all, or --platform OS/ARCH
-no     --override-arch --override-os --override-variant = --platform OS/ARCH[/VARIANT]
 no     --additional-tag = `imagesmith tag docker://REF TAG`
-no     --retry-times = transfers are tried again by themselves
 no     --all-tags = `imagesmith mirror`
 no     --allow-nondistributable-artifacts = foreign layers are left where they are
 """
 
-_FLAGS = {"build": _BUILD, **dict.fromkeys(("push", "pull", "copy", "save", "load", "mirror"), _TRANSFER)}
+#: Of single commands, beside those.
+_OWN = {
+    "build": _BUILD,
+    **dict.fromkeys(("push", "pull", "copy", "save", "load"), _TRANSFER),
+    "mirror": _TRANSFER
+    + """
+switch --keep-going --scoped
+no     --src -s --dest -d --src-yaml = a list with a line for each image: SOURCE [TARGET]
+no     --append-suffix --dry-run = a list with targets: SOURCE TARGET
+""",
+    "inspect": """
+switch --no-tags -n
+value  --type
+no     --size -s = `imagesmith images`
+no     --username --password = `imagesmith login`, or --authfile FILE
+no     --daemon-host = docker-archive:FILE
+no     --shared-blob-dir = oci:DIR
+no     --manifest-digest = `imagesmith digest REF`
+""",
+    "login": """
+no     --compat-auth-file = --authfile FILE
+no     --get-login --secret = --password-stdin
+""",
+    "logout": """
+switch --tls-verify
+no     --all -a = a registry by its name
+no     --compat-auth-file = --authfile FILE
+""",
+    "images": """
+switch --digests --all -a --no-trunc --tree
+no     --filter -f --format = --json, and jq
+""",
+    "rmi": """
+switch --force -f --no-prune
+no     --all -a = `imagesmith images`, and each name
+no     --platform = a name for each platform
+""",
+    "prune": """
+switch --force -f --volumes
+no     --filter = --older-than AGE
+""",
+    "run": """
+no     --detach -d --name --restart --publish -p --publish-all -P = Podman or Docker: nothing stays here
+no     --privileged --cap-add --cap-drop --device --gpus --security-opt = Podman or Docker: see --isolation
+no     --link --network-alias --ip --mac-address --dns = Podman or Docker, or --network host
+no     --cpuset-cpus --cpu-shares -c --pids-limit = Podman or Docker, or systemd-run
+no     --label -l --label-file --log-driver --log-opt = Podman or Docker: nothing stays here
+""",
+}
+_OF_REGISTRIES = frozenset((
+    "build", "push", "pull", "copy", "save", "load", "mirror", "inspect", "digest", "tags", "catalog",
+    "manifest", "blob", "delete", "index", "append", "mutate", "flatten", "rebase", "export", "diff",
+    "attach", "referrers", "validate", "login", "tag",
+))  # fmt: skip
+
+
+def lines_of(command: str) -> list[str]:
+    """What is known of flags of other tools for a command, or a command of one."""
+    name = command.partition(" ")[0]
+    text = _OWN.get(name, "") + (_REGISTRY if name in _OF_REGISTRIES else "")
+    return [line for line in text.splitlines() if line]
+
 
 _COMMANDS = """
 buildx bud        `imagesmith build`
@@ -131,7 +235,7 @@ def passed_over(command: str, flag: str, value: str | None, known: list[str]) ->
     Raises:
         UsageError: it would change something here, or nobody knows it.
     """
-    for line in _FLAGS.get(command, "").splitlines():
+    for line in lines_of(command):
         names, _, instead = line.partition(" = ")
         taken, *flags = names.split() or [""]
         if flag in flags:

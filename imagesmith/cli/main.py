@@ -7,6 +7,7 @@ Exit statuses are those of errors.py; 130 after Ctrl-C, 141 where the reader of 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -16,7 +17,7 @@ from typing import NoReturn
 
 from imagesmith import __version__
 from imagesmith.cli.parser import Parser, be_verbose
-from imagesmith.errors import Cancelled, ImagesmithError
+from imagesmith.errors import Cancelled, ImagesmithError, StoreError
 from imagesmith.plugins import COMMANDS, load
 
 __all__ = ["main", "run"]
@@ -58,20 +59,24 @@ def main(argv: Sequence[str]) -> int:
         _drop_output()
         return 141
     except OSError as e:  # a full disk, a folder that is not ours: the machine's word, with its path
-        _drop_output()
-        where = f"{e.filename}: " if e.filename else ""
-        return _fault(f"{where}{e.strerror or e}", e)
+        lost = _drop_output()
+        where = e.filename or ("standard output" if lost else "")
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+        text = f"{where}: {(e.strerror or str(e)).lower()}".removeprefix(": ")
+        return _fault(text, e, StoreError.exit_code if full else ImagesmithError.exit_code)
     except Exception as e:  # a mistake of ours: still one line, and the way to the rest of it
         return _fault(f"internal error: {type(e).__name__}: {e}", e)
     return status
 
 
-def _drop_output() -> None:
-    """Send what is left in the buffer of standard output nowhere, if it cannot be written."""
+def _drop_output() -> bool:
+    """Send what is left in the buffer of standard output nowhere; returns True if it cannot be written."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return True
+    return False
 
 
 def _main(words: list[str]) -> int:
@@ -132,7 +137,7 @@ def _command(name: str, words: Sequence[str]) -> int:
     return int(handler(parser.parse_args(words)) or 0)
 
 
-def _fault(text: str, error: Exception) -> int:
+def _fault(text: str, error: Exception, status: int = ImagesmithError.exit_code) -> int:
     """Show a fault that no module has made one of our errors; `-v` shows where it came from."""
     import logging
 
@@ -140,7 +145,7 @@ def _fault(text: str, error: Exception) -> int:
 
     logging.getLogger(__name__).debug("where it happened", exc_info=error)
     sys.stderr.write(f"error: {one_line(text)}\nhint: `imagesmith -v ...` shows where it happened\n")
-    return ImagesmithError.exit_code
+    return status
 
 
 def run() -> NoReturn:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, say
-from imagesmith.cli.flags import add_platform
+from imagesmith.cli.flags import add_platform, new_file
 from imagesmith.errors import ImagesmithError, InvalidReference, RegistryError, UsageError
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef, Platform, host_platform
@@ -150,7 +150,12 @@ def _copy(
 def _save(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("ref", nargs="+", help="images: names in the store, or any place")
     parser.add_argument(
-        "-o", "--output", default="-", metavar="FILE", help="the archive (default: standard output)"
+        "-o",
+        "--output",
+        default="-",
+        metavar="FILE",
+        type=new_file,
+        help="the archive (default: standard output)",
     )
     parser.add_argument(
         "--format", default="docker", choices=("docker", "oci"), help="docker: for `docker load`"

@@ -14,10 +14,17 @@ from imagesmith.errors import ContextError, ImagesmithError, UnsafeArchive, disk
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.folders import make_plain
 from imagesmith.fs.view import LayerIndex
+from imagesmith.layer.decompress import sniff
 from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
 
-__all__ = ["looks_like_archive", "unpack_context"]
+__all__ = ["is_packed", "looks_like_archive", "unpack_context"]
+
+
+def is_packed(content_open: Callable[[], BinaryIO]) -> bool:
+    """True if a file begins like compressed data, which no Dockerfile does."""
+    with content_open() as f:
+        return bool(sniff(f.read(6)))
 
 
 def looks_like_archive(content_open: Callable[[], BinaryIO]) -> bool:

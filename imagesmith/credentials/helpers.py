@@ -16,7 +16,7 @@ import subprocess
 import time
 
 from imagesmith.credentials.model import Credential
-from imagesmith.errors import InvalidDocument, RegistryError
+from imagesmith.errors import InvalidDocument, RegistryError, reason_of
 from imagesmith.oci.codec import parse_object
 
 __all__ = ["erase", "get", "store"]
@@ -90,7 +90,7 @@ def _run(helper: str, verb: str, text: str) -> tuple[int, str]:
     try:
         status, out = _ask([program, verb], text.encode())
     except (OSError, subprocess.TimeoutExpired) as e:
-        raise RegistryError(f"{name} {verb}: {e}") from e
+        raise RegistryError(f"{name} {verb}: {reason_of(e)}") from e
     if len(out) > _MOST_BYTES:
         raise RegistryError(f"{name} {verb}: answers with more than {_MOST_BYTES} bytes")
     return status, out.decode("utf-8", "replace")

@@ -20,7 +20,7 @@ from typing import Any
 from imagesmith.credentials import helpers
 from imagesmith.credentials.dockerconfig import ConfigFile, Credentials, helper_of, hub_key, keys_of
 from imagesmith.credentials.model import Credential
-from imagesmith.errors import UsageError
+from imagesmith.errors import UsageError, cannot_write
 from imagesmith.oci.codec import Object
 
 __all__ = ["forget", "keep"]
@@ -93,7 +93,7 @@ def _changed(file: ConfigFile) -> Iterator[dict[str, Any]]:
             yield document
             _write(path, json.dumps(document, indent="\t", ensure_ascii=False).encode() + b"\n")
     except OSError as e:
-        raise UsageError(f"cannot write {path}: {e.strerror}") from e
+        raise cannot_write(e, path) from e
 
 
 def _write(path: Path, data: bytes) -> None:

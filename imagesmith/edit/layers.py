@@ -13,10 +13,11 @@ from typing import Any
 
 from imagesmith.edit.edited import layers_of
 from imagesmith.edit.mutate import rebuilt
-from imagesmith.errors import InvalidDocument, NotFound, UsageError
+from imagesmith.errors import InvalidDocument, NotFound, UnsafeArchive, UsageError
 from imagesmith.fs.view import View, flat
 from imagesmith.interfaces import ImageSource
-from imagesmith.layer.decompress import sniff
+from imagesmith.layer.decompress import decompressed, sniff
+from imagesmith.layer.tarread import Limits, read_archive
 from imagesmith.layer.tarwrite import write_layer
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import dumps, parse_object
@@ -51,7 +52,7 @@ def layer_of_file(file: str, store: Store) -> Layer:
 
     Raises:
         UsageError: it cannot be read.
-        InvalidDocument: it is compressed in a way that layers are not.
+        InvalidDocument: it is no tar, or compressed in a way that layers are not.
     """
     path = Path(file).absolute()
     try:
@@ -61,7 +62,19 @@ def layer_of_file(file: str, store: Store) -> Layer:
         raise UsageError(f"cannot read {file}: {e.strerror}") from e
     if kind not in ("", "gzip", "zstd"):
         raise InvalidDocument(f"{file}: layers are not compressed with {kind}", hint="gzip, zstd or plain")
+    _check_tar(file, path, kind)
     return bring_layer(lambda: FolderFiles(path.parent).pieces(path.name), store)
+
+
+def _check_tar(file: str, path: Path, kind: str) -> None:
+    """Read all of a tar: what is stored as a layer without one would fail wherever it is unpacked."""
+    try:
+        with path.open("rb") as source:
+            read = sum(1 for _ in read_archive(decompressed(source, kind), Limits(), sparse=True))
+        if not read and not path.stat().st_size:
+            raise InvalidDocument("it is empty")
+    except (InvalidDocument, UnsafeArchive) as e:
+        raise InvalidDocument(f"{file}: not a readable tar: {e.message}") from e
 
 
 def _of_family(d: Descriptor, manifest: Manifest) -> Descriptor:

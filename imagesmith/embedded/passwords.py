@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from imagesmith.errors import UsageError
+from imagesmith.errors import UsageError, reason_of
 
 __all__ = ["Passwords"]
 
@@ -99,7 +99,7 @@ class Passwords:
         try:
             lines = self._path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as e:
-            raise UsageError(f"cannot read the password file {self._path}: {e}") from e
+            raise UsageError(f"cannot read the password file {self._path}: {reason_of(e)}") from e
         users: dict[str, str] = {}
         forms: set[str] = set()  # those of libcrypt that were tried: bcrypt is slow
         for number, line in enumerate(lines, 1):

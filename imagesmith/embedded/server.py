@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -60,7 +61,7 @@ class Server:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             self._listener = socket.create_server((host, port), family=family, backlog=256)
         except OSError as e:
-            raise RegistryError(f"cannot listen on {host}:{port}: {e.strerror or e}") from e
+            raise RegistryError(f"cannot listen on {host}:{port}: {os.strerror(e.errno or 0).lower()}") from e
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, name="registry", daemon=True)
 

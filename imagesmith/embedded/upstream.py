@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from imagesmith.errors import NetworkFault, UsageError
+from imagesmith.errors import NetworkFault, UsageError, reason_of
 from imagesmith.oci.addresses import same_trust
 
 __all__ = ["Answer", "Upstream"]
@@ -67,7 +67,7 @@ class Answer:
         try:
             data = self.response.read(limit + 1)
         except (OSError, http.client.HTTPException) as e:
-            raise NetworkFault(f"the upstream registry broke off: {e}") from e
+            raise NetworkFault(f"the upstream registry broke off: {reason_of(e)}") from e
         finally:
             self.close()
         if len(data) > limit:
@@ -79,7 +79,7 @@ class Answer:
         try:
             return self.response.readinto(view)
         except (OSError, http.client.HTTPException) as e:
-            raise NetworkFault(f"the upstream registry broke off: {e}") from e
+            raise NetworkFault(f"the upstream registry broke off: {reason_of(e)}") from e
 
     def close(self) -> None:
         """End the connection."""

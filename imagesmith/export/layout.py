@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from imagesmith.errors import ContextError, StoreError, UsageError
+from imagesmith.errors import StoreError, UsageError, cannot_write
 from imagesmith.fs.entry import Entry
 from imagesmith.layer.tarwrite import header
 from imagesmith.oci.codec import dumps, parse_object
@@ -119,13 +119,13 @@ def write_layout_dir(
     """Write an OCI layout as a folder; entries of other names in its index stay.
 
     Raises:
-        ContextError: the folder cannot be written.
+        ImagesmithError: the folder cannot be written.
         InvalidDocument: its index is damaged.
     """
     digests = reachable(root, blobs)
     fresh = json.loads(layout_index(root, names, created))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         there = BlobStore(folder)
         for digest in digests:
             if not there.has(digest):
@@ -138,7 +138,7 @@ def write_layout_dir(
             put_file(folder / "oci-layout", LAYOUT)
             put_file(folder / "index.json", _merged(folder / "index.json", fresh))
     except (OSError, StoreError) as e:
-        raise ContextError(f"cannot write an OCI layout to {folder}: {e}") from e
+        raise cannot_write(e, folder) from e
 
 
 def _merged(index: Path, fresh: dict[str, Any]) -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +18,11 @@ from typing import BinaryIO
 from imagesmith.build.build import Export
 from imagesmith.build.request import Output
 from imagesmith.build.times import format_ns
-from imagesmith.errors import ContextError, UsageError
+from imagesmith.errors import UsageError, cannot_write
 from imagesmith.events import Message
 from imagesmith.export import layout, rootfs
 from imagesmith.fs.jail import remove_tree
+from imagesmith.fs.standard import standard_output
 
 __all__ = ["cacheonly", "docker", "image", "local", "oci", "output_file", "tar"]
 
@@ -31,8 +31,8 @@ __all__ = ["cacheonly", "docker", "image", "local", "oci", "output_file", "tar"]
 def output_file(dest: str) -> Iterator[BinaryIO]:
     """A file that appears under its name when it is complete; `-` is standard output."""
     if dest == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with standard_output() as out:
+            yield out
         return
     path = Path(dest).absolute()
     try:
@@ -50,7 +50,7 @@ def output_file(dest: str) -> Iterator[BinaryIO]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as e:
-        raise ContextError(f"cannot write {dest}: {e.strerror}") from e
+        raise cannot_write(e, dest) from e
 
 
 def _created(export: Export) -> str:
@@ -99,13 +99,13 @@ def tar(output: Output, export: Export) -> None:
 def local(output: Output, export: Export) -> None:
     """The root file system in a folder."""
     folder = Path(output.dest)
-    if output.options.get("mode") == "delete" and folder.is_dir():
-        for child in folder.iterdir():
-            if child.is_dir() and not child.is_symlink():
-                remove_tree(child)
-            else:
-                child.unlink()
     try:
+        if output.options.get("mode") == "delete" and folder.is_dir():
+            for child in folder.iterdir():
+                if child.is_dir() and not child.is_symlink():
+                    remove_tree(child)
+                else:
+                    child.unlink()
         with export.vertex.part("copying files"):
             rootfs.write_folder(
                 export.result.view,
@@ -114,7 +114,9 @@ def local(output: Output, export: Export) -> None:
                 lambda text: export.events(Message(text=f"local: {text}")),
             )
     except OSError as e:
-        raise ContextError(f"cannot write {e.filename or folder}: {e.strerror}") from e
+        raise cannot_write(
+            e, os.fsdecode(e.filename) if isinstance(e.filename, str | bytes) else folder
+        ) from e
 
 
 def image(output: Output, export: Export) -> None:

@@ -58,6 +58,13 @@ class ImageRef:
         Raises:
             InvalidReference: in distribution/reference's words.
         """
+        try:
+            return cls._parse(text, default_tag=default_tag)
+        except InvalidReference as e:
+            raise InvalidReference(f"{text!r}: {e.message}", hint=e.hint, reason=e.message) from e
+
+    @classmethod
+    def _parse(cls, text: str, *, default_tag: bool) -> ImageRef:
         if _HEX64.fullmatch(text):
             raise InvalidReference(
                 f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from imagesmith.errors import ContextError, DigestMismatch, InvalidDocument, NotAnImage, NotFound, UsageError
+from imagesmith.errors import DigestMismatch, InvalidDocument, NotAnImage, NotFound, UsageError, cannot_write
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.standard import standard_output
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.tarwrite import header
 from imagesmith.oci import mediatype as mt
@@ -156,19 +157,21 @@ def archive_target(file: str, *, docker: bool) -> Iterator[ArchiveTarget]:
     """An archive that appears under its name when it is complete; `-` is standard output.
 
     Raises:
-        ContextError: the file cannot be written.
+        ImagesmithError: the file cannot be written.
     """
     if file == "-":
         if sys.stdout.isatty():
             raise UsageError(
                 "refusing to write a tar to the terminal", hint="give a file, or pipe the output"
             )
-        target = ArchiveTarget(sys.stdout.buffer, "standard output", docker=docker)
-        yield target
-        target.close()
-        sys.stdout.buffer.flush()
+        with standard_output() as out:
+            target = ArchiveTarget(out, "standard output", docker=docker)
+            yield target
+            target.close()
         return
     path = Path(file).absolute()
+    if path.is_dir():
+        raise UsageError(f"cannot write {file}: it is a folder")
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
             try:
@@ -184,7 +187,7 @@ def archive_target(file: str, *, docker: bool) -> Iterator[ArchiveTarget]:
             finally:
                 Path(out.name).unlink(missing_ok=True)
     except OSError as e:
-        raise ContextError(f"cannot write {file}: {e.strerror}") from e
+        raise cannot_write(e, file) from e
 
 
 # --- what docker saved ---------------------------------------------------------------------------

@@ -141,7 +141,11 @@ class TarFiles:
                 raw.seek(0)
         spread = spool(scratch, f"unpack {self.name}")
         with raw:
-            shutil.copyfileobj(decompressed(raw), spread, 1 << 20)
+            try:
+                shutil.copyfileobj(decompressed(raw), spread, 1 << 20)
+            except InvalidDocument as e:
+                spread.close()
+                raise e.of(self.name) from e.__cause__
         spread.flush()
         return spread
 

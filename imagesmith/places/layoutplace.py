@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from imagesmith.errors import (
-    ContextError,
     DigestMismatch,
     InvalidDocument,
     InvalidReference,
     NotFound,
     StoreError,
+    cannot_write,
 )
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.codec import dumps, parse_object
@@ -217,7 +217,7 @@ class LayoutFolder(LayoutSource):
         """Open a folder, or make a layout of it with `create`."""
         if create:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(exist_ok=True)
                 with alone(folder):
                     self._blobs = BlobStore(folder)
                     if not (folder / "oci-layout").exists():
@@ -225,7 +225,7 @@ class LayoutFolder(LayoutSource):
                     if not (folder / "index.json").exists():
                         put_file(folder / "index.json", _index([]))
             except (OSError, StoreError) as e:
-                raise ContextError(f"cannot write an OCI layout to {folder}: {e}") from e
+                raise cannot_write(e, folder) from e
         super().__init__(FolderFiles(folder), ref)
         self.folder = folder
         self._loose: list[Descriptor] = []

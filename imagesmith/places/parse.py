@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.errors import InvalidReference, UsageError
+from imagesmith.errors import UsageError
 from imagesmith.interfaces import ImageSource, ImageTarget
 from imagesmith.oci.names import ImageRef
 from imagesmith.places.archive import archive_target, docker_image
@@ -67,10 +67,7 @@ class PlaceName:
             return cls(kind="store", image=ImageRef.parse(rest))
         if text.startswith("docker://"):
             return cls(kind="registry", image=ImageRef.parse(text.removeprefix("docker://")))
-        try:
-            return cls(kind=default, image=ImageRef.parse(text))
-        except InvalidReference as e:
-            raise InvalidReference(f"{text!r}: {e.message}", hint=e.hint) from e
+        return cls(kind=default, image=ImageRef.parse(text))
 
     def __str__(self) -> str:
         if self.image is not None:

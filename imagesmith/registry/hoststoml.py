@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from imagesmith.errors import UsageError
+from imagesmith.errors import UsageError, reason_of
 from imagesmith.registry.endpoint import Endpoint
 from imagesmith.values import replace
 
@@ -53,7 +53,7 @@ def _read(path: Path, registry: str, upstream: Endpoint) -> tuple[list[Endpoint]
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"{path}: {e}") from e
+        raise UsageError(f"{path}: {reason_of(e)}") from e
     own = upstream
     if document.get("server"):
         own, _ = _host(_text(document, "server", path), document, path, registry, upstream)

@@ -40,7 +40,7 @@ def checked_proxy(text: str) -> str:
         if importlib.util.find_spec("socksio") is None:
             raise UsageError(
                 f"the proxy {named} speaks SOCKS, for which the package socksio is missing",
-                hint="pip install 'imagesmith[socks]', or use a proxy of HTTP",
+                hint="pip install 'httpx[socks]', or use a proxy of HTTP",
             )
     elif scheme not in ("http", "https"):
         raise UsageError(

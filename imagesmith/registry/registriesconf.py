@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from imagesmith.errors import UsageError
+from imagesmith.errors import UsageError, reason_of
 from imagesmith.values import field, frozen
 
 __all__ = ["Location", "Registry", "load", "match"]
@@ -72,7 +72,7 @@ def _tables(path: Path) -> Iterator[Registry]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"{path}: {e}") from e
+        raise UsageError(f"{path}: {reason_of(e)}") from e
     tables = document.get("registry", [])
     old = document.get("registries")
     if isinstance(old, dict) and any(k in old for k in _V1):

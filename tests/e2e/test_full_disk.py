@@ -114,7 +114,7 @@ def test_contexts_and_images_that_do_not_fit(small: Path, context: Path, smith: 
         ],
     }.items():
         status, said = run(words)
-        assert (status, f"cannot write {small}/{at}" in said) == (5, True), said  # not the store's
+        assert (status, f"cannot write {small}/{at}" in said) == (8, True), said
 
 
 def test_nothing_large_lies_in_the_temporary_folder(small: Path, context: Path, smith: Smith) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import imagesmith
 from imagesmith.build.request import Output
-from imagesmith.errors import ContextError, InvalidDocument, NotFound, UsageError
+from imagesmith.errors import InvalidDocument, NotFound, UsageError
 from imagesmith.store.store import Store
 from tests.kitchen import OLD_S, Kitchen
 from tests.registry.conftest import serve_embedded
@@ -127,8 +127,11 @@ def test_layout_folder_that_two_write_at_once_has_all_their_images(cook: Kitchen
 
 def test_layout_folder_that_cannot_be_written_is_named(cook: Kitchen, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ContextError, match=r"cannot write an OCI layout to .*file/o"):
+    with pytest.raises(UsageError, match=r"destination directory .*file/o: there is no folder"):
         cook.build(outputs=[f"type=oci,tar=false,dest={tmp_path / 'file' / 'o'}"])
+    place = Output(type="oci", dest=str(tmp_path / "file" / "o"), options={"tar": "false"})
+    with pytest.raises(UsageError, match=r"cannot write .*file/o: not a directory"):
+        cook.build(outputs=[place])
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"manifests":[{"annotations":[]}]}'])
@@ -247,7 +250,7 @@ def test_a_tag_cannot_be_pushed_by_digest(cook: Kitchen) -> None:
 
 def test_nothing_half_written_is_left_when_the_place_cannot_be_written(cook: Kitchen, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ContextError, match="cannot write"):
+    with pytest.raises(UsageError, match="cannot write"):
         cook.build(outputs=[Output(type="oci", dest=str(tmp_path / "file" / "o.tar"))])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["context", "file", "store"]
 
