@@ -133,8 +133,6 @@ def _placed(output: Output) -> Output:
             raise UsageError(f"dest cannot be stdout for {kind} exporter")
         if os.path.exists(dest) and not os.path.isdir(dest):
             raise UsageError(f"destination directory {dest} is a file")
-        if not os.path.isdir(dest) and (refusal := refusal_of(dest.rstrip("/"))):
-            raise UsageError(f"destination directory {refusal}")
         return output
     if kind == "docker" and not dest:
         raise UsageError(

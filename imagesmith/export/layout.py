@@ -125,7 +125,7 @@ def write_layout_dir(
     digests = reachable(root, blobs)
     fresh = json.loads(layout_index(root, names, created))
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         there = BlobStore(folder)
         for digest in digests:
             if not there.has(digest):

@@ -217,7 +217,7 @@ class LayoutFolder(LayoutSource):
         """Open a folder, or make a layout of it with `create`."""
         if create:
             try:
-                folder.mkdir(exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 with alone(folder):
                     self._blobs = BlobStore(folder)
                     if not (folder / "oci-layout").exists():

@@ -127,11 +127,14 @@ def test_layout_folder_that_two_write_at_once_has_all_their_images(cook: Kitchen
 
 def test_layout_folder_that_cannot_be_written_is_named(cook: Kitchen, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"destination directory .*file/o: there is no folder"):
-        cook.build(outputs=[f"type=oci,tar=false,dest={tmp_path / 'file' / 'o'}"])
-    place = Output(type="oci", dest=str(tmp_path / "file" / "o"), options={"tar": "false"})
     with pytest.raises(UsageError, match=r"cannot write .*file/o: not a directory"):
-        cook.build(outputs=[place])
+        cook.build(outputs=[f"type=oci,tar=false,dest={tmp_path / 'file' / 'o'}"])
+
+
+def test_folders_of_results_are_made_with_those_above_them(cook: Kitchen, tmp_path: Path) -> None:
+    cook.build(outputs=[f"type=local,dest={tmp_path}/a/b", f"type=oci,tar=false,dest={tmp_path}/c/d"])
+    assert (tmp_path / "a" / "b").is_dir()
+    assert (tmp_path / "c" / "d" / "index.json").is_file()
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"manifests":[{"annotations":[]}]}'])
