@@ -60,8 +60,8 @@ def main(argv: Sequence[str]) -> int:
         return 141
     except OSError as e:  # a full disk, a folder that is not ours: the machine's word, with its path
         lost = _drop_output()
-        where = e.filename or ("standard output" if lost else "")
         full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+        where = e.filename or ("standard output" if lost or full else "")
         text = f"{where}: {(e.strerror or str(e)).lower()}".removeprefix(": ")
         return _fault(text, e, StoreError.exit_code if full else ImagesmithError.exit_code)
     except Exception as e:  # a mistake of ours: still one line, and the way to the rest of it

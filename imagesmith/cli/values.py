@@ -153,7 +153,8 @@ def _check_options(kind: str, options: Mapping[str, str]) -> None:
         if key.startswith("annotation") and kind in ("oci", "docker", "image", "registry"):
             continue
         if key not in _OPTIONS[kind]:
-            raise UsageError(f"output {kind} has no option {key}{suggest(key, sorted(_OPTIONS[kind]))}")
+            known = sorted({*_OPTIONS[kind], "dest", "type"})
+            raise UsageError(f"output {kind} has no option {key}{suggest(key, known)}")
         if key in _BOOLEANS:
             boolean(key, value)
     if kind == "local" and options.get("mode", "copy") not in ("copy", "delete"):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher
-from imagesmith.errors import ContextError
+from imagesmith.errors import ContextError, reason_of
 
 __all__ = ["MAX_BYTES", "bounded", "parse_ignore", "read_ignore", "read_small"]
 
@@ -54,8 +54,12 @@ def read_small(root: Path, name: str) -> bytes:
         FileNotFoundError: nothing is there.
         ContextError: it has more than 16 MiB, is no file, cannot be read, or is a link that leads elsewhere.
     """
-    if not os.path.lexists(root / name):
-        raise FileNotFoundError(root / name)
+    try:
+        os.lstat(root / name)
+    except (FileNotFoundError, NotADirectoryError) as e:
+        raise FileNotFoundError(root / name) from e
+    except OSError as e:  # a closed folder is not one without the file
+        raise ContextError(f"{root / name}: {reason_of(e)}") from e
     with closing(LocalTree(root)) as tree:
         at = tree.resolve(name)
         found = tree.get(at)

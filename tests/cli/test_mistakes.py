@@ -110,7 +110,7 @@ MISTAKES = [
     ("imagesmith build --ssh default=nope .", 2, "nope"),
     ("imagesmith build --label =x .", 2, ""),
     ("imagesmith build -o type=zip,dest=x .", 2, "zip"),
-    ("imagesmith build -o type=oci,dset=x .", 2, "dset"),
+    ("imagesmith build -o type=oci,dset=x .", 2, "dset (did you mean dest?)"),
     ("imagesmith build -o type=oci,dest=x.tar,compression=brotli .", 2, "brotli"),
     ("imagesmith build --cache-from type=gha .", 2, "gha"),
     ("imagesmith build --cache-to type=registry .", 2, "ref"),
@@ -227,7 +227,7 @@ MISTAKES = [
     ("imagesmith delete {open}/team/app:absent", 7, "absent"),
     ("imagesmith diff app:1 other:1", 10, "differ"),
     ("imagesmith export app:1 > /dev/full", 8, "no space left on device"),
-    ("imagesmith images > /dev/full", 8, "no space left on device"),
+    ("imagesmith images > /dev/full", 8, "standard output: no space left on device"),
 ]
 
 
@@ -323,8 +323,8 @@ def test_a_full_disk_is_told_wherever_it_is(world: World, small: Path, line: str
 #: The same without the right to read and write what is closed, which root has.
 ORDINARY = "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-dac_override,-dac_read_search "
 CLOSED = [
-    ("imagesmith build closed", 5, "closed"),
-    ("imagesmith build -f closed/Dockerfile .", 5, "closed/Dockerfile"),
+    ("imagesmith build closed", 5, "closed/Dockerfile: permission denied"),
+    ("imagesmith build -f closed/Dockerfile .", 5, "closed/Dockerfile: permission denied"),
     ("imagesmith build with-closed", 5, "secret"),
     ("imagesmith build -o type=oci,dest=locked/x.tar .", 5, "locked/x.tar: permission denied"),
     ("imagesmith build -o type=local,dest=locked/x .", 5, "locked/x: permission denied"),
