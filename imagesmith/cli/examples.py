@@ -74,17 +74,17 @@ blob delete
 delete
   imagesmith delete registry.example.com/app:1.0
 index create
-  imagesmith index create registry.example.com/app:all registry.example.com/app:1.0
+  imagesmith index create registry.example.com/app:all app:1
 index add
   imagesmith index add registry.example.com/both:1 registry.example.com/app:1.0
 index remove
   imagesmith index remove registry.example.com/both:1 --platform linux/arm64
 append
-  imagesmith append -b registry.example.com/app:1.0 -t registry.example.com/app:more layer.tar
+  imagesmith append -b app:1 -t registry.example.com/app:more layer.tar
 mutate
-  imagesmith mutate app:1 --label team=web --cmd '["/app", "-v"]' -t app:labelled
+  imagesmith mutate app:1 --label team=web --cmd '["/app", "-v"]' -t app:web
 flatten
-  imagesmith flatten registry.example.com/app:1.0 -t registry.example.com/app:flat
+  imagesmith flatten app:1 -t app:flat
 rebase
   imagesmith rebase app:1 --old-base base:1 --new-base base:2 -t app:rebased
 export
@@ -92,7 +92,7 @@ export
 diff
   imagesmith diff app:1 registry.example.com/app:1.0
 attach
-  imagesmith attach registry.example.com/app:1.0 sbom.json --artifact-type application/spdx+json
+  imagesmith attach oci:image sbom.json --artifact-type application/spdx+json
 referrers
   imagesmith referrers registry.example.com/app:1.0
 validate

@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from imagesmith import __version__
@@ -85,7 +85,7 @@ def _main(words: list[str]) -> int:
         verbose = True
         words.pop(0)
     if words[:1] == ["help"] and len(words) > 1:
-        words = [words[1], "--help"]
+        words = [*_helped(words[1:]), "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(_top())
         return 0 if words else 2
@@ -129,11 +129,21 @@ def _unknown(name: str) -> int:
     return 2
 
 
-def _command(name: str, words: Sequence[str]) -> int:
+def _helped(words: list[str]) -> list[str]:
+    """The command that help is asked for, with its verb where it has verbs; other words are not looked at."""
+    verbs = words[0] in COMMANDS and _parser(words[0])[0].has_verbs
+    return words[: 2 if verbs else 1]
+
+
+def _parser(name: str) -> tuple[Parser, Callable[..., int | None]]:
     module = load(COMMANDS[name][0])
     text = COMMANDS[name][1]
     parser = Parser(prog=f"imagesmith {name}", description=f"{text[0].upper()}{text[1:]}.")
-    handler = module.configure(name, parser)
+    return parser, module.configure(name, parser)
+
+
+def _command(name: str, words: Sequence[str]) -> int:
+    parser, handler = _parser(name)
     return int(handler(parser.parse_args(words)) or 0)
 
 

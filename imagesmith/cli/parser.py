@@ -30,6 +30,11 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **words: Any) -> None:  # noqa: ANN401 - argparse's own
         super().__init__(**{"allow_abbrev": False, **words})
 
+    @property
+    def has_verbs(self) -> bool:
+        """True of a command of commands."""
+        return self._subparsers is not None
+
     def format_help(self) -> str:
         """The flags, and examples of the command below them."""
         from imagesmith.cli.examples import examples_of

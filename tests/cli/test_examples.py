@@ -1,12 +1,15 @@
-"""Every example of every `--help` is run as it stands there, in a shell.
+"""Every example of every `--help` is run as it stands there, in a shell, and something comes of it.
 
-The world that they speak of: a folder with a Dockerfile and some files, a store with images, and a registry,
-which stands for registry.example.com; sha256:DIGEST is the first layer of app:1.0 in it. Nothing else is
-changed in them.
+The world that they speak of: a folder with a Dockerfile and some files, a store with images, and a registry.
+Changed in the examples are only registry.example.com, which becomes the address of that registry;
+sha256:DIGEST, which becomes the first layer of app:1.0 in it; and 127.0.0.1:5000, which may be taken here.
+What comes of an example is told by a command that fails before it and succeeds after it, so that a verb that
+does nothing is found.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -14,32 +17,108 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagesmith.cli.examples import examples_of
+from imagesmith.cli.parser import Parser
 from imagesmith.embedded.registry import Registry
-from imagesmith.plugins import COMMANDS
-from tests.registry.conftest import PASSWORD, USER, make_htpasswd
+from imagesmith.plugins import COMMANDS, load
+from tests.registry.conftest import PASSWORD, USER, free_port, make_htpasswd
 from tests.support import IMAGESMITH, PROJECT, need_program
 
 HOST = "registry.example.com"
-GROUPS = {
-    "cache": ("ls", "prune", "export", "import"),
-    "manifest": ("get", "put", "delete"),
-    "blob": ("get", "put", "head", "delete"),
-    "index": ("create", "add", "remove"),
-    "registry": ("serve", "gc"),
-}
-LEAVES = [
-    f"{command} {verb}".strip() for command in COMMANDS for verb in GROUPS.get(command, ("",))
-]  # fmt: skip
+
+
+def verbs_of(command: str) -> list[str]:
+    """A command, or the commands that it consists of; asked of its parser, so that none is left out."""
+    parser = Parser(prog=f"imagesmith {command}")
+    load(COMMANDS[command][0]).configure(command, parser)
+    groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return [f"{command} {verb}" for group in groups for verb in group.choices] or [command]
+
+
+LEAVES = [leaf for command in COMMANDS for leaf in verbs_of(command)]
+SERVER = "imagesmith registry serve --dir images --addr 127.0.0.1:5000"
+#: example -> what is true after it and not before; .out and .err are what it wrote
+AFTER = {
+    "build -t registry.example.com/app:1.0 --push .":
+        'grep -q "$(imagesmith digest registry.example.com/app:1.0)" .err',
+    "build --target files -o type=local,dest=out .": "grep -q hello out/greeting && test -f out/app",
+    "build --build-arg VERSION=2 -t app:2 --metadata-file built.json .":
+        "grep -q containerimage.digest built.json && imagesmith inspect app:2 | grep -q 'version.*2'",
+    "run tools:1 echo hello": "grep -qx hello .out",
+    """run -e NAME=you -w /tmp tools:1 sh -c 'echo "hello, $NAME"; pwd'""":
+        "grep -qx 'hello, you' .out && grep -qx /tmp .out",
+    "reproduce app:1 .": "grep -q . .out",
+    "push app:1 registry.example.com/team/app:1": "imagesmith validate registry.example.com/team/app:1",
+    "pull registry.example.com/app:1.0": "imagesmith inspect store:registry.example.com/app:1.0",
+    "copy registry.example.com/app:1.0 registry.example.com/team/app:1.0":
+        "imagesmith validate registry.example.com/team/app:1.0",
+    "copy --all registry.example.com/both:1 oci:layout:both": "imagesmith validate oci:layout:both",
+    "save -o app.tar app:1":
+        "imagesmith inspect oci-archive:app.tar || imagesmith inspect docker-archive:app.tar",
+    "load -i saved.tar": "grep -q app:1 .out",
+    "mirror --to registry.example.com/mirror images.txt":
+        "imagesmith catalog registry.example.com | grep -q ^mirror/",
+    "images": "grep -q '^tools:1 ' .out",
+    "tag app:1 registry.example.com/app:stable": "imagesmith inspect store:registry.example.com/app:stable",
+    "tag docker://registry.example.com/app:1.0 stable": "imagesmith validate registry.example.com/app:stable",
+    "rmi app:1": "! imagesmith inspect store:app:1",
+    "prune --older-than 72h": "grep -q freed .out",
+    "cache ls": "grep -q kept .out",
+    "cache prune --older-than 72h --max-size 5GB": "grep -q freed .out",
+    "cache export -o caches.tar": "tar tf caches.tar | grep -q kept",
+    "cache import kept-caches.tar": "grep -q . .out .err",
+    "inspect registry.example.com/app:1.0": "grep -q sha256: .out",
+    "inspect -f '{{.Digest}} {{json .Config.Cmd}}' app:1": """grep -q '^sha256:.* \\["/app"]' .out""",
+    "digest registry.example.com/app:1.0": "grep -qx 'sha256:[0-9a-f]*' .out",
+    "tags registry.example.com/app": "grep -qx 1.0 .out",
+    "catalog registry.example.com": "grep -qx both .out",
+    "manifest get registry.example.com/app:1.0": "grep -q sha256:DIGEST .out",
+    "manifest put registry.example.com/app:again manifest.json":
+        "imagesmith validate registry.example.com/app:again",
+    "manifest delete registry.example.com/app:1.0": "! imagesmith digest registry.example.com/app:1.0",
+    "blob get registry.example.com/app sha256:DIGEST > layer.tar.gz":
+        "tar tzf layer.tar.gz | grep -q greeting",
+    "blob put registry.example.com/app greeting":
+        "imagesmith blob head registry.example.com/app sha256:$(sha256sum < greeting | cut -c1-64)",
+    "blob head registry.example.com/app sha256:DIGEST": "grep -q . .out",
+    "blob delete registry.example.com/app sha256:DIGEST":
+        "! imagesmith blob head registry.example.com/app sha256:DIGEST",
+    "delete registry.example.com/app:1.0": "! imagesmith digest registry.example.com/app:1.0",
+    "index create registry.example.com/app:all app:1":
+        "imagesmith manifest get registry.example.com/app:all | grep -q manifests",
+    "index add registry.example.com/both:1 registry.example.com/app:1.0": "grep -q sha256: .out",
+    "index remove registry.example.com/both:1 --platform linux/arm64":
+        "! imagesmith manifest get registry.example.com/both:1 | grep -q arm64",
+    "append -b app:1 -t registry.example.com/app:more layer.tar":
+        "imagesmith export registry.example.com/app:more - | tar t | grep -q more",
+    """mutate app:1 --label team=web --cmd '["/app", "-v"]' -t app:web""":
+        "imagesmith inspect app:web | grep -q web",
+    "flatten app:1 -t app:flat":
+        "test $(imagesmith manifest get store:app:flat | grep -o 'layer.v1' | wc -l) = 1",
+    "rebase app:1 --old-base base:1 --new-base base:2 -t app:rebased":
+        "imagesmith export app:rebased - | tar t | grep -q more",
+    "export app:1 files.tar": "tar tf files.tar | grep -q greeting",
+    "diff app:1 registry.example.com/app:1.0": "test -f .status",
+    "attach oci:image sbom.json --artifact-type application/spdx+json":
+        "imagesmith referrers oci:image | grep -q spdx",
+    "referrers registry.example.com/app:1.0": "grep -q spdx .out",
+    "validate registry.example.com/app:1.0": "grep -q ^valid .out",
+    "login -u me --password-stdin registry.example.com < password": "grep -q '^logged in to' .out",
+    "logout registry.example.com": "grep -q . .out .err",
+    "registry gc --dir images": "grep -q ^deleted .out",
+    "doctor": "grep -q ^machine .out",
+}  # fmt: skip
 FILES = {
     "Dockerfile": "FROM scratch AS base\nCOPY greeting /\nFROM base AS files\nARG VERSION=1\n"
     'LABEL version=$VERSION\nCOPY app /\nFROM files\nCMD ["/app"]\n',
-    "tools/Dockerfile": 'FROM scratch\nCOPY busybox /bin/\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n',
+    "tools/Dockerfile": 'FROM scratch\nCOPY busybox /bin/\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
+    "RUN --mount=type=cache,id=kept,target=/kept echo kept > /kept/kept\n",
     "greeting": "hello\n",
     "app": "#!/bin/sh\n",
     "sbom.json": "{}",
@@ -55,9 +134,7 @@ class World:
 
     def line(self, text: str) -> str:
         """An example with this world's registry and digest."""
-        ours = shlex.join(IMAGESMITH)
-        text = text.replace(HOST, self.host).replace("sha256:DIGEST", self.layer)
-        return ours + text.removeprefix("imagesmith")
+        return text.replace(HOST, self.host).replace("sha256:DIGEST", self.layer)
 
     def run(self, text: str) -> subprocess.CompletedProcess[str]:
         """Run one to its end."""
@@ -66,11 +143,19 @@ class World:
             cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 
+    def install(self) -> None:
+        """Let `imagesmith` be the one that is tested."""
+        program = self.folder / ".bin" / "imagesmith"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(IMAGESMITH)} "$@"\n')
+        program.chmod(0o755)
+
     @property
     def env(self) -> dict[str, str]:
         """Of its commands."""
         return {
-            **os.environ, "PYTHONPATH": str(PROJECT), "HOME": str(self.folder / ".home"),
+            **os.environ, "PATH": f"{self.folder}/.bin:{os.environ['PATH']}",
+            "PYTHONPATH": str(PROJECT), "HOME": str(self.folder / ".home"),
             "IMAGESMITH_ROOT": str(self.folder / ".store"), "SOURCE_DATE_EPOCH": "1000000000",
         }  # fmt: skip
 
@@ -88,6 +173,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         tar.add(folder / "greeting", "more")
     with Registry(folder / ".registry") as registry, Registry(folder / "images"):
         world = World(folder, registry.host)
+        world.install()
         for line in (
             "imagesmith build -t app:1 -o type=image,rewrite-timestamp=true .",
             "imagesmith build --target base -t base:1 -o type=image,rewrite-timestamp=true .",
@@ -98,6 +184,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             f"imagesmith index create {HOST}/both:1 app:1 store:app:arm",
             f"imagesmith attach {HOST}/app:1.0 sbom.json --artifact-type application/spdx+json",
             "imagesmith save -o saved.tar app:1",
+            "imagesmith copy store:app:1 oci:image",
             "imagesmith manifest get store:app:1 > manifest.json",
             "imagesmith cache export -o kept-caches.tar",
         ):
@@ -121,63 +208,93 @@ def world(first: World, tmp_path: Path) -> Iterator[World]:
         yield world
 
 
-def shown(command: str) -> list[str]:
-    """The examples that --help shows."""
-    done = subprocess.run(
-        [*IMAGESMITH, *command.split(), "--help"], capture_output=True, text=True, check=True, cwd=PROJECT
-    )
-    _, _, below = done.stdout.partition("\nexamples:\n")
-    return [line.strip() for line in below.splitlines()]
+def shown(text: str) -> list[str]:
+    """The examples in what --help says."""
+    return [line.strip() for line in text.partition("\nexamples:\n")[2].splitlines()]
+
+
+@pytest.fixture(scope="module")
+def helps() -> dict[str, list[str]]:
+    """The examples that --help shows of every command and of its verbs, each in a process of its own."""
+    return {c: shown(asked(*c.split(), "--help")) for c in dict.fromkeys([*COMMANDS, *LEAVES])}
+
+
+def asked(*words: str) -> str:
+    """What the program says, 80 columns wide."""
+    env = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run([*IMAGESMITH, *words], capture_output=True, text=True, cwd=PROJECT, env=env)
+    assert done.returncode == 0, (words, done.stderr)
+    return done.stdout
 
 
 @pytest.mark.parametrize("command", LEAVES)
-def test_every_command_has_examples_that_help_shows(command: str) -> None:
-    assert examples_of(command) != []
-    assert all(line.startswith(f"imagesmith {command}") for line in examples_of(command))
+def test_every_command_has_examples_that_help_shows(command: str, helps: dict[str, list[str]]) -> None:
+    assert 1 <= len(helps[command]) <= 3
+    assert helps[command] == examples_of(command)
+    assert all(line.startswith(f"imagesmith {command}") for line in helps[command])
 
 
-@pytest.mark.parametrize("command", ["build", "cache", "index create"])
-def test_examples_stand_below_the_flags(command: str) -> None:
-    assert shown(command) == examples_of(command)
+def test_groups_show_the_examples_of_their_verbs(helps: dict[str, list[str]]) -> None:
+    for command in COMMANDS:
+        assert sorted(helps[command]) == sorted(line for leaf in verbs_of(command) for line in helps[leaf])
 
 
-def test_no_example_is_of_a_command_that_is_not_there() -> None:
-    known = {line for leaf in LEAVES for line in examples_of(leaf)}
-    assert {line for command in COMMANDS for line in examples_of(command)} == known
+@pytest.mark.parametrize("command", ["build", "run", "cache", "cache ls", "index create"])
+def test_help_of_a_command_is_its_help(command: str) -> None:
+    assert asked("help", *command.split()) == asked(*command.split(), "--help")
 
 
-RUN = [line for leaf in LEAVES for line in examples_of(leaf) if leaf not in ("login", "registry serve")]
+def test_help_looks_at_no_word_after_the_command() -> None:
+    assert asked("help", "run", "tools:1", "echo") == asked("run", "--help")
 
 
-@pytest.mark.parametrize("line", RUN)
-def test_example_does_what_it_says(world: World, line: str) -> None:
-    done = world.run(line)
+def test_examples_fit_on_a_screen_and_are_known(helps: dict[str, list[str]]) -> None:
+    lines = [line for leaf in LEAVES for line in helps[leaf]]
+    assert [line for line in lines if len(line) > 78] == []
+    assert {f"imagesmith {text}" for text in AFTER} | {SERVER} == set(lines)
+
+
+@pytest.mark.parametrize("text", AFTER)
+def test_example_does_what_it_says(world: World, tmp_path: Path, text: str) -> None:
+    for name in (".out", ".err"):
+        (world.folder / name).touch()
+    if text.startswith("login"):
+        users = make_htpasswd(tmp_path / "htpasswd")
+        users.write_text(users.read_text().replace(f"{USER}:", "me:"))
+        (world.folder / "password").write_text(PASSWORD)
+        with Registry(tmp_path / "closed", htpasswd=users) as registry:
+            world.host = registry.host
+            check(world, text)
+    else:
+        check(world, text)
+
+
+def check(world: World, text: str) -> None:
+    """Run an example between its two questions."""
+    before = world.run(AFTER[text])
+    assert before.returncode != 0, "true without the example"
+    done = world.run(f"imagesmith {text}")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    quiet = ("blob", "cache", "diff", "export", "manifest", "rmi", "tag")
-    assert done.stdout or done.stderr or line.split()[1] in quiet
+    (world.folder / ".out").write_text(done.stdout)
+    (world.folder / ".err").write_text(done.stderr)
+    (world.folder / ".status").touch()
+    after = world.run(AFTER[text])
+    assert after.returncode == 0, (done.stdout, done.stderr, after.stdout, after.stderr)
 
 
-def test_example_of_login(world: World, tmp_path: Path) -> None:
-    (line,) = examples_of("login")
-    users = make_htpasswd(tmp_path / "htpasswd")
-    (world.folder / "password").write_text(PASSWORD)
-    line = line.replace("-u me", f"-u {USER}")
-    with Registry(tmp_path / "closed", htpasswd=users) as registry:
-        world.host = registry.host
-        done = world.run(line)
-        assert (done.returncode, done.stdout.startswith("logged in to")) == (0, True), done.stderr
-
-
-def test_example_of_a_registry(world: World) -> None:
-    (line,) = examples_of("registry serve")
-    assert line.endswith("127.0.0.1:5000")
-    words = [*IMAGESMITH, *shlex.split(line)[1:-1], "127.0.0.1:0"]  # the one port that may be taken here
+def test_example_of_a_registry_answers_until_it_is_stopped(world: World) -> None:
+    port = free_port()
+    words = shlex.split(SERVER.replace("127.0.0.1:5000", f"127.0.0.1:{port}"))
     with subprocess.Popen(
         words, cwd=world.folder, env=world.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as server:
-        assert server.stdout is not None
-        said = server.stdout.readline()
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(20) in (0, 130), said
-    assert "127.0.0.1:" in said
+        try:
+            assert server.stdout is not None
+            said = server.stdout.readline()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=20) as answer:
+                assert answer.status == 200, said
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(20) == 0
+        finally:
+            server.kill()
