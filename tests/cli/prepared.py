@@ -1,11 +1,9 @@
-"""A small world for command lines: images in a store, a layout and archives, three registries, a context.
-
-What is made once is copied for each command, so that none finds what another has changed.
-"""
+"""Small worlds for command lines: a folder with a store in it, and registries beside it."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,8 +22,10 @@ class World:
     """A folder in which commands run, and the registries beside it."""
 
     folder: Path
-    #: What stands for `{name}` in a command line.
+    #: What is put in the place of a text, as `{open}`, in a command line.
     names: dict[str, str] = field(default_factory=dict)
+    #: Of the environment of every command.
+    variables: dict[str, str] = field(default_factory=dict)
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file of the folder."""
@@ -37,7 +37,7 @@ class World:
     def filled(self, text: str) -> str:
         """A text with the names in it."""
         for name, value in self.names.items():
-            text = text.replace(f"{{{name}}}", value)
+            text = text.replace(name, value)
         return text
 
     def run(
@@ -58,19 +58,20 @@ class World:
             "PATH": f"{self.folder}/.bin:{os.environ.get('PATH', '')}",
             "HOME": f"{self.folder}/.home",
             "IMAGESMITH_ROOT": f"{self.folder}/.store",
+            **self.variables,
             **{k: self.filled(v) for k, v in more.items()},
         }
 
     def install(self) -> None:
         """Put `imagesmith` on the path of this world's commands."""
-        program = self.write(".bin/imagesmith", f'#!/bin/sh\nexec {" ".join(IMAGESMITH)} "$@"\n')
+        program = self.write(".bin/imagesmith", f'#!/bin/sh\nexec {shlex.join(IMAGESMITH)} "$@"\n')
         program.chmod(0o755)
         (self.folder / ".home").mkdir(exist_ok=True)
 
 
 @contextmanager
 def make_world(folder: Path) -> Iterator[World]:
-    """The folder with what commands work on, while its registries run."""
+    """Images in a store, a layout and archives, three registries, a context; the registries run meanwhile."""
     world = World(folder)
     folder.mkdir()
     world.install()
@@ -84,8 +85,8 @@ def make_world(folder: Path) -> Iterator[World]:
             ("tls", {"tls": (certificates / "cert.pem", certificates / "key.pem")}),
         ):
             registry = Registry(folder / ".registries" / name, **options)
-            world.names[name] = stack.enter_context(registry).host
-        world.names["down"] = f"127.0.0.1:{free_port()}"
+            world.names[f"{{{name}}}"] = stack.enter_context(registry).host
+        world.names["{down}"] = f"127.0.0.1:{free_port()}"
         for line in (
             "imagesmith build -q -t app:1 .",
             "imagesmith push -q app:1 {open}/team/app:1",

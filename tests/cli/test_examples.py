@@ -27,6 +27,7 @@ from imagesmith.cli.examples import examples_of
 from imagesmith.cli.parser import Parser
 from imagesmith.embedded.registry import Registry
 from imagesmith.plugins import COMMANDS, load
+from tests.cli.prepared import World
 from tests.registry.conftest import PASSWORD, USER, free_port, make_htpasswd
 from tests.support import IMAGESMITH, PROJECT, need_program
 
@@ -126,54 +127,19 @@ FILES = {
 }
 
 
-class World:
-    """The folder in which examples run."""
-
-    def __init__(self, folder: Path, host: str) -> None:
-        self.folder, self.host, self.layer = folder, host, "sha256:DIGEST"
-
-    def line(self, text: str) -> str:
-        """An example with this world's registry and digest."""
-        return text.replace(HOST, self.host).replace("sha256:DIGEST", self.layer)
-
-    def run(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Run one to its end."""
-        return subprocess.run(
-            ["/bin/sh", "-c", self.line(text)],
-            cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-
-    def install(self) -> None:
-        """Let `imagesmith` be the one that is tested."""
-        program = self.folder / ".bin" / "imagesmith"
-        program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec {shlex.join(IMAGESMITH)} "$@"\n')
-        program.chmod(0o755)
-
-    @property
-    def env(self) -> dict[str, str]:
-        """Of its commands."""
-        return {
-            **os.environ, "PATH": f"{self.folder}/.bin:{os.environ['PATH']}",
-            "PYTHONPATH": str(PROJECT), "HOME": str(self.folder / ".home"),
-            "IMAGESMITH_ROOT": str(self.folder / ".store"), "SOURCE_DATE_EPOCH": "1000000000",
-        }  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """What all of them find, made once."""
     folder = tmp_path_factory.mktemp("examples")
+    world = World(folder, variables={"SOURCE_DATE_EPOCH": "1000000000"})
+    world.install()
     for name, content in FILES.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(content)
+        world.write(name, content)
     shutil.copy(need_program("busybox"), folder / "tools" / "busybox")
-    (folder / ".home").mkdir()
     with tarfile.open(folder / "layer.tar", "w") as tar:
         tar.add(folder / "greeting", "more")
     with Registry(folder / ".registry") as registry, Registry(folder / "images"):
-        world = World(folder, registry.host)
-        world.install()
+        world.names[HOST] = registry.host
         for line in (
             "imagesmith build -t app:1 -o type=image,rewrite-timestamp=true .",
             "imagesmith build --target base -t base:1 -o type=image,rewrite-timestamp=true .",
@@ -192,7 +158,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             if "RUN cannot be executed here" in done.stderr:
                 continue  # where no step can run, `run` can run nothing either
             assert done.returncode == 0, (line, done.stderr)
-        world.layer = json.loads((folder / "manifest.json").read_text())["layers"][0]["digest"]
+        layers = json.loads((folder / "manifest.json").read_text())["layers"]
+        world.names["sha256:DIGEST"] = layers[0]["digest"]
         yield world
 
 
@@ -202,9 +169,9 @@ def world(first: World, tmp_path: Path) -> Iterator[World]:
     folder = tmp_path / "here"
     shutil.copytree(first.folder, folder, symlinks=True)
     with Registry(folder / ".registry") as registry:
-        world = World(folder, registry.host)
-        (folder / "images.txt").write_text(FILES["images.txt"].replace(HOST, registry.host))
-        world.layer = first.layer
+        world = World(folder, {**first.names, HOST: registry.host}, first.variables)
+        world.install()
+        world.write("images.txt", world.filled(FILES["images.txt"]))
         yield world
 
 
@@ -263,7 +230,7 @@ def test_example_does_what_it_says(world: World, tmp_path: Path, text: str) -> N
         users.write_text(users.read_text().replace(f"{USER}:", "me:"))
         (world.folder / "password").write_text(PASSWORD)
         with Registry(tmp_path / "closed", htpasswd=users) as registry:
-            world.host = registry.host
+            world.names[HOST] = registry.host
             check(world, text)
     else:
         check(world, text)
@@ -287,8 +254,13 @@ def test_example_of_a_registry_answers_until_it_is_stopped(world: World) -> None
     port = free_port()
     words = shlex.split(SERVER.replace("127.0.0.1:5000", f"127.0.0.1:{port}"))
     with subprocess.Popen(
-        words, cwd=world.folder, env=world.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as server:
+        words,
+        cwd=world.folder,
+        env=world.env({}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:  # fmt: skip
         try:
             assert server.stdout is not None
             said = server.stdout.readline()

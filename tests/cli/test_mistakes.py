@@ -250,16 +250,22 @@ def left(folder: Path) -> set[str]:
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("line", "status", "said"), MISTAKES, ids=[row[0] for row in MISTAKES])
-def test_a_mistake_is_told_in_one_line(world: World, line: str, status: int, said: str) -> None:
-    before = left(world.folder)
+def fails(world: World, line: str, status: int, said: str = "") -> list[str]:
+    """Run a line that ends with a status; return what it told: one line, and perhaps a hint."""
     done = world.run(line)
     told = [row for row in done.stderr.splitlines() if not _BESIDE.match(row)]
     assert [row.partition(":")[0] for row in told] in (["error"], ["error", "hint"]), done.stderr
     assert world.filled(said) in done.stderr
     assert done.returncode == status, done.stderr
     assert not re.search(r"Traceback|\[Errno|internal error", done.stderr)
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("line", "status", "said"), MISTAKES, ids=[row[0] for row in MISTAKES])
+def test_a_mistake_is_told_in_one_line(world: World, line: str, status: int, said: str) -> None:
+    before = left(world.folder)
+    fails(world, line, status, said)
     assert left(world.folder) == before
 
 
@@ -308,13 +314,9 @@ FULL = [
 @pytest.mark.slow
 @pytest.mark.parametrize("line", FULL)
 def test_a_full_disk_is_told_wherever_it_is(world: World, small: Path, line: str) -> None:
-    done = world.run(line)
-    told = [row for row in done.stderr.splitlines() if not _BESIDE.match(row)]
-    assert [row.partition(":")[0] for row in told] in (["error"], ["error", "hint"]), done.stderr
+    told = fails(world, line, 8)
     assert "no space left on device" in told[0].lower()
     assert "full" in told[0] or "standard output" in told[0]
-    assert done.returncode == 8, done.stderr
-    assert not re.search(r"Traceback|\[Errno|internal error", done.stderr)
     made = {path.relative_to(small).parts[0] for path in small.rglob("*")}
     assert made <= {"filling", "s", "x", ".x.lock"} | ({"x.tar"} if ">" in line else set())
     assert not any(path.stat().st_size == 0 for path in small.glob("x") if path.is_file())
@@ -352,10 +354,5 @@ def test_what_is_closed_is_told(world: World, line: str, status: int, said: str)
     locked.chmod(0o555)
     before = left(world.folder)
     as_ordinary = ORDINARY if os.geteuid() == 0 else ""
-    done = world.run(as_ordinary + line)
-    told = [row for row in done.stderr.splitlines() if not _BESIDE.match(row)]
-    assert [row.partition(":")[0] for row in told] in (["error"], ["error", "hint"]), done.stderr
-    assert world.filled(said) in done.stderr
-    assert done.returncode == status, done.stderr
-    assert not re.search(r"Traceback|\[Errno|internal error", done.stderr)
+    fails(world, as_ordinary + line, status, said)
     assert left(world.folder) == before

@@ -48,6 +48,8 @@ LINES = [
     (10, "imagesmith diff app:1 other:1"),
     (130, "sleep 20 | timeout --signal INT --preserve-status 3 imagesmith build -"),
     (141, "set -o pipefail; imagesmith build --help | :"),
+    (141, "set -o pipefail; PYTHONUNBUFFERED=1 imagesmith build --help | :"),
+    (8, "PYTHONUNBUFFERED=1 imagesmith build --help > /dev/full"),
     (3, "imagesmith run --entrypoint /bin/sh base:1 -c 'exit 3'"),
     (141, "imagesmith run base:1 sh -c 'exit 141'"),
 ]  # fmt: skip
