@@ -10,7 +10,6 @@ Threads: `load` runs on the thread of the first step that the store does not kno
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -266,10 +265,7 @@ class CacheExport(Watcher):
             return self._images.session().repository(place.ref)
         from imagesmith.places.layoutplace import LayoutFolder
 
-        folder = Path(place.path)
-        with contextlib.suppress(OSError):  # what cannot be made is told by the layout, with its own name
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        return LayoutFolder(folder, place.tag or "latest", create=True)
+        return LayoutFolder(Path(place.path), place.tag or "latest", create=True)
 
 
 def _in_codec(

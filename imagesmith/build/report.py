@@ -18,7 +18,7 @@ from imagesmith.build.built import BuiltLayer, Solved, Watcher
 from imagesmith.build.commit import Image
 from imagesmith.build.plan import ImageOp, Step
 from imagesmith.build.request import BuildRequest
-from imagesmith.errors import ImagesmithError, cannot_write
+from imagesmith.errors import ImagesmithError
 from imagesmith.events import (
     Event,
     EventSink,
@@ -28,6 +28,7 @@ from imagesmith.events import (
     StepFailedEvent,
     StepStarted,
 )
+from imagesmith.fs.results import put_file
 from imagesmith.oci.digest import Digest
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
@@ -357,6 +358,8 @@ def reporting(recorder: Recorder, request: BuildRequest, store: Store) -> Iterat
     Raises:
         ContextError: the file cannot be written.
     """
+    from imagesmith.build.reportpage import page
+
     outcome, error = Outcome(), ""
     name = " ".join([*map(str, request.tags)] or [str(Path(request.context).absolute()), request.target])
     try:
@@ -367,15 +370,4 @@ def reporting(recorder: Recorder, request: BuildRequest, store: Store) -> Iterat
     finally:
         title = ", ".join(t.familiar for t in request.tags) or Path(request.context).absolute().name or name
         report = recorder.finish(store, f"{name} {request.platform or ''}", outcome.image, title, error)
-        _write(request.report, report)
-
-
-def _write(path: str, report: Report) -> None:
-    from imagesmith.build.reportpage import page
-
-    try:
-        Path(path).write_text(page(report), "utf-8")
-    except OSError as e:
-        if Path(path).is_file():
-            Path(path).unlink(missing_ok=True)  # half of a page is none
-        raise cannot_write(e, f"the report {path}") from e
+        put_file(request.report, page(report).encode(), "the report")

@@ -7,7 +7,7 @@ import getpass
 import sys
 from collections.abc import Callable
 
-from imagesmith.cli.flags import access_of, add_registry_flags
+from imagesmith.cli.flags import access_of, add_authfile, add_registry_flags
 from imagesmith.errors import UsageError
 
 __all__ = ["configure"]
@@ -19,9 +19,7 @@ def configure(name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.
         "registry", nargs="?", default="docker.io", help="host[:port][/path] (default: Docker Hub)"
     )
     if name == "logout":
-        parser.add_argument(
-            "--authfile", default="", metavar="FILE", help="credentials, instead of the usual files"
-        )
+        add_authfile(parser)
         return _logout
     parser.add_argument("-u", "--username", default="", help="user name")
     parser.add_argument(
@@ -46,19 +44,13 @@ def _login(args: argparse.Namespace) -> int:
     from imagesmith.credentials.dockerconfig import Credentials
     from imagesmith.credentials.login import keep
     from imagesmith.credentials.model import Credential
-    from imagesmith.registry.hosts import Hosts
+    from imagesmith.registry.hosts import hosts_of
     from imagesmith.registry.ping import check
 
     host, path = _place(args.registry)
     access = access_of(args, login=True)
     credential = Credential(*_user_and_password(args))
-    hosts = Hosts(
-        insecure=access.insecure,
-        cert_dir=access.cert_dir,
-        registries_conf=access.registries_conf,
-        hosts_dir=access.hosts_dir,
-    )
-    check(host, credential, hosts)
+    check(host, credential, hosts_of(access))
     where = keep(host, credential, Credentials(authfile=args.authfile), path)
     sys.stdout.write(f"logged in to {args.registry}; kept in {where}\n")
     return 0

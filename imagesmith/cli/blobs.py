@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imagesmith.cli.common import opened, platform_of, source_at
 from imagesmith.errors import InvalidDocument, NotFound, UsageError
+from imagesmith.fs.results import input_name
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
@@ -107,7 +108,7 @@ def _document(file: str, raw: bytes, media_type: str) -> Manifest | Index:
     try:
         return parse_document(raw, media_type)
     except InvalidDocument as e:
-        raise e.of("standard input" if file == "-" else file) from e.__cause__
+        raise e.of(input_name(file)) from e.__cause__
 
 
 def _read(file: str) -> bytes:

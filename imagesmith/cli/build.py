@@ -11,7 +11,7 @@ from pathlib import Path
 from imagesmith.build.request import BuildRequest, Output, SecretSource
 from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
-from imagesmith.cli.flags import access_of, one_platform, put_file, settings_of
+from imagesmith.cli.flags import access_of, one_platform, settings_of
 from imagesmith.cli.progress import Front, make_front
 from imagesmith.cli.values import (
     boolean,
@@ -28,6 +28,7 @@ from imagesmith.cli.values import (
 )
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Event, Warned
+from imagesmith.fs.results import put_file
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.settings import Settings
 

@@ -13,6 +13,7 @@ from imagesmith.cli.common import human, print_json, table
 from imagesmith.cli.flags import new_file, settings_of
 from imagesmith.cli.values import parse_size
 from imagesmith.errors import IntegrityError, UsageError
+from imagesmith.fs.results import input_name
 from imagesmith.store.store import Store
 
 __all__ = ["configure", "parse_age"]
@@ -121,7 +122,7 @@ def _export(parser: argparse.ArgumentParser) -> Handler:
     )
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.export.outputs import output_file
+        from imagesmith.fs.results import output_file
         from imagesmith.sandbox import world
         from imagesmith.steps.cachefolders import export_folders, find
 
@@ -162,7 +163,7 @@ def _import(parser: argparse.ArgumentParser) -> Handler:
             try:
                 keys = import_folders(store, place, source)
             except IntegrityError as e:
-                raise e.of("standard input" if args.file == "-" else args.file) from e.__cause__
+                raise e.of(input_name(args.file)) from e.__cause__
         sys.stdout.write(f"imported {len(keys)} cache{'s' * (len(keys) != 1)}\n")
         return 0
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.cli.flags import access_of, add_registry_flags, new_file, put_file, settings_of
+from imagesmith.cli.flags import access_of, add_registry_flags, new_file, settings_of
 from imagesmith.cli.progress import clean, harmless, harmless_json, make_front
 from imagesmith.errors import LockTimeout, StoreError
+from imagesmith.fs.results import put_file
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import Platform, host_platform
 from imagesmith.store.store import Store

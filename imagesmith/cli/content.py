@@ -58,8 +58,8 @@ def _export(parser: argparse.ArgumentParser) -> Handler:
     )
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.export.outputs import output_file
         from imagesmith.export.rootfs import write_tar
+        from imagesmith.fs.results import output_file
 
         with opened(args) as (session, store):
             _, _, view = _image(args, args.ref, session, store, files=True)

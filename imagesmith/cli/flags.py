@@ -12,18 +12,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from imagesmith.errors import UsageError, cannot_write
+from imagesmith.errors import UsageError
 from imagesmith.settings import Access, Settings
 
 __all__ = [
     "access_of",
+    "add_authfile",
     "add_insecure_flags",
     "add_platform",
     "add_registry_flags",
     "insecure_of",
     "new_file",
     "one_platform",
-    "put_file",
     "refusal_of",
     "settings_of",
 ]
@@ -69,12 +69,19 @@ def insecure_of(args: argparse.Namespace) -> bool | frozenset[str]:
     return args.insecure or frozenset(args.insecure_registry)
 
 
+def add_authfile(parser: argparse._ActionsContainer) -> None:
+    """Whose credentials registries are shown."""
+    parser.add_argument(
+        "--authfile", default="", metavar="FILE", help="credentials, instead of the usual files"
+    )
+
+
 def add_registry_flags(parser: argparse._ActionsContainer) -> None:
     """How registries are reached, and by whose word they are trusted."""
     add_insecure_flags(parser)
+    add_authfile(parser)
     for name, metavar, what in (
         ("--cert-dir", "DIR", "more certificates: *.crt, *.cert, *.key"),
-        ("--authfile", "FILE", "credentials, instead of the usual files"),
         ("--registries-conf", "FILE", "mirrors and trust, instead of the machine's"),
         ("--hosts-dir", "DIR", "a folder like /etc/containerd/certs.d, looked into first"),
     ):
@@ -120,21 +127,6 @@ def refusal_of(path: str) -> str:
     if path and not os.path.isdir(folder):
         return f"{path}: there is no folder {folder}"
     return ""
-
-
-def put_file(path: str, data: bytes) -> None:
-    """Write a small file that a flag names.
-
-    Raises:
-        ImagesmithError: it cannot be written.
-    """
-    try:
-        with open(path, "wb") as out:
-            out.write(data)
-    except OSError as e:
-        if os.path.isfile(path):
-            os.unlink(path)  # half of it is worse than none
-        raise cannot_write(e, path) from e
 
 
 def settings_of(root: str) -> Settings:

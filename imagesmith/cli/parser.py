@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 __all__ = ["Parser", "be_verbose"]
 
@@ -42,6 +42,10 @@ class Parser(argparse.ArgumentParser):
         lines = examples_of(self.prog.removeprefix("imagesmith "))
         shown = "".join(f"  {line}\n" for line in lines)
         return super().format_help() + (f"\nexamples:\n{shown}" if lines else "")
+
+    def print_help(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
+        """Print the help; argparse's own would pass over an output that is full or was closed."""
+        (file or sys.stdout).write(self.format_help())
 
     def error(self, message: str) -> NoReturn:
         """Say one line and the way to more, and end with the status of a wrong command line."""

@@ -6,15 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.errors import UsageError
 from imagesmith.oci.names import ImageRef
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["configure"]
 

@@ -7,13 +7,8 @@ Trust: the destination is the user's own word; what is written in it comes from 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from imagesmith.build.build import Export
 from imagesmith.build.request import Output
@@ -22,35 +17,9 @@ from imagesmith.errors import UsageError, cannot_write
 from imagesmith.events import Message
 from imagesmith.export import layout, rootfs
 from imagesmith.fs.jail import remove_tree
-from imagesmith.fs.standard import standard_output
+from imagesmith.fs.results import output_file
 
-__all__ = ["cacheonly", "docker", "image", "local", "oci", "output_file", "tar"]
-
-
-@contextlib.contextmanager
-def output_file(dest: str) -> Iterator[BinaryIO]:
-    """A file that appears under its name when it is complete; `-` is standard output."""
-    if dest == "-":
-        with standard_output() as out:
-            yield out
-        return
-    path = Path(dest).absolute()
-    try:
-        if path.exists() and not path.is_file():
-            with path.open("wb") as out:  # a pipe or a device
-                yield out
-            return
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".imagesmith-"))
-        try:
-            with (folder / "out").open("wb") as out:  # its mode is what the umask leaves, as for any new file
-                yield out
-                out.flush()
-                os.fsync(out.fileno())  # or a power cut could leave an empty file under the name
-            (folder / "out").replace(path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as e:
-        raise cannot_write(e, dest) from e
+__all__ = ["cacheonly", "docker", "image", "local", "oci", "tar"]
 
 
 def _created(export: Export) -> str:

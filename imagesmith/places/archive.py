@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, InvalidDocument, NotAnImage, NotFound, UsageError, cannot_write
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.standard import standard_output
+from imagesmith.fs.results import standard_output
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.tarwrite import header
 from imagesmith.oci import mediatype as mt

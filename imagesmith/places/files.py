@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound, UnsafeArchive, UsageError
+from imagesmith.fs.results import input_name
 from imagesmith.layer.decompress import decompressed, sniff
 from imagesmith.layer.tarread import Limits, read_archive
 from imagesmith.store.disk import spool
@@ -108,7 +109,7 @@ class TarFiles:
             InvalidDocument: it is no tar.
             LimitExceeded: it has too many members, or one that is longer than fs/limits.py has it.
         """
-        self.name = "standard input" if file == "-" else file
+        self.name = input_name(file)
         self._file = self._seekable(file, scratch)
         self._members: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}

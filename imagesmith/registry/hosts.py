@@ -17,10 +17,10 @@ from imagesmith.registry.endpoint import Endpoint, default_endpoint
 from imagesmith.registry.hoststoml import load as load_hosts
 from imagesmith.registry.registriesconf import Location, Registry, match
 from imagesmith.registry.registriesconf import load as load_conf
-from imagesmith.settings import home_folder
+from imagesmith.settings import Access, home_folder
 from imagesmith.values import replace
 
-__all__ = ["Hosts"]
+__all__ = ["Hosts", "hosts_of"]
 
 
 class Hosts:
@@ -166,3 +166,13 @@ def _certificates(folder: Path) -> tuple[list[str], tuple[str, str]]:
 def _rewrite(table: Registry, registry: str) -> tuple[str, str]:
     """What of `registry/repository` is replaced, and by what."""
     return (registry if table.prefix.startswith("*.") else table.prefix), table.location
+
+
+def hosts_of(access: Access) -> Hosts:
+    """The endpoints that `access` leads to, with the environment and home of this process."""
+    return Hosts(
+        insecure=access.insecure,
+        cert_dir=access.cert_dir,
+        registries_conf=access.registries_conf,
+        hosts_dir=access.hosts_dir,
+    )

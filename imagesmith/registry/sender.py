@@ -71,8 +71,8 @@ def copy_image(
     root = plan.the_root()
     with part_of(events, step, parts[1]):
         tagged = {d.digest for _, d in plan.tags}
-        for d in plan.manifests[:-1] if not target.in_order else ():
-            if d.digest not in tagged:
+        for d in plan.manifests[:-1]:
+            if not target.in_order and d.digest not in tagged:
                 target.put_document(d, plan.raw[d.digest])
         for tag, d in plan.tags:
             target.put_tagged(tag, d, plan.raw[d.digest])

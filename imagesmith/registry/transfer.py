@@ -31,7 +31,7 @@ from imagesmith.places.storeplace import StorePlace, write_blob
 from imagesmith.registry.client import Client
 from imagesmith.registry.copier import Choice, Plan, choose, left_out, plan_copy
 from imagesmith.registry.endpoint import Endpoint, default_endpoint
-from imagesmith.registry.hosts import Hosts
+from imagesmith.registry.hosts import Hosts, hosts_of
 from imagesmith.registry.proxies import Proxies
 from imagesmith.registry.repository import Repository
 from imagesmith.registry.sender import copy_image
@@ -84,12 +84,7 @@ class Session:
         """
         self._store, self._events, self._transfers = store, events, transfers
         access = access or Access()
-        self._hosts = hosts or Hosts(
-            insecure=access.insecure,
-            cert_dir=access.cert_dir,
-            registries_conf=access.registries_conf,
-            hosts_dir=access.hosts_dir,
-        )
+        self._hosts = hosts or hosts_of(access)
         self._credentials = credentials or Credentials(authfile=access.authfile)
         self._credentials.warn = lambda text: events(Warned(rule="", text=text))
         self._proxies = Proxies()

@@ -1,0 +1,89 @@
+"""Files that people name on a command line: what is left there, whole or not at all, and `-`.
+
+Why: a disk that is full, or a folder that may not be written, is told with the name that was given;
+half a file is worse than none.
+Trust: names are those of the user who runs the command, and links in them are followed, as any program does.
+Threads: one for each file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.errors import cannot_write
+
+__all__ = ["input_name", "output_file", "put_file", "standard_output"]
+
+
+def input_name(file: str) -> str:
+    """What a file to be read is called in messages."""
+    return "standard input" if file == "-" else file
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[BinaryIO]:
+    """Standard output, flushed at the end.
+
+    Raises:
+        ImagesmithError: what it goes to cannot be written.
+        BrokenPipeError: whoever read it went away.
+    """
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        raise cannot_write(e, "to standard output") from e
+
+
+@contextlib.contextmanager
+def output_file(dest: str) -> Iterator[BinaryIO]:
+    """A file that appears under its name when it is complete; `-` is standard output."""
+    if dest == "-":
+        with standard_output() as out:
+            yield out
+        return
+    path = Path(dest).absolute()
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as out:  # a pipe or a device
+                yield out
+            return
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".imagesmith-"))
+        try:
+            with (folder / "out").open("wb") as out:  # its mode is what the umask leaves, as for any new file
+                yield out
+                out.flush()
+                os.fsync(out.fileno())  # or a power cut could leave an empty file under the name
+            (folder / "out").replace(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as e:
+        raise cannot_write(e, dest) from e
+
+
+def put_file(path: str, data: bytes, what: str = "") -> None:
+    """Write a small file, through a link or into a pipe too.
+
+    Args:
+        path: its name.
+        data: its content.
+        what: it is, before its name in messages.
+
+    Raises:
+        ImagesmithError: it cannot be written.
+    """
+    try:
+        Path(path).write_bytes(data)
+    except OSError as e:
+        if Path(path).is_file():
+            Path(path).unlink(missing_ok=True)
+        raise cannot_write(e, f"{what} {path}" if what else path) from e
