@@ -9,22 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imagesmith.build.build import Built as Built
-    from imagesmith.build.request import BuildRequest as BuildRequest
-    from imagesmith.build.request import Output as Output
     from imagesmith.errors import ImagesmithError as ImagesmithError
     from imagesmith.library import build as build
     from imagesmith.library import copy as copy
     from imagesmith.library import pull as pull
     from imagesmith.library import push as push
+    from imagesmith.request import BuildRequest as BuildRequest
+    from imagesmith.request import Output as Output
+    from imagesmith.session import Built as Built
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "BuildRequest": "imagesmith.build.request",
-    "Built": "imagesmith.build.build",
+    "BuildRequest": "imagesmith.request",
+    "Built": "imagesmith.session",
     "ImagesmithError": "imagesmith.errors",
-    "Output": "imagesmith.build.request",
+    "Output": "imagesmith.request",
     "build": "imagesmith.library",
     "copy": "imagesmith.library",
     "pull": "imagesmith.library",

@@ -34,7 +34,7 @@ __all__ = [
 
 #: Which owners the process can give to files on disk. `root`: all, it is the machine's root. `subid`: those
 #: of a range that the system lent to the user, in a user namespace. `single`: one only, in a user namespace
-#: of one id; others are kept beside the file (snapshot/ownership.py). `own`: one only, without a namespace.
+#: of one id; others are kept beside the file (worker/snapshot/ownership.py). `own`: one only, without any.
 Ids = Literal["root", "subid", "single", "own"]
 
 #: Takes a piece of a step's output: stream (1 or 2) and bytes.
@@ -68,8 +68,8 @@ class Mount:
     mode        of a tmpfs's root or of a file
     uid, gid    of a file
     secret      of a file: who cannot keep it in memory keeps it on a disk no longer than it is open
-    owners      the table of owners beside the source (snapshot/ownership.py), and the folder in it that the
-                source is; empty where there is none
+    owners      the table of owners beside the source (worker/snapshot/ownership.py), and the folder in it
+                that the source is; empty where there is none
     """
 
     kind: Literal["bind", "tmpfs", "file"]

@@ -27,13 +27,13 @@ from imagesmith.errors import SandboxUnavailable
 from imagesmith.events import EventSink, nobody
 from imagesmith.interfaces import Place
 from imagesmith.oci.names import ImageRef, Platform
-from imagesmith.sandbox.world import World, enter
 from imagesmith.settings import Access, Settings
+from imagesmith.worker.sandbox.world import World, enter
 
 if TYPE_CHECKING:
-    from imagesmith.build.build import Built
-    from imagesmith.build.request import Output
     from imagesmith.oci.model import Descriptor
+    from imagesmith.request import Output
+    from imagesmith.session import Built
 
 __all__ = ["build", "copy", "pull", "push"]
 
@@ -82,8 +82,8 @@ def build(
     Raises:
         ImagesmithError: located in the Dockerfile where it belongs to an instruction.
     """
-    from imagesmith.build.build import run_build
-    from imagesmith.build.request import BuildRequest, Output
+    from imagesmith.request import BuildRequest, Output
+    from imagesmith.session import run_build
 
     wanted = [parse_output(o) if isinstance(o, str) else o for o in outputs]
     if push:
@@ -128,8 +128,8 @@ def pull(
         NotFound: there is no such image.
         RegistryError: the registry refused or failed.
     """
-    from imagesmith.registry.transfer import Session
     from imagesmith.store.store import Store
+    from imagesmith.transports.transfer import Session
 
     name, settings, access = ImageRef.parse(ref), Settings.load(str(root)), Access(insecure=insecure)
     with (
@@ -155,9 +155,9 @@ def copy(
         UsageError: a place that is not known.
         NotFound: the source has no such image.
     """
-    from imagesmith.places.parse import PlaceName, open_source, open_target
-    from imagesmith.registry.transfer import Session
     from imagesmith.store.store import Store
+    from imagesmith.transports.names import PlaceName, open_source, open_target
+    from imagesmith.transports.transfer import Session
 
     settings, access = Settings.load(str(root)), Access(insecure=insecure)
     with (

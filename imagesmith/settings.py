@@ -15,7 +15,8 @@ from imagesmith.values import frozen
 
 __all__ = ["USER", "Access", "Settings", "home_folder"]
 
-#: The id of who started this process: in a namespace that it enters later, it has another (sandbox/world.py).
+#: The id of who started this process: in a namespace that it enters later (worker/sandbox/world.py), it has
+#: another.
 USER = os.geteuid()
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import imagesmith
-from imagesmith.build.build import Built
 from imagesmith.events import Event, StepCached, StepStarted
+from imagesmith.session import Built
 from imagesmith.store.store import Store
 
 #: The time (seconds) of every file of a context.

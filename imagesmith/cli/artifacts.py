@@ -25,8 +25,8 @@ from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.interfaces import ImageSource
-    from imagesmith.places.parse import PlaceName
-    from imagesmith.registry.transfer import Session
+    from imagesmith.transports.names import PlaceName
+    from imagesmith.transports.transfer import Session
 
 __all__ = ["configure"]
 
@@ -51,8 +51,8 @@ def _attach(parser: argparse.ArgumentParser) -> Handler:
     add_transfer_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.edit.artifact import artifact
-        from imagesmith.places.parse import PlaceName, open_source
+        from imagesmith.image.artifact import artifact
+        from imagesmith.transports.names import PlaceName, open_source
 
         place = PlaceName.parse(args.ref)
         if place.kind not in ("registry", "oci"):
@@ -80,7 +80,7 @@ def _attach(parser: argparse.ArgumentParser) -> Handler:
 
 def _write(place: PlaceName, made: ImageSource, session: Session) -> Descriptor:
     """Write an artifact beside its subject, without a name of its own."""
-    from imagesmith.places.layoutplace import LayoutFolder
+    from imagesmith.transports.layout import LayoutFolder
 
     if place.image is not None:
         ref = replace(place.image, tag=None, digest=made.root().digest)
@@ -95,7 +95,7 @@ def _typed(text: str) -> tuple[str, str]:
 
 
 def _subject(args: argparse.Namespace, source: ImageSource) -> Descriptor:
-    from imagesmith.registry.copier import choose
+    from imagesmith.transports.copier import choose
 
     root = source.root()
     return choose(source, root, platform_of(args))[0] if args.platform else root
@@ -109,8 +109,8 @@ def _referrers(parser: argparse.ArgumentParser) -> Handler:
     add_session_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.places.layoutplace import REF
-        from imagesmith.registry.companions import COMPANION, companions, described
+        from imagesmith.transports.cosigntags import COMPANION, companions, described
+        from imagesmith.transports.layout import REF
 
         with opened(args) as (session, store), source_at(args.ref, session, store) as source:
             subject = _subject(args, source)

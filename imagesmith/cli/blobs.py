@@ -14,7 +14,7 @@ from imagesmith.fs.results import input_name
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
-from imagesmith.places.storeplace import file_pieces
+from imagesmith.transports.stored import file_pieces
 
 __all__ = ["run", "run_manifest"]
 
@@ -81,7 +81,7 @@ def _input(file: str) -> Iterator[Iterator[bytes]]:
 def run_manifest(args: argparse.Namespace) -> int:
     """Do what `manifest` was asked."""
     if args.verb == "get":
-        from imagesmith.registry.copier import chosen
+        from imagesmith.transports.copier import chosen
 
         with opened(args) as (session, store), source_at(args.ref, session, store) as source:
             root = source.root()

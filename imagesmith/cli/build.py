@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from imagesmith.build.request import BuildRequest, Output, SecretSource
 from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
 from imagesmith.cli.flags import access_of, one_platform, settings_of
@@ -30,6 +29,7 @@ from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Event, Warned
 from imagesmith.fs.results import put_file
 from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.request import BuildRequest, Output, SecretSource
 from imagesmith.settings import Settings
 
 __all__ = ["configure", "request_of"]
@@ -44,7 +44,7 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
 
 
 def _run(args: argparse.Namespace) -> int:
-    from imagesmith.sandbox import world
+    from imagesmith.worker.sandbox import world
 
     request = request_of(args)
     call = "check" if args.check else args.call or "build"
@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
 def _build(
     args: argparse.Namespace, request: BuildRequest, settings: Settings, here: object, front: Front
 ) -> int:
-    from imagesmith.build.build import run_build
+    from imagesmith.session import run_build
 
     warnings: list[Warned] = []
 

@@ -46,7 +46,7 @@ def _ls(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.steps.cachefolders import folders
+        from imagesmith.worker.cachefolders import folders
 
         with Store(settings_of(args.root).root) as store:
             found = folders(store)
@@ -96,8 +96,8 @@ def _prune(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("-a", "--all", action="store_true", help="every cache")
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.sandbox import world
-        from imagesmith.steps.cachefolders import find, prune_folders
+        from imagesmith.worker.cachefolders import find, prune_folders
+        from imagesmith.worker.sandbox import world
 
         if not (args.cache or args.older_than or args.max_size or args.all):
             raise UsageError("nothing says what may go", hint="give --older-than, --max-size, names or --all")
@@ -123,8 +123,8 @@ def _export(parser: argparse.ArgumentParser) -> Handler:
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.fs.results import output_file
-        from imagesmith.sandbox import world
-        from imagesmith.steps.cachefolders import export_folders, find
+        from imagesmith.worker.cachefolders import export_folders, find
+        from imagesmith.worker.sandbox import world
 
         if args.output == "-" and sys.stdout.isatty():
             raise UsageError("a tar is not written to a terminal", hint="-o names a file")
@@ -149,8 +149,8 @@ def _import(parser: argparse.ArgumentParser) -> Handler:
     )
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.sandbox import world
-        from imagesmith.steps.cachefolders import import_folders
+        from imagesmith.worker.cachefolders import import_folders
+        from imagesmith.worker.sandbox import world
 
         place = world.enter("auto").place
         with contextlib.ExitStack() as stack:

@@ -11,22 +11,22 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from imagesmith.build.build import linter_of
-from imagesmith.build.contexts import Contexts
-from imagesmith.build.images import Images
-from imagesmith.build.lints import BuildLints
-from imagesmith.build.outline import location_of, outline_of, source_of, targets_of
-from imagesmith.build.planner import Planner
-from imagesmith.build.request import BuildRequest
 from imagesmith.cli.errors import excerpt, show_error, width_of
 from imagesmith.cli.progress import Front, clean, harmless, harmless_json, one_line
+from imagesmith.context.contexts import Contexts
 from imagesmith.dockerfile.lint import Finding
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.parse import parse, parse_partly
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import nobody
+from imagesmith.plan.lints import BuildLints
+from imagesmith.plan.outline import location_of, outline_of, source_of, targets_of
+from imagesmith.plan.planner import Planner
+from imagesmith.request import BuildRequest
+from imagesmith.session import linter_of
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
+from imagesmith.transports.bases import Images
 
 __all__ = ["run_call"]
 

@@ -22,8 +22,8 @@ from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
     from imagesmith.interfaces import ImageSource
-    from imagesmith.places.parse import PlaceName
-    from imagesmith.registry.transfer import Session
+    from imagesmith.transports.names import PlaceName
+    from imagesmith.transports.transfer import Session
 
 __all__ = [
     "add_session_flags",
@@ -99,7 +99,7 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
         args: what was given.
         spare: for verbs that only look: they go on where the store cannot be used.
     """
-    from imagesmith.registry.transfer import Session
+    from imagesmith.transports.transfer import Session
 
     settings = settings_of(args.root)
     quiet = getattr(args, "quiet", True)
@@ -128,7 +128,7 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
 @contextlib.contextmanager
 def source_at(text: str, session: Session, store: Store) -> Iterator[ImageSource]:
     """The image that a word names; see place_of."""
-    from imagesmith.places.parse import open_source
+    from imagesmith.transports.names import open_source
 
     with open_source(place_of(text, store), session, store) as source:
         yield source
@@ -136,7 +136,7 @@ def source_at(text: str, session: Session, store: Store) -> Iterator[ImageSource
 
 def place_of(text: str, store: Store) -> PlaceName:
     """The place that a word names; a bare reference is the store's if the store has it, else a registry's."""
-    from imagesmith.places.parse import PlaceName
+    from imagesmith.transports.names import PlaceName
 
     name = PlaceName.parse(text)
     if name.kind == "registry" and not text.startswith("docker://"):

@@ -21,10 +21,10 @@ from imagesmith.errors import Different, UsageError
 from imagesmith.oci.model import Manifest
 
 if TYPE_CHECKING:
-    from imagesmith.edit.compare import Difference
     from imagesmith.fs.view import View
-    from imagesmith.registry.transfer import Session
+    from imagesmith.image.compare import Difference
     from imagesmith.store.store import Store
+    from imagesmith.transports.transfer import Session
 
 __all__ = ["configure"]
 
@@ -42,8 +42,8 @@ def _image(
     args: argparse.Namespace, text: str, session: Session, store: Store, *, files: bool
 ) -> tuple[Manifest, bytes, View | None]:
     """An image's manifest, config and, if asked for, file system."""
-    from imagesmith.edit.layers import view_of
-    from imagesmith.registry.copier import chosen
+    from imagesmith.image.layers import view_of
+    from imagesmith.transports.copier import chosen
 
     with source_at(text, session, store) as source:
         manifest = Manifest.parse(chosen(source, source.root(), platform_of(args)))
@@ -81,7 +81,7 @@ def _diff(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.edit.compare import compare_configs, compare_files
+        from imagesmith.image.compare import compare_configs, compare_files
 
         if args.times and args.only not in ("", "files"):
             raise UsageError("--times is for files")

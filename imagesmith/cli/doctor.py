@@ -1,7 +1,7 @@
 """doctor: what this machine offers, what will be used of it, why not the better, and how to improve it.
 
 Why: "RUN does not work in CI" is answered best by the machine itself. All that is said here was tried, by the
-same probes that a build uses; and then one tiny step is built, as any other (build/trial.py).
+same probes that a build uses; and then one tiny step is built, as any other (trial.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imagesmith.sandbox.world import World
     from imagesmith.settings import Settings
+    from imagesmith.worker.sandbox.world import World
 
 __all__ = ["configure"]
 
@@ -61,9 +61,9 @@ def _doctor(args: argparse.Namespace) -> int:
 def _examine(root: str, isolation: str) -> dict[str, Any]:
     """Everything that is told, as JSON's values."""
     from imagesmith.oci.names import host_platform
-    from imagesmith.sandbox.container import container
-    from imagesmith.sandbox.world import enter
     from imagesmith.settings import Settings
+    from imagesmith.worker.sandbox.container import container
+    from imagesmith.worker.sandbox.world import enter
 
     settings, uid = Settings.load(root), os.geteuid()
     system = os.uname()
@@ -76,7 +76,7 @@ def _examine(root: str, isolation: str) -> dict[str, Any]:
         "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint, "trial": "",
     }  # fmt: skip
     if world.isolation == "native" and world.place.ids == "root":
-        from imagesmith.sandbox.initdevices import why_no_devices
+        from imagesmith.worker.sandbox.initdevices import why_no_devices
 
         if lacking := why_no_devices():
             run["weaker"].append(f"device nodes that a step makes cannot be opened ({lacking})")
@@ -107,7 +107,7 @@ def _refused(pairs: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
 def _runtime(ids: Any) -> tuple[str, str]:  # noqa: ANN401 - interfaces.Ids
     """An OCI runtime that works, or why there is none."""
     from imagesmith.errors import SandboxUnavailable
-    from imagesmith.sandbox.ociruntime import find_runtime
+    from imagesmith.worker.sandbox.ociruntime import find_runtime
 
     try:
         return find_runtime(ids), ""
@@ -117,7 +117,7 @@ def _runtime(ids: Any) -> tuple[str, str]:  # noqa: ANN401 - interfaces.Ids
 
 def _try(run: dict[str, Any], settings: Settings, world: World, *, usable: bool) -> None:
     """Build one tiny step, in the store, or where that is not usable in a folder of its own."""
-    from imagesmith.build.trial import trial
+    from imagesmith.trial import trial
     from imagesmith.values import replace
 
     try:
@@ -137,8 +137,8 @@ def _try(run: dict[str, Any], settings: Settings, world: World, *, usable: bool)
 def _snapshots(settings: Settings, place: Any) -> dict[str, Any]:  # noqa: ANN401 - interfaces.Place
     """How the layers below a step become its root."""
     from imagesmith.errors import ImagesmithError
-    from imagesmith.snapshot.choose import ELSEWHERE, why_not_files, why_not_overlay
     from imagesmith.store.store import Store
+    from imagesmith.worker.snapshot.choose import ELSEWHERE, why_not_files, why_not_overlay
 
     found = {
         "store": str(settings.root),

@@ -12,22 +12,22 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from imagesmith.build.times import format_ns, parse_epoch
 from imagesmith.cli.common import add_transfer_flags, opened, place_of, print_descriptor, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.errors import NotFound, UsageError
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.model import Manifest
 from imagesmith.oci.names import ImageRef, Platform, host_platform
+from imagesmith.oci.times import format_ns, parse_epoch
 from imagesmith.values import frozen
 
 if TYPE_CHECKING:
-    from imagesmith.edit.edited import Change, Edited
-    from imagesmith.edit.mutate import Changes
+    from imagesmith.image.edited import Change, Edited
+    from imagesmith.image.mutate import Changes
     from imagesmith.oci.digest import Digest
-    from imagesmith.places.parse import PlaceName
-    from imagesmith.registry.transfer import Session
     from imagesmith.store.store import Store
+    from imagesmith.transports.names import PlaceName
+    from imagesmith.transports.transfer import Session
 
 __all__ = ["configure", "created_now", "pairs", "write_edited"]
 
@@ -67,7 +67,7 @@ def _target_of(args: argparse.Namespace, text: str, digest: Digest, store: Store
 
     What was found in the store stays there under a bare name, unless --push says otherwise.
     """
-    from imagesmith.places.parse import PlaceName
+    from imagesmith.transports.names import PlaceName
 
     source = place_of(text, store) if text else None
     here = source is not None and source.kind == "store"
@@ -86,11 +86,11 @@ def _target_of(args: argparse.Namespace, text: str, digest: Digest, store: Store
 
 def write_edited(args: argparse.Namespace, text: str, edited: Edited, session: Session, store: Store) -> None:
     """Copy a new image to where it goes, and print what came of it."""
-    from imagesmith.places.parse import open_target
+    from imagesmith.transports.names import open_target
 
     target = _target_of(args, text, edited.root().digest, store)
     if edited.absent:
-        from imagesmith.registry.copier import left_out
+        from imagesmith.transports.copier import left_out
 
         sys.stderr.write(f"warning: {left_out(edited.name, edited.absent)}\n")
     with open_target(target, session, store) as place:
@@ -143,7 +143,7 @@ def _mutate(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("--volumes", metavar="PATHS", help="/data,/log; empty removes all")
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.edit.edited import edit_image
+        from imagesmith.image.edited import edit_image
 
         changes = _changes(args)
         with _opened(args, args.ref) as o:
@@ -158,7 +158,7 @@ def _mutate(parser: argparse.ArgumentParser) -> Handler:
 
 
 def _changes(args: argparse.Namespace) -> Changes:
-    from imagesmith.edit.mutate import Changes
+    from imagesmith.image.mutate import Changes
 
     return Changes(
         entrypoint=_words(args.entrypoint),
@@ -208,8 +208,8 @@ def _append(parser: argparse.ArgumentParser) -> Handler:
     add_platform(parser, "of an image without a base")
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.edit.edited import Edited, edit_image
-        from imagesmith.edit.layers import appended, layer_of_file, scratch
+        from imagesmith.image.edited import Edited, edit_image
+        from imagesmith.image.layers import appended, layer_of_file, scratch
 
         if not args.base and not args.tag:
             raise UsageError("the result needs a name", hint="give --tag TARGET")
@@ -244,8 +244,8 @@ def _flatten(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("ref", help="an image, in any place; of an index, every image is flattened")
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.edit.edited import edit_image
-        from imagesmith.edit.layers import flattened
+        from imagesmith.image.edited import edit_image
+        from imagesmith.image.layers import flattened
 
         created = created_now()
         with _opened(args, args.ref) as o:
@@ -271,9 +271,9 @@ def _rebase(parser: argparse.ArgumentParser) -> Handler:
     add_platform(parser, "platform within indexes")
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.edit.edited import Edited
-        from imagesmith.edit.layers import rebased
-        from imagesmith.registry.copier import chosen
+        from imagesmith.image.edited import Edited
+        from imagesmith.image.layers import rebased
+        from imagesmith.transports.copier import chosen
 
         platform = Platform.parse(args.platform) if args.platform else host_platform()
         with contextlib.ExitStack() as stack:

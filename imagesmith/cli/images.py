@@ -147,7 +147,7 @@ def _prune(parser: argparse.ArgumentParser) -> Handler:
 
     def run(args: argparse.Namespace) -> int:
         from imagesmith.cli.cache import parse_age
-        from imagesmith.sandbox import world
+        from imagesmith.worker.sandbox import world
 
         world.enter("auto")  # trees of a user's builds belong to ids that only its namespace may touch
         with Store(settings_of(args.root).root) as store:

@@ -47,8 +47,8 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
 
 
 def _run(args: argparse.Namespace) -> int:
-    from imagesmith.edit.indexes import entries_of, index_of, without
-    from imagesmith.places.parse import PlaceName, open_source, open_target
+    from imagesmith.image.indexes import entries_of, index_of, without
+    from imagesmith.transports.names import PlaceName, open_source, open_target
 
     target = PlaceName.parse(args.ref)
     annotations = pairs(args.annotation, "--annotation")

@@ -47,7 +47,7 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     add_session_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.registry.copier import chosen
+        from imagesmith.transports.copier import chosen
 
         with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
             found = source.root()

@@ -19,7 +19,7 @@ from imagesmith import events as ev
 from imagesmith.errors import ImagesmithError, UsageError
 
 if TYPE_CHECKING:
-    from imagesmith.build.request import BuildRequest
+    from imagesmith.request import BuildRequest
 
 __all__ = [
     "Front",

@@ -16,9 +16,9 @@ import json
 from typing import Any, TextIO
 
 from imagesmith import events as ev
-from imagesmith.build.times import format_ns
 from imagesmith.cli.progress import Front, harmless_json
 from imagesmith.oci.digest import digest_bytes
+from imagesmith.oci.times import format_ns
 
 __all__ = ["RawJson", "warning_document"]
 

@@ -33,9 +33,9 @@ def _digest(parser: argparse.ArgumentParser) -> Handler:
     add_session_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.places.parse import PlaceName, open_source
-        from imagesmith.registry.copier import choose
         from imagesmith.registry.repository import Repository
+        from imagesmith.transports.copier import choose
+        from imagesmith.transports.names import PlaceName, open_source
 
         with (
             opened(args, spare=True) as (session, store),
@@ -59,7 +59,7 @@ def _tags(parser: argparse.ArgumentParser) -> Handler:
     _list_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.places.layoutplace import LayoutFolder
+        from imagesmith.transports.layout import LayoutFolder
 
         with opened(args, spare=True) as (session, _):
             if args.repository.startswith("oci:"):
@@ -111,8 +111,8 @@ def _delete(parser: argparse.ArgumentParser) -> Handler:
     add_session_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.places.layoutplace import LayoutFolder
-        from imagesmith.places.parse import PlaceName
+        from imagesmith.transports.layout import LayoutFolder
+        from imagesmith.transports.names import PlaceName
 
         with opened(args) as (session, store):
             for text in args.ref:
@@ -180,8 +180,8 @@ def _validate(parser: argparse.ArgumentParser) -> Handler:
     add_session_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.places.storeplace import StorePlace
-        from imagesmith.places.validate import validate
+        from imagesmith.transports.stored import StorePlace
+        from imagesmith.transports.validate import validate
 
         with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
             sparse = isinstance(source, StorePlace)

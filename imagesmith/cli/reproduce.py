@@ -17,7 +17,7 @@ from imagesmith.errors import Different
 from imagesmith.settings import Settings
 
 if TYPE_CHECKING:
-    from imagesmith.build.reproduce import Report
+    from imagesmith.image.reproduce import Report
 
 __all__ = ["configure"]
 
@@ -39,11 +39,11 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
 
 
 def _run(args: argparse.Namespace) -> int:
-    from imagesmith.build.reproduce import Original, reproduce
+    from imagesmith.image.reproduce import Original, reproduce
     from imagesmith.oci.config import check_image
     from imagesmith.oci.model import Manifest
-    from imagesmith.registry.copier import chosen
-    from imagesmith.sandbox import world
+    from imagesmith.transports.copier import chosen
+    from imagesmith.worker.sandbox import world
 
     given = any(word.partition("=")[0] == "SOURCE_DATE_EPOCH" for word in args.build_arg)
     if not given:

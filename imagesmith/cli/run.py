@@ -19,10 +19,10 @@ from imagesmith.errors import UsageError
 from imagesmith.interfaces import Mount, RunSpec
 
 if TYPE_CHECKING:
-    from imagesmith.build.plan import ResolvedImage
     from imagesmith.fs.view import View
     from imagesmith.interfaces import Workspace
-    from imagesmith.sandbox.world import World
+    from imagesmith.solve.step import ResolvedImage
+    from imagesmith.worker.sandbox.world import World
 
 __all__ = ["configure", "parse_volume", "spec_of"]
 
@@ -72,7 +72,7 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
 
 
 def _run(args: argparse.Namespace) -> int:
-    from imagesmith.sandbox import world
+    from imagesmith.worker.sandbox import world
 
     if args.tty and args.interactive and not os.isatty(0):
         raise UsageError("-t needs a terminal, and standard input is none", hint="leave out -t")
@@ -82,14 +82,14 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> int:
-    from imagesmith.build.images import Images
-    from imagesmith.build.request import BuildRequest
     from imagesmith.cli.flags import settings_of
     from imagesmith.cli.progress import make_front
     from imagesmith.fs.view import View
     from imagesmith.oci.names import Platform
-    from imagesmith.snapshot.choose import make_snapshotter
+    from imagesmith.request import BuildRequest
     from imagesmith.store.store import Store
+    from imagesmith.transports.bases import Images
+    from imagesmith.worker.snapshot.choose import make_snapshotter
 
     settings = settings_of(args.root)
     platform = Platform.parse(args.platform) if args.platform else None
@@ -116,7 +116,7 @@ def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> in
 def _execute(here: World, spec: RunSpec, workspace: Workspace) -> int:
     """Run it to its end; returns the status for the shell."""
     from imagesmith.cli.errors import show_error
-    from imagesmith.sandbox.native import NotStarted
+    from imagesmith.worker.sandbox.native import NotStarted
 
     sandbox = here.sandbox()
     try:
@@ -148,9 +148,9 @@ def spec_of(args: argparse.Namespace, image: ResolvedImage, view: View, volumes:
         UsageError: there is no command, or a flag cannot be honoured.
         SandboxError: the image has no such user.
     """
-    from imagesmith.build.state import DEFAULT_PATH
     from imagesmith.fs.owner import process_user
     from imagesmith.fs.view import largest_id
+    from imagesmith.plan.state import DEFAULT_PATH
 
     config = image.config.runtime
     user = process_user(args.user or config.user, view)

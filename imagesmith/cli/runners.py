@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from imagesmith.cli.progress import one_line
 
 if TYPE_CHECKING:
-    from imagesmith.build.request import BuildRequest
+    from imagesmith.request import BuildRequest
 
 __all__ = ["Sections", "path_of", "remark"]
 

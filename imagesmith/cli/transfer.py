@@ -17,10 +17,10 @@ from imagesmith.oci.names import ImageRef, Platform, host_platform
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from imagesmith.places.files import TarFiles
-    from imagesmith.places.parse import PlaceName
-    from imagesmith.registry.transfer import Session
     from imagesmith.store.store import Store
+    from imagesmith.transports.files import TarFiles
+    from imagesmith.transports.names import PlaceName
+    from imagesmith.transports.transfer import Session
 
 __all__ = ["configure"]
 
@@ -39,8 +39,8 @@ def _push(parser: argparse.ArgumentParser) -> Handler:
     add_platform(parser, "of an index, push this platform's image alone")
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.places.parse import PlaceName
-        from imagesmith.places.storeplace import StorePlace
+        from imagesmith.transports.names import PlaceName
+        from imagesmith.transports.stored import StorePlace
 
         source = PlaceName.parse(args.ref, "store")
         target = PlaceName.parse(args.to or args.ref.removeprefix("store:"))
@@ -85,7 +85,7 @@ def _copy_verb(parser: argparse.ArgumentParser) -> Handler:
     _choice_flags(parser)
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.places.parse import PlaceName
+        from imagesmith.transports.names import PlaceName
 
         source, target = PlaceName.parse(args.source), PlaceName.parse(args.target)
         platforms = _platforms(args.platform)
@@ -133,8 +133,8 @@ def _copy(
     family: str = "",
     verb: str = "copy",
 ) -> Descriptor:
-    from imagesmith.places.parse import open_source, open_target
-    from imagesmith.registry.copier import Choice
+    from imagesmith.transports.copier import Choice
+    from imagesmith.transports.names import open_source, open_target
 
     choice = Choice(
         platforms=platforms,
@@ -163,9 +163,9 @@ def _save(parser: argparse.ArgumentParser) -> Handler:
     add_platform(parser, "of an index (default: this machine's for docker, all that is there for oci)")
 
     def run(args: argparse.Namespace) -> int:
-        from imagesmith.places.archive import archive_target
-        from imagesmith.places.parse import PlaceName, open_source
-        from imagesmith.registry.copier import Choice
+        from imagesmith.transports.archive import archive_target
+        from imagesmith.transports.copier import Choice
+        from imagesmith.transports.names import PlaceName, open_source
 
         docker = args.format == "docker"
         platforms = _platforms([args.platform])
@@ -192,8 +192,8 @@ def _load(parser: argparse.ArgumentParser) -> Handler:
     def run(args: argparse.Namespace) -> int:
         import contextlib
 
-        from imagesmith.places.files import TarFiles
-        from imagesmith.places.layoutplace import is_layout
+        from imagesmith.transports.files import TarFiles
+        from imagesmith.transports.layout import is_layout
 
         platform = Platform.parse(args.platform) if args.platform else None
         with (
@@ -218,9 +218,9 @@ def _load_layout(
     files: TarFiles, session: Session, store: Store, platform: Platform | None
 ) -> Iterator[tuple[str, Descriptor]]:
     """Load a layout's images; an index stays as it is, also where some of its platforms are not there."""
-    from imagesmith.places.layoutplace import NAME, REF, LayoutSource, is_companion
-    from imagesmith.places.storeplace import StorePlace
-    from imagesmith.registry.copier import Choice
+    from imagesmith.transports.copier import Choice
+    from imagesmith.transports.layout import NAME, REF, LayoutSource, is_companion
+    from imagesmith.transports.stored import StorePlace
 
     source = LayoutSource(files)
     beside = any(map(is_companion, source.entries()))
@@ -239,7 +239,7 @@ def _load_layout(
 def _load_docker(
     files: TarFiles, store: Store, platform: Platform | None
 ) -> Iterator[tuple[str, Descriptor]]:
-    from imagesmith.places.archive import docker_image, docker_names
+    from imagesmith.transports.archive import docker_image, docker_names
 
     for n, names in enumerate(docker_names(files)):
         d = docker_image(files, f"@{n}", store, platform)
@@ -357,7 +357,7 @@ def _place(name: PlaceName) -> str:
 
 def _jobs(file: str, prefix: str) -> Iterator[tuple[PlaceName, PlaceName]]:
     """The lines of a list; `#` begins a comment. All are read before anything is copied."""
-    from imagesmith.places.parse import PlaceName
+    from imagesmith.transports.names import PlaceName
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")

@@ -11,13 +11,13 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 
-from imagesmith.build.request import Annotation, Output, SecretSource
 from imagesmith.cli.flags import refusal_of
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError, UsageError
 from imagesmith.oci.names import Platform
 from imagesmith.plugins import EXPORTERS
+from imagesmith.request import Annotation, Output, SecretSource
 from imagesmith.values import replace
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What a source of COPY or ADD names: the files of a tree that it takes, in which order, under which names.
 
 Why: wildcards, `..`, links, --exclude and the pivot of --parents have one meaning for folders, repositories
-and stages alike; the copier (steps/copy.py) only puts what comes from here.
+and stages alike; the copier (ops/copy.py) only puts what comes from here.
 Spec: tonistiigi/fsutil's copy (ResolveWildcards, include and exclude patterns), BuildKit's dispatchCopy.
 Trust: names and links of the tree are hostile: they are followed within the tree only, as values.
 """

@@ -1,7 +1,7 @@
 """Build checks: BuildKit's rules by their names and words, one of ours, and which of them a Dockerfile wants.
 
 Why in two places: the rules that need nothing but the text are checked here; those that need the scope of
-the build (unset variables, ignored files) are in build/lints.py and come here to be reported.
+the build (unset variables, ignored files) are in plan/lints.py and come here to be reported.
 Spec: BuildKit's frontend/dockerfile/linter (ruleset.go, linter.go) and instructions/parse.go.
 Trust: text of a Dockerfile; a bad `check` directive is a DockerfileError.
 Threads: a Linter belongs to one.

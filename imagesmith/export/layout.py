@@ -22,8 +22,8 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import OCI_INDEX
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
-from imagesmith.places.layoutplace import LAYOUT, NAME, REF, alone, put_file
 from imagesmith.store.blobs import BlobStore
+from imagesmith.transports.layout import LAYOUT, NAME, REF, alone, put_file
 
 __all__ = ["layout_index", "reachable", "write_docker_archive", "write_layout_dir", "write_layout_tar"]
 

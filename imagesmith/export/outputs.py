@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from imagesmith.build.build import Export
-from imagesmith.build.request import Output
-from imagesmith.build.times import format_ns
 from imagesmith.errors import UsageError, cannot_write
 from imagesmith.events import Message
 from imagesmith.export import layout, rootfs
 from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.results import output_file
+from imagesmith.oci.times import format_ns
+from imagesmith.request import Output
+from imagesmith.session import Export
 
 __all__ = ["cacheonly", "docker", "image", "local", "oci", "tar"]
 

@@ -4,7 +4,7 @@
     layers/<diff_id hex>/tar     the uncompressed tar; made when bytes of a file are first wanted
     layers/<diff_id hex>/erofs   the same tar with what the kernel needs to mount it (layer/erofs.py)
     layers/<diff_id hex>/tree    the entries as a directory that overlayfs stacks; other places have others
-                                 beside it (snapshot/trees.py), and a mark that one was in memory
+                                 beside it (worker/snapshot/trees.py), and a mark that one was in memory
 
 Why: views need only the index, so COPY over a large base reads a few hundred kilobytes. All of it can be
 made again from the blob, and each part gets its name by rename when it is complete. Each is a function of the
@@ -45,7 +45,7 @@ __all__ = ["Form", "LayerContent", "LayerStore", "NewTar", "StoredLayer"]
 #: A layer's folder has the hexadecimal part of its diff_id as its name.
 _BY_LENGTH = {64: "sha256", 96: "sha384", 128: "sha512"}
 #: Where files of a layer lie extracted: its trees, and what steps left of which they are made
-#: (snapshot/trees.py).
+#: (worker/snapshot/trees.py).
 TREES = ("tree", "tree-subid", "tree-single", "tree-left", "tree-subid-left", "tree-single-left")
 
 

@@ -23,8 +23,6 @@ from typing import Any
 import h11
 import zstandard
 
-from imagesmith.build.cacheio import decode
-from imagesmith.build.times import format_ns
 from imagesmith.context.patterns import Matcher, match_name
 from imagesmith.dockerfile.format import format_dockerfile
 from imagesmith.dockerfile.globs import Glob
@@ -51,7 +49,9 @@ from imagesmith.oci.codec import parse_object
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.oci.times import format_ns
 from imagesmith.registry.challenge import parse_challenges, split_scope
+from imagesmith.solve.cacheio import decode
 from imagesmith.values import replace
 from tests.attack import seeds
 from tests.attack.references import BadPattern, filepath_match, ignored, shell_match

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.sandbox import kernel as k
-from imagesmith.sandbox.world import _try
+from imagesmith.worker.sandbox import kernel as k
+from imagesmith.worker.sandbox.world import _try
 from tests.attack.rooted import put_python
 from tests.kitchen import tar_of
 from tests.support import IMAGESMITH, PROJECT, need_program, need_root
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.slow
 #: How the builder is started: in an ordinary container, and in one whose kernel has no scopes, so that a
 #: supervisor and a lock take their place.
 WAYS = {
-    "container": (sys.executable, "-m", "tests.sandbox.contained", "0"),
-    "old kernel": (sys.executable, "-m", "tests.sandbox.contained", "old"),
+    "container": (sys.executable, "-m", "tests.worker.sandbox.contained", "0"),
+    "old kernel": (sys.executable, "-m", "tests.worker.sandbox.contained", "old"),
 }
 
 _CANARY = "canary-of-the-machine"

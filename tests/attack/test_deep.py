@@ -16,7 +16,7 @@ from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.view import LayerIndex, View
 from imagesmith.layer.diff import layer_entries
 from imagesmith.layer.extract import extract_entries
-from imagesmith.snapshot.upper import scan_upper
+from imagesmith.worker.snapshot.upper import scan_upper
 from tests.kitchen import Kitchen, kitchen
 from tests.support import chain_of_folders
 

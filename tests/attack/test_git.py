@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.build.request import BuildRequest
-from imagesmith.build.secrets import git_access
 from imagesmith.context.git import GitRef
 from imagesmith.context.gitfetch import fetch_git
 from imagesmith.context.gitrun import Access
 from imagesmith.errors import ContextError, UsageError
+from imagesmith.request import BuildRequest
+from imagesmith.worker.secrets import git_access
 from tests.gitserver import GitServer, git_server
 from tests.kitchen import Kitchen, kitchen
 from tests.support import need_program

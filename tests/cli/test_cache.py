@@ -17,7 +17,8 @@ from imagesmith.cli.cache import parse_age
 from imagesmith.cli.main import main
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.interfaces import Place
-from imagesmith.steps.cachefolders import (
+from imagesmith.store.store import Store
+from imagesmith.worker.cachefolders import (
     export_folders,
     find,
     folders,
@@ -25,7 +26,6 @@ from imagesmith.steps.cachefolders import (
     note_use,
     prune_folders,
 )
-from imagesmith.store.store import Store
 
 KEYS = ["a" * 32, "b" * 32, "c" * 31 + "0-1"]
 #: Where files keep the owner of whoever runs the tests.

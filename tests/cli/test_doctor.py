@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from imagesmith.cli.doctor import _run_lines, _snapshot_lines
-from imagesmith.sandbox.container import container
+from imagesmith.worker.sandbox.container import container
 from tests.support import IMAGESMITH, PROJECT
 
 pytestmark = pytest.mark.everyone
@@ -35,7 +35,7 @@ def examine(root: Path, *words: str, prefix: tuple[str, ...] = ()) -> tuple[int,
 
 def contained(uid: str) -> tuple[str, ...]:
     """As a process of an ordinary container."""
-    return (sys.executable, "-m", "tests.sandbox.contained", uid)
+    return (sys.executable, "-m", "tests.worker.sandbox.contained", uid)
 
 
 def test_json_and_text_tell_the_same(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.build.plan import ResolvedImage
 from imagesmith.cli.run import configure, parse_volume, spec_of
 from imagesmith.errors import UsageError
 from imagesmith.fs.view import View
@@ -24,6 +23,7 @@ from imagesmith.oci.config import ImageConfig, Runtime
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
+from imagesmith.solve.step import ResolvedImage
 from tests.support import IMAGESMITH, PROJECT, need_program, need_root
 
 # --- what the flags mean -----------------------------------------------------------------------

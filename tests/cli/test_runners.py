@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.build.request import BuildRequest
 from imagesmith.cli.progress import harmless, harmless_json
 from imagesmith.cli.runners import path_of, remark
+from imagesmith.request import BuildRequest
 from tests.support import IMAGESMITH
 
 BAD = "FROM scratch as base\nFROM base\nCOPY missing /##[add-mask]x\n"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.build.request import Annotation, Output, SecretSource
 from imagesmith.cli.values import (
     parse_annotation,
     parse_build_args,
@@ -21,6 +20,7 @@ from imagesmith.cli.values import (
 )
 from imagesmith.errors import UsageError
 from imagesmith.oci.names import Platform
+from imagesmith.request import Annotation, Output, SecretSource
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from imagesmith.context.patterns import Matcher
 from imagesmith.context.sources import select
 from imagesmith.errors import ContextError
 from imagesmith.interfaces import Place
-from imagesmith.steps.scratch import copy_out
+from imagesmith.worker.scratch import copy_out
 
 
 @pytest.fixture

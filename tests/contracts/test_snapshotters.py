@@ -36,7 +36,7 @@ class Way:
 
     def command(self) -> list[str]:
         """How the driver is started."""
-        return [sys.executable, "-m", "tests.snapshot.driver", self.ids, self.kind, str(self.store)]
+        return [sys.executable, "-m", "tests.worker.snapshot.driver", self.ids, self.kind, str(self.store)]
 
     def run(self, layers: list[list[Job]], *steps: Any, **more: Any) -> Job:
         """Run steps over layers; skips where the machine has no such place."""

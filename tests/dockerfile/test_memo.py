@@ -74,5 +74,5 @@ def test_a_build_of_a_known_file_does_without_the_grammar(tmp_path: Path) -> Non
         [sys.executable, "-X", "importtime", *words], check=True, capture_output=True, text=True
     )
     loaded = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}
-    assert "imagesmith.build.solver" in loaded
+    assert "imagesmith.solve.solver" in loaded
     assert loaded & {"lark", "httpx", "zstandard", "deflate"} == set()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.sandbox.ociruntime import _seccomp
+from imagesmith.worker.sandbox.ociruntime import _seccomp
 from tests.e2e.conftest import DEMO
 from tests.e2e.test_same_everywhere import EPOCH, digest
 from tests.support import IMAGESMITH, PROJECT, need_program, need_root

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.debian import DOCKERFILE, apt_settings, layers, make_context
-from tests.sandbox.driver import NOBODY
 from tests.support import IMAGESMITH, PROJECT, in_ci, need_root
+from tests.worker.sandbox.driver import NOBODY
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ WAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "root": ((), ()),
     "lent ids": ((), ()),
     "one id": ((), ()),
-    "chroot in a container": ((sys.executable, "-m", "tests.sandbox.contained", "0"), ()),
+    "chroot in a container": ((sys.executable, "-m", "tests.worker.sandbox.contained", "0"), ()),
     "oci": ((), ("--isolation", "oci")),
 }
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import imagesmith
-from imagesmith.build.request import Output
 from imagesmith.errors import InvalidDocument, NotFound, UsageError
+from imagesmith.request import Output
 from imagesmith.store.store import Store
 from tests.kitchen import OLD_S, Kitchen
 from tests.registry.conftest import serve_embedded

@@ -21,7 +21,7 @@ from tests.support import PROJECT
 _LOOK = """
 import os, sys
 from pathlib import Path
-from imagesmith.sandbox import kernel as k
+from imagesmith.worker.sandbox import kernel as k
 k.unshare(k.CLONE_NEWNS)
 k.mount(None, "/", flags=k.MS_REC | k.MS_PRIVATE)
 try:

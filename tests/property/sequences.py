@@ -33,8 +33,8 @@ from typing import Any
 import imagesmith
 from imagesmith.events import Event, Log
 from imagesmith.layer.decompress import decompressed
-from imagesmith.snapshot import overlay
 from imagesmith.store.store import Store
+from imagesmith.worker.snapshot import overlay
 from tests.property.randombuilds import Maker, Plan
 
 OLD_S = 1_000_000_000

@@ -19,9 +19,9 @@ from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.view import LayerIndex, View, flat
 from imagesmith.layer.erofs import TAR_AT, NotRepresentable, write_erofs
 from imagesmith.layer.extract import extract_entries
-from imagesmith.sandbox import kernel as k
-from imagesmith.snapshot.mountapi import mount_overlay
-from imagesmith.snapshot.trees import hidden_layers
+from imagesmith.worker.sandbox import kernel as k
+from imagesmith.worker.snapshot.mountapi import mount_overlay
+from imagesmith.worker.snapshot.trees import hidden_layers
 
 _OPTIONS = ("redirect_dir=off", "metacopy=off", "index=off", "volatile")
 Shown = list[list[Any]]

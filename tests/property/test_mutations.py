@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesmith.build.build import linter_of
-from imagesmith.build.contexts import Contexts
-from imagesmith.build.images import Images
-from imagesmith.build.lints import BuildLints
-from imagesmith.build.plan import ResolvedImage
-from imagesmith.build.planner import Planner
-from imagesmith.build.request import BuildRequest
 from imagesmith.cli.errors import excerpt
+from imagesmith.context.contexts import Contexts
 from imagesmith.dockerfile.heredocs import heredocs_of
 from imagesmith.dockerfile.parse import parse_partly
 from imagesmith.errors import DockerfileError, ImagesmithError
@@ -26,8 +20,14 @@ from imagesmith.oci.config import ImageConfig, Runtime
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform, host_platform
+from imagesmith.plan.lints import BuildLints
+from imagesmith.plan.planner import Planner
+from imagesmith.request import BuildRequest
+from imagesmith.session import linter_of
 from imagesmith.settings import Settings
+from imagesmith.solve.step import ResolvedImage
 from imagesmith.store.store import Store
+from imagesmith.transports.bases import Images
 from tests.support import PROJECT
 
 CASES = sorted((PROJECT / "fixtures" / "conformance" / "cases").glob("*.toml"))

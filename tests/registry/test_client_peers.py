@@ -11,9 +11,9 @@ import pytest
 
 from imagesmith.credentials.dockerconfig import Credentials
 from imagesmith.oci.names import ImageRef, Platform
-from imagesmith.registry.copier import Choice
-from imagesmith.registry.transfer import Session
 from imagesmith.store.store import Store
+from imagesmith.transports.copier import Choice
+from imagesmith.transports.transfer import Session
 from tests.registry.conftest import PASSWORD, USER, Served
 from tests.registry.images import make_image, make_index
 from tests.support import need_program

@@ -17,10 +17,10 @@ from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
-from imagesmith.registry.copier import Choice
 from imagesmith.registry.repository import fallback_tag
-from imagesmith.registry.transfer import Session
 from imagesmith.store.store import Store
+from imagesmith.transports.copier import Choice
+from imagesmith.transports.transfer import Session
 from imagesmith.values import replace
 from tests.registry.faultproxy import Answer, FaultProxy
 from tests.registry.images import make_image, make_index

@@ -8,10 +8,10 @@ import pytest
 
 from imagesmith.errors import LimitExceeded
 from imagesmith.oci.names import Platform
-from imagesmith.places.storeplace import StorePlace
-from imagesmith.registry import copier
-from imagesmith.registry.copier import Choice, plan_copy
 from imagesmith.store.store import Store
+from imagesmith.transports import copier
+from imagesmith.transports.copier import Choice, plan_copy
+from imagesmith.transports.stored import StorePlace
 from tests.registry.images import make_index
 
 

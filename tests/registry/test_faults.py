@@ -21,8 +21,8 @@ from imagesmith.oci.mediatype import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
 from imagesmith.registry import transport
-from imagesmith.registry.transfer import Session
 from imagesmith.store.store import Store
+from imagesmith.transports.transfer import Session
 from tests.registry.conftest import PASSWORD, USER, Served
 from tests.registry.faultproxy import (
     Answer,

@@ -13,23 +13,23 @@ import pytest
 from imagesmith.credentials.dockerconfig import Credentials
 from imagesmith.credentials.login import keep
 from imagesmith.credentials.model import Credential
-from imagesmith.edit.artifact import artifact
 from imagesmith.embedded.registry import Registry
 from imagesmith.errors import DigestMismatch, NetworkFault, NotFound, RegistryError, Unauthorized, Unsupported
 from imagesmith.events import Event, Progress
+from imagesmith.image.artifact import artifact
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.mediatype import DOCKER_MANIFEST
 from imagesmith.oci.model import Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.registry import transport
 from imagesmith.registry.client import catalog
-from imagesmith.registry.copier import Choice
 from imagesmith.registry.hosts import Hosts
 from imagesmith.registry.ping import check
 from imagesmith.registry.streamed import StreamedUpload
-from imagesmith.registry.transfer import Session
 from imagesmith.settings import Access
 from imagesmith.store.store import Store
+from imagesmith.transports.copier import Choice
+from imagesmith.transports.transfer import Session
 from tests.registry.conftest import PASSWORD, USER, Served
 from tests.registry.faultproxy import Answer, CutRequest, FaultProxy
 from tests.registry.images import make_image, make_index

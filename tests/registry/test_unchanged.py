@@ -11,9 +11,9 @@ from imagesmith.errors import NetworkFault, RegistryError
 from imagesmith.oci.model import Index
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.registry.client import Client
-from imagesmith.registry.copier import Choice
-from imagesmith.registry.transfer import Session
 from imagesmith.store.store import Store
+from imagesmith.transports.copier import Choice
+from imagesmith.transports.transfer import Session
 from tests.registry.faultproxy import Answer, FaultProxy
 from tests.registry.images import make_image, make_index
 

@@ -184,7 +184,7 @@ def test_folder_that_cannot_be_searched_is_the_context_s_fault(builder: Builder,
     (folder / "nox").chmod(mode)
     builder.store.mkdir()
     os.chown(builder.store, int(uid), int(uid))
-    ordinary = (sys.executable, "-m", "tests.sandbox.contained", uid)
+    ordinary = (sys.executable, "-m", "tests.worker.sandbox.contained", uid)
     done = builder.run(*builder.words(folder), before=ordinary, status=5)
     error = next(line for line in done.said.splitlines() if line.startswith("error:"))
     assert ">>> COPY nox /all" in done.said

@@ -58,10 +58,10 @@ NEVER = {
     "os.popen": {},
     ".extractall": {},
     "os.fork": {
-        "imagesmith.sandbox.initchild": "forks each step",
-        "imagesmith.sandbox.initchroot": "forks the step that it watches",
-        "imagesmith.sandbox.subids": "has newuidmap started from outside, before there are threads",
-        "imagesmith.sandbox.world": "probes in a child, before there are threads",
+        "imagesmith.worker.sandbox.initchild": "forks each step",
+        "imagesmith.worker.sandbox.initchroot": "forks the step that it watches",
+        "imagesmith.worker.sandbox.subids": "has newuidmap started from outside, before there are threads",
+        "imagesmith.worker.sandbox.world": "probes in a child, before there are threads",
     },
     "sys.exit": {"imagesmith.__main__": "the program's end", "imagesmith.cli.main": "the program's end"},
 }  # fmt: skip

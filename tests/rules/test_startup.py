@@ -23,19 +23,19 @@ HEAVY = {
     "http.client": ("imagesmith.registry", "imagesmith.context"),
     "http.server": ("imagesmith.embedded",),
     "urllib.request": (),
-    "ctypes": ("imagesmith.fs", "imagesmith.sandbox", "imagesmith.snapshot"),
+    "ctypes": ("imagesmith.fs", "imagesmith.worker"),
     "multiprocessing": (),
     "unittest": (),
 }
 
 #: Modules that run as programs of their own, or only when they are the command: they import what they like.
 APART = (
-    "imagesmith.sandbox.initchild",
-    "imagesmith.sandbox.chroot_caller",
-    "imagesmith.sandbox.chroot_changes",
-    "imagesmith.sandbox.chroot_files",
-    "imagesmith.sandbox.faked_peers",
-    "imagesmith.sandbox.faked_task",
+    "imagesmith.worker.sandbox.initchild",
+    "imagesmith.worker.sandbox.chroot_caller",
+    "imagesmith.worker.sandbox.chroot_changes",
+    "imagesmith.worker.sandbox.chroot_files",
+    "imagesmith.worker.sandbox.unotify_peers",
+    "imagesmith.worker.sandbox.unotify_task",
     "imagesmith.embedded",
 )
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.build.layerwriter import LayerWriter
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import DigestMismatch, NotFound, StoreError
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import View
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
+from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 

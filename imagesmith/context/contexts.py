@@ -1,0 +1,383 @@
+"""The build's contexts: the folder, repository or stream that it is given, and the named ones beside it.
+
+Why: a context may have to be fetched or unpacked before the Dockerfile in it can be read; what was made for
+that is gone when the build ends. Files of a folder are looked at only when a step takes them.
+Trust: see context/*.py; every tree stays below its root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from imagesmith.concurrency import Once
+from imagesmith.context.archive import is_packed, looks_like_archive, unpack_context
+from imagesmith.context.digests import FileDigests, Reading
+from imagesmith.context.git import GitRef, is_git_url, parse_flag
+from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
+from imagesmith.context.ignore import MAX_BYTES, bounded, read_ignore, read_small
+from imagesmith.context.local import LocalTree
+from imagesmith.context.named import (
+    DockerImage,
+    GitContext,
+    HttpContext,
+    LocalContext,
+    OciLayout,
+    normalise_name,
+)
+from imagesmith.errors import ContextError, DockerfileError, IntegrityError, UsageError
+from imagesmith.events import EventSink, Vertex, nobody
+from imagesmith.fs.folders import make_plain, temporary
+from imagesmith.fs.jail import remove_tree
+from imagesmith.fs.tree import Tree
+from imagesmith.fs.view import EMPTY_VIEW
+from imagesmith.oci.names import Platform
+from imagesmith.request import BuildRequest
+from imagesmith.solve.step import ContextFiles, Fetched, GitFiles, ResolvedImage
+from imagesmith.store.disk import on_disk_fault
+from imagesmith.store.layout import Layout
+from imagesmith.store.store import Store
+from imagesmith.transports.bases import Images
+from imagesmith.worker.secrets import git_access
+
+if TYPE_CHECKING:
+    from imagesmith.context.gitfetch import Checkout
+
+__all__ = ["Contexts"]
+
+
+#: What a Dockerfile is called, where nobody says it: BuildKit's names, then that of other builders.
+_NAMES = ("Dockerfile", "dockerfile", "Containerfile")
+#: Of a context that comes as a stream.
+_REMOTE = "[internal] load remote build context"
+
+
+class Contexts:
+    """The contexts of one build; close it, or use it in a `with`."""
+
+    def __init__(self, request: BuildRequest, store: Store, events: EventSink = nobody) -> None:
+        self._request, self._store, self._events = request, store, events
+        #: Of the vertices on the screen; those of the whole build come from it.
+        self.numbers = itertools.count(1)
+        self._temporary: Path | None = None
+        self._main: ContextFiles | None = None
+        self._named: dict[str, ContextFiles | GitFiles | Fetched] = {}
+        self._trees: list[LocalTree] = []
+        #: The folder that the Dockerfile lies in, or the context that it is of, and its name in there.
+        self._dockerfile: tuple[Path, str] | None = None
+        self._stdin_dockerfile: bytes | None = None
+        self._reading = Reading(events, next(self.numbers))
+        self.file_digest = FileDigests(store.cache, time.time_ns(), self._reading)
+        self.images: Images | None = None
+        self._times: dict[str, int] = {}
+        self._commits: set[str] = set()
+        self._checkouts: Once[GitFiles, Checkout] = Once()
+        self._folders = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Contexts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reading.rest()
+        self.file_digest.flush()
+        if self.images is not None:
+            self.images.close()
+        for tree in self._trees:
+            tree.close()
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                remove_tree(self._temporary)
+
+    def _scratch(self) -> Path:
+        """A folder of the build's own, gone at its end."""
+        if self._temporary is None:
+            with on_disk_fault("make a folder for a context", self._store.work):
+                self._store.work.mkdir(parents=True, exist_ok=True)
+            self._temporary = temporary("context-", self._store.work)
+        return self._temporary
+
+    # --- the Dockerfile ------------------------------------------------------------------------
+
+    def dockerfile(self) -> tuple[str, bytes]:
+        """The Dockerfile's name for messages, and its bytes.
+
+        Raises:
+            ContextError: there is none.
+        """
+        given, name = self._request.dockerfile or _NAMES[0], ""
+        if given != "-":
+            name = file_name_of(given) if is_http_url(given) else os.path.basename(given)
+            if self._is_remote() and not is_http_url(given):
+                self._root()  # a vertex of its own
+        with self._vertex(f"[internal] load build definition from {name or _NAMES[0]}") as vertex:
+            found = self._find_dockerfile()
+            vertex.did("transferring dockerfile:", len(found[1]))
+        return found
+
+    def _vertex(self, name: str) -> Vertex:
+        return Vertex(self._events, next(self.numbers), name)
+
+    def _find_dockerfile(self) -> tuple[str, bytes]:
+        given = self._request.dockerfile
+        if given == "-":
+            return "Dockerfile", sys.stdin.buffer.read()
+        if given is not None and is_http_url(given):
+            got = fetch_url(given, self._store)
+            return file_name_of(given), self._store.blobs.read(got.digest)
+        if given is not None and not self._is_remote():
+            return given, self._given(given)
+        root = self._root()
+        if self._stdin_dockerfile is not None:
+            return "Dockerfile", self._stdin_dockerfile
+        name = given or next((name for name in _NAMES if os.path.lexists(root / name)), _NAMES[0])
+        return Path(name).name, self._read(root, name)
+
+    def _given(self, given: str) -> bytes:
+        """The Dockerfile at a path of this machine; as a pipe, `-f <(...)`, it is the user's own word."""
+        context, path = os.path.abspath(self._request.context), os.path.abspath(given)
+        below = path.removeprefix(f"{context.rstrip('/')}/")
+        if below != path:
+            return self._read(Path(self._request.context), below)
+        try:
+            if path.startswith(("/dev/", "/proc/")) or stat.S_ISFIFO(os.lstat(path).st_mode):
+                with open(path, "rb") as f:
+                    return bounded(f.read(MAX_BYTES + 1), Path(given))
+        except OSError as e:
+            if isinstance(e, FileNotFoundError):
+                raise _missing(Path(given)) from None
+            raise ContextError(f"failed to read dockerfile: open {given}: {os.strerror(e.errno or 0)}") from e
+        return self._read(Path(given).parent, os.path.basename(path))
+
+    def _read(self, folder: Path, name: str) -> bytes:
+        try:
+            data = read_small(folder, name)
+        except FileNotFoundError:
+            raise _missing(folder / name) from None
+        except ContextError as e:
+            raise ContextError(f"failed to read dockerfile: {e.message}", hint=e.hint) from e
+        self._dockerfile = folder, name
+        return data
+
+    # --- the main context ----------------------------------------------------------------------
+
+    def _is_remote(self) -> bool:
+        context = self._request.context
+        return (
+            context == "-" or is_git_url(context) or is_http_url(context) or context.startswith("github.com/")
+        )
+
+    def _root(self) -> Path:
+        """The folder of the main context, fetched or unpacked if it is none."""
+        context = self._request.context
+        if context == "-":
+            return self._from_stdin()
+        if context.startswith("github.com/"):
+            context = f"https://{context}"
+            return self._from_git(GitRef.parse(context))
+        if is_git_url(context):
+            return self._from_git(GitRef.parse(context))
+        if is_http_url(context):
+            return self._from_url(context)
+        path = Path(context)
+        if not os.path.exists(path):
+            raise ContextError(f'unable to prepare context: path "{context}" not found')
+        if not os.path.isdir(path):
+            raise ContextError(f"unable to prepare context: {context} is not a folder")
+        return path
+
+    def _from_git(self, ref: GitRef) -> Path:
+        if self._main is None:
+            given = self._request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")
+            keep = parse_flag("BUILDKIT_CONTEXT_KEEP_GIT_DIR", given) if given else ref.keep_git_dir
+            if ref.keep_git_dir not in (None, keep):
+                raise DockerfileError("inconsistent keep-git-dir configuration")
+            from imagesmith.context.gitfetch import fetch_git
+
+            access = git_access(self._request, ref, own=True)
+            with self._vertex(f"[internal] load git source {ref.remote}"):
+                got = fetch_git(
+                    ref, self._scratch(), keep_git_dir=bool(keep), checksum=ref.checksum, access=access
+                )
+            self._times["context"] = got.commit_s
+            self._commits.add("context")
+            self._main = ContextFiles("context", self._owned(got.tree))
+        assert isinstance(self._main.tree, LocalTree)
+        return self._main.tree.root
+
+    def _from_stdin(self) -> Path:
+        if self._main is None:
+            spool = self._scratch() / "stdin"
+            with self._vertex(_REMOTE) as vertex:
+                with on_disk_fault("keep the context of standard input", spool), spool.open("wb") as out:
+                    shutil.copyfileobj(sys.stdin.buffer, out, 1 << 20)
+                vertex.did("transferring context:", spool.stat().st_size)
+                self._stream(spool, "Dockerfile", "standard input")
+        assert self._main is not None
+        assert isinstance(self._main.tree, LocalTree)
+        return self._main.tree.root
+
+    def _from_url(self, url: str) -> Path:
+        if self._main is None:
+            with self._vertex(_REMOTE) as vertex:
+                got = fetch_url(url, self._store)
+                vertex.did("transferring context:", got.size)
+                self._times["context"] = got.mtime_ns // 1_000_000_000
+                self._stream(self._store.blobs.path(got.digest), file_name_of(url), url)
+        assert self._main is not None
+        assert isinstance(self._main.tree, LocalTree)
+        return self._main.tree.root
+
+    def _stream(self, spool: Path, name: str, origin: str) -> None:
+        """A stream is a tar, or else the Dockerfile itself."""
+        folder = self._scratch() / "unpacked"
+
+        def opened() -> BinaryIO:
+            return spool.open("rb")
+
+        if is_packed(opened) or looks_like_archive(opened):
+            try:
+                with opened() as f:
+                    unpack_context(f, folder)
+            except IntegrityError as e:
+                raise e.of(origin) from e.__cause__
+        else:
+            make_plain(folder)
+            data = spool.read_bytes()
+            (folder / name).write_bytes(data)
+            if self._request.dockerfile is None:
+                self._stdin_dockerfile = data
+        tree = LocalTree(folder)
+        self._main = ContextFiles("context", self._owned(tree))
+
+    def _owned(self, tree: Tree) -> Tree:
+        if isinstance(tree, LocalTree):
+            self._trees.append(tree)
+        return tree
+
+    def main(self) -> ContextFiles:
+        """The main context's files."""
+        if self._main is None:
+            root = self._root()
+            if self._main is None:
+                with self._vertex("[internal] load .dockerignore"):
+                    ignore = read_ignore(root, *((self._dockerfile,) if self._dockerfile else ()))
+                self._main = ContextFiles("context", self._owned(LocalTree(root, ignore)))
+        return self._main
+
+    # --- named ones ----------------------------------------------------------------------------
+
+    def named(
+        self, name: str, platform: Platform | None
+    ) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
+        """The context that stands for a name; see planner.ContextProvider."""
+        key = normalise_name(name)
+        place = self._request.contexts.get(f"{key}::{platform}") or self._request.contexts.get(key)
+        assert self.images is not None
+        match place:
+            case None:
+                return None
+            case DockerImage(ref="scratch"):
+                return ContextFiles(key, EMPTY_VIEW)
+            case DockerImage(ref=ref):
+                return self.images.resolve(ref, platform)
+            case OciLayout():
+                return self.images.from_layout(name, Layout(place.path), place.tag, place.digest, platform)
+            case LocalContext(path=path):
+                if key not in self._named:
+                    tree = LocalTree(path, read_ignore(path))
+                    self._named[key] = ContextFiles(key, self._owned(tree))
+                return self._named[key]
+            case GitContext(ref=ref):
+                return GitFiles(ref, bool(ref.keep_git_dir), ref.checksum, own=True)
+            case HttpContext(url=url):
+                return self._named_url(key, url)
+        raise UsageError(f"--build-context {name}: not supported")
+
+    def _named_url(self, key: str, url: str) -> ContextFiles | Fetched:
+        if key not in self._named:
+            got = fetch_url(url, self._store)
+            self._times[key] = got.mtime_ns // 1_000_000_000
+            folder = self._scratch() / f"named-{len(self._named)}"
+            if looks_like_archive(got.open):
+                with got.open() as f:
+                    unpack_context(f, folder)
+            else:
+                make_plain(folder)
+                shutil.copyfile(self._store.blobs.path(got.digest), folder / "context")
+            self._named[key] = ContextFiles(key, self._owned(LocalTree(folder)))
+        found = self._named[key]
+        assert isinstance(found, ContextFiles)
+        return found
+
+    # --- times ---------------------------------------------------------------------------------
+
+    def time_of(self, name: str) -> int | None:
+        """The time (seconds) of a context that came from elsewhere: `context`, or a named one.
+
+        A repository's is that of its commit, and its files get it, too; that of a URL is Last-Modified, or
+        else the newest in the archive. A folder has none.
+        """
+        tree = None
+        if name == "context":
+            tree = self.main().tree
+        else:
+            found = self.named(name, None)
+            if isinstance(found, GitFiles):
+                return self.commit_time(found)
+            tree = found.tree if isinstance(found, ContextFiles) else None
+        seconds = self._times.get(name if name == "context" else normalise_name(name))
+        if seconds is None or not isinstance(tree, LocalTree):
+            return None
+        if name in self._commits:
+            from imagesmith.context.gitfetch import set_times
+
+            set_times(tree.root, seconds)
+        return seconds or max((e.mtime_ns // 1_000_000_000 for e in tree.walk()), default=0)
+
+    def commit_time(self, origin: GitFiles) -> int:
+        """The time (seconds) of the commit that a remote ADD takes."""
+        return self._checkout(origin).commit_s
+
+    # --- what steps fetch ----------------------------------------------------------------------
+
+    def fetch_url(self, origin: Fetched) -> Download:
+        """Download what ADD names."""
+        return fetch_url(origin.url, self._store, origin.checksum)
+
+    def fetch_git(self, origin: GitFiles) -> tuple[str, Tree]:
+        """Fetch the repository that ADD names."""
+        return self._checkout(origin)[:2]
+
+    def _checkout(self, origin: GitFiles) -> Checkout:
+        return self._checkouts.get(origin, lambda: self._fetch(origin))
+
+    def _fetch(self, origin: GitFiles) -> Checkout:
+        from imagesmith.context.gitfetch import fetch_git
+
+        with self._lock:
+            folder = self._scratch() / f"git-{next(self._folders)}"
+        found = fetch_git(
+            origin.ref,
+            folder,
+            keep_git_dir=origin.keep_git_dir,
+            checksum=origin.checksum,
+            access=git_access(self._request, origin.ref, own=origin.own),
+        )
+        self._owned(found.tree)
+        return found
+
+
+def _missing(path: Path) -> ContextError:
+    return ContextError(
+        f"failed to read dockerfile: open {path.name}: no such file or directory",
+        hint=f"{path} was looked for; -f names another",
+    )

@@ -1,1 +1,0 @@
-"""Images made of images: other configs, layers, indexes and attachments; and what differs between two."""

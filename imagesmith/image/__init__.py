@@ -1,0 +1,1 @@
+"""What a build made, and images made of images."""

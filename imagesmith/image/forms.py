@@ -1,0 +1,170 @@
+"""The form in which an output wants its image: compression, times, media types and annotations.
+
+Why: several outputs of one build may want the same steps in different forms. Steps are executed once and
+their layers written in the form that most can use; what another output wants is made of the stored layers,
+and remembered, so that asking again costs nothing.
+Spec: notes of BuildKit's exporter/containerimage (opts.go, writer.go) and util/converter.
+Threads: one; layers are compressed by the writer's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from imagesmith.concurrency import Cancel
+from imagesmith.errors import UsageError
+from imagesmith.layer.codecs import Codec
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.codec import Object, dumps
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.model import Descriptor
+from imagesmith.oci.names import Platform
+from imagesmith.oci.times import parse_epoch
+from imagesmith.request import Annotation, BuildRequest, Output
+from imagesmith.solve.built import BuiltLayer
+from imagesmith.solve.layerwriter import LayerWriter
+from imagesmith.store.cachedb import StepRecord
+from imagesmith.store.store import Store
+from imagesmith.values import field, frozen, replace
+
+__all__ = ["Form", "Reforming", "common_form", "form_of", "is_image"]
+
+_ANNOTATION = re.compile(
+    r"annotation(?:-(manifest|manifest-descriptor|index|index-descriptor))?(?:\[([^\]]*)\])?\.(.+)"
+)
+_ROOTS = ("local", "tar")
+
+
+@frozen(kw_only=True)
+class Form:
+    """How an image is written.
+
+    codec       compression of new layers; with `force` of the base's, too
+    epoch       SOURCE_DATE_EPOCH in seconds: the config's times are clamped to it
+    clamp_s     the time (seconds) that files of new layers are clamped to, None for their own times
+    oci_types   OCI's media types, else Docker's
+    manifest, descriptor   annotations of the manifest, and of whatever names it
+    """
+
+    codec: Codec = field(default_factory=Codec)
+    epoch: int | None = None
+    clamp_s: int | None = None
+    oci_types: bool = True
+    force: bool = False
+    manifest: tuple[tuple[str, str], ...] = ()
+    descriptor: tuple[tuple[str, str], ...] = ()
+
+    def same_layers(self, other: Form) -> bool:
+        """True if new layers are the same in both."""
+        return (self.codec, self.clamp_s) == (other.codec, other.clamp_s)
+
+
+def is_image(output: Output) -> bool:
+    """True for an output that writes the image, not the files in it."""
+    return output.type not in _ROOTS
+
+
+def form_of(output: Output, request: BuildRequest, epoch: int | None, platform: Platform) -> Form:
+    """The form that an output's options ask for; `epoch` is the build's.
+
+    Raises:
+        UsageError: options that exclude each other, or that one platform alone cannot have.
+    """
+    options = output.options
+    if "source-date-epoch" in options:
+        text = options["source-date-epoch"]
+        epoch = parse_epoch(text)
+        if text and epoch is None:
+            raise UsageError(f"invalid SOURCE_DATE_EPOCH: {text}")
+    oci_types = output.flag("oci-mediatypes", True)
+    found = list(request.annotations)
+    for key, value in options.items():
+        match = _ANNOTATION.fullmatch(key)
+        if match is not None:
+            on = Platform.parse(match[2]) if match[2] else None
+            found.append(Annotation(match[1] or "manifest", match[3], value, on))
+    return Form(
+        codec=Codec.parse(options.get("compression", "gzip"), options.get("compression-level", "")),
+        epoch=epoch,
+        clamp_s=epoch if output.flag("rewrite-timestamp") else None,
+        oci_types=oci_types,
+        force=output.flag("force-compression"),
+        manifest=_annotations(found, "manifest", platform, oci_types),
+        descriptor=_annotations(found, "manifest-descriptor", platform, oci_types),
+    )
+
+
+def _annotations(
+    found: Sequence[Annotation], kind: str, platform: Platform, oci_types: bool
+) -> tuple[tuple[str, str], ...]:
+    if found and not oci_types:
+        raise UsageError('cannot export annotations with "oci-mediatypes=false"')
+    if any(a.kind.startswith("index") for a in found):
+        raise UsageError("index annotations not supported for single platform export")
+    wanted = {a.key: a.value for a in found if a.kind == kind and a.platform in (None, platform)}
+    return tuple(sorted(wanted.items()))
+
+
+def common_form(forms: Sequence[Form]) -> Form:
+    """The form in which layers are written first: the first output's; times are kept where one needs them."""
+    first = forms[0] if forms else Form()
+    return first if len({f.clamp_s for f in forms}) <= 1 else replace(first, clamp_s=None)
+
+
+class Reforming:
+    """Brings layers into the form of an output."""
+
+    def __init__(
+        self, store: Store, writer_of: Callable[[Codec, int | None], LayerWriter], cancel: Cancel
+    ) -> None:
+        self._store, self._writer_of, self._cancel = store, writer_of, cancel
+
+    def layers(self, layers: Sequence[BuiltLayer], form: Form) -> tuple[BuiltLayer, ...]:
+        """The layers in a form: new ones in its compression and times; the base's only if that is forced."""
+        return tuple(self._layer(layer, form) for layer in layers)
+
+    def _layer(self, layer: BuiltLayer, form: Form) -> BuiltLayer:
+        if layer.created_ns is None:
+            if form.force and mt.to_oci(layer.descriptor.media_type) != form.codec.media_type:
+                return self._changed(layer, form.codec, None)
+            return layer
+        if layer.codec == str(form.codec) and layer.clamp_s == form.clamp_s:
+            return layer
+        return self._changed(layer, form.codec, form.clamp_s)
+
+    def recompressed(self, layer: BuiltLayer, codec: Codec) -> BuiltLayer:
+        """The same layer in a compression."""
+        return layer if layer.codec == str(codec) else self._changed(layer, codec, layer.clamp_s)
+
+    def _changed(self, layer: BuiltLayer, codec: Codec, clamp_s: int | None) -> BuiltLayer:
+        parts: dict[str, object] = {"reform": str(layer.diff_id), "codec": str(codec), "clamp": clamp_s}
+        key = digest_bytes(dumps(parts, sort_keys=True)).hex
+        record = self._store.cache.step(key)
+        if record is not None:
+            diff_id = Digest.parse(record.diff_id)
+            descriptor = Descriptor.from_json(Object(dict(record.layer), "cache record"))
+            if self._store.blobs.has(descriptor.digest):
+                return self._made(layer, codec, clamp_s, diff_id, descriptor)
+        writer = self._writer_of(codec, clamp_s)
+        if clamp_s == layer.clamp_s:
+            diff_id, descriptor = writer.recompress(layer.stored, self._cancel)
+        else:
+            diff_id, descriptor = writer.write(layer.stored.entries(), self._cancel)
+        self._store.cache.put_steps(
+            [
+                StepRecord(
+                    key=key, base="", parts=parts, diff_id=str(diff_id), layer=descriptor.to_json(),
+                    created_ns=layer.created_ns or 0,
+                )
+            ]
+        )  # fmt: skip
+        return self._made(layer, codec, clamp_s, diff_id, descriptor)
+
+    def _made(
+        self, layer: BuiltLayer, codec: Codec, clamp_s: int | None, diff_id: Digest, descriptor: Descriptor
+    ) -> BuiltLayer:
+        stored = self._store.layers.layer(diff_id, descriptor.digest)
+        return replace(
+            layer, diff_id=diff_id, descriptor=descriptor, stored=stored, codec=str(codec), clamp_s=clamp_s
+        )

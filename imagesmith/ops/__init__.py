@@ -1,0 +1,1 @@
+"""The operations that make file systems, one file each."""

@@ -1,0 +1,320 @@
+"""RUN, COPY, ADD and WORKDIR as steps of the build graph, with their history in BuildKit's words.
+
+Nothing is executed here: the functions expand words, check flags, find out where files come from, and
+append a Step to the stage's state.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from imagesmith.context.git import GitRef, is_git_url
+from imagesmith.context.http import is_http_url
+from imagesmith.dockerfile import nodes as n
+from imagesmith.dockerfile import values
+from imagesmith.dockerfile.grammar import BLANKS
+from imagesmith.dockerfile.mounts import parse_mount
+from imagesmith.errors import DockerfileError, ImagesmithError, InvalidDocument, blame
+from imagesmith.oci.digest import Digest
+from imagesmith.plan import naming
+from imagesmith.plan.metadata import shell_words
+from imagesmith.solve.step import (
+    CopyOp,
+    CopySource,
+    Fetched,
+    GitFiles,
+    Inline,
+    MakeDirOp,
+    Op,
+    RunMount,
+    RunOp,
+    Step,
+)
+from imagesmith.values import replace
+
+if TYPE_CHECKING:
+    from imagesmith.plan.planner import Planner
+    from imagesmith.plan.stages import PlannedStage
+    from imagesmith.plan.state import StageState
+
+__all__ = ["apply"]
+
+Expand = Callable[[str], str]
+
+
+def apply(
+    planner: Planner,
+    state: StageState,
+    stage: PlannedStage,
+    i: n.Instruction,
+    expand: Expand,
+    *,
+    triggered: bool,
+) -> None:
+    """Append the step of RUN, COPY, ADD or WORKDIR to the state."""
+    builder = _Builder(planner, state, stage, i, expand, triggered)
+    match i:
+        case n.Run():
+            builder.run(i)
+        case n.Copy():
+            builder.copy(i)
+        case n.Add():
+            builder.add(i)
+        case n.Workdir():
+            builder.workdir(i)
+        case _:
+            raise DockerfileError(f"{i.keyword} is not supported")
+
+
+class _Builder:
+    """One instruction on its way to a step."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        state: StageState,
+        stage: PlannedStage,
+        instruction: n.Instruction,
+        expand: Expand,
+        triggered: bool,
+    ) -> None:
+        self.planner, self.state, self.stage = planner, state, stage
+        self.instruction, self._expand, self.triggered = instruction, expand, triggered
+
+    def expand(self, word: str) -> str:
+        """The word with its variables filled in.
+
+        Raises:
+            DockerfileError: it holds a NUL, which no path, owner or address may have.
+        """
+        text = self._expand(word)
+        if "\0" in text:
+            raise DockerfileError(f"{self.instruction.keyword} has a word with a NUL character in it")
+        return text
+
+    def _append(self, op: Op, text: str, history: str) -> None:
+        step = Step(
+            op=op,
+            parent=self.state.tip,
+            name=naming.step(self.state, text, triggered=self.triggered),
+            span=self.instruction.span,
+            stage=self.state.stage,
+            no_cache=self.planner.no_cache(self.stage),
+        )
+        self.state.tip = step
+        self.state.record(history, step)
+
+    # --- WORKDIR -------------------------------------------------------------------------------
+
+    def workdir(self, i: n.Workdir) -> None:
+        path = self.expand(i.path)
+        self.planner.lints.workdir(self.state, i, path)
+        here = self.state.runtime.working_dir or "/"
+        where = path if path.startswith("/") else posixpath.normpath(posixpath.join("/", here, path))
+        if where.startswith("//") and not path.startswith("/"):
+            where = where[1:]
+        self.state.workdir_set = True
+        self.state.runtime = replace(self.state.runtime, working_dir=where)
+        history = f"WORKDIR {where}"
+        if where == "/":
+            self.state.record(history)
+            return
+        epoch = self.planner.epoch
+        op = MakeDirOp(
+            path=where, user=self.state.runtime.user, time_ns=None if epoch is None else epoch * 1_000_000_000
+        )
+        step = Step(
+            op=op,
+            parent=self.state.tip,
+            name=naming.step(self.state, history, triggered=self.triggered),
+            span=i.span,
+            stage=self.state.stage,
+        )  # cached also under --no-cache, as in BuildKit
+        self.state.tip = step
+        self.state.record(history, step)
+
+    # --- RUN -----------------------------------------------------------------------------------
+
+    def run(self, i: n.Run) -> None:
+        state, planner = self.state, self.planner
+        if i.devices:
+            raise DockerfileError(
+                "device feature is only supported in Dockerfile frontend 1.14.0-labs or later",
+                hint="imagesmith gives no devices to RUN",
+            ).about(f"--device={i.devices[0]}")
+        mounts = [self._mount(value) for value in i.mounts]
+        argv, extra, shown = self._command(i)
+        if not argv:
+            raise DockerfileError("arguments are required")
+        self._check_entitlements(i)
+        args = [(k, state.env.get(k, v or "")) for k, v in state.args.items()]
+        counted = f"|{len(args)} {' '.join(f'{k}={v}' for k, v in args)} " if args else ""
+        request = planner.request
+        op = RunOp(
+            argv=argv,
+            env=tuple(state.env.items()),
+            cwd=state.runtime.working_dir or "/",
+            user=state.runtime.user,
+            mounts=(*extra, *mounts),
+            network=i.network if i.network and i.network != "default" else request.network,
+            security=i.security or "sandbox",
+            proxy_env=planner.proxies,
+            hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", ""),
+            extra_hosts=request.extra_hosts,
+            shm_size_bytes=request.shm_size_bytes,
+            ulimits=request.ulimits,
+            cgroup_parent=request.cgroup_parent,
+            platform=state.platform,
+        )
+        self._append(op, f"RUN {shown}", f"RUN {counted}{' '.join(argv)} # buildkit")
+
+    def _check_entitlements(self, i: n.Run) -> None:
+        allowed = self.planner.request.allow
+        if i.network == "host" and "network.host" not in allowed:
+            raise DockerfileError(
+                "failed to load LLB: network.host is not allowed", hint="allow it with --allow network.host"
+            ).about("--network=host")
+        if i.security == "insecure" and "security.insecure" not in allowed:
+            raise DockerfileError(
+                "failed to load LLB: security.insecure is not allowed",
+                hint="allow it with --allow security.insecure",
+            ).about("--security=insecure")
+
+    def _command(self, i: n.Run) -> tuple[tuple[str, ...], tuple[RunMount, ...], str]:
+        """The argument list, a mount for a script with `#!`, and the text for the screen."""
+        state = self.state
+        text = " ".join(i.command.args) if not i.command.exec else values.json_list(i.command.args)
+        flags = "".join(f"--mount={m} " for m in i.mounts)
+        if not i.heredocs:
+            return shell_words(state, i.command), (), flags + text
+        first = i.heredocs[0]
+        if not n.is_single_heredoc(i):
+            whole = i.command.args[0] + "".join(f"\n{h.text}{h.name}" for h in i.heredocs)
+            return shell_words(state, n.Command((whole,), exec=False)), (), flags + text
+        summary = f"{flags}{text} ({_summary(first.text)})"
+        content = first.content()
+        if not content.startswith("#!") or state.platform.os == "windows":
+            return shell_words(state, n.Command((content,), exec=False)), (), summary
+        script = f"/dev/pipes/{first.name}"
+        inline = Inline(first.name, values.to_bytes(content), 0o755)
+        mount = parse_mount("type=bind,target=/dev/pipes/,readonly", lambda w: w)
+        return shell_words(state, n.Command((script,), exec=False)), (RunMount(mount, inline),), summary
+
+    def _mount(self, value: str) -> RunMount:
+        mount = parse_mount(value, self.expand, self.state.runtime.working_dir or "/")
+        if mount.from_ and mount.type != "tmpfs":
+            origin = self.planner.source(self.stage, mount.from_, number=False, target=mount.target)
+        else:
+            origin = self.planner.build_context() if mount.type == "bind" else None
+        return RunMount(mount, origin if mount.type in ("bind", "cache") else None)
+
+    # --- COPY and ADD --------------------------------------------------------------------------
+
+    def copy(self, i: n.Copy) -> None:
+        origin = self.planner.source(self.stage, i.from_, number=True) if i.from_ else None
+        sources = [self.expand(s) for s in i.sources]
+        dest = self.expand(i.dest)
+        for s, word in zip(sources, i.sources, strict=True):
+            if is_git_url(s):
+                raise DockerfileError("source can't be a git ref for COPY").about(word)
+            if is_http_url(s):
+                raise DockerfileError("source can't be a URL for COPY").about(word)
+        if not i.from_ and sources:
+            origin = self.planner.build_context()
+            self.planner.lints.ignored(i, sources, origin)
+        self._copy(i, [CopySource(origin, s) for s in sources], sources, dest, parents=i.parents)
+
+    def add(self, i: n.Add) -> None:
+        sources = [self.expand(s) for s in i.sources]
+        dest, checksum = self.expand(i.dest), self.expand(i.checksum)
+        if checksum:
+            with blame(f"--checksum={i.checksum}", len("--checksum=")):
+                self._check_checksum(sources, i, checksum)
+        origins: list[CopySource] = []
+        local: list[str] = []
+        for s, word in zip(sources, i.sources, strict=True):
+            if is_git_url(s):
+                with blame(word):
+                    origins.append(CopySource(self._git(s, i, checksum)))
+            elif is_http_url(s):
+                origins.append(CopySource(Fetched(s, checksum, unpack=bool(i.unpack))))
+            else:
+                local.append(s)
+                origins.append(CopySource(self.planner.build_context(), s))
+        if local:
+            self.planner.lints.ignored(i, local, origins[-1].origin)
+        self._copy(i, origins, sources, dest, parents=False)
+
+    def _check_checksum(self, sources: list[str], i: n.Add, checksum: str) -> None:
+        if len(sources) + len(i.heredocs) != 1:
+            raise DockerfileError("checksum can't be specified for multiple sources")
+        if not sources or not (is_http_url(sources[0]) or is_git_url(sources[0])):
+            raise DockerfileError("checksum requires HTTP(S) or Git sources")
+        if is_git_url(sources[0]):
+            return
+        try:
+            Digest.parse(checksum)
+        except InvalidDocument as e:
+            if ":" not in checksum:
+                raise DockerfileError("invalid checksum digest format") from e
+            raise DockerfileError(str(e).partition(" in ")[0]) from e
+
+    def _git(self, address: str, i: n.Add, checksum: str) -> GitFiles:
+        try:
+            ref = GitRef.parse(address)
+        except ImagesmithError as e:
+            raise DockerfileError(e.message) from e
+        if i.keep_git_dir is not None and ref.keep_git_dir is not None and i.keep_git_dir != ref.keep_git_dir:
+            raise DockerfileError("inconsistent keep-git-dir configuration")
+        keep = i.keep_git_dir if i.keep_git_dir is not None else bool(ref.keep_git_dir)
+        if checksum and ref.checksum and checksum != ref.checksum:
+            raise DockerfileError(f'checksum mismatch "{checksum}" != "{ref.checksum}"')
+        return GitFiles(ref, keep, checksum or ref.checksum)
+
+    def _copy(
+        self, i: n.Copy | n.Add, sources: list[CopySource], shown: Sequence[str], dest: str, *, parents: bool
+    ) -> None:
+        chown, chmod = self.expand(i.chown), self.expand(i.chmod)
+        if chmod:
+            with blame(f"--chmod={i.chmod}", len("--chmod=")):
+                values.parse_chmod(chmod)
+        for doc in i.heredocs:
+            content = self.planner.heredoc(self.state, i, doc)
+            sources.append(CopySource(Inline(doc.name, values.to_bytes(content))))
+        is_add = isinstance(i, n.Add)
+        op = CopyOp(
+            sources=tuple(sources),
+            dest=_absolute(dest, self.state.runtime.working_dir or "/"),
+            chown=chown,
+            chmod=chmod,
+            link=i.link and not chmod,
+            parents=parents,
+            excludes=tuple(i.excludes),
+            is_add=is_add,
+            unpack=i.unpack if isinstance(i, n.Add) else False,
+        )
+        self.planner.lints.linked(i, op, self.planner.base_of(self.state))
+        words = ["ADD" if is_add else "COPY"]
+        words += ["--parents"] * parents
+        words += [f"--chown={chown}"] * bool(chown) + [f"--chmod={chmod}"] * bool(chmod)
+        words += [*shown, *(f"<<{d.name}" for d in i.heredocs), dest]
+        text = " ".join(words)
+        name = f"LINK {text}" if op.link else text
+        if isinstance(i, n.Copy) and i.from_:
+            name = name.replace("COPY ", f"COPY --from={i.from_} ", 1)
+        self._append(op, name, f"{text} # buildkit")
+
+
+def _absolute(dest: str, workdir: str) -> str:
+    """An absolute destination; a trailing slash (or `/.`, or `.` alone) is kept as a slash."""
+    folder = dest in ("", ".") or dest.endswith(("/", "/."))
+    path = posixpath.normpath(posixpath.join("/", workdir, dest)).lstrip("/")
+    return f"/{path}/" if folder and path else f"/{path}"
+
+
+def _summary(body: str) -> str:
+    """The first line of a script that says something, with dots where there is more."""
+    first, more, _ = body.replace("\r\n", "\n").strip(BLANKS).partition("\n")
+    return first + "..." * bool(more)

@@ -1,0 +1,357 @@
+"""Work a Dockerfile out: every reachable stage's config, history and steps, before anything runs.
+
+Why: BuildKit's frontend does the same, and users rely on what follows from it: a bad port in the last line
+is told before the first RUN starts, and a stage that the target does not need is never looked at. Base
+images are resolved to their config here (no layer is fetched), since ENV and ONBUILD of a base decide what
+the words of a stage mean.
+Threads: one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from imagesmith.context.git import GitRef, is_git_url
+from imagesmith.context.http import Download, is_http_url
+from imagesmith.context.named import normalise_name
+from imagesmith.dockerfile import nodes as n
+from imagesmith.dockerfile.parse import parse_trigger
+from imagesmith.dockerfile.places import locate
+from imagesmith.dockerfile.suggest import suggest
+from imagesmith.dockerfile.words import Lexer
+from imagesmith.errors import DockerfileError, ImagesmithError, blame
+from imagesmith.fs.tree import Tree
+from imagesmith.oci.config import Runtime
+from imagesmith.oci.names import Platform, host_platform
+from imagesmith.oci.times import parse_epoch
+from imagesmith.plan import filesystem, metadata, naming
+from imagesmith.plan.lints import BuildLints
+from imagesmith.plan.scope import global_args, platform_args, proxy_env
+from imagesmith.plan.stages import PlannedStage, StageGraph, from_word
+from imagesmith.plan.state import StageState
+from imagesmith.request import BuildRequest
+from imagesmith.solve.step import ContextFiles, Fetched, GitFiles, ImageOp, ResolvedImage, RootOp, Step
+from imagesmith.values import frozen, replace
+
+__all__ = ["ContextProvider", "ImageResolver", "Plan", "Planner"]
+
+
+class ImageResolver(Protocol):
+    """Finds images by name."""
+
+    def resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
+        """The image that a name stands for, without fetching layers."""
+
+    def files(self, image: ResolvedImage) -> Tree:
+        """The files of an image; what of its layers is not here is fetched."""
+
+
+class ContextProvider(Protocol):
+    """Gives the files of the build's contexts."""
+
+    def main(self) -> ContextFiles | GitFiles | Fetched:
+        """The build context."""
+
+    def named(
+        self, name: str, platform: Platform | None
+    ) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
+        """The context given with --build-context under a (normalised) name, or None."""
+
+    def time_of(self, name: str) -> int | None:
+        """The time (seconds) of a context from elsewhere; None for a folder's."""
+
+    def commit_time(self, origin: GitFiles) -> int:
+        """The time (seconds) of a repository's commit."""
+
+    def fetch_url(self, origin: Fetched) -> Download:
+        """Download a file."""
+
+
+@frozen
+class Plan:
+    """A worked-out Dockerfile: the state of the target, and the epoch if one was given (seconds)."""
+
+    state: StageState
+    epoch: int | None
+
+
+class Planner:
+    """Works out one Dockerfile for one platform."""
+
+    def __init__(
+        self,
+        dockerfile: n.Dockerfile,
+        request: BuildRequest,
+        images: ImageResolver,
+        contexts: ContextProvider,
+        lints: BuildLints,
+    ) -> None:
+        self.dockerfile, self.request = dockerfile, request
+        self.images, self.contexts, self.lints = images, contexts, lints
+        self.lexer = Lexer(dockerfile.escape)
+        self.proxies = proxy_env(request.build_args)
+        stage_name = request.target or next(
+            (s.base.name for s in dockerfile.stages[-1:] if s.base.name), "default"
+        )
+        self.predefined = platform_args(request.platform, stage_name, request.build_args)
+        self.scope = global_args(dockerfile, self.predefined, request.build_args)
+        self.graph = StageGraph(dockerfile, self.scope, request.contexts, request.target, request.platform)
+        self.epoch = self._epoch()
+        self._states: dict[PlannedStage, StageState] = {}
+        self._busy: list[PlannedStage] = []
+        self._sources: dict[str, Step | ContextFiles | GitFiles | Fetched] = {}
+
+    def plan(self) -> Plan:
+        """Work out every stage that the target needs, in the file's order.
+
+        Raises:
+            DockerfileError: located at its instruction.
+        """
+        self.lints.before_stages(self.graph, self.predefined, self.scope)
+        for stage in self.graph.reachable():
+            self.state_of(stage)
+        return Plan(self.state_of(self.graph.target), self.epoch)
+
+    def plan_all(self) -> None:
+        """Work out all stages; for `--call check` without a target."""
+        self.lints.before_stages(self.graph, self.predefined, self.scope)
+        for stage in self.graph.stages:
+            self.state_of(stage)
+
+    def _epoch(self) -> int | None:
+        """SOURCE_DATE_EPOCH in seconds: a number, or the time of a context or of a stage's one download."""
+        text = self.scope.get("SOURCE_DATE_EPOCH", self.request.build_args.get("SOURCE_DATE_EPOCH", ""))
+        if not text:
+            return None
+        seconds = parse_epoch(text)
+        if seconds is not None:
+            return seconds
+        stage = self.graph.find(text)
+        if stage is not None and not stage.context:
+            return self._epoch_of(stage, text)
+        if text == "context" or normalise_name(text) in self.request.contexts:
+            return self.contexts.time_of(text)
+        raise DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}", file=self.dockerfile.file)
+
+    def _epoch_of(self, stage: PlannedStage, text: str) -> int:
+        """The time of what the one instruction of a stage, a remote ADD, takes."""
+        add = stage.stage.instructions[0] if len(stage.stage.instructions) == 1 else None
+        if stage.image == "scratch" and isinstance(add, n.Add) and len(add.sources) == 1 and not add.heredocs:
+            source = self.lexer.expand(add.sources[0], self.scope.get).text
+            if is_git_url(source):
+                return self.contexts.commit_time(GitFiles(GitRef.parse(source)))
+            if is_http_url(source):
+                return self.contexts.fetch_url(Fetched(source)).mtime_ns // 1_000_000_000
+        raise self._at(DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}"), stage.stage.base)
+
+    # --- stages --------------------------------------------------------------------------------
+
+    def state_of(self, stage: PlannedStage) -> StageState:
+        """The state at a stage's end; worked out once."""
+        todo = [] if stage in self._states else [stage]
+        while todo:  # a chain of stages may be longer than one of calls
+            at = todo[-1]
+            before = () if at.context else at.needs
+            missing = [s for s in before if s.index < at.index and s not in self._states]
+            if missing:
+                todo += missing
+                continue
+            if todo.pop() not in self._states:
+                self._states[at] = self._checked(at)
+        return self._states[stage]
+
+    def _checked(self, stage: PlannedStage) -> StageState:
+        if stage in self._busy:
+            raise self._at(
+                DockerfileError(f"circular dependency detected on stage: {stage.shown}"), stage.stage.base
+            )
+        self._busy.append(stage)
+        state = self._work_out(stage)
+        self._busy.pop()
+        return state
+
+    def _work_out(self, stage: PlannedStage) -> StageState:
+        try:
+            state = self._start(stage)
+        except ImagesmithError as e:
+            raise self._at(e.about(stage.stage.base.image), stage.stage.base) from e.__cause__
+        if stage.context:
+            return state
+        triggers = [self._trigger(t, stage) for t in state.onbuild]
+        state.onbuild = []
+        instructions = [*triggers, *stage.stage.instructions]
+        state.stage = stage.stage.base.name or (f"stage-{stage.index}" if len(self.graph.stages) > 1 else "")
+        state.done = 1 if stage.base is None and state.base is not None else 0
+        state.total = int(stage.base is None and stage.image != "scratch") + sum(
+            isinstance(i, n.Run | n.Copy | n.Add | n.Workdir) for i in instructions
+        )
+        self.lints.enter_stage()
+        for number, i in enumerate(instructions):
+            if number < len(triggers):
+                self.graph.add_needs(stage, i)
+            try:
+                self._instruction(state, stage, i, triggered=number < len(triggers))
+            except ImagesmithError as e:
+                if number < len(triggers):  # its words stand in another Dockerfile
+                    raise self._at_base(e, stage) from e.__cause__
+                raise self._at(e, i) from e.__cause__
+        return state
+
+    def _start(self, stage: PlannedStage) -> StageState:
+        if stage.context:
+            return self._from_context(stage, stage.context)
+        if stage.base is not None:
+            return self.state_of(stage.base).child()
+        state = StageState(platform=stage.platform or host_platform())
+        if stage.image == "scratch":
+            state.platform = self.request.platform or host_platform()
+            state.adopt(Runtime(working_dir="/"))
+            return state
+        return self._from_context(stage, stage.image)
+
+    def _from_context(self, stage: PlannedStage, name: str) -> StageState:
+        """The state of a stage that starts from an image, or from a named context in place of one."""
+        found = self._found(name, stage.platform)
+        if isinstance(found, ResolvedImage):
+            return self._from_image(stage, found)
+        state = StageState(platform=stage.platform or host_platform())
+        state.adopt(Runtime(working_dir="/"))
+        state.tip = Step(op=RootOp(found), parent=None, name=f"[context {name}]", span=stage.stage.base.span)
+        return state
+
+    def _from_image(self, stage: PlannedStage, image: ResolvedImage) -> StageState:
+        config = image.config
+        self.lints.base_platform(stage, config.platform)
+        state = StageState(platform=self.request.platform or config.platform)
+        if self.request.platform is None and stage.stage.base.platform:
+            state.platform = config.platform
+        state.base, state.author, state.base_history = image, config.author, config.history
+        workdir = config.runtime.working_dir
+        if workdir and not workdir.startswith("/"):
+            workdir = f"/{workdir}"
+        state.adopt(replace(config.runtime, working_dir=workdir))
+        if config.diff_ids:
+            state.tip = Step(
+                op=ImageOp(image),
+                parent=None,
+                name=naming.base(stage, image),
+                span=stage.stage.base.span,
+            )
+        return state
+
+    def _trigger(self, text: str, stage: PlannedStage) -> n.Instruction:
+        try:
+            return replace(parse_trigger(text), span=stage.stage.base.span)
+        except DockerfileError as e:
+            raise self._at_base(e, stage) from None
+
+    def _at_base(self, e: ImagesmithError, stage: PlannedStage) -> ImagesmithError:
+        """A mistake of a trigger: what it came with is the base, and no word of it stands here."""
+        e.word = ""
+        return self._at(e.about(stage.stage.base.image), stage.stage.base)
+
+    # --- instructions --------------------------------------------------------------------------
+
+    def _instruction(
+        self, state: StageState, stage: PlannedStage, i: n.Instruction, *, triggered: bool
+    ) -> None:
+        expand, expand_words = self._expanders(state, i)
+        self.lints.instruction(state, i)
+        if isinstance(i, n.Arg):
+            metadata.arg(state, i, expand, self.request.build_args, self.scope)
+        elif not metadata.apply(state, i, expand, expand_words):
+            filesystem.apply(self, state, stage, i, expand, triggered=triggered)
+
+    def _expanders(
+        self, state: StageState, i: n.Instruction
+    ) -> tuple[Callable[[str], str], Callable[[str], list[str]]]:
+        def expand(word: str) -> str:
+            if "$" not in word and '"' not in word and "'" not in word and self.lexer.escape not in word:
+                return word
+            result = self.lexer.expand(word, state.env.get)
+            self.lints.unset(state, i, result.unmatched)
+            return result.text
+
+        def expand_words(word: str) -> list[str]:
+            words = self.lexer.expand_words(word, state.env.get)
+            self.lints.exposed(i, words)
+            return words
+
+        return expand, expand_words
+
+    def heredoc(self, state: StageState, i: n.Instruction, doc: n.Heredoc) -> str:
+        """The content of a heredoc as a file of COPY or ADD."""
+        if not doc.expand:
+            return doc.content()
+        result = self.lexer.expand_heredoc(doc.content(), state.env.get)
+        self.lints.unset(state, i, result.unmatched)
+        return result.text
+
+    # --- where files come from -----------------------------------------------------------------
+
+    def source(
+        self, stage: PlannedStage, name: str, *, number: bool, target: str = ""
+    ) -> Step | ContextFiles | GitFiles | Fetched | None:
+        """What `--from`, or the `from` of a mount with a target, means; None for `scratch`.
+
+        Raises:
+            DockerfileError: a stage that comes later, or an image that cannot be found.
+        """
+        with blame(*from_word(name, number=number)):
+            return self._source(stage, name, number=number, target=target)
+
+    def _source(
+        self, stage: PlannedStage, name: str, *, number: bool, target: str
+    ) -> Step | ContextFiles | GitFiles | Fetched | None:
+        planned = self.graph.source(name, number=number)
+        if planned is not None:
+            if planned.index >= stage.index and not planned.context:
+                if number:
+                    raise DockerfileError(
+                        f'cannot copy from stage "{name}", it needs to be defined before current stage '
+                        f'"{stage.shown}"'
+                    )
+                raise DockerfileError(
+                    f'cannot mount from stage "{name}" to "{target}", stage needs to be defined before '
+                    "current command"
+                )
+            return self.state_of(planned).tip
+        if name == "scratch":
+            return None
+        if name not in self._sources:
+            self._sources[name] = self._outside(name)
+        return self._sources[name]
+
+    def _outside(self, name: str) -> Step | ContextFiles | GitFiles | Fetched:
+        found = self._found(name, self.request.platform)
+        if isinstance(found, ResolvedImage):
+            return Step(op=ImageOp(found), parent=None, name=f"FROM {found.name}")
+        return found
+
+    def _found(
+        self, name: str, platform: Platform | None
+    ) -> ResolvedImage | ContextFiles | GitFiles | Fetched:
+        """The named context or the image of a name; where there is none, a stage may have been meant."""
+        try:
+            return self.contexts.named(name, platform) or self.images.resolve(name, platform)
+        except ImagesmithError as e:
+            stages = [s.stage.base.name for s in self.graph.stages]
+            raise e.also(suggest(name, filter(None, stages))) from e.__cause__
+
+    def base_of(self, state: StageState) -> Callable[[], Tree | None]:
+        """How to get the files of a state's base image; None where it has none."""
+        return lambda: None if state.base is None else self.images.files(state.base)
+
+    def build_context(self) -> ContextFiles | GitFiles | Fetched:
+        """The main context's files."""
+        return self.contexts.main()
+
+    def no_cache(self, stage: PlannedStage) -> bool:
+        """True if this stage's steps are to be executed whatever the cache says."""
+        wanted = self.request.no_cache
+        return wanted is not None and (not wanted or stage.name in {w.lower() for w in wanted})
+
+    def _at(self, e: ImagesmithError, instruction: n.Instruction) -> ImagesmithError:
+        d = self.dockerfile
+        return locate(e, d.file, instruction.span, instruction.text, d.source)

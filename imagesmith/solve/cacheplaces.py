@@ -1,0 +1,280 @@
+"""Bringing caches to and from their places: a registry, a layout folder, or the image itself.
+
+Why lazily: reading a cache takes its manifest and its document, two requests; layers stay where they are
+until a step must look into one or an output needs it, and are then mounted where the registry is the same.
+Why warnings: a cache is a help. One that is missing, broken or of another kind costs time, never a build.
+Trust: whoever writes a cache decides layers, and nothing else: documents come through the strict door and are
+held against their digests (cacheio.py), layers against theirs when they are fetched.
+Threads: `load` runs on the thread of the first step that the store does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from imagesmith.errors import (
+    ContextError,
+    ImagesmithError,
+    IntegrityError,
+    InvalidDocument,
+    NotFound,
+    RegistryError,
+)
+from imagesmith.events import EventSink, Warned
+from imagesmith.interfaces import ImageSource, ImageTarget
+from imagesmith.layer.codecs import Codec
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.codec import Object, dumps, parse_object
+from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.names import Platform
+from imagesmith.request import CachePlace
+from imagesmith.solve.built import BuiltLayer, Solved, Watcher
+from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode, encode, exported
+from imagesmith.solve.key import key_of
+from imagesmith.solve.stepcache import Imported, StepCache
+from imagesmith.store.layers import StoredLayer
+from imagesmith.store.store import Store
+from imagesmith.transports.bases import Images
+from imagesmith.values import replace
+
+__all__ = ["CacheExport", "CacheImport", "CacheLost"]
+
+_BUILDKIT = "application/vnd.buildkit.cacheconfig.v0"
+
+
+def _source(place: CachePlace, images: Images) -> ImageSource:
+    """The place that a cache is read from."""
+    if place.ref is not None:
+        return images.session().repository(place.ref)
+    from imagesmith.transports.files import FolderFiles
+    from imagesmith.transports.layout import LayoutSource
+
+    folder = Path(place.path)
+    if not folder.is_dir():
+        raise NotFound(f"{folder}: no such folder")
+    return LayoutSource(FolderFiles(folder), f"@{place.digest}" if place.digest else place.tag)
+
+
+class CacheLost(NotFound):
+    """A layer that an imported cache promised cannot be had; the build is done again without the cache."""
+
+
+class _Lazy:
+    """A cache's place while layers are read from it; ImageSource."""
+
+    def __init__(self, name: str, source: ImageSource) -> None:
+        self.name, self._source = name, source
+
+    def root(self) -> Descriptor:
+        """See ImageSource."""
+        return self._source.root()
+
+    def document(self, d: Descriptor) -> bytes:
+        """See ImageSource."""
+        return self._source.document(d)
+
+    def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a layer; see ImageSource."""
+        try:
+            yield from self._source.pieces(d, offset)
+        except (RegistryError, IntegrityError, ContextError) as e:
+            raise CacheLost(f"the cache {self.name} lacks layer {d.digest}: {e.message}") from e
+
+    def lacks(self, d: Descriptor) -> bool:
+        """See ImageSource."""
+        return self._source.lacks(d)
+
+    def origin(self, digest: Digest) -> ImageSource:
+        """See ImageSource."""
+        return self._source.origin(digest)
+
+    def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """See ImageSource."""
+        return self._source.referrers(digest)
+
+    def tagged(self, tag: str) -> Descriptor | None:
+        """See ImageSource."""
+        return self._source.tagged(tag)
+
+
+class CacheImport:
+    """Reads the caches of --cache-from."""
+
+    def __init__(
+        self, places: Sequence[CachePlace], images: Images, platform: Platform, events: EventSink
+    ) -> None:
+        self._places, self._images, self._platform, self._events = places, images, platform, events
+
+    def load(self) -> Iterator[Imported]:
+        """The caches that can be read; for the others a warning."""
+        for place in self._places:
+            try:
+                with self._images.step(f"importing cache manifest from {place.name}"):
+                    found = self._read(place)
+            except (ImagesmithError, OSError) as e:
+                why = e.message if isinstance(e, ImagesmithError) else str(e.strerror)
+                self._events(Warned(rule="", text=f"the cache {place.name} is not used: {why}"))
+                continue
+            yield found
+
+    def _read(self, place: CachePlace) -> Imported:
+        source = _source(place, self._images)
+        manifest, config = self._manifest(source, source.root())
+        if manifest.config.media_type == CONFIG_TYPE:
+            document = parse_object(config, "cache")
+            layers = manifest.layers
+        elif mt.is_image_config(manifest.config.media_type):
+            image = ImageConfig.parse(config)
+            if INLINE not in image.extra:
+                raise NotFound(
+                    "the image holds no cache",
+                    hint="build it with --cache-to type=inline, or use type=registry",
+                )
+            document = Object({"inline": image.extra[INLINE]}, "image config").need_obj("inline")
+            layers = manifest.layers
+        else:
+            raise InvalidDocument(_foreign(manifest.config.media_type))
+        records, notes = decode(document, layers)
+
+        lazy = _Lazy(place.name, source)
+
+        def layer(diff_id: Digest, d: Descriptor) -> StoredLayer:
+            return self._images.lazy(place.name, lazy, diff_id, d)
+
+        return Imported(place.name, records, layer, notes)
+
+    def _manifest(self, source: ImageSource, d: Descriptor) -> tuple[Manifest, bytes]:
+        """The manifest that holds the cache: itself, or the build's platform's."""
+        from imagesmith.transports.copier import chosen
+
+        raw = source.document(d)
+        document = parse_document(raw, d.media_type)
+        if isinstance(document, Index):
+            if any(m.media_type == _BUILDKIT for m in document.manifests):
+                raise InvalidDocument(_foreign(_BUILDKIT))
+            document = Manifest.parse(chosen(source, d, self._platform))
+        return document, source.document(document.config)
+
+
+def _foreign(media_type: str) -> str:
+    if media_type == _BUILDKIT:
+        return "it was written by BuildKit, whose keys mean nothing to imagesmith"
+    return f"{media_type[:100]} is no cache"
+
+
+class CacheExport(Watcher):
+    """Collects what a build made or found, and writes it where --cache-to says."""
+
+    def __init__(
+        self,
+        places: Sequence[CachePlace],
+        store: Store,
+        images: Images,
+        cache: StepCache,
+        events: EventSink,
+    ) -> None:
+        self._places = places
+        self.store, self._images, self._cache, self.events = store, images, cache, events
+        self._solved: list[Solved] = []
+
+    def solved(self, solved: Solved) -> None:
+        """See Watcher."""
+        self._solved.append(solved)
+
+    def inline(self, layers: Sequence[BuiltLayer]) -> Mapping[str, object]:
+        """What the config of an image with these layers gets: the cache, if it is to be inline."""
+        if all(place.type != "inline" for place in self._places):
+            return {}
+        places = {layer.diff_id: n for n, layer in enumerate(layers) if layer.created_ns is not None}
+        document = encode(self._solved, lambda s: places.get(s.layer.diff_id), self._cache.note)
+        return {INLINE: document}
+
+    def finish(
+        self, result: Sequence[BuiltLayer], recompressed: Callable[[BuiltLayer, Codec], BuiltLayer]
+    ) -> Descriptor | None:
+        """Write the caches, and note what was of use; returns the last cache's manifest.
+
+        Args:
+            result: the layers of what was built; with mode=min, those alone go along.
+            recompressed: a layer in another compression.
+
+        Raises:
+            ImagesmithError: one cannot be written, unless its place says that this is no error.
+        """
+        self.store.cache.touch_steps(r.key for s in self._solved if s.hit for r in s.records)
+        written = None
+        for place in self._places:
+            if place.type != "inline":
+                written = self._try(place, result, recompressed) or written
+        return written
+
+    def _try(
+        self,
+        place: CachePlace,
+        result: Sequence[BuiltLayer],
+        recompressed: Callable[[BuiltLayer, Codec], BuiltLayer],
+    ) -> Descriptor | None:
+        try:
+            with self._images.step(f"exporting cache to {place.name}") as vertex:
+                return self._write(place, result, recompressed, vertex.number)
+        except ImagesmithError as e:
+            if not place.ignore_error:
+                raise
+            self.events(Warned(rule="", text=f"the cache was not written to {place.name}: {e.message}"))
+            return None
+
+    def _write(
+        self,
+        place: CachePlace,
+        result: Sequence[BuiltLayer],
+        recompressed: Callable[[BuiltLayer, Codec], BuiltLayer],
+        step: int,
+    ) -> Descriptor:
+        from imagesmith.transports.copier import Choice, plan_copy
+        from imagesmith.transports.sender import copy_image
+        from imagesmith.transports.stored import StorePlace
+
+        wanted = {layer.diff_id for layer in result}
+        kept = [s for s in self._solved if place.mode == "max" or s.layer.diff_id in wanted]
+        steps = [s for s in kept if not s.layer.hollow]
+        if place.codec is not None:
+            steps = [_in_codec(s, place.codec, recompressed) for s in steps]
+        steps.sort(key=lambda s: str(s.layer.descriptor.digest))
+        numbers: dict[Digest, int] = {}
+        layers: list[Descriptor] = []
+        for s in steps:
+            if numbers.setdefault(s.layer.descriptor.digest, len(layers)) == len(layers):
+                layers.append(exported(s.layer.descriptor, s.layer.diff_id, s.layer.created_ns or 0))
+        away = [s for s in self._solved if s not in kept or s.layer.hollow]
+        document = encode([*away, *steps], lambda s: numbers.get(s.layer.descriptor.digest), self._cache.note)
+        raw = dumps(document)
+        config = Descriptor(media_type=CONFIG_TYPE, digest=digest_bytes(raw), size=len(raw))
+        manifest = Manifest.build(config, layers)
+        self.store.blobs.put(raw)
+        self.store.blobs.put(manifest.raw)
+        elsewhere = self._images.elsewhere([s.layer for s in steps])
+        source = StorePlace(self.store, None, manifest.descriptor(), elsewhere)
+        target = self._target(place)
+        return copy_image(source, target, plan_copy(source, Choice()), step=step, events=self.events)
+
+    def _target(self, place: CachePlace) -> ImageTarget:
+        if place.ref is not None:
+            return self._images.session().repository(place.ref)
+        from imagesmith.transports.layout import LayoutFolder
+
+        return LayoutFolder(Path(place.path), place.tag or "latest", create=True)
+
+
+def _in_codec(
+    solved: Solved, codec: Codec, recompressed: Callable[[BuiltLayer, Codec], BuiltLayer]
+) -> Solved:
+    """A step with its layer in another compression, and its records under the keys of that."""
+    layer = recompressed(solved.layer, codec)
+    records = []
+    for r in solved.records:
+        parts = {**r.parts, "codec": str(codec)}
+        records.append(replace(r, key=key_of(parts), parts=parts, layer=layer.descriptor.to_json()))
+    return replace(solved, layer=layer, records=tuple(records))

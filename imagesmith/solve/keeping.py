@@ -1,0 +1,75 @@
+"""While a RUN works: keep what steps will take of the context's folders after it, as it is now.
+
+Why: an image holds one state of its context, as if all of it had been sent when the build began. See
+context/kept.py for what is kept and why not everything.
+Threads: `begin` may be called from any; it looks at the folders on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.concurrency import Background
+from imagesmith.context.kept import Kept
+from imagesmith.context.local import LocalTree
+from imagesmith.context.sources import select
+from imagesmith.errors import ContextError, ImagesmithError
+from imagesmith.solve.step import CopyOp, Step, context_reads
+from imagesmith.store.disk import spool
+
+__all__ = ["Keeping"]
+
+
+class Keeping:
+    """Keeps files for some steps, from the first `begin` on; use it in a `with`."""
+
+    def __init__(self, late: Sequence[Step], work: Path) -> None:
+        """Prepare; `late` are the steps that take files after a RUN. Bytes go to a file in `work`."""
+        self._late, self._work = late, work
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: Background | None = None
+        self._spools: dict[LocalTree, tuple[Kept, BinaryIO]] = {}
+
+    def begin(self) -> None:
+        """A RUN begins."""
+        with self._lock:
+            late, self._late = self._late, ()
+            if late and not self._ended.is_set():
+                self._thread = Background(lambda: self._keep(late), "keeping")
+
+    def __enter__(self) -> Keeping:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            with contextlib.suppress(ImagesmithError):  # what could not be kept is taken as it is
+                self._thread.join()
+        for kept in self._spools.values():
+            kept[1].close()
+
+    def _keep(self, late: Sequence[Step]) -> None:
+        for step in late:
+            for origin, path in context_reads(step):
+                tree = origin.tree
+                if isinstance(tree, LocalTree) and not tree.root.is_relative_to(self._work):
+                    with contextlib.suppress(ContextError):  # the step will tell it
+                        self._keep_source(step, tree, path)
+
+    def _keep_source(self, step: Step, tree: LocalTree, path: str) -> None:
+        if tree not in self._spools:
+            file = spool(self._work, "keep files of a context")
+            tree.first = Kept(tree, file)
+            self._spools[tree] = tree.first, file
+        kept, op = self._spools[tree][0], step.op
+        excludes: Sequence[str] = op.excludes if isinstance(op, CopyOp) else ()
+        parents = isinstance(op, CopyOp) and op.parents
+        for match in select(tree, path or "/", excludes=excludes, parents=parents):
+            below = match.entries(tree) if match.entry.kind == "d" else ()
+            kept.add(itertools.chain([match.entry], (t.entry for t in below)), self._ended.is_set)

@@ -1,0 +1,1 @@
+"""An image somewhere: a registry, the store, a layout, an archive; and copies between any two."""

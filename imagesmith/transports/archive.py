@@ -1,0 +1,260 @@
+"""Archives as places: written as an OCI layout in a tar, with a manifest.json beside it for `docker load`.
+
+Why: one file that skopeo, podman, docker and we read alike. What docker saved in its own form is brought into
+the store first, its layers compressed, since registries and manifests want them so.
+Spec: OCI image-spec 1.1, image-layout.md; Docker's image archive format.
+Trust: archives come from anywhere: see files.py; layers are checked against the config's diff_ids.
+Threads: a target belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from imagesmith.errors import DigestMismatch, InvalidDocument, NotAnImage, NotFound, UsageError, cannot_write
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.results import standard_output
+from imagesmith.interfaces import ImageSource
+from imagesmith.layer.tarwrite import header
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.codec import Object, dumps, parse_json
+from imagesmith.oci.config import ImageConfig, check_image
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.model import Descriptor, Manifest, parse_document
+from imagesmith.oci.names import ImageRef, Platform, choose_platform
+from imagesmith.store.store import Store
+from imagesmith.transports.files import Files
+from imagesmith.transports.layerfile import bring_layer
+from imagesmith.transports.layout import LAYOUT, NAME, REF
+from imagesmith.values import replace
+
+__all__ = ["ArchiveTarget", "archive_target", "docker_image", "docker_names"]
+
+_MOST_JSON_BYTES = 16 << 20
+
+
+class ArchiveTarget:
+    """A tar being written: blobs by their digests, then its tables. ImageTarget; `close` ends it."""
+
+    in_order = True
+    sparse = False
+
+    def __init__(self, out: BinaryIO, name: str, *, docker: bool) -> None:
+        """Begin a tar on a stream; with `docker`, one that `docker load` reads."""
+        self.name, self.label = name, ""
+        self._out, self._docker = out, docker
+        self._written: set[Digest] = set()
+        self._entries: list[Descriptor] = []
+        self._raw: dict[Digest, bytes] = {}
+        out.write(header(Entry("blobs", "d", 0o755)))
+        out.write(header(Entry("blobs/sha256", "d", 0o755)))
+
+    def has(self, d: Descriptor) -> bool:
+        """True if the blob is in the tar already; see ImageTarget."""
+        return d.digest in self._written
+
+    def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
+        """Append a blob; see ImageTarget."""
+        path = f"blobs/{d.digest.algorithm}/{d.digest.hex}"
+        self._out.write(header(Entry(path, "f", 0o444, size=d.size)))
+        seen = 0
+        for piece in source.pieces(d):
+            self._out.write(piece)
+            seen += len(piece)
+            progress(seen)
+        if seen != d.size:
+            raise DigestMismatch(f"blob {d.digest}: {seen} bytes, expected {d.size}")
+        self._out.write(bytes(-d.size % 512))
+        self._written.add(d.digest)
+        return "sent"
+
+    def put_document(self, d: Descriptor, raw: bytes) -> None:
+        """Append a manifest; see ImageTarget."""
+        self._raw[d.digest] = raw
+        if d.digest not in self._written:
+            self._member(f"blobs/{d.digest.algorithm}/{d.digest.hex}", 0o444, raw)
+            self._written.add(d.digest)
+
+    def put_tagged(self, tag: str, d: Descriptor, raw: bytes) -> None:
+        """Append a manifest, listed under another name where the form has names for it; see ImageTarget."""
+        self.put_document(d, raw)
+        if not self._docker:
+            self._entries.append(replace(d, annotations={**d.annotations, REF: tag}))
+
+    def finish(self, d: Descriptor, raw: bytes) -> None:
+        """List an image under `label`; see ImageTarget."""
+        self.put_document(d, raw)
+        if self._docker and not isinstance(parse_document(raw, d.media_type), Manifest):
+            raise UsageError(
+                "a docker archive holds one platform of an image", hint="choose one with --platform"
+            )
+        if self._docker:
+            try:
+                check_image(Manifest.parse(raw, d.media_type))
+            except NotAnImage as e:
+                raise NotAnImage(f"a docker archive holds images only: {e.message}") from e
+        annotations = dict(d.annotations)
+        if self.label:
+            ref = _reference(self.label)
+            annotations[REF] = (ref.tag or "latest") if ref else self.label
+            if ref:
+                annotations[NAME] = str(ref)
+        self._entries.append(replace(d, annotations=annotations))
+
+    def close(self) -> None:
+        """Write the tables and the tar's end."""
+        index = {
+            "schemaVersion": 2,
+            "mediaType": mt.OCI_INDEX,
+            "manifests": [d.to_json() for d in self._entries],
+        }
+        self._member("index.json", 0o644, dumps(index))
+        if self._docker:
+            self._member("manifest.json", 0o644, dumps(self._docker_table()))
+        self._member("oci-layout", 0o444, LAYOUT)
+        self._out.write(bytes(1024))
+
+    def _docker_table(self) -> list[dict[str, object]]:
+        rows: dict[Digest, dict[str, object]] = {}
+        for d in self._entries:
+            manifest = Manifest.parse(self._raw[d.digest])
+            row = rows.setdefault(
+                d.digest,
+                {
+                    "Config": f"blobs/sha256/{manifest.config.digest.hex}",
+                    "RepoTags": None,
+                    "Layers": [f"blobs/{x.digest.algorithm}/{x.digest.hex}" for x in manifest.layers],
+                },
+            )
+            name = d.annotations.get(NAME)
+            if name:
+                tags = row["RepoTags"]
+                row["RepoTags"] = [*(tags if isinstance(tags, list) else []), ImageRef.parse(name).familiar]
+        return list(rows.values())
+
+    def _member(self, name: str, mode: int, data: bytes) -> None:
+        self._out.write(header(Entry(name, "f", mode, size=len(data))))
+        self._out.write(data + bytes(-len(data) % 512))
+
+
+def _reference(label: str) -> ImageRef | None:
+    """A label as an image reference; a bare word is no reference but a name of its own."""
+    if "/" not in label and ":" not in label:
+        return None
+    with contextlib.suppress(UsageError):
+        return ImageRef.parse(label)
+    return None
+
+
+@contextlib.contextmanager
+def archive_target(file: str, *, docker: bool) -> Iterator[ArchiveTarget]:
+    """An archive that appears under its name when it is complete; `-` is standard output.
+
+    Raises:
+        ImagesmithError: the file cannot be written.
+    """
+    if file == "-":
+        if sys.stdout.isatty():
+            raise UsageError(
+                "refusing to write a tar to the terminal", hint="give a file, or pipe the output"
+            )
+        with standard_output() as out:
+            target = ArchiveTarget(out, "standard output", docker=docker)
+            yield target
+            target.close()
+        return
+    path = Path(file).absolute()
+    if path.is_dir():
+        raise UsageError(f"cannot write {file}: it is a folder")
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
+            try:
+                target = ArchiveTarget(out, file, docker=docker)  # type: ignore[arg-type]  # its wrapper is a BinaryIO
+                yield target
+                target.close()
+                mask = os.umask(0o022)
+                os.umask(mask)
+                os.fchmod(out.fileno(), 0o666 & ~mask)
+                out.flush()
+                os.fsync(out.fileno())  # or a power cut could leave an empty file under the name
+                os.replace(out.name, path)
+            finally:
+                Path(out.name).unlink(missing_ok=True)
+    except OSError as e:
+        raise cannot_write(e, file) from e
+
+
+# --- what docker saved ---------------------------------------------------------------------------
+
+
+def _docker_rows(files: Files) -> list[Object]:
+    rows = parse_json(files.read("manifest.json", _MOST_JSON_BYTES), f"{files.name}: manifest.json")
+    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+        raise InvalidDocument(f"{files.name}: manifest.json must be a list of images")
+    return [Object(r, f"{files.name}: manifest.json[{n}]") for n, r in enumerate(rows)]
+
+
+def docker_names(files: Files) -> list[tuple[str, ...]]:
+    """The names of each image of a docker archive."""
+    return [row.texts("RepoTags") or () for row in _docker_rows(files)]
+
+
+def docker_image(files: Files, ref: str, store: Store, platform: Platform | None = None) -> Descriptor:
+    """Bring an image of a docker archive into the store, its layers compressed; return its manifest.
+
+    Args:
+        files: the archive.
+        ref: its name there, `@N` for the Nth image, or empty for the only one.
+        store: takes blobs and manifest; nothing is named.
+        platform: what it must be for.
+
+    Raises:
+        NotFound: no such image, or for another platform.
+        DigestMismatch: a layer is not what the config says.
+    """
+    row = _docker_row(files, ref)
+    raw = files.read(row.need_text("Config"), _MOST_JSON_BYTES)
+    config = ImageConfig.parse(raw)
+    if platform is not None and choose_platform(platform, [config.platform]) is None:
+        raise NotFound(f"{row.path}: the image is for {config.platform}, not for {platform}")
+    names = row.texts("Layers") or ()
+    if len(names) != len(config.diff_ids):
+        raise InvalidDocument(f"{row.path}: {len(names)} layers but {len(config.diff_ids)} diff_ids")
+    layers = [_layer(files, n, diff_id, store) for n, diff_id in zip(names, config.diff_ids, strict=True)]
+    manifest = Manifest.build(
+        Descriptor(media_type=mt.OCI_CONFIG, digest=digest_bytes(raw), size=len(raw)), layers
+    )
+    store.blobs.put(raw)
+    store.blobs.put(manifest.raw)
+    return manifest.descriptor(config.platform)
+
+
+def _docker_row(files: Files, ref: str) -> Object:
+    rows = _docker_rows(files)
+    if ref.startswith("@") and ref[1:].isdigit():
+        if int(ref[1:]) < len(rows):
+            return rows[int(ref[1:])]
+    elif ref:
+        wanted = str(ImageRef.parse(ref))
+        for row in rows:
+            if any(str(ImageRef.parse(t)) == wanted for t in row.texts("RepoTags") or ()):
+                return row
+    elif len(rows) == 1:
+        return rows[0]
+    have = ", ".join(t for row in rows for t in row.texts("RepoTags") or ()) or f"{len(rows)} without names"
+    what = f"no image {ref}" if ref else f"{len(rows)} images; name one"
+    raise NotFound(f"{files.name}: {what}", hint=f"it has {have}")
+
+
+def _layer(files: Files, name: str, diff_id: Digest, store: Store) -> Descriptor:
+    def check(found: Digest) -> None:
+        if found != diff_id:
+            raise DigestMismatch(f"{files.name}: {name}: its diff_id is {found}, not {diff_id}")
+
+    return bring_layer(lambda: files.pieces(name), store, check)[1]

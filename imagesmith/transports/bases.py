@@ -1,0 +1,294 @@
+"""The images that FROM and --from name: resolved to digest and config first, fetched layer by layer later.
+
+Why: planning needs the config alone. The order of look-up is: the memo of tags (unless `--pull`, or `CI` is
+set), the store, the registry. A build whose bases are pinned and stored makes no network call.
+Trust: a registry or layout decides which digest a tag has, where nothing is pinned; manifests, configs and
+layers are held against their digests and come through the strict door.
+Threads: methods may be called from any.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from imagesmith.concurrency import Cancel, Once
+from imagesmith.errors import (
+    DockerfileError,
+    InvalidReference,
+    NotAnImage,
+    NotFound,
+    RegistryError,
+)
+from imagesmith.events import EventSink, Progress, Vertex
+from imagesmith.fs.view import View
+from imagesmith.oci.config import check_image
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor, parse_document
+from imagesmith.oci.names import ImageRef, Platform, host_platform
+from imagesmith.request import BuildRequest
+from imagesmith.settings import Settings
+from imagesmith.solve.step import ResolvedImage
+from imagesmith.store.layers import StoredLayer
+from imagesmith.store.layout import Layout
+from imagesmith.store.store import Store
+
+if TYPE_CHECKING:
+    from imagesmith.interfaces import ImageSource
+    from imagesmith.session import Export
+    from imagesmith.solve.built import BuiltLayer
+    from imagesmith.transports.transfer import Session
+
+__all__ = ["Images"]
+
+#: How long (seconds) a tag's digest is believed without asking again, outside CI.
+_TAG_MEMO_S = 24 * 3600
+
+
+class Images:
+    """Resolves and fetches images for one build."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        request: BuildRequest,
+        events: EventSink,
+        numbers: Iterator[int] | None = None,
+        cancel: Cancel | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: where images go.
+            settings: of this machine's user.
+            request: the build.
+            events: is told what happens.
+            numbers: of the vertices on the screen; the build's steps take theirs from it, too.
+            cancel: ends transfers.
+        """
+        self._store, self._settings, self._request, self._events = store, settings, request, events
+        self._lock, self._session_lock = threading.Lock(), threading.Lock()
+        self._known: Once[tuple[str, str], ResolvedImage] = Once()
+        self._blob_locks: dict[Digest, threading.Lock] = {}
+        self._origins: dict[Digest, object] = {}
+        self._session: Session | None = None
+        self.numbers = numbers or itertools.count(1)
+        self._cancel = cancel or Cancel()
+
+    # --- resolving -----------------------------------------------------------------------------
+
+    def resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
+        """The image that a reference stands for; see planner.ImageResolver.
+
+        Raises:
+            DockerfileError: in BuildKit's words, if it is no image.
+            RegistryError: there is none, or the registry refused or failed.
+        """
+        try:
+            return self.find(name, platform)
+        except InvalidReference as e:
+            raise DockerfileError(f'failed to parse stage name "{name}": {e.reason}') from e
+        except NotAnImage as e:
+            raise DockerfileError(e.message, hint=e.hint) from e
+
+    def find(self, name: str, platform: Platform | None) -> ResolvedImage:
+        """The image that a reference stands for, without a Dockerfile that names it.
+
+        Raises:
+            InvalidReference: the name is none.
+            NotFound: there is no such image, or none for the platform.
+            NotAnImage: it is an artifact.
+            RegistryError: the registry refused or failed.
+        """
+        return self._known.get((name, str(platform or "")), lambda: self._resolve(name, platform))
+
+    def _resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
+        ref = ImageRef.parse(name)
+        wanted = platform or host_platform()
+        try:
+            return self._remembered(ref, wanted) or self._stored(ref, wanted) or self._ask(ref, wanted)
+        except (RegistryError, NotAnImage) as e:
+            raise type(e)(
+                f"{name}: failed to resolve source metadata for {ref}: {e.message}", hint=e.hint
+            ) from e
+
+    def _remembered(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
+        """What a tag was resolved to not long ago, if its documents are stored."""
+        digest = ref.digest
+        if digest is None:
+            if self._request.pull or self._settings.ci:
+                return None
+            memo = self._store.cache.tag(str(ref), str(platform))
+            if memo is None or time.time() - memo[1] > _TAG_MEMO_S:
+                return None
+            digest = Digest.parse(memo[0])
+        return self._from_store(ref, digest, platform)
+
+    def _stored(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
+        """An image that has the name in the store, made here or pulled, unless the registry is asked."""
+        if self._request.pull:
+            return None
+        found = self._store.find(ref)
+        return None if found is None else self._from_store(ref, found.digest, platform)
+
+    def _from_store(self, ref: ImageRef, digest: Digest, platform: Platform) -> ResolvedImage | None:
+        if not self._store.blobs.has(digest):
+            return None
+        document = parse_document(self._store.blobs.read(digest))
+        try:
+            manifest = self._store.manifest(document.descriptor(), platform)
+            config = self._store.config(manifest)
+        except NotFound:
+            return None
+        return ResolvedImage(
+            name=str(ref), descriptor=document.descriptor(), manifest=manifest, config=config, origin=ref
+        )
+
+    def _ask(self, ref: ImageRef, platform: Platform) -> ResolvedImage:
+        with self.step(f"[internal] load metadata for {ref}"):
+            found = self.session().resolve(ref, platform)
+        for digest, raw in found.documents.items():
+            self._store.blobs.put(raw, digest.algorithm)
+        if ref.digest is None:
+            self._store.cache.put_tag(str(ref), str(platform), str(found.descriptor.digest))
+        config = self._store.config(found.manifest)
+        return ResolvedImage(
+            name=str(ref), descriptor=found.descriptor, manifest=found.manifest, config=config, origin=ref
+        )
+
+    def from_layout(
+        self, name: str, layout: Layout, tag: str, digest: Digest | None, platform: Platform | None
+    ) -> ResolvedImage:
+        """The image of a layout folder; its documents are copied into the store.
+
+        Raises:
+            NotFound: the layout has no such image.
+            DockerfileError: it is an artifact.
+        """
+        entry = layout.find(tag, digest)
+        descriptor, manifest = layout.manifest(entry, platform or host_platform())
+        try:
+            check_image(manifest)
+        except NotAnImage as e:
+            raise DockerfileError(f"{name}: {e.message}") from e
+        for d in (entry, descriptor, manifest.config):
+            self._store.blobs.put(layout.document(d), d.digest.algorithm)
+        return ResolvedImage(
+            name=name, descriptor=entry, manifest=manifest, config=self._store.config(manifest), origin=layout
+        )
+
+    # --- fetching ------------------------------------------------------------------------------
+
+    def layers(self, image: ResolvedImage) -> Sequence[StoredLayer]:
+        """The layers of an image, bottom first; their blobs come when somebody looks into them."""
+        if len(image.config.diff_ids) != len(image.manifest.layers):
+            raise DockerfileError(
+                f"{image.name}: {len(image.manifest.layers)} layers but {len(image.config.diff_ids)} diff_ids"
+            )
+        pairs = zip(image.config.diff_ids, image.manifest.layers, strict=True)
+        return [self.lazy(image.name, image.origin, diff_id, d) for diff_id, d in pairs]
+
+    def files(self, image: ResolvedImage) -> View:
+        """The files of an image; see planner.ImageResolver."""
+        return View([layer.index() for layer in self.layers(image)])
+
+    def lazy(self, name: str, origin: object, diff_id: Digest, d: Descriptor) -> StoredLayer:
+        """A layer whose blob comes when somebody looks into it; `origin` is a reference, layout or place."""
+        layer = self._store.layers.layer(diff_id, d.digest)
+        self._origins.setdefault(d.digest, origin)
+        layer.known_as(d.digest, lambda: self._fetch(name, origin, d))
+        return layer
+
+    def fetch(self, image: ResolvedImage, d: Descriptor) -> None:
+        """Bring one blob of an image into the store, if it is not there."""
+        self._fetch(image.name, image.origin, d)
+
+    def _fetch(self, name: str, origin: object, d: Descriptor) -> None:
+        with self._lock:
+            lock = self._blob_locks.setdefault(d.digest, threading.Lock())
+        with lock:
+            if self._store.blobs.has(d.digest):
+                return
+            with self.step(f"fetch {name} {d.digest}") as vertex:
+                if isinstance(origin, Layout):
+                    with origin.open(d) as source, self._store.blobs.writer(d.digest.algorithm) as blob:
+                        shutil.copyfileobj(source, blob, 1 << 20)
+                        blob.commit(d.digest, d.size)
+                elif isinstance(origin, ImageRef):
+                    self.session().fetch_blob(origin, d, vertex.number, self._cancel)
+                else:
+                    from imagesmith.registry.repository import Repository
+                    from imagesmith.transports.stored import write_blob
+
+                    place = _place(origin)
+                    write_blob(self._store.blobs, d, place, lambda _count: self._cancel.check())
+                    behind = place.origin(d.digest)
+                    if isinstance(behind, Repository):
+                        behind.has_now(d.digest)  # for later builds, to mount it from there
+                self._events(
+                    Progress(step=vertex.number, id=str(d.digest), current=d.size, total=d.size, done=True)
+                )
+
+    def fetch_all(self, image: ResolvedImage) -> None:
+        """Bring every layer of an image into the store."""
+        for d in image.manifest.layers:
+            self.fetch(image, d)
+
+    def session(self) -> Session:
+        """The connection to registries, made when it is first needed."""
+        with self._session_lock:
+            if self._session is None:
+                from imagesmith.transports.transfer import Session
+
+                self._session = Session(
+                    self._store,
+                    access=self._request.access,
+                    events=self._events,
+                    transfers=self._settings.transfers,
+                    numbers=self.numbers,
+                )
+            return self._session
+
+    # --- pushing -------------------------------------------------------------------------------
+
+    def push(self, ref: ImageRef, export: Export) -> None:
+        """Send a finished image to the registry of a name.
+
+        Base layers that nothing has needed are mounted, or copied from registry to registry; they are not
+        brought here for it.
+        """
+        elsewhere = self.elsewhere(export.image.layers)
+        self.session().push(ref, export.image.descriptor, elsewhere, vertex=export.vertex)
+
+    def elsewhere(self, layers: Sequence[BuiltLayer]) -> dict[Digest, ImageSource]:
+        """Where layers can be read that the store may lack; those of a layout are brought into it."""
+        out: dict[Digest, ImageSource] = {}
+        for layer in layers:
+            origin = self._origins.get(layer.descriptor.digest)
+            if isinstance(origin, Layout):
+                layer.stored.bring(layer.descriptor.digest)
+            elif isinstance(origin, ImageRef):
+                out[layer.descriptor.digest] = self.session().repository(origin)
+            elif origin is not None:
+                out[layer.descriptor.digest] = _place(origin)
+        return out
+
+    def step(self, name: str) -> Vertex:
+        """A vertex of the screen."""
+        return Vertex(self._events, next(self.numbers), name)
+
+    def close(self) -> None:
+        """End the connections to registries."""
+        with self._session_lock:
+            if self._session is not None:
+                self._session.close()
+
+
+def _place(origin: object) -> ImageSource:
+    """An origin that is a place already: that of an imported cache."""
+    return origin  # type: ignore[return-value]  # `lazy` is given nothing else

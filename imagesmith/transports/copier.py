@@ -1,0 +1,343 @@
+"""What pull, push, copy, save and load send: all documents of an image are read before anything moves.
+
+Documents that the target has are not read again: registries count each as a pull. sender.py sends the plan.
+Trust: indexes nest, and may name themselves; depth, number and size are bounded.
+Threads: a plan is made by one; documents are asked for on a pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.names import Platform, choose_platform
+from imagesmith.registry.repository import Repository
+from imagesmith.transports.convert import Family, converted
+from imagesmith.values import frozen
+
+__all__ = ["Choice", "Plan", "choose", "chosen", "left_out", "plan_copy"]
+
+_DEPTH = 5
+_MOST_MANIFESTS = 5_000
+#: Where an attestation names its image.
+_SUBJECT = "vnd.docker.reference.digest"
+#: How much (bytes) of manifests a plan holds.
+_MOST_BYTES = 64 << 20
+#: Documents that are read at the same time.
+_ASKED_AT_ONCE = 8
+
+
+@frozen(kw_only=True)
+class Choice:
+    """What of an image is taken.
+
+    platforms     of an index; empty for all of it that is there. A single image for another is refused
+    default       where no platform is named: of an index this one, or unless sparse the only one there is
+    sparse        with a platform: the index stays as it is, and its other manifests are left out
+    whole         an index of which something is not there is refused
+    referrers     take along what refers to the image
+    family        rewrite manifests to Docker's or OCI's types
+    """
+
+    platforms: tuple[Platform, ...] = ()
+    default: Platform | None = None
+    sparse: bool = False
+    whole: bool = False
+    referrers: bool = False
+    family: Family = ""
+
+    @property
+    def is_all(self) -> bool:
+        """True if the image is taken as it is, and nothing beside it."""
+        return not (self.platforms or self.default or self.referrers or self.family)
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """What is to be sent: blobs, manifests in order with their bytes, and the root, which comes last.
+
+    `tags` are further tags of some manifests.
+    Beside it `there`: manifests below the root that the target has, with all that they name; and `absent`:
+    those that the source's indexes name, and it has not got.
+    """
+
+    root: Descriptor | None = None
+    tags: list[tuple[str, Descriptor]] = field(default_factory=list)
+    absent: list[Descriptor] = field(default_factory=list)
+    there: list[Descriptor] = field(default_factory=list)
+    raw: dict[Digest, bytes] = field(default_factory=dict)
+    manifests: list[Descriptor] = field(default_factory=list)
+    blobs: dict[Digest, Descriptor] = field(default_factory=dict)
+
+    def the_root(self) -> Descriptor:
+        """The root of a finished plan."""
+        assert self.root is not None
+        return self.root
+
+
+def choose(
+    source: ImageSource, root: Descriptor, platform: Platform
+) -> tuple[Descriptor, dict[Digest, bytes]]:
+    """The manifest for a platform below a descriptor, and the documents on the way to it, with its own.
+
+    Raises:
+        NotFound: there is none for it.
+    """
+    documents: dict[Digest, bytes] = {}
+    d = root
+    for _ in range(_DEPTH):
+        raw = source.document(d)
+        documents[d.digest] = raw
+        document = parse_document(raw, d.media_type)
+        if isinstance(document, Manifest):
+            return d, documents
+        offers = [m for m in document.manifests if not m.is_attestation and not source.lacks(m)]
+        n = choose_platform(platform, [m.platform or _config_platform(source, m) for m in offers])
+        if n is None:
+            have = ", ".join(sorted({str(m.platform) for m in offers if m.platform})) or "none"
+            lacking = len(offers) < sum(not m.is_attestation for m in document.manifests)
+            raise NotFound(
+                f"no match for platform in manifest {d.digest}: not found",
+                hint=f"{source.name} has {have} alone of it" if lacking else f"it has {have}; see --platform",
+            )
+        d = offers[n]
+    raise InvalidDocument(f"{source.name}: indexes nested too deeply")
+
+
+def chosen(source: ImageSource, root: Descriptor, platform: Platform) -> bytes:
+    """The document of the manifest for a platform below a descriptor.
+
+    Raises:
+        NotFound: there is none for it.
+    """
+    found, documents = choose(source, root, platform)
+    return documents[found.digest]
+
+
+def _config_platform(source: ImageSource, d: Descriptor) -> Platform | None:
+    """The platform of an entry that does not say it."""
+    document = parse_document(source.document(d), d.media_type)
+    if isinstance(document, Index) or not mt.is_image_config(document.config.media_type):
+        return None
+    return ImageConfig.parse(source.document(document.config)).platform
+
+
+def plan_copy(
+    source: ImageSource,
+    choice: Choice,
+    root: Descriptor | None = None,
+    *,
+    read: Callable[[Descriptor], bytes] | None = None,
+    known: Callable[[Descriptor], bool] = lambda _d: False,
+    keep_index: bool = False,
+) -> Plan:
+    """Read all documents of what is to be copied.
+
+    Args:
+        source: where they are.
+        choice: what of it is taken.
+        root: the manifest or index; by default what the source's name stands for.
+        read: reads a document, where that is not done by the source alone.
+        known: true for a manifest that the target has; it is left out where it is taken as it is.
+        keep_index: leave an index as it is where not all that it names is there.
+
+    Raises:
+        NotFound: a document or a wanted platform is missing.
+        LimitExceeded: too many manifests, too large together, or nested too deeply.
+    """
+    plan = Plan()
+    walker = _Walker(source, choice, plan, read or source.document, known, keep_index=keep_index)
+    platforms = choice.platforms or ((choice.default,) if choice.default and choice.sparse else ())
+    plan.root = walker.visit(walker.top(root or source.root()), 0, platforms)
+    if choice.referrers:
+        for d in [*plan.manifests, *plan.there]:
+            walker.visit_referrers(d, 0)
+    if choice.whole and plan.absent:
+        said = left_out(source.name, plan.absent).replace("left out ", "")
+        raise NotFound(said, hint="a pull with --all brings all of an index")
+    plan.manifests.remove(plan.root)
+    plan.manifests.append(plan.root)
+    return plan
+
+
+def left_out(name: str, absent: Sequence[Descriptor]) -> str:
+    """The line on what an image's place lacks: its platforms; attestations of those go without saying."""
+    images = {str(m.platform or m.digest): None for m in absent if not m.is_attestation}
+    what = f"{', '.join(images)}: not there" if images else "attestations that are not there"
+    return f"{name}: left out {what}"
+
+
+class _Walker:
+    """Collects what hangs below a manifest or index."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        choice: Choice,
+        plan: Plan,
+        read: Callable[[Descriptor], bytes],
+        known: Callable[[Descriptor], bool],
+        *,
+        keep_index: bool,
+    ) -> None:
+        self._source, self._choice, self._plan = source, choice, plan
+        self._read, self._known, self._keep_index = read, known, keep_index
+        self._done: dict[Digest, Descriptor] = {}
+        #: Documents that were asked for ahead; None for what the target has.
+        self._ahead: dict[Digest, bytes | None] = {}
+        self._size = 0
+
+    def top(self, root: Descriptor, depth: int = 0) -> Descriptor:
+        """What is taken of an index: itself, the one image that was chosen, or the only one there."""
+        choice = self._choice
+        document = parse_document(self._read(root), root.media_type)
+        if isinstance(document, Manifest):
+            self._check_platform(document)
+            return root
+        if choice.sparse or len(choice.platforms) > 1:
+            return root
+        if choice.platforms:
+            return choose(self._source, root, choice.platforms[0])[0]
+        there, absent = self._split(document)
+        images = [m for m in there if not m.is_attestation]
+        if len(images) == 1 and depth < _DEPTH and (choice.default or (absent and not self._keep_index)):
+            self._plan.absent += absent
+            return self.top(images[0], depth + 1)
+        return choose(self._source, root, choice.default)[0] if choice.default else root
+
+    def _check_platform(self, manifest: Manifest) -> None:
+        """Refuse a single image that is for none of the platforms that were asked for."""
+        if not self._choice.platforms or not mt.is_image_config(manifest.config.media_type):
+            return
+        have = ImageConfig.parse(self._source.document(manifest.config)).platform
+        if have.architecture and not any(choose_platform(p, [have]) == 0 for p in self._choice.platforms):
+            wanted = ", ".join(map(str, self._choice.platforms))
+            raise NotFound(f"{self._source.name}: the image is for {have}, not for {wanted}")
+
+    def _split(self, index: Index) -> tuple[list[Descriptor], list[Descriptor]]:
+        """The manifests of an index that the source has, and those that it lacks."""
+        found = {m.digest: self._source.lacks(m) for m in {m.digest: m for m in index.manifests}.values()}
+        lacking = {str(digest) for digest, lacks in found.items() if lacks}
+        if not lacking:
+            return list(index.manifests), []
+        there: list[Descriptor] = []
+        absent: list[Descriptor] = []
+        for m in index.manifests:
+            of_none = not self._keep_index and m.annotations.get(_SUBJECT) in lacking
+            (absent if found[m.digest] or of_none else there).append(m)
+        return there, absent
+
+    def visit(self, d: Descriptor, depth: int, platforms: Sequence[Platform]) -> Descriptor:
+        """Plan a manifest or index; returns its descriptor as it will be there."""
+        if d.digest in self._done:
+            return self._done[d.digest]
+        if depth > _DEPTH or len(self._done) > _MOST_MANIFESTS:
+            raise LimitExceeded(f"{self._source.name}: indexes nested too deeply, or too many manifests")
+        if d.digest in self._ahead:
+            raw = self._ahead.pop(d.digest)
+        else:
+            raw = self._look(d) if depth else self._read(d)
+        if raw is None:
+            self._done[d.digest] = d
+            self._plan.there.append(d)
+            return d
+        self._size += len(raw)
+        if self._size > _MOST_BYTES:
+            raise LimitExceeded(f"{self._source.name}: more than {_MOST_BYTES} bytes of manifests")
+        document = parse_document(raw, d.media_type)
+        children: dict[Digest, Descriptor] = {}
+        if isinstance(document, Index):
+            wanted = self._wanted(document, platforms)
+            self._look_ahead([m for m in wanted if m.digest not in self._done])
+            for child in wanted:
+                children[child.digest] = self.visit(child, depth + 1, ())
+            whole = len(children) == len({m.digest for m in document.manifests})
+            if not (whole or self._choice.sparse or self._keep_index):
+                document = _only(document, children)
+        else:
+            for blob in document.parts:
+                if blob.urls and mt.is_nondistributable(blob.media_type):
+                    continue  # stays where its urls say; registries are not allowed to have it
+                self._plan.blobs.setdefault(blob.digest, blob)
+        document = converted(document, self._choice.family, children)
+        found = document.descriptor()
+        self._done[d.digest] = found
+        self._plan.raw[found.digest] = document.raw
+        self._plan.manifests.append(found)
+        return found
+
+    def _look(self, d: Descriptor) -> bytes | None:
+        """A document below the root; None if the target has it, and it would go there as it is."""
+        kinds = mt.MANIFEST_TYPES if self._choice.referrers else mt.MANIFEST_TYPES | mt.INDEX_TYPES
+        if not self._choice.family and d.media_type in kinds and self._known(d):
+            return None
+        return self._read(d)
+
+    def _look_ahead(self, children: Sequence[Descriptor]) -> None:
+        """Ask for documents at the same time where each takes a journey."""
+        if len(children) < 2 or not isinstance(self._source, Repository):
+            return
+        with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="documents") as pool:
+            for n in range(0, len(children), _ASKED_AT_ONCE):
+                some = children[n : n + _ASKED_AT_ONCE]
+                self._ahead.update(zip((d.digest for d in some), pool.map(self._look, some), strict=True))
+                if self._size + sum(len(raw or b"") for raw in self._ahead.values()) > _MOST_BYTES:
+                    return  # `visit` refuses it
+
+    def _wanted(self, index: Index, platforms: Sequence[Platform]) -> list[Descriptor]:
+        there, absent = self._split(index)
+        if not platforms:
+            self._plan.absent += absent
+            if absent and all(m.is_attestation for m in there):
+                names = ", ".join(str(m.platform) for m in absent if m.platform and not m.is_attestation)
+                raise NotFound(f"{self._source.name}: none of the index's images is there: {names or 'none'}")
+            return there
+        offers = [m for m in there if not m.is_attestation]
+        known = [m.platform or _config_platform(self._source, m) for m in offers]
+        out: dict[Digest, Descriptor] = {}
+        for platform in platforms:
+            n = choose_platform(platform, known)
+            if n is None:
+                have = ", ".join(sorted({str(p) for p in known if p})) or "none"
+                raise NotFound(
+                    f"{self._source.name}: no match for platform {platform}: not found", hint=f"it has {have}"
+                )
+            out[offers[n].digest] = offers[n]
+        kept = {str(digest) for digest in out}
+        for m in there:
+            if m.is_attestation and m.annotations.get(_SUBJECT) in kept:
+                out[m.digest] = m
+        return list(out.values())
+
+    def visit_referrers(self, d: Descriptor, depth: int) -> None:
+        """Plan what refers to a manifest or stands beside it, and what refers to that."""
+        from imagesmith.transports.cosigntags import companions
+
+        if depth > _DEPTH:
+            return
+        for tag, c in companions(self._source, d.digest):
+            new = c.digest not in self._done
+            self._plan.tags.append((tag, self.visit(c, 0, ())))
+            if new:
+                self.visit_referrers(c, depth + 1)
+        for r in self._source.referrers(d.digest):
+            if r.digest not in self._done:
+                self.visit_referrers(self.visit(r, 0, ()), depth + 1)
+
+
+def _only(index: Index, children: dict[Digest, Descriptor]) -> Index:
+    """The index with the chosen manifests alone."""
+    return Index.build(
+        [m for m in index.manifests if m.digest in children],
+        media_type=index.media_type,
+        subject=index.subject,
+        artifact_type=index.artifact_type,
+        annotations=index.annotations,
+    )

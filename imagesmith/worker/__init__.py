@@ -1,0 +1,1 @@
+"""Where steps are executed: sandboxes, snapshots, mounts, and the caches of RUN."""

@@ -1,0 +1,65 @@
+"""What is advised is said in the words of where one is, and is never what is so already."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagesmith.worker.sandbox import hints
+
+REFUSED = (("subid", "user namespaces are refused (unshare: operation not permitted)"),)
+DENIED = (("subid", "user namespaces are refused (mount: permission denied)"),)
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A container of Docker's, with its filter, as an ordinary user; tests change what they need."""
+    monkeypatch.setattr(hints, "_setting", lambda: "")
+    monkeypatch.setattr(hints, "container", lambda: "/.dockerenv is there")
+    monkeypatch.setattr(hints, "_profile", lambda: False)
+    monkeypatch.setattr(hints, "_status", lambda name: {"Seccomp": "2"}[name])
+    monkeypatch.setattr(hints, "permitted", lambda: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    return monkeypatch
+
+
+def test_container_is_told_by_the_flags_of_its_program(place: pytest.MonkeyPatch) -> None:
+    assert hints.for_run(REFUSED) == ("run the container as root, or with --security-opt seccomp=unconfined")
+    place.setattr(hints, "_profile", lambda: True)
+    assert "apparmor=unconfined" in hints.for_run(DENIED)
+    assert "seccomp=unconfined" in hints.for_run(REFUSED)
+
+
+def test_filter_that_is_not_there_is_not_to_be_taken_away(place: pytest.MonkeyPatch) -> None:
+    place.setattr(hints, "_status", lambda name: {"Seccomp": "0"}[name])
+    assert "seccomp" not in hints.for_run(REFUSED)
+    place.setattr(hints, "_profile", lambda: True)
+    assert "apparmor=unconfined" in hints.for_run(REFUSED)
+
+
+def test_pod_is_told_by_its_fields(place: pytest.MonkeyPatch) -> None:
+    place.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert hints.for_run(REFUSED) == "in the container's securityContext: seccompProfile: {type: Unconfined}"
+    place.setattr("os.geteuid", lambda: 0)
+    unmapped = (("subid", "user namespaces are refused (operation not permitted)"),)
+    assert hints.for_run(unmapped) == "in the container's securityContext: runAsUser: 1000"
+    assert hints.for_run(REFUSED).endswith(": runAsUser: 1000, seccompProfile: {type: Unconfined}")
+
+
+def test_machine_is_told_by_its_settings(place: pytest.MonkeyPatch) -> None:
+    place.setattr(hints, "container", lambda: "")
+    assert hints.for_run(REFUSED) == "let users make user namespaces, or build as root"
+    place.setattr("os.geteuid", lambda: 0)
+    assert "--isolation chroot" in hints.for_run(REFUSED)
+    place.setattr(hints, "_setting", lambda: "user.max_user_namespaces=15000")
+    assert hints.for_run(REFUSED) == "as root of the machine: sysctl -w user.max_user_namespaces=15000"
+
+
+def test_what_is_installed_or_lent_is_not_advised(place: pytest.MonkeyPatch) -> None:
+    place.setattr(hints, "lent_range", lambda *_: (1, 1))
+    place.setattr(hints, "find_program", lambda _: None)
+    assert hints.for_ids(0) == "as root: install uidmap"
+    place.setattr(hints, "find_program", lambda name: f"/usr/bin/{name}")
+    assert hints.for_ids(0) == ""
+    place.setattr(hints, "lent_range", lambda *_: None)
+    assert hints.for_ids(0) == "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 root"
