@@ -53,14 +53,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("imagesmith.cli.doctor", "tell what this machine offers for RUN, and what will be used"),
 }
 
+#: output type -> the module whose `write` makes it
 EXPORTERS: dict[str, str] = {
-    "oci": "imagesmith.export.outputs:oci",
-    "docker": "imagesmith.export.outputs:docker",
-    "local": "imagesmith.export.outputs:local",
-    "tar": "imagesmith.export.outputs:tar",
-    "image": "imagesmith.export.outputs:image",
-    "registry": "imagesmith.export.outputs:image",
-    "cacheonly": "imagesmith.export.outputs:cacheonly",
+    "oci": "imagesmith.export.oci",
+    "docker": "imagesmith.export.docker",
+    "local": "imagesmith.export.local",
+    "tar": "imagesmith.export.tar",
+    "image": "imagesmith.export.image",
+    "registry": "imagesmith.export.image",
+    "cacheonly": "imagesmith.export.cacheonly",
 }
 
 

@@ -14,38 +14,41 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from imagesmith.concurrency import Background, Cancel
 from imagesmith.context.contexts import Contexts
+from imagesmith.context.trees import Trees
 from imagesmith.dockerfile.lint import Finding, LintConfig, Linter
 from imagesmith.dockerfile.nodes import Dockerfile, Span
 from imagesmith.dockerfile.parse import parse
 from imagesmith.dockerfile.places import locate, mark
 from imagesmith.errors import DockerfileError, ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Planned, Vertex, Warned, nobody
+from imagesmith.export.job import Export
 from imagesmith.image.commit import Image, commit
 from imagesmith.image.forms import Form, Reforming, common_form, form_of, is_image
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
-from imagesmith.ops.run import Runner
-from imagesmith.ops.sources import Sources
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.planner import Planner
 from imagesmith.plan.state import StageState
 from imagesmith.plugins import EXPORTERS, load
 from imagesmith.request import BuildRequest, Output
 from imagesmith.settings import Settings
-from imagesmith.solve.built import Watcher, Watching
 from imagesmith.solve.cacheplaces import CacheExport, CacheImport, CacheLost
+from imagesmith.solve.graph import after_runs, chain, names_of
 from imagesmith.solve.keeping import Keeping
 from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.solve.result import Result
 from imagesmith.solve.solver import Solver
-from imagesmith.solve.step import ImageOp, Step, after_runs, names_of
+from imagesmith.solve.step import Step
 from imagesmith.solve.stepcache import StepCache
+from imagesmith.solve.tools import Tools
+from imagesmith.solve.watching import Watcher, Watching
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Images
+from imagesmith.transports.bases import Bases, ResolvedImage
 from imagesmith.values import frozen, replace
 from imagesmith.worker.sandbox.world import World
+from imagesmith.worker.workshop import Workshop
 
 #: What outputs are called on the screen.
 _EXPORTING = {
@@ -55,7 +58,7 @@ _EXPORTING = {
     "tar": "client tarball",
 }
 
-__all__ = ["Built", "Export", "linter_of", "read_dockerfile", "run_build"]
+__all__ = ["Built", "linter_of", "read_dockerfile", "run_build"]
 
 
 @frozen(kw_only=True)
@@ -100,20 +103,6 @@ class Built:
         if self.tags and self.exported:
             document["image.name"] = ",".join(map(str, self.tags))
         return json.dumps(dict(sorted(document.items())), indent=2).encode()
-
-
-@frozen(kw_only=True)
-class Export:
-    """What an exporter is given: the image, its file system, where it comes from, and who is told."""
-
-    image: Image
-    result: Result
-    tags: tuple[ImageRef, ...]
-    store: Store
-    images: Images
-    request: BuildRequest
-    events: EventSink
-    vertex: Vertex
 
 
 def run_build(request: BuildRequest, settings: Settings, world: World, events: EventSink) -> Built:
@@ -209,12 +198,12 @@ def _build(
     *watchers: Watcher,
 ) -> Built:
     cancel, numbers = Cancel(), contexts.numbers
-    images = contexts.images = Images(store, settings, request, events, numbers, cancel)
+    images = contexts.images = Bases(store, settings, request, events, numbers, cancel)
     linter = linter_of(dockerfile, request, lambda found: events(_event(found, dockerfile)))
     linter.lint_file()
     plan = Planner(dockerfile, request, images, contexts, BuildLints(linter)).plan()
     linter.finish()
-    events(Planned(names=names_of(plan.state.tip)))
+    events(Planned(names=names_of([plan.state.tip])))
     outputs = request.outputs or ((Output(type="image"),) if request.tags else (Output(type="cacheonly"),))
     forms = [form_of(o, request, plan.epoch, plan.state.platform) for o in outputs]
     if any(f.epoch is None and o.flag("rewrite-timestamp") for o, f in zip(outputs, forms, strict=True)):
@@ -224,40 +213,42 @@ def _build(
     def writer_of(codec: Codec, clamp_s: int | None) -> LayerWriter:
         return LayerWriter(store, codec, settings.workers, clamp_s)
 
-    keeping = Keeping(after_runs(plan.state.tip), store.work)
-    sources = Sources(
-        contexts.fetch_url, contexts.fetch_git, contexts.file_digest, time.time_ns(), keeping.begin
-    )
-    runner = Runner(world, store, request, cancel)
+    tips = [plan.state.tip]
+    keeping = Keeping(after_runs(tips), contexts.tree_of, store.work)
+    tools = Tools(
+        store=store, trees=Trees(contexts, contexts.file_digest, time.time_ns()),
+        workshop=Workshop(world, store, events), bases=images, request=request, events=events, cancel=cancel,
+        before_run=keeping.begin,
+    )  # fmt: skip
     imports = CacheImport(request.cache_from, images, plan.state.platform, events)
     cache = StepCache(store, imports.load, first.clamp_s)
     keeper = CacheExport(request.cache_to, store, images, cache, events)
     uploading = _uploading(
         [o for o, f in zip(outputs, forms, strict=True) if f.same_layers(first)],
-        request, plan.state.tip, store, images, settings, events,
+        request, plan.state.tip, plan.state.base, store, images, settings, events,
     )  # fmt: skip
     solver = Solver(
-        store, writer_of(first.codec, first.clamp_s), sources, runner, images.layers, events, cancel, cache,
+        tools, writer_of(first.codec, first.clamp_s), cache,
         [keeper, *watchers, *_explainer(request, store, cache, events), uploading], numbers,
     )  # fmt: skip
     wanted = list(zip(outputs, forms, strict=True))
-    with keeping, _solved(solver, plan.state.tip, uploading, runner) as result:
+    with keeping, _solved(solver, plan.state.tip, uploading) as result:
         return _write(
             wanted, plan.state, result, Reforming(store, writer_of, cancel), keeper, images, request
         )
 
 
 @contextlib.contextmanager
-def _solved(solver: Solver, tip: Step | None, uploading: Watching, runner: Runner) -> Iterator[Result]:
+def _solved(solver: Solver, tip: Step | None, uploading: Watching) -> Iterator[Result]:
     """The result of the last step. While it is used, what steps needed on this machine is taken away."""
 
     def end() -> None:
         with contextlib.suppress(OSError):  # what is left is swept by the next build
-            runner.close()
+            solver.tools.workshop.close()
 
     try:
         with uploading:
-            result = solver.solve(tip)
+            [result] = solver.solve([tip])
     except BaseException:
         end()
         raise
@@ -274,7 +265,7 @@ def _write(
     result: Result,
     reforming: Reforming,
     keeper: CacheExport,
-    images: Images,
+    images: Bases,
     request: BuildRequest,
 ) -> Built:
     """Commit the image in each form, write the outputs and the caches."""
@@ -289,14 +280,14 @@ def _write(
                 image=made[key], result=result, tags=_names(output, request), store=store, images=images,
                 request=request, events=events, vertex=vertex,
             )  # fmt: skip
-            load(EXPORTERS[output.type])(output, export)
+            load(EXPORTERS[output.type]).write(output, export)
     written = keeper.finish(result.layers, reforming.recompressed)
     output, form = next(((o, f) for o, f in wanted if is_image(o)), wanted[0])
     shown = is_image(output)
     return Built(image=made[form, shown], tags=_names(output, request), exported=shown, cache=written)
 
 
-def _exporting(output: Output, images: Images) -> Vertex:
+def _exporting(output: Output, images: Bases) -> Vertex:
     """The vertex of an output, called as BuildKit calls it; nobody is told of one that writes nothing."""
     if output.type == "cacheonly":
         return Vertex(nobody, 0, "")
@@ -340,8 +331,9 @@ def _uploading(
     outputs: Sequence[Output],
     request: BuildRequest,
     tip: Step | None,
+    base: ResolvedImage | None,
     store: Store,
-    images: Images,
+    images: Bases,
     settings: Settings,
     events: EventSink,
 ) -> Watching:
@@ -351,12 +343,7 @@ def _uploading(
         return Watching()
     from imagesmith.export.uploading import Uploader
 
-    steps, base = set(), None
-    while tip is not None:
-        steps.add(tip)
-        base = tip.op.image if isinstance(tip.op, ImageOp) else None
-        tip = tip.parent
-    return Uploader(store, images, list(refs.values()), steps, settings.transfers, events, base)
+    return Uploader(store, images, list(refs.values()), set(chain(tip)), settings.transfers, events, base)
 
 
 def _names(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

@@ -12,26 +12,32 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, dataclass_transform, overload
 
-__all__ = ["field", "field_names", "frozen", "replace"]
+__all__ = ["field", "field_names", "frozen", "note_of", "replace"]
 
 T = TypeVar("T")
 _NONE: Any = object()
 
 
 class _Field:
-    """A field's default, or how it is made anew for each value; whether it is shown."""
+    """A field's default, or how it is made anew for each value; whether it is shown; a note on it."""
 
-    __slots__ = ("default", "factory", "shown")
+    __slots__ = ("default", "factory", "note", "shown")
 
-    def __init__(self, default: object, factory: Callable[[], object] | None, shown: bool) -> None:
-        self.default, self.factory, self.shown = default, factory, shown
+    def __init__(
+        self, default: object, factory: Callable[[], object] | None, shown: bool, note: object = None
+    ) -> None:
+        self.default, self.factory, self.shown, self.note = default, factory, shown, note
 
 
 def field(
-    *, default: object = _NONE, default_factory: Callable[[], object] | None = None, shown: bool = True
+    *,
+    default: object = _NONE,
+    default_factory: Callable[[], object] | None = None,
+    shown: bool = True,
+    note: object = None,
 ) -> Any:  # noqa: ANN401 - stands for a value of any type
-    """What a field of a class under `frozen` is where it is not given."""
-    return _Field(default, default_factory, shown)
+    """What a field of a class under `frozen` is where it is not given; `note` is for whoever asks note_of."""
+    return _Field(default, default_factory, shown, note)
 
 
 @overload
@@ -65,6 +71,12 @@ def field_names(given: object) -> tuple[str, ...]:
     """The names of a value's fields, in order."""
     names: tuple[str, ...] = given.__match_args__  # type: ignore[attr-defined]  # every value has it
     return names
+
+
+def note_of(given: object, name: str) -> object:
+    """The note on a field of a value; None where it has none."""
+    fields: dict[str, _Field] = type(given)._fields  # type: ignore[attr-defined]  # every value has it
+    return fields[name].note
 
 
 def _made(cls: type, kw_only: bool, eq: bool) -> type:

@@ -26,7 +26,7 @@ from imagesmith.request import BuildRequest
 from imagesmith.session import linter_of
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Images
+from imagesmith.transports.bases import Bases
 
 __all__ = ["run_call"]
 
@@ -56,7 +56,7 @@ def run_call(call: str, request: BuildRequest, settings: Settings) -> int:
     if kind == _DESCRIBE:
         return _describe(as_json)
     with Store(settings.root) as store, Contexts(request, store) as contexts:
-        images = contexts.images = Images(store, settings, request, nobody)
+        images = contexts.images = Bases(store, settings, request, nobody)
         name, data = contexts.dockerfile()
         if kind == "check":
             return _check(name, data, request, images, contexts, as_json=as_json)
@@ -111,7 +111,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _check(
-    name: str, data: bytes, request: BuildRequest, images: Images, contexts: Contexts, *, as_json: bool
+    name: str, data: bytes, request: BuildRequest, images: Bases, contexts: Contexts, *, as_json: bool
 ) -> int:
     found: list[Finding] = []
     dockerfile: Dockerfile | None = None

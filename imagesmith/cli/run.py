@@ -21,7 +21,7 @@ from imagesmith.interfaces import Mount, RunSpec
 if TYPE_CHECKING:
     from imagesmith.fs.view import View
     from imagesmith.interfaces import Workspace
-    from imagesmith.solve.step import ResolvedImage
+    from imagesmith.transports.bases import ResolvedImage
     from imagesmith.worker.sandbox.world import World
 
 __all__ = ["configure", "parse_volume", "spec_of"]
@@ -88,7 +88,7 @@ def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> in
     from imagesmith.oci.names import Platform
     from imagesmith.request import BuildRequest
     from imagesmith.store.store import Store
-    from imagesmith.transports.bases import Images
+    from imagesmith.transports.bases import Bases
     from imagesmith.worker.snapshot.choose import make_snapshotter
 
     settings = settings_of(args.root)
@@ -98,7 +98,7 @@ def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> in
     front.title = "Transferring"
     with Store(settings.root) as store:
         try:
-            images = Images(store, settings, request, front)
+            images = Bases(store, settings, request, front)
             image = images.find(args.image, platform)
             images.fetch_all(image)
         finally:
@@ -150,7 +150,7 @@ def spec_of(args: argparse.Namespace, image: ResolvedImage, view: View, volumes:
     """
     from imagesmith.fs.owner import process_user
     from imagesmith.fs.view import largest_id
-    from imagesmith.plan.state import DEFAULT_PATH
+    from imagesmith.oci.config import DEFAULT_PATH
 
     config = image.config.runtime
     user = process_user(args.user or config.user, view)

@@ -33,6 +33,8 @@ from imagesmith.context.named import (
     OciLayout,
     normalise_name,
 )
+from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
+from imagesmith.context.secrets import git_access
 from imagesmith.errors import ContextError, DockerfileError, IntegrityError, UsageError
 from imagesmith.events import EventSink, Vertex, nobody
 from imagesmith.fs.folders import make_plain, temporary
@@ -41,12 +43,10 @@ from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.oci.names import Platform
 from imagesmith.request import BuildRequest
-from imagesmith.solve.step import ContextFiles, Fetched, GitFiles, ResolvedImage
 from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Images
-from imagesmith.worker.secrets import git_access
+from imagesmith.transports.bases import Bases, ResolvedImage
 
 if TYPE_CHECKING:
     from imagesmith.context.gitfetch import Checkout
@@ -68,15 +68,15 @@ class Contexts:
         #: Of the vertices on the screen; those of the whole build come from it.
         self.numbers = itertools.count(1)
         self._temporary: Path | None = None
-        self._main: ContextFiles | None = None
-        self._named: dict[str, ContextFiles | GitFiles | Fetched] = {}
+        self._main: LocalTree | None = None
+        self._named: dict[str, Tree] = {}
         self._trees: list[LocalTree] = []
         #: The folder that the Dockerfile lies in, or the context that it is of, and its name in there.
         self._dockerfile: tuple[Path, str] | None = None
         self._stdin_dockerfile: bytes | None = None
         self._reading = Reading(events, next(self.numbers))
         self.file_digest = FileDigests(store.cache, time.time_ns(), self._reading)
-        self.images: Images | None = None
+        self.images: Bases | None = None
         self._times: dict[str, int] = {}
         self._commits: set[str] = set()
         self._checkouts: Once[GitFiles, Checkout] = Once()
@@ -209,9 +209,9 @@ class Contexts:
                 )
             self._times["context"] = got.commit_s
             self._commits.add("context")
-            self._main = ContextFiles("context", self._owned(got.tree))
-        assert isinstance(self._main.tree, LocalTree)
-        return self._main.tree.root
+            assert isinstance(got.tree, LocalTree)
+            self._main = self._owned(got.tree)
+        return self._main.root
 
     def _from_stdin(self) -> Path:
         if self._main is None:
@@ -222,8 +222,7 @@ class Contexts:
                 vertex.did("transferring context:", spool.stat().st_size)
                 self._stream(spool, "Dockerfile", "standard input")
         assert self._main is not None
-        assert isinstance(self._main.tree, LocalTree)
-        return self._main.tree.root
+        return self._main.root
 
     def _from_url(self, url: str) -> Path:
         if self._main is None:
@@ -233,8 +232,7 @@ class Contexts:
                 self._times["context"] = got.mtime_ns // 1_000_000_000
                 self._stream(self._store.blobs.path(got.digest), file_name_of(url), url)
         assert self._main is not None
-        assert isinstance(self._main.tree, LocalTree)
-        return self._main.tree.root
+        return self._main.root
 
     def _stream(self, spool: Path, name: str, origin: str) -> None:
         """A stream is a tar, or else the Dockerfile itself."""
@@ -255,22 +253,34 @@ class Contexts:
             (folder / name).write_bytes(data)
             if self._request.dockerfile is None:
                 self._stdin_dockerfile = data
-        tree = LocalTree(folder)
-        self._main = ContextFiles("context", self._owned(tree))
+        self._main = self._owned(LocalTree(folder))
 
-    def _owned(self, tree: Tree) -> Tree:
-        if isinstance(tree, LocalTree):
-            self._trees.append(tree)
+    def _owned(self, tree: LocalTree) -> LocalTree:
+        """A tree that is closed with the contexts."""
+        self._trees.append(tree)
         return tree
 
     def main(self) -> ContextFiles:
-        """The main context's files."""
+        """The main context."""
+        self._main_tree()
+        place = self._request.context
+        return ContextFiles("context", place if self._is_remote() else os.path.abspath(place))
+
+    def tree_of(self, origin: ContextFiles) -> Tree:
+        """The files of a context of this build."""
+        if origin.name == "context":
+            return self._main_tree()
+        if origin.name not in self._named:
+            self.named(origin.name, None)
+        return self._named[origin.name]
+
+    def _main_tree(self) -> LocalTree:
         if self._main is None:
             root = self._root()
             if self._main is None:
                 with self._vertex("[internal] load .dockerignore"):
                     ignore = read_ignore(root, *((self._dockerfile,) if self._dockerfile else ()))
-                self._main = ContextFiles("context", self._owned(LocalTree(root, ignore)))
+                self._main = self._owned(LocalTree(root, ignore))
         return self._main
 
     # --- named ones ----------------------------------------------------------------------------
@@ -286,23 +296,23 @@ class Contexts:
             case None:
                 return None
             case DockerImage(ref="scratch"):
-                return ContextFiles(key, EMPTY_VIEW)
+                self._named[key] = EMPTY_VIEW
+                return ContextFiles(key, "scratch")
             case DockerImage(ref=ref):
                 return self.images.resolve(ref, platform)
             case OciLayout():
                 return self.images.from_layout(name, Layout(place.path), place.tag, place.digest, platform)
             case LocalContext(path=path):
                 if key not in self._named:
-                    tree = LocalTree(path, read_ignore(path))
-                    self._named[key] = ContextFiles(key, self._owned(tree))
-                return self._named[key]
+                    self._named[key] = self._owned(LocalTree(path, read_ignore(path)))
+                return ContextFiles(key, os.path.abspath(path))
             case GitContext(ref=ref):
                 return GitFiles(ref, bool(ref.keep_git_dir), ref.checksum, own=True)
             case HttpContext(url=url):
                 return self._named_url(key, url)
         raise UsageError(f"--build-context {name}: not supported")
 
-    def _named_url(self, key: str, url: str) -> ContextFiles | Fetched:
+    def _named_url(self, key: str, url: str) -> ContextFiles:
         if key not in self._named:
             got = fetch_url(url, self._store)
             self._times[key] = got.mtime_ns // 1_000_000_000
@@ -313,10 +323,8 @@ class Contexts:
             else:
                 make_plain(folder)
                 shutil.copyfile(self._store.blobs.path(got.digest), folder / "context")
-            self._named[key] = ContextFiles(key, self._owned(LocalTree(folder)))
-        found = self._named[key]
-        assert isinstance(found, ContextFiles)
-        return found
+            self._named[key] = self._owned(LocalTree(folder))
+        return ContextFiles(key, url)
 
     # --- times ---------------------------------------------------------------------------------
 
@@ -326,14 +334,10 @@ class Contexts:
         A repository's is that of its commit, and its files get it, too; that of a URL is Last-Modified, or
         else the newest in the archive. A folder has none.
         """
-        tree = None
-        if name == "context":
-            tree = self.main().tree
-        else:
-            found = self.named(name, None)
-            if isinstance(found, GitFiles):
-                return self.commit_time(found)
-            tree = found.tree if isinstance(found, ContextFiles) else None
+        found = self.main() if name == "context" else self.named(name, None)
+        if isinstance(found, GitFiles):
+            return self.commit_time(found)
+        tree = self.tree_of(found) if isinstance(found, ContextFiles) else None
         seconds = self._times.get(name if name == "context" else normalise_name(name))
         if seconds is None or not isinstance(tree, LocalTree):
             return None
@@ -372,7 +376,8 @@ class Contexts:
             checksum=origin.checksum,
             access=git_access(self._request, origin.ref, own=origin.own),
         )
-        self._owned(found.tree)
+        if isinstance(found.tree, LocalTree):
+            self._owned(found.tree)
         return found
 
 

@@ -28,7 +28,7 @@ _KEYS = (
 _SIZE = re.compile(r"(\d{1,20}(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Mount:
     """A --mount. `mode`, `uid` and `gid` are None where they are not given; `size` is in bytes."""
 

@@ -26,11 +26,12 @@ from imagesmith.oci.mediatype import is_nondistributable
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
 from imagesmith.registry.repository import Repository
-from imagesmith.solve.built import BuiltLayer, Solved, Tap, Watching
-from imagesmith.solve.step import ResolvedImage, Step
-from imagesmith.store.layout import Layout
+from imagesmith.solve.layerwriter import Tap
+from imagesmith.solve.result import BuiltLayer
+from imagesmith.solve.step import Step
+from imagesmith.solve.watching import Solved, Watching
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Images
+from imagesmith.transports.bases import Bases, ResolvedImage
 from imagesmith.transports.stored import StorePlace
 
 __all__ = ["Uploader"]
@@ -44,7 +45,7 @@ class Uploader(Watching):
     def __init__(
         self,
         store: Store,
-        images: Images,
+        images: Bases,
         targets: Sequence[ImageRef],
         steps: Container[object],
         transfers: int,
@@ -80,14 +81,15 @@ class Uploader(Watching):
 
     def _send_base(self, layers: Sequence[BuiltLayer]) -> None:
         """Send what the store has, or the target's registry in another repository."""
-        origin = self._base.origin if self._base is not None else None
-        if isinstance(origin, Layout):
+        origin = self._base.ref if self._base is not None else None
+        if origin is None:
             return
-        source = StorePlace(self._store, None, None, self._images.elsewhere(layers))
+        pairs = [(layer.descriptor, layer.stored) for layer in layers]
+        source = StorePlace(self._store, None, None, self._images.elsewhere(pairs))
         for d in (layer.descriptor for layer in layers):
             if not (d.urls and is_nondistributable(d.media_type)):
                 for ref in self._targets:
-                    near = isinstance(origin, ImageRef) and origin.registry == ref.registry
+                    near = origin.registry == ref.registry
                     if near or self._store.blobs.has(d.digest):
                         self._send(ref, d, source)
 
@@ -108,7 +110,7 @@ class Uploader(Watching):
         if solved.step not in self._steps or not self._store.blobs.has(d.digest):
             return
         streams = self._streams.get(solved.step)
-        source = StorePlace(self._store, None, None, self._images.elsewhere([solved.layer]))
+        source = StorePlace(self._store, None, None, self._images.elsewhere([(d, solved.layer.stored)]))
         for ref in self._targets:
             self._submit(partial(self._send, ref, d, source, streams))
 

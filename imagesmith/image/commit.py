@@ -18,7 +18,7 @@ from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.times import format_ns, parse_ns
 from imagesmith.plan.state import COMMENT, StageState
-from imagesmith.solve.built import BuiltLayer
+from imagesmith.solve.result import BuiltLayer
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
 

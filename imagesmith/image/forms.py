@@ -22,8 +22,8 @@ from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import Platform
 from imagesmith.oci.times import parse_epoch
 from imagesmith.request import Annotation, BuildRequest, Output
-from imagesmith.solve.built import BuiltLayer
 from imagesmith.solve.layerwriter import LayerWriter
+from imagesmith.solve.result import BuiltLayer
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.store import Store
 from imagesmith.values import field, frozen, replace

@@ -29,7 +29,7 @@ from imagesmith.oci.times import parse_epoch, parse_ns
 from imagesmith.request import BuildRequest, Output
 from imagesmith.session import run_build
 from imagesmith.settings import Settings
-from imagesmith.solve.built import BuiltLayer
+from imagesmith.solve.result import BuiltLayer
 from imagesmith.store.disk import spool
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace

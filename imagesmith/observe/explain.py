@@ -26,10 +26,12 @@ from imagesmith.fs.entry import Entry
 from imagesmith.oci.codec import Object
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
-from imagesmith.solve.built import BuiltLayer, Solved, Watcher
+from imagesmith.ops.image import ImageOp
 from imagesmith.solve.key import base_of
-from imagesmith.solve.step import CopyOp, ImageOp, RunOp, Step
+from imagesmith.solve.result import BuiltLayer
+from imagesmith.solve.step import Step
 from imagesmith.solve.stepcache import STORE, StepCache
+from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.store import Store
 
@@ -93,9 +95,8 @@ class Explainer(Watcher):
             return ""
         words = itertools.zip_longest(was.split(" "), now.split(" "), fillvalue="nothing")
         old, new = next(pair for pair in words if pair[0] != pair[1])
-        op = solved.step.op
-        caches = isinstance(op, RunOp) and any(m.mount.type == "cache" for m in op.mounts)
-        why = " (ids, sharing and owners of cache mounts are not in the key)" if caches else ""
+        left_out = solved.step.op.uncounted()
+        why = f" ({left_out} are not in the key)" if left_out else ""
         return f"nothing that counts changed, {_cut(old)} -> {_cut(new)}{why}"
 
     def missed(
@@ -119,7 +120,7 @@ class Explainer(Watcher):
         reason = self._reason(step, parts, old, below)
         if reason:
             self._say(number, f"miss: {reason}")
-        elif isinstance(step.op, CopyOp) and old.parts.get("inputs") != parts.get("inputs"):
+        elif step.op.learns and old.parts.get("inputs") != parts.get("inputs"):
             self._rivals[number] = old
         elif old.parts.get("inputs") != parts.get("inputs"):
             self._tell(number, self._mounted(old, listing()) or [_inputs(step, old.parts, parts)])
@@ -189,12 +190,12 @@ class Explainer(Watcher):
         note = self._cache.note(old.key)
         before = step.parent
         if before is not None and isinstance(before.op, ImageOp):
-            image = before.op.image
+            image = before.op
             if not note.get("digest"):
                 return f"the base is {image.name} now, before it was none"
             if note["image"] != image.name:
                 return f"the base image changed: {note['image']} -> {image.name}"
-            return f"the base image {image.name} changed: {note['digest']} -> {image.descriptor.digest}"
+            return f"the base image {image.name} changed: {note['digest']} -> {image.named}"
         if before is None:
             return (
                 f"the base image {note['image']} is gone" if note.get("image") else "what it works on changed"
@@ -341,12 +342,9 @@ def _likeness(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[int
 def _inputs(step: Step, old: Mapping[str, object], new: Mapping[str, object]) -> str:
     """Which mount's files changed."""
     before, now = _texts(old.get("inputs")), _texts(new.get("inputs"))
-    if isinstance(step.op, RunOp):
-        binds = [m for m in step.op.mounts if m.mount.type == "bind"]
-        for mount, a, b in zip(binds, before, now, strict=False):
-            if a != b:
-                where = mount.mount.source or "/"
-                return f"files of --mount=type=bind,source={where} changed: {_change(a[:12], b[:12])}"
+    for name, a, b in zip(step.op.input_names(), before, now, strict=False):
+        if a != b:
+            return f"files of {name} changed: {_change(a[:12], b[:12])}"
     return f"its files changed: {_change(before, now)}"
 
 

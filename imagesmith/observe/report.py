@@ -28,8 +28,9 @@ from imagesmith.fs.results import put_file
 from imagesmith.image.commit import Image
 from imagesmith.oci.digest import Digest
 from imagesmith.request import BuildRequest
-from imagesmith.solve.built import BuiltLayer, Solved, Watcher
-from imagesmith.solve.step import ImageOp, Step
+from imagesmith.solve.result import BuiltLayer
+from imagesmith.solve.step import Step
+from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
 
@@ -178,11 +179,7 @@ class Recorder(Watcher):
                 )
 
     def _needs(self, step: Step) -> tuple[int, ...]:
-        return tuple(
-            self._solved[s].number
-            for s in step.inputs()
-            if not isinstance(s.op, ImageOp) and s in self._solved
-        )
+        return tuple(self._solved[s].number for s in step.inputs() if s.op.makes_layer and s in self._solved)
 
     def finish(self, store: Store, name: str, image: Image | None, title: str, error: str) -> Report:
         """The report, with what changed since the last build of that name, which this one becomes.

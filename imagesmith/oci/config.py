@@ -20,8 +20,10 @@ from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.values import field, frozen
 
-__all__ = ["Healthcheck", "History", "ImageConfig", "Runtime", "chain_id", "check_image"]
+__all__ = ["DEFAULT_PATH", "Healthcheck", "History", "ImageConfig", "Runtime", "chain_id", "check_image"]
 
+#: What a container has as PATH where its image sets none.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: What Docker 1.10 pushed configs and layers as, where a registry did not know their types.
 _OLD_CONFIG = "application/octet-stream"
 _OLD_LAYER = "application/vnd.docker.container.image.rootfs.diff+x-gtar"

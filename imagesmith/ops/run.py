@@ -1,48 +1,41 @@
 """RUN: a process in a sandbox over a snapshot of the layers below.
 
-Why: here an operation of the plan becomes a RunSpec: who it runs as, what its environment and mounts are. How
-it is kept apart, and how layers become a root directory, is behind interfaces.py.
+Why: here an operation becomes a RunSpec: who it runs as, what its environment and mounts are. How it is kept
+apart, and how layers become a root directory, is behind interfaces.py.
 Spec: BuildKit's solver/llbsolver/ops/exec.go; runc's user look-up.
-Threads: steps may run at the same time; the sandbox and the snapshotter are made once, by the first.
+Threads: steps may run at the same time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from imagesmith.concurrency import Cancel
+from imagesmith.context.origins import ContextFiles, Inline
 from imagesmith.dockerfile.values import go_duration
 from imagesmith.errors import SandboxError, StepFailed
-from imagesmith.events import Warned
+from imagesmith.events import Log
 from imagesmith.fs.owner import process_user
 from imagesmith.fs.view import View, largest_id
-from imagesmith.interfaces import Output, RunSpec, Sandbox, Snapshotter, Workspace
-from imagesmith.oci.names import host_platform
-from imagesmith.plan.state import DEFAULT_PATH
-from imagesmith.request import BuildRequest
-from imagesmith.solve.step import RunOp
-from imagesmith.store.layers import Form, StoredLayer
-from imagesmith.store.reading import read_all
-from imagesmith.store.store import Store
+from imagesmith.interfaces import Output, RunSpec, Sandbox, Workspace
+from imagesmith.layer.diff import layer_entries
+from imagesmith.oci.config import DEFAULT_PATH
+from imagesmith.oci.names import Platform, host_platform
+from imagesmith.ops.origins import layers_of, mounted, tree_of
+from imagesmith.ops.runmount import RunMount
+from imagesmith.solve.key import counted_as, uncounted
+from imagesmith.solve.result import BuiltLayer
+from imagesmith.solve.step import Op, Reads, Step, Work
+from imagesmith.values import field, frozen
 from imagesmith.worker.loglimit import LogLimit
-from imagesmith.worker.sandbox.world import World
 
 if TYPE_CHECKING:
-    from imagesmith.solve.solver import Solver
-    from imagesmith.worker.mounts import Mounts
-    from imagesmith.worker.scratch import Copies
+    from imagesmith.ops.mounts import Mounts
 
-__all__ = ["Runner"]
+__all__ = ["RunOp"]
 
-#: The part of a warning before what a weaker way to run steps does not hold.
-_WEAK = {
-    "chroot": "RUN is kept apart by a chroot only",
-    "native": "RUN has one user id only",
-    "oci": "RUN has one id only",
-}
 #: How much (bytes) of a failed step's last output the error keeps.
 _TAIL = 4096
 #: In so many of its last lines a failed step says why.
@@ -51,146 +44,184 @@ _LAST_LINES = 12
 _REFUSALS = ("operation not permitted", "permission denied", "invalid argument", "/proc", "/dev/")
 #: The status of a step that was stopped at its time limit: that of timeout(1).
 _TIMED_OUT = 124
+#: Mounts of more files than that are not listed.
+_MOST_LISTED = 1000
 
 
-class Runner:
-    """Executes the RUN steps of one build."""
+def _pairs(env: tuple[tuple[str, str], ...]) -> list[str]:
+    return [f"{k}={v}" for k, v in env]
 
-    def __init__(self, world: World, store: Store, request: BuildRequest, cancel: Cancel) -> None:
-        self._world, self._store, self._request, self._cancel = world, store, request, cancel
-        self._lock = threading.Lock()
-        self._copies: Copies | None = None
-        self._sandbox: Sandbox | None = None
-        self._snapshots: Snapshotter | None = None
 
-    @contextlib.contextmanager
-    def run(
-        self, op: RunOp, layers: Sequence[StoredLayer], view: View, solver: Solver, output: Output
-    ) -> Iterator[Workspace]:
-        """Run one step and yield the workspace that it changed; discarded at the end unless it is committed.
+def _names(hosts: tuple[tuple[str, str], ...]) -> list[str]:
+    """How added hosts count: their addresses do not."""
+    return [name for name, _ in hosts]
 
-        Args:
-            op: what to run.
-            layers: the layers below, bottom first.
-            view: what they show.
-            solver: where the results of other steps, for mounts, come from.
-            output: takes what the command writes.
+
+@frozen(kw_only=True)
+class RunOp(Op):
+    """RUN. `env` is the whole environment."""
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = field(note=counted_as(form=_pairs))
+    cwd: str
+    user: str = ""
+    mounts: tuple[RunMount, ...] = field(
+        default=(), note=counted_as(form=lambda mounts: [m.counted() for m in mounts])
+    )
+    network: str = "default"
+    security: str = "sandbox"
+    proxy_env: tuple[tuple[str, str], ...] = field(
+        default=(), note=uncounted("proxies decide how a step reaches the network, not what it makes")
+    )
+    hostname: str = ""
+    extra_hosts: tuple[tuple[str, str], ...] = field(default=(), note=counted_as("hosts", _names))
+    shm_size_bytes: int = field(default=0, note=uncounted("room, as BuildKit has it"))
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    cgroup_parent: str = field(default="", note=uncounted("a limit of the machine's, as BuildKit has it"))
+    platform: Platform | None = field(default=None, note=counted_as(form=lambda p: str(p or "")))
+
+    kind = "run"
+    runs = True
+
+    def reads(self) -> Iterator[Reads]:
+        """See Op."""
+        for m in self.mounts:
+            if isinstance(m.origin, ContextFiles):
+                yield Reads(m.origin, m.mount.source)
+
+    def describe(self) -> str:
+        """See Op."""
+        return f"RUN {' '.join(self.argv)}"
+
+    def words(self, args: Sequence[tuple[str, str]]) -> str:
+        """The instruction as history has it, with the arguments that are declared before it."""
+        counted = f"|{len(args)} {' '.join(f'{k}={v}' for k, v in args)} " if args else ""
+        return f"RUN {counted}{' '.join(self.argv)} # buildkit"
+
+    @property
+    def _binds(self) -> list[RunMount]:
+        return [m for m in self.mounts if m.mount.type == "bind"]
+
+    def input_names(self) -> list[str]:
+        """See Op."""
+        return [f"--mount=type=bind,source={m.mount.source or '/'}" for m in self._binds]
+
+    def uncounted(self) -> str:
+        """See Op."""
+        caches = any(m.mount.type == "cache" for m in self.mounts)
+        return "ids, sharing and owners of cache mounts" if caches else ""
+
+    def digests(self, work: Work, *, by_layers: bool = False) -> list[str]:
+        """See Op."""
+        return [
+            layers_of(m.origin, m.mount.source, work)
+            if by_layers and isinstance(m.origin, Step)
+            else mounted(m.origin, m.mount.source, work)
+            for m in self._binds
+        ]
+
+    def listing(self, work: Work) -> Mapping[str, Mapping[str, str]]:
+        """See Op: the files of bind mounts, but for large ones and whole stages. Digests are known."""
+        out: dict[str, Mapping[str, str]] = {}
+        for m in self._binds:
+            source = m.mount.source
+            whole = isinstance(m.origin, Step) and source in ("", "/")
+            if m.origin is None or isinstance(m.origin, Inline) or whole:
+                continue
+            found = work.tools.trees.listing(tree_of(m.origin, work), source, _MOST_LISTED)
+            if found is not None:
+                out[source or "/"] = found
+        return out
+
+    def execute(self, work: Work) -> BuiltLayer:
+        """See Op.
 
         Raises:
             StepFailed: the command ended with another status than 0, could not be started or took too long.
             SandboxUnavailable: this machine has no way to run anything.
             SandboxError: the sandbox, or a mount, could not be made.
         """
-        sandbox, snapshots, copies = self._ready(solver)
-        from imagesmith.worker.mounts import Mounts  # a build that executes nothing needs none of it
+        tools, parent = work.tools, work.parent
+        tools.before_run()
 
+        def output(stream: int, data: bytes) -> None:
+            tools.events(Log(step=work.number, stream=stream, data=data))
+
+        with self._ran(work, output) as workspace:
+            upper, opaques = workspace.changes()
+            entries = layer_entries(upper, opaques, parent.view, spool=tools.store.new_spool)
+            layer = work.write(entries, time.time_ns())
+            workspace.commit(layer.diff_id)
+            return layer
+
+    @contextlib.contextmanager
+    def _ran(self, work: Work, output: Output) -> Iterator[Workspace]:
+        """The workspace that the command changed; discarded at the end unless it is committed."""
+        tools, parent = work.tools, work.parent
+        sandbox, snapshots, copies = tools.workshop.ready()
+        from imagesmith.ops.mounts import Mounts  # a build that executes nothing needs none of it
+
+        world = tools.workshop.world
         with contextlib.ExitStack() as stack:
-            mounts = Mounts(
-                self._store,
-                self._request,
-                snapshots,
-                solver,
-                self._cancel,
-                stack,
-                op.cwd,
-                self._world.place,
-                copies,
-            )
-            spec = self._spec(op, view, mounts)
-            workspace = snapshots.prepare(layers, view)
+            mounts = Mounts(work, self.cwd, world.place, snapshots, copies, stack)
+            spec = self._spec(work, parent.view, mounts)
+            workspace = snapshots.prepare([layer.stored for layer in parent.layers], parent.view)
             stack.callback(workspace.discard)
             tail = _Tail(LogLimit(output))
-            status = self._execute(op, sandbox, spec, workspace, tail)
+            status = self._execute(work, sandbox, spec, workspace, tail)
             if status:
                 raise StepFailed(
-                    _failed(op, f"exit code: {status}"), status=status, output=tail.text(),
-                    hint=_weakness(self._world.weaker, tail.text()),
+                    _failed(self, f"exit code: {status}"), status=status, output=tail.text(),
+                    hint=_weakness(world.weaker, tail.text()),
                 )  # fmt: skip
             yield workspace
 
-    def expect(self, layers: Sequence[StoredLayer], solver: Solver) -> Form:
-        """Read layers that a step will stand on before anybody looks into them, so that once is enough.
-
-        Returns the form in which the layers that are still to come are best kept.
-        """
-        form = self._ready(solver)[1].form()
-        read_all(layers, form)
-        return form
-
-    def close(self) -> None:
-        """End the helper and delete what snapshots left."""
-        with self._lock:
-            for part in (self._sandbox, self._snapshots, self._copies):
-                if part is not None:
-                    part.close()
-            self._sandbox = self._snapshots = self._copies = None
-
-    def _ready(self, solver: Solver) -> tuple[Sandbox, Snapshotter, Copies]:
-        with self._lock:
-            if self._sandbox is None:
-                self._sandbox = self._world.sandbox()
-                if self._world.weaker:
-                    what = _WEAK[self._world.isolation]
-                    if self._world.place.ids == "subid":
-                        what = "RUN is not kept apart in all"
-                    text = f"{what}: {', '.join(self._world.weaker)}"
-                    solver.events(Warned(rule="", text=text))
-            if self._snapshots is None:
-                from imagesmith.worker.snapshot.choose import make_snapshotter
-
-                self._snapshots = make_snapshotter(self._world.place, self._store)
-            if self._copies is None:
-                from imagesmith.worker.scratch import Copies
-
-                self._copies = Copies(self._store, self._world.place)
-            return self._sandbox, self._snapshots, self._copies
-
-    def _spec(self, op: RunOp, view: View, mounts: Mounts) -> RunSpec:
+    def _spec(self, work: Work, view: View, mounts: Mounts) -> RunSpec:
         """The process that the operation describes."""
         try:
-            user = process_user(op.user, view)
+            user = process_user(self.user, view)
         except SandboxError as e:
-            raise StepFailed(_failed(op, e.message)) from e
-        made = tuple(mounts.make(m) for m in op.mounts)
-        env = dict(op.env) | dict(op.proxy_env)  # what the command line says counts over ENV and ARG
+            raise StepFailed(_failed(self, e.message)) from e
+        made = tuple(mounts.make(m) for m in self.mounts)
+        env = dict(self.env) | dict(self.proxy_env)  # what the command line says counts over ENV and ARG
         env.setdefault("PATH", DEFAULT_PATH)
         env |= mounts.env
         env["HOME"] = env.get("HOME") or user.home  # runc takes an empty one for none
         by_target = {m.target: m for found in made for m in found}  # of two at one place the last one counts
         return RunSpec(
-            argv=op.argv,
+            argv=self.argv,
             env=tuple(env.items()),
-            cwd=op.cwd,
+            cwd=self.cwd,
             uid=user.uid,
             gid=user.gid,
             groups=user.groups,
             mounts=tuple(by_target[target] for target in sorted(by_target)),
-            network="none" if op.network == "none" else "host" if op.network == "host" else "default",
-            insecure=op.security == "insecure",
-            hostname=op.hostname or "buildkitsandbox",
-            hosts=op.extra_hosts,
-            shm_size_bytes=op.shm_size_bytes or 64 << 20,
-            ulimits=op.ulimits,
-            cgroup_parent=op.cgroup_parent,
-            timeout_s=self._request.step_timeout_s,
-            largest_id=largest_id(view) if self._world.place.ids == "subid" else 0,
+            network="none" if self.network == "none" else "host" if self.network == "host" else "default",
+            insecure=self.security == "insecure",
+            hostname=self.hostname or "buildkitsandbox",
+            hosts=self.extra_hosts,
+            shm_size_bytes=self.shm_size_bytes or 64 << 20,
+            ulimits=self.ulimits,
+            cgroup_parent=self.cgroup_parent,
+            timeout_s=work.tools.request.step_timeout_s,
+            largest_id=largest_id(view) if work.tools.workshop.world.place.ids == "subid" else 0,
         )
 
     def _execute(
-        self, op: RunOp, sandbox: Sandbox, spec: RunSpec, workspace: Workspace, output: _Tail
+        self, work: Work, sandbox: Sandbox, spec: RunSpec, workspace: Workspace, output: _Tail
     ) -> int:
         from imagesmith.worker.sandbox.native import NotStarted
         from imagesmith.worker.sandbox.streams import TookTooLong
 
         try:
-            return sandbox.run(spec, workspace.root, output, lambda: self._cancel.is_set)
+            return sandbox.run(spec, workspace.root, output, lambda: work.tools.cancel.is_set)
         except NotStarted as e:
-            raise StepFailed(_failed(op, e.message), status=127, hint=_foreign(op)) from e
+            raise StepFailed(_failed(self, e.message), status=127, hint=_foreign(self)) from e
         except TookTooLong as e:
             limit = go_duration(round(spec.timeout_s * 10**9))
             reason = f"it took longer than {limit} and was stopped"
             raise StepFailed(
-                _failed(op, reason),
+                _failed(self, reason),
                 status=_TIMED_OUT,
                 output=output.text(),
                 hint="--step-timeout sets the limit",

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+from imagesmith.context.sources import Match
 from imagesmith.errors import ContextError, InvalidDocument, LimitExceeded, UnsafeArchive
 from imagesmith.fs.draft import Draft
 from imagesmith.fs.entry import Content, Entry, replace
@@ -22,11 +23,8 @@ from imagesmith.fs.tree import resolve
 from imagesmith.fs.view import parent_of
 from imagesmith.layer.sparse import Pieces
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
+from imagesmith.ops.target import Target
 from imagesmith.store.disk import on_disk_fault, spool
-
-if TYPE_CHECKING:
-    from imagesmith.context.sources import Match
-    from imagesmith.ops.copy import CopyJob
 
 __all__ = ["is_archive", "unpack"]
 
@@ -73,7 +71,7 @@ def is_archive(content: Content | None, size: int) -> bool:
         return False
 
 
-def unpack(job: CopyJob, match: Match) -> bool:
+def unpack(target: Target, match: Match) -> bool:
     """Put an archive's entries below the destination; False if the match is no archive.
 
     Raises:
@@ -84,16 +82,16 @@ def unpack(job: CopyJob, match: Match) -> bool:
         return False
     assert e.content is not None
     doing = f"unpack {match.name}"
-    tar = spool(job.work, doing)  # lives as long as the contents that are in it
+    tar = spool(target.work, doing)  # lives as long as the contents that are in it
     with e.content.open() as raw:
         try:
             shutil.copyfileobj(decompressed(_Limited(raw, e.size)), tar, 1 << 20)
         except InvalidDocument as error:
             raise ContextError(f"cannot unpack {match.name}: {error.message}") from error
     tar.flush()
-    job.make_dirs(job.op.dest, mode=0o755)
-    with on_disk_fault(doing, job.work):
-        _Unpacker(job, tar).run(match.name)
+    target.make_dirs(target.dest, mode=0o755)
+    with on_disk_fault(doing, target.work):
+        _Unpacker(target, tar).run(match.name)
     return True
 
 
@@ -110,10 +108,10 @@ class _Root:
 class _Unpacker:
     """An archive on its way below the destination."""
 
-    def __init__(self, job: CopyJob, tar: BinaryIO) -> None:
-        self.job, self.tar, self.draft = job, tar, job.draft
-        self.base = job.draft.resolve(job.op.dest)
-        self.root = _Root(job.draft, self.base)
+    def __init__(self, target: Target, tar: BinaryIO) -> None:
+        self.target, self.tar, self.draft = target, tar, target.draft
+        self.base = target.draft.resolve(target.dest)
+        self.root = _Root(target.draft, self.base)
         self.folders: list[tuple[str, int]] = []
         self.room = IMPLIED_BYTES
         self.whole: BinaryIO | None = None  # sparse files with their holes
@@ -143,7 +141,7 @@ class _Unpacker:
         if not isinstance(e.content, Pieces):
             return self.tar, offset
         if self.whole is None:
-            self.whole = spool(self.job.work, "unpack a sparse file")
+            self.whole = spool(self.target.work, "unpack a sparse file")
         at = os.fstat(self.whole.fileno()).st_size
         e.content.expand(self.tar.fileno(), offset, self.whole.fileno(), at)
         return self.whole, at
@@ -159,7 +157,7 @@ class _Unpacker:
         old = draft.get(at)
         if old is not None and not (old.kind == "d" and e.kind == "d"):
             draft.remove(at)
-        uid, gid = self.job.owner or (e.uid, e.gid)
+        uid, gid = self.target.owner or (e.uid, e.gid)
         new = replace(e, path=at, uid=uid, gid=gid)
         if not 0 <= e.mtime_ns <= _LAST_NS:
             new.mtime_ns = 0

@@ -8,44 +8,68 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from imagesmith.context.git import GitRef, is_git_url
 from imagesmith.context.http import is_http_url
+from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Inline
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
 from imagesmith.dockerfile.grammar import BLANKS
 from imagesmith.dockerfile.mounts import parse_mount
 from imagesmith.errors import DockerfileError, ImagesmithError, InvalidDocument, blame
+from imagesmith.fs.tree import Tree
 from imagesmith.oci.digest import Digest
+from imagesmith.ops.add import AddOp
+from imagesmith.ops.copy import CopyOp, CopySource
+from imagesmith.ops.mkdir import MakeDirOp
+from imagesmith.ops.run import RunOp
+from imagesmith.ops.runmount import RunMount
 from imagesmith.plan import naming
+from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.metadata import shell_words
-from imagesmith.solve.step import (
-    CopyOp,
-    CopySource,
-    Fetched,
-    GitFiles,
-    Inline,
-    MakeDirOp,
-    Op,
-    RunMount,
-    RunOp,
-    Step,
-)
+from imagesmith.plan.stages import PlannedStage
+from imagesmith.plan.state import StageState
+from imagesmith.request import BuildRequest
+from imagesmith.solve.step import Op, Step
 from imagesmith.values import replace
 
-if TYPE_CHECKING:
-    from imagesmith.plan.planner import Planner
-    from imagesmith.plan.stages import PlannedStage
-    from imagesmith.plan.state import StageState
-
-__all__ = ["apply"]
+__all__ = ["Planning", "apply"]
 
 Expand = Callable[[str], str]
 
 
+class Planning(Protocol):
+    """What an instruction asks of the plan that it becomes part of; see planner.Planner."""
+
+    request: BuildRequest
+    lints: BuildLints
+    proxies: tuple[tuple[str, str], ...]
+    epoch: int | None
+
+    def source(
+        self, stage: PlannedStage, name: str, *, number: bool, target: str = ""
+    ) -> Step | ContextFiles | GitFiles | Fetched | None:
+        """What `--from`, or the `from` of a mount with a target, means; None for `scratch`."""
+
+    def build_context(self) -> ContextFiles | GitFiles | Fetched:
+        """The main context."""
+
+    def tree_of(self, origin: object) -> Tree | None:
+        """The files of a context that is here."""
+
+    def base_of(self, state: StageState) -> Callable[[], Tree | None]:
+        """How to get the files of a state's base image; None where it has none."""
+
+    def no_cache(self, stage: PlannedStage) -> bool:
+        """True if this stage's steps are to be executed whatever the cache says."""
+
+    def heredoc(self, state: StageState, i: n.Instruction, doc: n.Heredoc) -> str:
+        """The content of a heredoc as a file of COPY or ADD."""
+
+
 def apply(
-    planner: Planner,
+    planner: Planning,
     state: StageState,
     stage: PlannedStage,
     i: n.Instruction,
@@ -73,7 +97,7 @@ class _Builder:
 
     def __init__(
         self,
-        planner: Planner,
+        planner: Planning,
         state: StageState,
         stage: PlannedStage,
         instruction: n.Instruction,
@@ -95,13 +119,13 @@ class _Builder:
         return text
 
     def _append(self, op: Op, text: str, history: str) -> None:
-        step = Step(
-            op=op,
-            parent=self.state.tip,
-            name=naming.step(self.state, text, triggered=self.triggered),
+        step = Step.of(
+            op,
+            self.state.tip,
+            naming.step(self.state, text, triggered=self.triggered),
             span=self.instruction.span,
             stage=self.state.stage,
-            no_cache=self.planner.no_cache(self.stage),
+            no_cache=not op.always_cached and self.planner.no_cache(self.stage),
         )
         self.state.tip = step
         self.state.record(history, step)
@@ -125,15 +149,7 @@ class _Builder:
         op = MakeDirOp(
             path=where, user=self.state.runtime.user, time_ns=None if epoch is None else epoch * 1_000_000_000
         )
-        step = Step(
-            op=op,
-            parent=self.state.tip,
-            name=naming.step(self.state, history, triggered=self.triggered),
-            span=i.span,
-            stage=self.state.stage,
-        )  # cached also under --no-cache, as in BuildKit
-        self.state.tip = step
-        self.state.record(history, step)
+        self._append(op, op.describe(), history)
 
     # --- RUN -----------------------------------------------------------------------------------
 
@@ -150,7 +166,6 @@ class _Builder:
             raise DockerfileError("arguments are required")
         self._check_entitlements(i)
         args = [(k, state.env.get(k, v or "")) for k, v in state.args.items()]
-        counted = f"|{len(args)} {' '.join(f'{k}={v}' for k, v in args)} " if args else ""
         request = planner.request
         op = RunOp(
             argv=argv,
@@ -168,7 +183,7 @@ class _Builder:
             cgroup_parent=request.cgroup_parent,
             platform=state.platform,
         )
-        self._append(op, f"RUN {shown}", f"RUN {counted}{' '.join(argv)} # buildkit")
+        self._append(op, f"RUN {shown}", op.words(args))
 
     def _check_entitlements(self, i: n.Run) -> None:
         allowed = self.planner.request.allow
@@ -223,7 +238,7 @@ class _Builder:
                 raise DockerfileError("source can't be a URL for COPY").about(word)
         if not i.from_ and sources:
             origin = self.planner.build_context()
-            self.planner.lints.ignored(i, sources, origin)
+            self.planner.lints.ignored(i, sources, self.planner.tree_of(origin))
         self._copy(i, [CopySource(origin, s) for s in sources], sources, dest, parents=i.parents)
 
     def add(self, i: n.Add) -> None:
@@ -244,7 +259,7 @@ class _Builder:
                 local.append(s)
                 origins.append(CopySource(self.planner.build_context(), s))
         if local:
-            self.planner.lints.ignored(i, local, origins[-1].origin)
+            self.planner.lints.ignored(i, local, self.planner.tree_of(self.planner.build_context()))
         self._copy(i, origins, sources, dest, parents=False)
 
     def _check_checksum(self, sources: list[str], i: n.Add, checksum: str) -> None:
@@ -283,8 +298,7 @@ class _Builder:
         for doc in i.heredocs:
             content = self.planner.heredoc(self.state, i, doc)
             sources.append(CopySource(Inline(doc.name, values.to_bytes(content))))
-        is_add = isinstance(i, n.Add)
-        op = CopyOp(
+        op = (AddOp if isinstance(i, n.Add) else CopyOp)(
             sources=tuple(sources),
             dest=_absolute(dest, self.state.runtime.working_dir or "/"),
             chown=chown,
@@ -292,15 +306,10 @@ class _Builder:
             link=i.link and not chmod,
             parents=parents,
             excludes=tuple(i.excludes),
-            is_add=is_add,
             unpack=i.unpack if isinstance(i, n.Add) else False,
         )
         self.planner.lints.linked(i, op, self.planner.base_of(self.state))
-        words = ["ADD" if is_add else "COPY"]
-        words += ["--parents"] * parents
-        words += [f"--chown={chown}"] * bool(chown) + [f"--chmod={chmod}"] * bool(chmod)
-        words += [*shown, *(f"<<{d.name}" for d in i.heredocs), dest]
-        text = " ".join(words)
+        text = op.words([*shown, *(f"<<{d.name}" for d in i.heredocs)], dest)
         name = f"LINK {text}" if op.link else text
         if isinstance(i, n.Copy) and i.from_:
             name = name.replace("COPY ", f"COPY --from={i.from_} ", 1)

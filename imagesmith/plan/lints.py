@@ -25,9 +25,9 @@ from imagesmith.plan.scope import NEVER_ENV, global_args
 if TYPE_CHECKING:
     from imagesmith.dockerfile.nodes import Dockerfile
     from imagesmith.fs.tree import Tree
+    from imagesmith.ops.copy import CopyOp
     from imagesmith.plan.stages import PlannedStage, StageGraph
     from imagesmith.plan.state import StageState
-    from imagesmith.solve.step import CopyOp
 
 __all__ = ["BuildLints"]
 
@@ -212,9 +212,8 @@ class BuildLints:
         detail = f"{i.keyword.upper()} --link makes {path} {made}, in the base image it is {was}"
         self._report(lint.LINKED_FOLDER, detail, i, i.dest)
 
-    def ignored(self, i: n.Copy | n.Add, sources: Sequence[str], origin: object) -> None:
-        """Sources of the main context, expanded."""
-        tree = getattr(origin, "tree", None)
+    def ignored(self, i: n.Copy | n.Add, sources: Sequence[str], tree: Tree | None) -> None:
+        """Sources of the main context, expanded; None where its files are not here."""
         if not isinstance(tree, LocalTree) or not tree.ignore or tree.ignore.has_exclusions:
             return
         words = i.sources if len(i.sources) == len(sources) else sources  # ADD has others, too

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imagesmith.plan.stages import PlannedStage
     from imagesmith.plan.state import StageState
-    from imagesmith.solve.step import ResolvedImage
+    from imagesmith.transports.bases import ResolvedImage
 
 __all__ = ["base", "step"]
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from imagesmith.context.git import GitRef, is_git_url
 from imagesmith.context.http import Download, is_http_url
 from imagesmith.context.named import normalise_name
+from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.parse import parse_trigger
 from imagesmith.dockerfile.places import locate
@@ -25,13 +26,16 @@ from imagesmith.fs.tree import Tree
 from imagesmith.oci.config import Runtime
 from imagesmith.oci.names import Platform, host_platform
 from imagesmith.oci.times import parse_epoch
+from imagesmith.ops.image import ImageOp
+from imagesmith.ops.root import RootOp
 from imagesmith.plan import filesystem, metadata, naming
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.scope import global_args, platform_args, proxy_env
 from imagesmith.plan.stages import PlannedStage, StageGraph, from_word
 from imagesmith.plan.state import StageState
 from imagesmith.request import BuildRequest
-from imagesmith.solve.step import ContextFiles, Fetched, GitFiles, ImageOp, ResolvedImage, RootOp, Step
+from imagesmith.solve.step import Step
+from imagesmith.transports.bases import ResolvedImage
 from imagesmith.values import frozen, replace
 
 __all__ = ["ContextProvider", "ImageResolver", "Plan", "Planner"]
@@ -57,6 +61,9 @@ class ContextProvider(Protocol):
         self, name: str, platform: Platform | None
     ) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
         """The context given with --build-context under a (normalised) name, or None."""
+
+    def tree_of(self, origin: ContextFiles) -> Tree:
+        """The files of a context that is here."""
 
     def time_of(self, name: str) -> int | None:
         """The time (seconds) of a context from elsewhere; None for a folder's."""
@@ -217,7 +224,7 @@ class Planner:
             return self._from_image(stage, found)
         state = StageState(platform=stage.platform or host_platform())
         state.adopt(Runtime(working_dir="/"))
-        state.tip = Step(op=RootOp(found), parent=None, name=f"[context {name}]", span=stage.stage.base.span)
+        state.tip = Step.of(RootOp(found), None, f"[context {name}]", span=stage.stage.base.span)
         return state
 
     def _from_image(self, stage: PlannedStage, image: ResolvedImage) -> StageState:
@@ -232,12 +239,8 @@ class Planner:
             workdir = f"/{workdir}"
         state.adopt(replace(config.runtime, working_dir=workdir))
         if config.diff_ids:
-            state.tip = Step(
-                op=ImageOp(image),
-                parent=None,
-                name=naming.base(stage, image),
-                span=stage.stage.base.span,
-            )
+            name = naming.base(stage, image)
+            state.tip = Step.of(_image(image), None, name, span=stage.stage.base.span)
         return state
 
     def _trigger(self, text: str, stage: PlannedStage) -> n.Instruction:
@@ -326,7 +329,7 @@ class Planner:
     def _outside(self, name: str) -> Step | ContextFiles | GitFiles | Fetched:
         found = self._found(name, self.request.platform)
         if isinstance(found, ResolvedImage):
-            return Step(op=ImageOp(found), parent=None, name=f"FROM {found.name}")
+            return Step.of(_image(found), None, f"FROM {found.name}")
         return found
 
     def _found(
@@ -343,6 +346,10 @@ class Planner:
         """How to get the files of a state's base image; None where it has none."""
         return lambda: None if state.base is None else self.images.files(state.base)
 
+    def tree_of(self, origin: object) -> Tree | None:
+        """The files of a context that is here."""
+        return self.contexts.tree_of(origin) if isinstance(origin, ContextFiles) else None
+
     def build_context(self) -> ContextFiles | GitFiles | Fetched:
         """The main context's files."""
         return self.contexts.main()
@@ -355,3 +362,9 @@ class Planner:
     def _at(self, e: ImagesmithError, instruction: n.Instruction) -> ImagesmithError:
         d = self.dockerfile
         return locate(e, d.file, instruction.span, instruction.text, d.source)
+
+
+def _image(image: ResolvedImage) -> ImageOp:
+    return ImageOp(
+        name=image.name, named=image.descriptor.digest, digest=image.manifest.digest, place=image.place
+    )

@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imagesmith.errors import DockerfileError
-from imagesmith.oci.config import History, Runtime
+from imagesmith.oci.config import DEFAULT_PATH, History, Runtime
 from imagesmith.oci.names import Platform
-from imagesmith.solve.step import ResolvedImage, Step
+from imagesmith.solve.step import Step
+from imagesmith.transports.bases import ResolvedImage
 from imagesmith.values import frozen, replace
 
-__all__ = ["COMMENT", "DEFAULT_PATH", "PlannedHistory", "StageState"]
+__all__ = ["COMMENT", "PlannedHistory", "StageState"]
 
 COMMENT = "buildkit.dockerfile.v0"
 #: Of all entries of a history; a RUN repeats the values of all ARGs in its own.
 _MOST_HISTORY = 64 << 20
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @frozen

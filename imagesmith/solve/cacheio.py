@@ -27,8 +27,8 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import is_layer
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.times import format_ns
-from imagesmith.solve.built import Solved
 from imagesmith.solve.key import key_of
+from imagesmith.solve.watching import Solved
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.values import replace
 

@@ -31,13 +31,14 @@ from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform
 from imagesmith.request import CachePlace
-from imagesmith.solve.built import BuiltLayer, Solved, Watcher
 from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode, encode, exported
 from imagesmith.solve.key import key_of
+from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.stepcache import Imported, StepCache
+from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Images
+from imagesmith.transports.bases import Bases
 from imagesmith.values import replace
 
 __all__ = ["CacheExport", "CacheImport", "CacheLost"]
@@ -45,7 +46,7 @@ __all__ = ["CacheExport", "CacheImport", "CacheLost"]
 _BUILDKIT = "application/vnd.buildkit.cacheconfig.v0"
 
 
-def _source(place: CachePlace, images: Images) -> ImageSource:
+def _source(place: CachePlace, images: Bases) -> ImageSource:
     """The place that a cache is read from."""
     if place.ref is not None:
         return images.session().repository(place.ref)
@@ -104,7 +105,7 @@ class CacheImport:
     """Reads the caches of --cache-from."""
 
     def __init__(
-        self, places: Sequence[CachePlace], images: Images, platform: Platform, events: EventSink
+        self, places: Sequence[CachePlace], images: Bases, platform: Platform, events: EventSink
     ) -> None:
         self._places, self._images, self._platform, self._events = places, images, platform, events
 
@@ -172,7 +173,7 @@ class CacheExport(Watcher):
         self,
         places: Sequence[CachePlace],
         store: Store,
-        images: Images,
+        images: Bases,
         cache: StepCache,
         events: EventSink,
     ) -> None:
@@ -255,7 +256,7 @@ class CacheExport(Watcher):
         manifest = Manifest.build(config, layers)
         self.store.blobs.put(raw)
         self.store.blobs.put(manifest.raw)
-        elsewhere = self._images.elsewhere([s.layer for s in steps])
+        elsewhere = self._images.elsewhere([(s.layer.descriptor, s.layer.stored) for s in steps])
         source = StorePlace(self.store, None, manifest.descriptor(), elsewhere)
         target = self._target(place)
         return copy_image(source, target, plan_copy(source, Choice()), step=step, events=self.events)

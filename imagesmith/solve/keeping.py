@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.concurrency import Background
 from imagesmith.context.kept import Kept
 from imagesmith.context.local import LocalTree
+from imagesmith.context.origins import ContextFiles
 from imagesmith.context.sources import select
 from imagesmith.errors import ContextError, ImagesmithError
-from imagesmith.solve.step import CopyOp, Step, context_reads
+from imagesmith.fs.tree import Tree
+from imagesmith.solve.step import Reads, Step
 from imagesmith.store.disk import spool
 
 __all__ = ["Keeping"]
@@ -28,9 +30,9 @@ __all__ = ["Keeping"]
 class Keeping:
     """Keeps files for some steps, from the first `begin` on; use it in a `with`."""
 
-    def __init__(self, late: Sequence[Step], work: Path) -> None:
+    def __init__(self, late: Sequence[Step], trees: Callable[[ContextFiles], Tree], work: Path) -> None:
         """Prepare; `late` are the steps that take files after a RUN. Bytes go to a file in `work`."""
-        self._late, self._work = late, work
+        self._late, self._tree_of, self._work = late, trees, work
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: Background | None = None
@@ -56,20 +58,18 @@ class Keeping:
 
     def _keep(self, late: Sequence[Step]) -> None:
         for step in late:
-            for origin, path in context_reads(step):
-                tree = origin.tree
+            for reads in step.op.reads():
+                tree = self._tree_of(reads.origin)
                 if isinstance(tree, LocalTree) and not tree.root.is_relative_to(self._work):
                     with contextlib.suppress(ContextError):  # the step will tell it
-                        self._keep_source(step, tree, path)
+                        self._keep_source(tree, reads)
 
-    def _keep_source(self, step: Step, tree: LocalTree, path: str) -> None:
+    def _keep_source(self, tree: LocalTree, reads: Reads) -> None:
         if tree not in self._spools:
             file = spool(self._work, "keep files of a context")
             tree.first = Kept(tree, file)
             self._spools[tree] = tree.first, file
-        kept, op = self._spools[tree][0], step.op
-        excludes: Sequence[str] = op.excludes if isinstance(op, CopyOp) else ()
-        parents = isinstance(op, CopyOp) and op.parents
-        for match in select(tree, path or "/", excludes=excludes, parents=parents):
+        kept = self._spools[tree][0]
+        for match in select(tree, reads.path or "/", excludes=reads.excludes, parents=reads.parents):
             below = match.entries(tree) if match.entry.kind == "d" else ()
             kept.add(itertools.chain([match.entry], (t.entry for t in below)), self._ended.is_set)

@@ -10,27 +10,68 @@ a miss can be explained by the first part that differs from an earlier build's.
 
 Why the chain id: a step depends on the files below it, not on how they came about. A base image under
 another name or label, or a rebuilt stage with the same layers, therefore still hits.
-What does not count: times of files, secrets' values, contents of cache mounts, proxies, addresses of added
-hosts; all as in BuildKit.
+Why a general function: the instruction's part is made of all fields of its op. One that does not count says
+so, and why, where it is declared (`uncounted`); one that counts in another form says in which (`counted_as`).
+Besides, times of files, secrets' values and contents of cache mounts do not count; all as in BuildKit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import Digest, digest_bytes
-from imagesmith.solve.step import CopyOp, MakeDirOp, Op, RunOp
+from imagesmith.solve.plain import kind_of, plain
+from imagesmith.solve.step import Op
+from imagesmith.values import field_names, frozen, note_of
 
-__all__ = ["FORMAT", "base_of", "key_of", "parts_of"]
+__all__ = ["FORMAT", "base_of", "counted_as", "key_of", "op_part", "parts_of", "uncounted"]
 
 #: Raise it when the bytes of layers or the meaning of a part change.
 FORMAT = 3
 
 
+@frozen
+class _Counted:
+    """How a field counts: under which name, and in which form."""
+
+    name: str
+    form: Callable[[Any], object]
+
+
+@frozen
+class _Uncounted:
+    """Why a field does not count."""
+
+    why: str
+
+
+def counted_as(name: str = "", form: Callable[[Any], object] = plain) -> object:
+    """The note on a field that is in the key under another name, or in another form than its own."""
+    return _Counted(name, form)
+
+
+def uncounted(why: str) -> object:
+    """The note on a field that is not in the key, with the reason."""
+    return _Uncounted(why)
+
+
+def op_part(op: Op) -> dict[str, object]:
+    """What of an op is in the key: all its fields, but for those that say otherwise."""
+    out: dict[str, object] = {"kind": kind_of(type(op))}
+    for name in field_names(op):
+        note, value = note_of(op, name), getattr(op, name)
+        if isinstance(note, _Counted):
+            out[note.name or name] = note.form(value)
+        elif not isinstance(note, _Uncounted):
+            out[name] = plain(value)
+    return out
+
+
 def parts_of(op: Op, below: Digest | None, inputs: Sequence[str]) -> dict[str, object]:
     """The parts of the key of an operation on the layers of a chain id, whose inputs have these digests."""
-    return {"format": FORMAT, "below": str(below or ""), "op": _op(op), "inputs": list(inputs)}
+    return {"format": FORMAT, "below": str(below or ""), "op": op_part(op), "inputs": list(inputs)}
 
 
 def key_of(parts: Mapping[str, object]) -> str:
@@ -44,59 +85,3 @@ def base_of(parts: Mapping[str, object]) -> str:
     assert isinstance(op, dict)
     stable = {k: op[k] for k in ("kind", "argv", "dest", "paths", "path") if k in op}
     return digest_bytes(dumps({"op": stable}, sort_keys=True)).hex
-
-
-def _op(op: Op) -> dict[str, object]:
-    match op:
-        case RunOp():
-            return _run(op)
-        case CopyOp():
-            return _copy(op)
-        case MakeDirOp():
-            return {"kind": "mkdir", "path": op.path, "user": op.user, "time": op.time_ns}
-        case _:
-            return {"kind": type(op).__name__}
-
-
-def _copy(op: CopyOp) -> dict[str, object]:
-    return {
-        "kind": "add" if op.is_add else "copy",
-        "dest": op.dest,
-        "paths": [s.path for s in op.sources],
-        "chown": op.chown,
-        "chmod": op.chmod,
-        "link": op.link,
-        "parents": op.parents,
-        "excludes": list(op.excludes),
-        "unpack": op.unpack,
-    }
-
-
-def _run(op: RunOp) -> dict[str, object]:
-    mounts = []
-    for m in op.mounts:
-        mount = m.mount
-        entry: dict[str, object] = {"type": mount.type, "target": mount.target}
-        if mount.type in ("bind", "cache"):
-            entry |= {"source": mount.source, "readonly": mount.readonly}
-        elif mount.type == "tmpfs":
-            entry["size"] = mount.size
-        else:
-            entry |= {"id": mount.id, "required": mount.required, "env": mount.env}
-        if mount.type in ("secret", "ssh"):
-            entry |= {"mode": mount.mode, "uid": mount.uid, "gid": mount.gid}
-        mounts.append(entry)
-    return {
-        "kind": "run",
-        "argv": list(op.argv),
-        "env": [f"{k}={v}" for k, v in op.env],
-        "cwd": op.cwd,
-        "user": op.user,
-        "mounts": mounts,
-        "network": op.network,
-        "security": op.security,
-        "hostname": op.hostname,
-        "hosts": [name for name, _ in op.extra_hosts],
-        "ulimits": [list(u) for u in op.ulimits],
-        "platform": str(op.platform or ""),
-    }

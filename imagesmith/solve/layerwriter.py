@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import DigestMismatch
@@ -16,11 +17,20 @@ from imagesmith.layer.stream import LayerResult, LayerStream
 from imagesmith.layer.tarwrite import held_ns, write_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
-from imagesmith.solve.built import Tap
 from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.store import Store
 
-__all__ = ["LayerWriter"]
+__all__ = ["LayerWriter", "Tap"]
+
+
+class Tap(Protocol):
+    """Takes the bytes of a blob while it is made."""
+
+    def write(self, data: bytes, /) -> None:
+        """The next bytes."""
+
+    def abort(self) -> None:
+        """There will be no such blob."""
 
 
 class LayerWriter:

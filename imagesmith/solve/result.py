@@ -12,12 +12,31 @@ from collections.abc import Iterator, Sequence
 from imagesmith.fs.view import EMPTY_VIEW, View
 from imagesmith.oci.config import chain_id
 from imagesmith.oci.digest import Digest
-from imagesmith.solve.built import BuiltLayer
-from imagesmith.solve.step import ResolvedImage
+from imagesmith.oci.model import Descriptor
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.reading import read_all
+from imagesmith.transports.bases import ResolvedImage
+from imagesmith.values import frozen
 
-__all__ = ["NOTHING", "Result"]
+__all__ = ["NOTHING", "BuiltLayer", "Result"]
+
+
+@frozen
+class BuiltLayer:
+    """A layer of a result; `created_ns` is None for a base image's, `name` is that of the step.
+
+    codec and clamp_s tell how a new layer was written (see image/forms.py). A hollow layer is one that an
+    earlier build made and that nobody has any more: its diff_id is known, its content is not.
+    """
+
+    diff_id: Digest
+    descriptor: Descriptor
+    stored: StoredLayer
+    created_ns: int | None = None
+    name: str = ""
+    codec: str = ""
+    clamp_s: int | None = None
+    hollow: bool = False
 
 
 class Result:

@@ -29,7 +29,7 @@ _THREADS = 64
 
 
 class Schedule(Generic[T]):
-    """Brings one task about, with all that it needs; each is done once."""
+    """Brings some tasks about, with all that they need; each is done once."""
 
     def __init__(self, attempt: Callable[[T], Sequence[T]], cancel: Cancel) -> None:
         """Prepare.
@@ -41,7 +41,7 @@ class Schedule(Generic[T]):
         """
         self._attempt, self._cancel = attempt, cancel
         self._changed = threading.Condition()
-        self._goal: T | None = None
+        self._goals: set[T] = set()
         self._ready: list[T] = []
         self._lacking: dict[T, int] = {}
         self._waiting: dict[T, list[T]] = {}
@@ -51,15 +51,16 @@ class Schedule(Generic[T]):
         self._over = False
         self._failure: BaseException | None = None
 
-    def run(self, goal: T) -> None:
-        """Do a task and what it needs.
+    def run(self, goals: Sequence[T]) -> None:
+        """Do some tasks and what they need.
 
         Raises:
             BaseException: of the task that failed first. Those that were stopped for it do not hide it.
         """
-        self._goal = goal
-        self._lacking[goal] = 0
-        self._ready.append(goal)
+        self._goals = set(goals)
+        for goal in reversed(dict.fromkeys(goals)):  # the first is begun first
+            self._lacking[goal] = 0
+            self._ready.append(goal)
         try:
             self._work()
         except BaseException as e:  # an interrupt between two tasks
@@ -108,7 +109,8 @@ class Schedule(Generic[T]):
             self._ready.append(task)
             return
         self._done.add(task)
-        if task == self._goal:
+        self._goals.discard(task)
+        if not self._goals:
             self._stop()
         for waiting in self._waiting.pop(task, ()):
             self._lacking[waiting] -= 1

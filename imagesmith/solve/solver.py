@@ -1,10 +1,11 @@
-"""Execute a plan: every step once, from the cache where it can be, independent ones at the same time.
+"""Execute plans: every step once, from the cache where it can be, independent ones at the same time.
 
 Why: a step needs the layers below it and the files of its inputs; in which order, and on which thread, is the
 schedule's. Nothing of a base image is fetched until a step must look into it. A stage that the image only
 copies from may be hollow: if what was copied is cached, nobody needs the stage's content. If it is needed
 after all, the stage is solved again with content.
-Threads: those of the schedule; a step's result is there before what needs it is tried.
+Threads: those of the schedule; a step's result is there before what needs it is tried. Equal steps are one
+task; different ones that come to the same key while one of them is executed wait for its layer.
 """
 
 from __future__ import annotations
@@ -12,31 +13,27 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from imagesmith.concurrency import Cancel
-from imagesmith.context.rows import Rows
+from imagesmith.context.rows import KnownDigests, Rows
 from imagesmith.errors import ImagesmithError, SandboxError
-from imagesmith.events import EventSink, Log, StepCached, StepDone, StepFailedEvent, StepStarted
+from imagesmith.events import StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.view import EMPTY_VIEW
-from imagesmith.layer.diff import layer_entries
-from imagesmith.ops.copy import Copier
-from imagesmith.ops.run import Runner
-from imagesmith.ops.sources import Sources
-from imagesmith.solve.built import BuiltLayer, Solved, Watcher
+from imagesmith.solve.graph import chain, under_runs
 from imagesmith.solve.key import base_of, key_of, parts_of
 from imagesmith.solve.layerwriter import LayerWriter
-from imagesmith.solve.result import NOTHING, Result
+from imagesmith.solve.result import NOTHING, BuiltLayer, Result
 from imagesmith.solve.schedule import Schedule
-from imagesmith.solve.step import CopyOp, ImageOp, MakeDirOp, ResolvedImage, RootOp, RunOp, Step, under_runs
+from imagesmith.solve.step import Step
 from imagesmith.solve.stepcache import STORE, Found, StepCache
+from imagesmith.solve.tools import Tools
+from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.cachedb import StepRecord
-from imagesmith.store.layers import Form, StoredLayer
-from imagesmith.store.store import Store
+from imagesmith.store.layers import Form
 from imagesmith.values import replace
 
 __all__ = ["Solver"]
@@ -64,50 +61,101 @@ class _Task(NamedTuple):
     full: bool = False
 
 
+class _Working:
+    """A step while it is solved; see step.Work."""
+
+    def __init__(self, solver: Solver, step: Step, parent: Result) -> None:
+        self.tools, self.step, self.parent = solver.tools, step, parent
+        self.number, self.learns = 0, False
+        self.form: Form = ""
+        self._solver = solver
+        self._rows: Sequence[Rows] = ()
+
+    def result(self, step: Step) -> Result:
+        """See Work."""
+        return self._solver.result(step)
+
+    def held_ns(self, mtime_ns: int) -> int:
+        """See Work."""
+        return self._solver.writer.held_ns(mtime_ns)
+
+    def tell_copies(self, entries: Iterable[Entry]) -> None:
+        """See Work."""
+        for watcher in self._solver.watchers:
+            watcher.copies(self.number, entries)
+
+    def learnt(self, rows: Sequence[Rows], digests: KnownDigests | None) -> None:
+        """See Work."""
+        for row in rows:
+            row.known = digests
+        self._rows = rows
+        self.tools.trees.file_digest.learnt()
+
+    def seen(self) -> Sequence[Rows]:
+        """See Work."""
+        rows, self._rows = self._rows, ()
+        return rows
+
+    def listing(self) -> Mapping[str, Mapping[str, str]]:
+        """What the step's inputs are; see Op.listing."""
+        return self.step.op.listing(self)
+
+    def write(self, entries: Iterable[Entry], created_ns: int) -> BuiltLayer:
+        """See Work."""
+        solver, writer, step = self._solver, self._solver.writer, self.step
+        tap = next((t for w in solver.watchers if (t := w.taps(step)) is not None), None)
+        learn = self.tools.trees.file_digest.learn if self.learns else None
+        diff_id, descriptor = writer.write(entries, self.tools.cancel, learn=learn, form=self.form, tap=tap)
+        stored = self.tools.store.layers.layer(diff_id, descriptor.digest)
+        return BuiltLayer(
+            diff_id, descriptor, stored, created_ns, step.name, writer.codec_name, writer.clamp_s
+        )
+
+
 class Solver:
-    """Executes steps for one build."""
+    """Executes steps with one set of tools."""
 
     def __init__(
         self,
-        store: Store,
+        tools: Tools,
         writer: LayerWriter,
-        sources: Sources,
-        runner: Runner,
-        layers_of: Callable[[ResolvedImage], Sequence[StoredLayer]],
-        events: EventSink,
-        cancel: Cancel,
         cache: StepCache | None = None,
         watchers: Sequence[Watcher] = (),
         numbers: Iterator[int] | None = None,
     ) -> None:
-        self.cache, self.watchers = cache or StepCache(store, clamp_s=writer.clamp_s), watchers
-        self.store, self.writer, self.sources, self.runner = store, writer, sources, runner
-        self.layers_of, self.events, self.cancel = layers_of, events, cancel
+        """Prepare.
+
+        Args:
+            tools: what steps share.
+            writer: writes their layers.
+            cache: where earlier builds' are found; the store by default.
+            watchers: are told of steps.
+            numbers: of the steps on the screen.
+        """
+        self.tools, self.writer, self.watchers = tools, writer, watchers
+        self.cache = cache or StepCache(tools.store, clamp_s=writer.clamp_s)
         self._numbers = numbers or itertools.count(1)
         self._results: dict[Step, Result] = {}
         self._wanted: frozenset[Step] = frozenset()
         self._under_runs: frozenset[Step] = frozenset()
+        self._making: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
 
-    def solve(self, tip: Step | None) -> Result:
-        """The result of the last step of what is built, all of whose layers can be had.
+    def solve(self, tips: Sequence[Step | None]) -> list[Result]:
+        """The results of the last steps of what is built, all of whose layers can be had.
 
         Raises:
             ImagesmithError: of the first step that failed.
         """
-        if tip is None:
-            return NOTHING
-        wanted: set[Step] = set()
-        at: Step | None = tip
-        while at is not None:
-            wanted.add(at)
-            at = at.parent
-        self._wanted = frozenset(wanted)
-        self._under_runs = under_runs(tip)
-        Schedule(self._attempt, self.cancel).run(_Task(tip))
-        return self._results[tip]
+        goals = [tip for tip in tips if tip is not None]
+        self._wanted = frozenset(step for tip in goals for step in chain(tip))
+        self._under_runs = under_runs(goals)
+        if goals:
+            Schedule(self._attempt, self.tools.cancel).run([_Task(tip) for tip in goals])
+        return [self.result(tip) for tip in tips]
 
     def result(self, step: Step | None) -> Result:
-        """The result of a step that another one needs, for that one; an empty file system for None."""
+        """The result of a step that was solved; an empty file system for None."""
         return NOTHING if step is None else self._results[step]
 
     def _attempt(self, task: _Task) -> Sequence[_Task]:
@@ -122,15 +170,17 @@ class Solver:
             missing = [_Task(needed) for needed in inputs if needed not in self._results]
             if missing:
                 return missing[::-1]
-        if isinstance(step.op, ImageOp):
-            self._results[step] = self._image(step.op.image)
+        parent = self.result(step.parent)
+        work = _Working(self, step, parent)
+        started = step.op.start(work)
+        if started is not None:
+            self._results[step] = started
             return ()
         hollow = [needed for needed in inputs if self._results[needed].hollow]
-        self.cancel.check()
-        parent = self.result(step.parent)
+        self.tools.cancel.check()
         may_be_hollow = not task.full and step not in self._wanted
         try:
-            layer = self._layer(step, parent, hollow=may_be_hollow, inputs=not hollow)
+            layer = self._layer(work, hollow=may_be_hollow, inputs=not hollow)
         except ImagesmithError as e:
             if step.span.first:
                 e.located("", step.span.first, step.span.last, "")
@@ -140,14 +190,9 @@ class Solver:
         self._results[step] = parent.plus(layer)
         return ()
 
-    def _image(self, image: ResolvedImage) -> Result:
-        stored = self.layers_of(image)
-        pairs = zip(image.config.diff_ids, image.manifest.layers, stored, strict=True)
-        return Result([BuiltLayer(diff_id, d, layer) for diff_id, d, layer in pairs], image=image)
-
     # --- one step ------------------------------------------------------------------------------
 
-    def _layer(self, step: Step, parent: Result, *, hollow: bool, inputs: bool = True) -> BuiltLayer | None:
+    def _layer(self, work: _Working, *, hollow: bool, inputs: bool = True) -> BuiltLayer | None:
         """The layer of a step, from the cache or made.
 
         With `hollow` it may be one without content. Without `inputs` what it needs has no content: None if it
@@ -156,24 +201,30 @@ class Solver:
         A COPY that no earlier build has anything of cannot hit: it is executed at once, its files are hashed
         while they are written, and the key is made of what was learnt.
         """
+        step, parent = work.step, work.parent
         began = time.time()
         keys = _Keys(step, base_of(parts_of(step.op, parent.chain, ())))
         if len(step.inputs()) > (step.parent is not None):
-            keys.short = self._parts(step, parent, by_layers=True)
-        fresh = isinstance(step.op, CopyOp) and not self.cache.knows(keys.base)
-        found = None if fresh or step.no_cache else self._find(keys, parent, hollow=hollow, inputs=inputs)
+            keys.short = self._parts(work, by_layers=True)
+        work.learns = step.op.learns and not self.cache.knows(keys.base)
+        may_hit = not work.learns and not step.no_cache
+        found = self._find(keys, work, hollow=hollow, inputs=inputs) if may_hit else None
         if found is None and not inputs:
             return None
-        number = next(self._numbers)
-        if found is not None:
-            self.events(StepCached(step=number, name=step.name))
-            layer, records, hit = found.layer, self._found(keys, found), found.source
-        else:
-            layer, hit = self._make(keys, parent, number, fresh=fresh), ""
-            records = self._remember(keys, layer, parent)
+        with self._alone(keys if may_hit and found is None else None) as waited:
+            if waited:
+                self.tools.cancel.check()
+                found = self._find(keys, work, hollow=hollow, inputs=inputs)
+            work.number = next(self._numbers)
+            if found is not None:
+                self.tools.events(StepCached(step=work.number, name=step.name))
+                layer, records, hit = found.layer, self._found(keys, found), found.source
+            else:
+                layer, hit = self._make(keys, work), ""
+                records = self._remember(keys, layer, work)
         solved = Solved(
             step=step,
-            number=number,
+            number=work.number,
             layer=layer,
             records=records,
             hit=hit,
@@ -184,7 +235,23 @@ class Solver:
             watcher.solved(solved)
         return layer
 
-    def _find(self, keys: _Keys, parent: Result, *, hollow: bool, inputs: bool) -> Found | None:
+    @contextlib.contextmanager
+    def _alone(self, keys: _Keys | None) -> Iterator[bool]:
+        """Let one step of a key be worked on at a time; True if another one was, whose layer may be taken."""
+        if keys is None or keys.parts is None:
+            yield False
+            return
+        with self._lock:
+            lock = self._making.setdefault(key_of(keys.parts), threading.Lock())
+        waited = not lock.acquire(blocking=False)
+        if waited:
+            lock.acquire()
+        try:
+            yield waited
+        finally:
+            lock.release()
+
+    def _find(self, keys: _Keys, work: _Working, *, hollow: bool, inputs: bool) -> Found | None:
         """What an earlier build made of the same.
 
         Where files come from other steps, a key made of those steps' layers is tried first: it needs no look
@@ -194,7 +261,7 @@ class Solver:
         if keys.short is not None:
             found = self.cache.find(keys.short, keys.short_base, keys.step.name, hollow=hollow)
         if found is None and (inputs or keys.short is None):
-            keys.parts = self._parts(keys.step, parent)
+            keys.parts = self._parts(work)
             found = self.cache.find(keys.parts, keys.base, keys.step.name, hollow=hollow)
         return found
 
@@ -211,26 +278,31 @@ class Solver:
         self.cache.keep((record, {"same": found.record.key}))
         return found.record, record
 
-    def _make(self, keys: _Keys, parent: Result, number: int, *, fresh: bool) -> BuiltLayer:
+    def _make(self, keys: _Keys, work: _Working) -> BuiltLayer:
         """Execute a step."""
-        step = keys.step
-        self.events(StepStarted(step=number, name=step.name))
+        step, parent, number, events = keys.step, work.parent, work.number, self.tools.events
+        events(StepStarted(step=number, name=step.name))
         began = time.monotonic()
         try:
             if self.watchers:
-                parts, op = keys.parts or parts_of(step.op, parent.chain, ()), step.op
+                parts = keys.parts or parts_of(step.op, parent.chain, ())
                 for watcher in self.watchers:
-                    watcher.missed(number, step, parts, parent.top, lambda: self.sources.listing(op, self))
-            with self.store.during(f"make the layer of {step.name}"):
-                layer = self._execute(step, parent, number, digests=fresh)
-            keys.parts = keys.parts or self._parts(step, parent)
+                    watcher.missed(number, step, parts, parent.top, work.listing)
+            with self.tools.store.during(f"make the layer of {step.name}"):
+                if step.op.runs or step in self._under_runs:
+                    with contextlib.suppress(SandboxError):  # a RUN tells itself why it cannot be executed
+                        form = self.tools.workshop.expect(parent.unread())
+                        parent.was_read()
+                        work.form = "" if step.op.runs else form
+                layer = step.op.execute(work)
+            keys.parts = keys.parts or self._parts(work)
         except ImagesmithError as e:
-            self.events(StepFailedEvent.of(number, step.name, e))
+            events(StepFailedEvent.of(number, step.name, e))
             raise
-        self.events(StepDone(step=number, seconds=time.monotonic() - began))
+        events(StepDone(step=number, seconds=time.monotonic() - began))
         return layer
 
-    def _remember(self, keys: _Keys, layer: BuiltLayer, parent: Result) -> tuple[StepRecord, ...]:
+    def _remember(self, keys: _Keys, layer: BuiltLayer, work: _Working) -> tuple[StepRecord, ...]:
         """Keep what was made, under its key, and under the short one that points to it."""
         assert keys.parts is not None
         record = StepRecord(
@@ -241,12 +313,12 @@ class Solver:
             layer=layer.descriptor.to_json(),
             created_ns=layer.created_ns or 0,
         )
-        below, image = parent.top, parent.image
+        below, image = work.parent.top, work.parent.image
         note = {"name": keys.step.name, "below": below.name if below is not None else ""}
         if image is not None:
             note |= {"image": image.name, "digest": str(image.descriptor.digest)}
-        if isinstance(keys.step.op, RunOp) and record.parts["inputs"]:
-            note["files"] = json.dumps(self.sources.listing(keys.step.op, self))
+        if keys.step.op.runs and record.parts["inputs"]:
+            note["files"] = json.dumps(work.listing())
         if keys.short is None:
             self.cache.keep((record, note))
             return (record,)
@@ -254,73 +326,9 @@ class Solver:
         self.cache.keep((record, note), (short, {"same": record.key}))
         return record, short
 
-    def _parts(self, step: Step, parent: Result, *, by_layers: bool = False) -> dict[str, object]:
-        inputs = self.sources.digests(step, self, by_layers=by_layers)
-        parts = parts_of(step.op, parent.chain, inputs)
+    def _parts(self, work: _Working, *, by_layers: bool = False) -> dict[str, object]:
+        op = work.step.op
+        parts = parts_of(op, work.parent.chain, op.digests(work, by_layers=by_layers))
         parts["clamp"] = self.writer.clamp_s
         parts["codec"] = self.writer.codec_name
         return parts
-
-    def _execute(self, step: Step, parent: Result, number: int, *, digests: bool) -> BuiltLayer:
-        op, now = step.op, time.time_ns()
-        form: Form = ""
-        if isinstance(op, RunOp) or step in self._under_runs:
-            with contextlib.suppress(SandboxError):  # a RUN tells itself why it cannot be executed
-                form = self.runner.expect(parent.unread(), self)
-                parent.was_read()
-        if isinstance(op, RunOp):
-            return self._run(op, parent, number, step)
-        if isinstance(op, RootOp):
-            entries = layer_entries(
-                self.sources.whole(op.origin), set(), EMPTY_VIEW, spool=self.store.new_spool
-            )
-            return self._write(entries, now, step, form=form)
-        assert not isinstance(op, ImageOp)
-        lower = EMPTY_VIEW if isinstance(op, CopyOp) and op.link else parent.view  # --link looks into nothing
-        copier, rows = Copier(lower, now, self.sources, self), list[Rows]()
-        if isinstance(op, MakeDirOp):
-            draft, below = copier.make_dir(op)
-        else:
-            draft, below, rows = copier.copy(op)
-        upper, held_ns = draft.upper_entries(), self.writer.held_ns
-        entries = layer_entries(upper, draft.opaques, below, held_ns, self.store.new_spool)
-        by_path = not draft.overwritten  # what was copied to a path is what the layer has there
-        del draft, upper  # tens of thousands of names, perhaps, which nobody wants while the layer is written
-        for watcher in self.watchers:
-            watcher.copies(number, entries)
-        layer = self._write(entries, now, step, learn=self.sources.learn if digests else None, form=form)
-        if digests:
-            self.sources.learnt(step, rows, layer.stored.digests if by_path else None)
-        return layer
-
-    def _run(self, op: RunOp, parent: Result, number: int, step: Step) -> BuiltLayer:
-        self.sources.before_run()
-
-        def output(stream: int, data: bytes) -> None:
-            self.events(Log(step=number, stream=stream, data=data))
-
-        with self.runner.run(
-            op, [layer.stored for layer in parent.layers], parent.view, self, output
-        ) as workspace:
-            upper, opaques = workspace.changes()
-            entries = layer_entries(upper, opaques, parent.view, spool=self.store.new_spool)
-            layer = self._write(entries, time.time_ns(), step)
-            workspace.commit(layer.diff_id)
-            return layer
-
-    def _write(
-        self,
-        entries: Iterable[Entry],
-        created_ns: int,
-        step: Step,
-        *,
-        learn: Callable[[Entry], None] | None = None,
-        form: Form = "",
-    ) -> BuiltLayer:
-        tap = next((t for w in self.watchers if (t := w.taps(step)) is not None), None)
-        diff_id, descriptor = self.writer.write(entries, self.cancel, learn=learn, form=form, tap=tap)
-        stored = self.store.layers.layer(diff_id, descriptor.digest)
-        writer = self.writer
-        return BuiltLayer(
-            diff_id, descriptor, stored, created_ns, step.name, writer.codec_name, writer.clamp_s
-        )

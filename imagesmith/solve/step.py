@@ -1,257 +1,201 @@
-"""The build graph: steps that make file systems, and what they take from where.
+"""Steps: operations that make file systems, each known by the digest of what it is.
 
-Why: a Dockerfile is first worked out whole (plan/planner.py) and only then executed (solve/solver.py). A
-Step says everything that its result depends on, so that the cache key is made of it and nothing else.
-Values only; steps are compared by identity, for two equal lines are still two steps.
+Why: a Dockerfile is first worked out whole (plan/) and only then executed (solver.py). A step says everything
+that its result depends on, and two that say the same are one step: across stages, platforms and targets. The
+solver knows no op: what one is, and how it is executed, stands in its own file (ops/), which finds here what
+it has to answer, and what it may use.
+Steps are plain values: contexts, images and other steps are named in them, nothing is held open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
-from imagesmith.context.git import GitRef
-from imagesmith.dockerfile.mounts import Mount
+from imagesmith.context.origins import ContextFiles
+from imagesmith.context.rows import KnownDigests, Rows
 from imagesmith.dockerfile.nodes import Span
-from imagesmith.fs.tree import Tree
-from imagesmith.oci.config import ImageConfig
-from imagesmith.oci.model import Descriptor, Manifest
-from imagesmith.oci.names import Platform
-from imagesmith.values import field, frozen
+from imagesmith.fs.entry import Entry
+from imagesmith.oci.codec import dumps
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.solve.plain import plain
+from imagesmith.solve.result import BuiltLayer, Result
+from imagesmith.solve.tools import Tools
+from imagesmith.values import field, field_names, frozen
 
-__all__ = [
-    "ContextFiles",
-    "CopyOp",
-    "CopySource",
-    "Fetched",
-    "GitFiles",
-    "ImageOp",
-    "Inline",
-    "MakeDirOp",
-    "Op",
-    "Origin",
-    "ResolvedImage",
-    "RootOp",
-    "RunMount",
-    "RunOp",
-    "Step",
-    "after_runs",
-    "context_reads",
-    "names_of",
-    "under_runs",
-]
-
-
-@frozen(kw_only=True)
-class ResolvedImage:
-    """An image that FROM or --from names: what its reference was resolved to, no layer fetched.
-
-    `origin` tells the fetcher where missing blobs are: a registry reference, or a layout's folder.
-    """
-
-    name: str
-    descriptor: Descriptor
-    manifest: Manifest
-    config: ImageConfig
-    origin: object
+__all__ = ["Op", "Reads", "Step", "Work"]
 
 
 @frozen
-class ContextFiles:
-    """The files of a build context that are below a folder of the machine; `name` is for messages."""
+class Reads:
+    """What a step takes of a context."""
 
-    name: str
-    tree: Tree
-
-
-@frozen
-class Fetched:
-    """A file from a URL, fetched when the step is worked on. `checksum` is a digest or empty."""
-
-    url: str
-    checksum: str = ""
-    unpack: bool = False
-
-
-@frozen
-class GitFiles:
-    """The files of a repository at a ref; `own` if the user named it, and no Dockerfile did."""
-
-    ref: GitRef
-    keep_git_dir: bool = False
-    checksum: str = ""
-    own: bool = False
-
-
-@frozen
-class Inline:
-    """A here-document as a file."""
-
-    name: str
-    data: bytes
-    mode: int = 0o644
-
-
-@frozen
-class CopySource:
-    """One source of COPY or ADD: a path or pattern in an origin."""
-
-    origin: Origin
-    path: str = "/"
-
-
-@frozen(kw_only=True)
-class CopyOp:
-    """COPY and ADD. `dest` is absolute; a trailing slash (or `/.`) means a directory.
-
-    `unpack` is ADD's: None unpacks local archives only, True all, False none; COPY has False.
-    """
-
-    sources: tuple[CopySource, ...]
-    dest: str
-    chown: str = ""
-    chmod: str = ""
-    link: bool = False
-    parents: bool = False
-    excludes: tuple[str, ...] = ()
-    is_add: bool = False
-    unpack: bool | None = False
-
-
-@frozen(kw_only=True)
-class MakeDirOp:
-    """WORKDIR's directory, owned by `user`; `time_ns` is its time under SOURCE_DATE_EPOCH."""
-
+    origin: ContextFiles
     path: str
-    user: str = ""
-    time_ns: int | None = None
+    excludes: tuple[str, ...] = ()
+    parents: bool = False
 
 
-@frozen
-class RunMount:
-    """A --mount with where its files come from; `origin` is None for an empty tree."""
+class Work(Protocol):
+    """A step while it is solved: what it stands on, and what it may use."""
 
-    mount: Mount
-    origin: Origin = None
+    @property
+    def tools(self) -> Tools:
+        """Those of the whole solve."""
 
+    @property
+    def number(self) -> int:
+        """The step's number on the screen."""
 
-@frozen(kw_only=True)
-class RunOp:
-    """RUN. `env` is the whole environment, `proxy_env` what is given to the process but is not in the key."""
+    @property
+    def parent(self) -> Result:
+        """What the step works on."""
 
-    argv: tuple[str, ...]
-    env: tuple[tuple[str, str], ...]
-    cwd: str
-    user: str = ""
-    mounts: tuple[RunMount, ...] = ()
-    network: str = "default"
-    security: str = "sandbox"
-    proxy_env: tuple[tuple[str, str], ...] = ()
-    hostname: str = ""
-    extra_hosts: tuple[tuple[str, str], ...] = ()
-    shm_size_bytes: int = 0
-    ulimits: tuple[tuple[str, int, int], ...] = ()
-    cgroup_parent: str = ""
-    platform: Platform | None = None
+    @property
+    def learns(self) -> bool:
+        """True if digests of files are to be worked out while the layer is written."""
 
+    def result(self, step: Step) -> Result:
+        """The result of a step that this one needs."""
 
-@frozen
-class ImageOp:
-    """The file system of an image."""
+    def held_ns(self, mtime_ns: int) -> int:
+        """What the layer holds of a time; both in nanoseconds."""
 
-    image: ResolvedImage
+    def tell_copies(self, entries: Iterable[Entry]) -> None:
+        """Tell who watches what is about to be written; it may be gone through more than once."""
 
+    def learnt(self, rows: Sequence[Rows], digests: KnownDigests | None) -> None:
+        """Hand over what each source's digest is made of, for `Op.digests` to take."""
 
-@frozen
-class RootOp:
-    """A folder, repository or URL as a whole root file system (`FROM` a named context)."""
+    def seen(self) -> Sequence[Rows]:
+        """What `learnt` was given, once."""
 
-    origin: ContextFiles | GitFiles | Fetched
+    def write(self, entries: Iterable[Entry], created_ns: int) -> BuiltLayer:
+        """Write the step's layer."""
 
 
-Op = RunOp | CopyOp | MakeDirOp | ImageOp | RootOp
+class Op:
+    """What a step does. One that makes no layer has a `start`, the others `execute`.
+
+    kind           what it is called in keys and in written plans
+    runs           it executes a program on the files below, which must lie on the disk for it
+    always_cached  --no-cache does not execute it anew
+    makes_layer    false for what brings the layers of an image
+    learns         its sources are best hashed while they are copied, where no earlier build has any like it
+    """
+
+    __slots__ = ()
+    kind = ""
+    runs = False
+    makes_layer = True
+    always_cached = False
+    learns = False
+
+    def inputs(self) -> Iterator[Step]:
+        """The steps whose results this one needs besides what it works on."""
+        yield from _steps(getattr(self, name) for name in field_names(self))
+
+    def reads(self) -> Iterator[Reads]:
+        """What it takes of contexts."""
+        yield from ()
+
+    def describe(self) -> str:
+        """What it does, in the words of a Dockerfile."""
+        return self.kind
+
+    def digests(self, work: Work, *, by_layers: bool = False) -> list[str]:
+        """The digest of each of its inputs, in order; for the cache key.
+
+        `by_layers`: for files of another step that of its layers and the path, which opens none of them.
+
+        Raises:
+            MissingSource: one of them does not exist.
+        """
+        del work, by_layers
+        return []
+
+    def input_names(self) -> list[str]:
+        """What the inputs are called where one has changed, in the order of `digests`."""
+        return []
+
+    def uncounted(self) -> str:
+        """Which parts of it a cache key leaves out, where somebody may wonder."""
+        return ""
+
+    def listing(self, work: Work) -> Mapping[str, Mapping[str, str]]:
+        """What its inputs are, by name and path, for telling later which file changed."""
+        del work
+        return {}
+
+    def start(self, work: Work) -> Result | None:
+        """The result of an op that makes no layer."""
+        del work
+        return None
+
+    def execute(self, work: Work) -> BuiltLayer:
+        """Make the layer."""
+        raise NotImplementedError
 
 
 @frozen(kw_only=True, eq=False)
 class Step:
-    """An operation on the result of `parent` (None: an empty file system).
+    """An operation on the result of `parent` (None: an empty file system); make one with `of`.
 
-    `name` is what the user reads; `no_cache` asks to execute it whatever the cache says.
+    `name` is what the user reads; `no_cache` asks to execute it whatever the cache says. Steps are equal if
+    their digests are, whatever they are called and wherever they stand.
     """
 
     op: Op
     parent: Step | None
     name: str
+    step_digest: Digest
     span: Span = field(default_factory=lambda: Span(0, 0))
     stage: str = ""
     no_cache: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        op: Op,
+        parent: Step | None,
+        name: str,
+        *,
+        span: Span | None = None,
+        stage: str = "",
+        no_cache: bool = False,
+    ) -> Step:
+        """A step, with the digest of its definition: the op, what it works on, and whether the cache counts.
+
+        The platform is a field of the ops that depend on it: what does not is one step for all platforms.
+        """
+        definition = {"op": plain(op), "parent": plain(parent), "no_cache": no_cache}
+        return cls(
+            op=op,
+            parent=parent,
+            name=name,
+            step_digest=digest_bytes(dumps(definition, sort_keys=True)),
+            span=span or Span(0, 0),
+            stage=stage,
+            no_cache=no_cache,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Step) and self.step_digest == other.step_digest
+
+    def __hash__(self) -> int:
+        return hash(self.step_digest)
+
     def inputs(self) -> tuple[Step, ...]:
         """The steps whose results this one needs, the parent first."""
-        out = [] if self.parent is None else [self.parent]
-        if isinstance(self.op, CopyOp):
-            out += [s.origin for s in self.op.sources if isinstance(s.origin, Step)]
-        elif isinstance(self.op, RunOp):
-            out += [m.origin for m in self.op.mounts if isinstance(m.origin, Step)]
-        return tuple(out)
+        return (*(() if self.parent is None else (self.parent,)), *self.op.inputs())
 
 
-#: Where files can come from: another step's result, an empty tree (None), a context, a URL, a repository.
-Origin = Step | ContextFiles | Fetched | GitFiles | Inline | None
-
-
-def after_runs(tip: Step | None) -> list[Step]:
-    """The steps that take files of a context, and cannot begin before a RUN has ended."""
-    waits: dict[Step, bool] = {}
-    todo = [tip] if tip is not None else []
-    while todo:
-        step = todo[-1]
-        unknown = [needed for needed in step.inputs() if needed not in waits]
-        if unknown and step not in waits:
-            todo += unknown
-            continue
-        todo.pop()
-        waits[step] = any(isinstance(needed.op, RunOp) or waits[needed] for needed in step.inputs())
-    return [step for step, late in waits.items() if late and any(context_reads(step))]
-
-
-def names_of(tip: Step | None) -> tuple[str, ...]:
-    """The names of all steps that must be solved for the last one, those of other stages among them."""
-    seen: dict[Step, None] = {}
-    todo = [tip] if tip is not None else []
-    while todo:
-        step = todo.pop()
-        if step not in seen:
-            seen[step] = None
-            todo += step.inputs()
-    return tuple(step.name for step in seen if not isinstance(step.op, ImageOp))
-
-
-def context_reads(step: Step) -> Iterator[tuple[ContextFiles, str]]:
-    """The contexts that a step takes files of, and their paths there."""
-    taken: Sequence[CopySource | RunMount] = ()
-    if isinstance(step.op, CopyOp):
-        taken = step.op.sources
-    elif isinstance(step.op, RunOp):
-        taken = step.op.mounts
-    for one in taken:
-        if isinstance(one.origin, ContextFiles):
-            yield one.origin, one.path if isinstance(one, CopySource) else one.mount.source
-
-
-def under_runs(tip: Step | None) -> frozenset[Step]:
-    """The steps on whose layers a RUN stands, or that it mounts: it executes if they do."""
-    seen: set[Step] = set()
-    under: set[Step] = set()
-    todo = [tip] if tip is not None else []
-    while todo:
-        step = todo.pop()
-        if step in seen:
-            continue
-        seen.add(step)
-        todo += step.inputs()
-        for at in step.inputs() if isinstance(step.op, RunOp) else ():
-            below: Step | None = at
-            while below is not None and below not in under:
-                under.add(below)
-                below = below.parent
-    return frozenset(under)
+def _steps(values: Iterable[object]) -> Iterator[Step]:
+    """The steps in values and in their fields."""
+    for value in values:
+        if isinstance(value, Step):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _steps(value)
+        elif hasattr(value, "_fields"):
+            yield from _steps(getattr(value, name) for name in field_names(value))

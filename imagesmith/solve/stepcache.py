@@ -14,8 +14,8 @@ from imagesmith.oci.codec import Object
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import OCI_LAYER
 from imagesmith.oci.model import Descriptor
-from imagesmith.solve.built import BuiltLayer
 from imagesmith.solve.key import key_of
+from imagesmith.solve.result import BuiltLayer
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store

@@ -13,7 +13,8 @@ import itertools
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.concurrency import Cancel, Once
@@ -26,30 +27,53 @@ from imagesmith.errors import (
 )
 from imagesmith.events import EventSink, Progress, Vertex
 from imagesmith.fs.view import View
-from imagesmith.oci.config import check_image
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci.config import ImageConfig, check_image
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, parse_document
+from imagesmith.oci.model import Descriptor, Manifest, parse_document
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
-from imagesmith.solve.step import ResolvedImage
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
+from imagesmith.values import frozen, replace
 
 if TYPE_CHECKING:
-    from imagesmith.interfaces import ImageSource
-    from imagesmith.session import Export
-    from imagesmith.solve.built import BuiltLayer
     from imagesmith.transports.transfer import Session
 
-__all__ = ["Images"]
+__all__ = ["Bases", "ResolvedImage"]
 
+#: What the place of an image in a layout begins with.
+_LAYOUT = "oci:"
 #: How long (seconds) a tag's digest is believed without asking again, outside CI.
 _TAG_MEMO_S = 24 * 3600
 
 
-class Images:
+@frozen(kw_only=True)
+class ResolvedImage:
+    """An image that FROM or --from names: what its reference was resolved to, no layer fetched.
+
+    `place` tells where missing blobs are: a reference, or `oci:` and a layout's folder.
+    """
+
+    name: str
+    descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+    place: str
+
+    @property
+    def ref(self) -> ImageRef | None:
+        """The reference, where it is in a registry."""
+        return None if self.place.startswith(_LAYOUT) else ImageRef.parse(self.place, default_tag=False)
+
+
+#: Where a blob may come from: a registry's repository, a layout, or the place of an imported cache.
+Origin = ImageRef | Layout | ImageSource
+
+
+class Bases:
     """Resolves and fetches images for one build."""
 
     def __init__(
@@ -75,7 +99,8 @@ class Images:
         self._lock, self._session_lock = threading.Lock(), threading.Lock()
         self._known: Once[tuple[str, str], ResolvedImage] = Once()
         self._blob_locks: dict[Digest, threading.Lock] = {}
-        self._origins: dict[Digest, object] = {}
+        self._origins: dict[Digest, Origin] = {}
+        self._by_digest: dict[Digest, ResolvedImage] = {}
         self._session: Session | None = None
         self.numbers = numbers or itertools.count(1)
         self._cancel = cancel or Cancel()
@@ -105,7 +130,8 @@ class Images:
             NotAnImage: it is an artifact.
             RegistryError: the registry refused or failed.
         """
-        return self._known.get((name, str(platform or "")), lambda: self._resolve(name, platform))
+        found = self._known.get((name, str(platform or "")), lambda: self._resolve(name, platform))
+        return self._by_digest.setdefault(found.manifest.digest, found)
 
     def _resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
         ref = ImageRef.parse(name)
@@ -146,7 +172,7 @@ class Images:
         except NotFound:
             return None
         return ResolvedImage(
-            name=str(ref), descriptor=document.descriptor(), manifest=manifest, config=config, origin=ref
+            name=str(ref), descriptor=document.descriptor(), manifest=manifest, config=config, place=str(ref)
         )
 
     def _ask(self, ref: ImageRef, platform: Platform) -> ResolvedImage:
@@ -158,7 +184,7 @@ class Images:
             self._store.cache.put_tag(str(ref), str(platform), str(found.descriptor.digest))
         config = self._store.config(found.manifest)
         return ResolvedImage(
-            name=str(ref), descriptor=found.descriptor, manifest=found.manifest, config=config, origin=ref
+            name=str(ref), descriptor=found.descriptor, manifest=found.manifest, config=config, place=str(ref)
         )
 
     def from_layout(
@@ -178,9 +204,25 @@ class Images:
             raise DockerfileError(f"{name}: {e.message}") from e
         for d in (entry, descriptor, manifest.config):
             self._store.blobs.put(layout.document(d), d.digest.algorithm)
-        return ResolvedImage(
-            name=name, descriptor=entry, manifest=manifest, config=self._store.config(manifest), origin=layout
-        )
+        config, place = self._store.config(manifest), f"{_LAYOUT}{layout.folder}"
+        found = ResolvedImage(name=name, descriptor=entry, manifest=manifest, config=config, place=place)
+        return self._by_digest.setdefault(manifest.digest, found)
+
+    def image(self, name: str, digest: Digest, place: str) -> ResolvedImage:
+        """The image of a manifest that was resolved before, by this build or by who wrote its plan.
+
+        Raises:
+            NotFound: it is not there any more.
+            RegistryError: the registry refused or failed.
+        """
+        found = self._by_digest.get(digest)
+        if found is None:
+            if place.startswith(_LAYOUT):
+                layout = Layout(Path(place.removeprefix(_LAYOUT)))
+                return self.from_layout(name, layout, "", digest, None)
+            ref = replace(ImageRef.parse(place, default_tag=False), digest=digest)
+            found = self._by_digest.setdefault(digest, self._resolve(str(ref), None))
+        return found
 
     # --- fetching ------------------------------------------------------------------------------
 
@@ -191,14 +233,19 @@ class Images:
                 f"{image.name}: {len(image.manifest.layers)} layers but {len(image.config.diff_ids)} diff_ids"
             )
         pairs = zip(image.config.diff_ids, image.manifest.layers, strict=True)
-        return [self.lazy(image.name, image.origin, diff_id, d) for diff_id, d in pairs]
+        origin = self._origin(image)
+        return [self.lazy(image.name, origin, diff_id, d) for diff_id, d in pairs]
+
+    def _origin(self, image: ResolvedImage) -> Origin:
+        """Where the blobs of an image are."""
+        return image.ref or Layout(Path(image.place.removeprefix(_LAYOUT)))
 
     def files(self, image: ResolvedImage) -> View:
         """The files of an image; see planner.ImageResolver."""
         return View([layer.index() for layer in self.layers(image)])
 
-    def lazy(self, name: str, origin: object, diff_id: Digest, d: Descriptor) -> StoredLayer:
-        """A layer whose blob comes when somebody looks into it; `origin` is a reference, layout or place."""
+    def lazy(self, name: str, origin: Origin, diff_id: Digest, d: Descriptor) -> StoredLayer:
+        """A layer whose blob comes when somebody looks into it."""
         layer = self._store.layers.layer(diff_id, d.digest)
         self._origins.setdefault(d.digest, origin)
         layer.known_as(d.digest, lambda: self._fetch(name, origin, d))
@@ -206,9 +253,9 @@ class Images:
 
     def fetch(self, image: ResolvedImage, d: Descriptor) -> None:
         """Bring one blob of an image into the store, if it is not there."""
-        self._fetch(image.name, image.origin, d)
+        self._fetch(image.name, self._origin(image), d)
 
-    def _fetch(self, name: str, origin: object, d: Descriptor) -> None:
+    def _fetch(self, name: str, origin: Origin, d: Descriptor) -> None:
         with self._lock:
             lock = self._blob_locks.setdefault(d.digest, threading.Lock())
         with lock:
@@ -225,9 +272,8 @@ class Images:
                     from imagesmith.registry.repository import Repository
                     from imagesmith.transports.stored import write_blob
 
-                    place = _place(origin)
-                    write_blob(self._store.blobs, d, place, lambda _count: self._cancel.check())
-                    behind = place.origin(d.digest)
+                    write_blob(self._store.blobs, d, origin, lambda _count: self._cancel.check())
+                    behind = origin.origin(d.digest)
                     if isinstance(behind, Repository):
                         behind.has_now(d.digest)  # for later builds, to mount it from there
                 self._events(
@@ -256,26 +302,31 @@ class Images:
 
     # --- pushing -------------------------------------------------------------------------------
 
-    def push(self, ref: ImageRef, export: Export) -> None:
-        """Send a finished image to the registry of a name.
+    def push(
+        self,
+        ref: ImageRef,
+        image: Descriptor,
+        layers: Iterable[tuple[Descriptor, StoredLayer]],
+        vertex: Vertex,
+    ) -> None:
+        """Send a finished image with these layers to the registry of a name.
 
         Base layers that nothing has needed are mounted, or copied from registry to registry; they are not
         brought here for it.
         """
-        elsewhere = self.elsewhere(export.image.layers)
-        self.session().push(ref, export.image.descriptor, elsewhere, vertex=export.vertex)
+        self.session().push(ref, image, self.elsewhere(layers), vertex=vertex)
 
-    def elsewhere(self, layers: Sequence[BuiltLayer]) -> dict[Digest, ImageSource]:
+    def elsewhere(self, layers: Iterable[tuple[Descriptor, StoredLayer]]) -> dict[Digest, ImageSource]:
         """Where layers can be read that the store may lack; those of a layout are brought into it."""
         out: dict[Digest, ImageSource] = {}
-        for layer in layers:
-            origin = self._origins.get(layer.descriptor.digest)
+        for d, stored in layers:
+            origin = self._origins.get(d.digest)
             if isinstance(origin, Layout):
-                layer.stored.bring(layer.descriptor.digest)
+                stored.bring(d.digest)
             elif isinstance(origin, ImageRef):
-                out[layer.descriptor.digest] = self.session().repository(origin)
+                out[d.digest] = self.session().repository(origin)
             elif origin is not None:
-                out[layer.descriptor.digest] = _place(origin)
+                out[d.digest] = origin
         return out
 
     def step(self, name: str) -> Vertex:
@@ -287,8 +338,3 @@ class Images:
         with self._session_lock:
             if self._session is not None:
                 self._session.close()
-
-
-def _place(origin: object) -> ImageSource:
-    """An origin that is a place already: that of an imported cache."""
-    return origin  # type: ignore[return-value]  # `lazy` is given nothing else

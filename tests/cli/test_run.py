@@ -23,7 +23,7 @@ from imagesmith.oci.config import ImageConfig, Runtime
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
-from imagesmith.solve.step import ResolvedImage
+from imagesmith.transports.bases import ResolvedImage
 from tests.support import IMAGESMITH, PROJECT, need_program, need_root
 
 # --- what the flags mean -----------------------------------------------------------------------
@@ -36,7 +36,7 @@ def spec(*words: str, **config: object) -> RunSpec:
     args = parser.parse_args([*words[:-1], "image", *words[-1].split()] if words else ["image"])
     d = Descriptor(media_type="application/vnd.oci.image.manifest.v1+json", digest=digest_bytes(b"x"), size=1)
     image = ResolvedImage(
-        name="image", descriptor=d, origin=None,
+        name="image", descriptor=d, place="",
         manifest=Manifest(raw=b"", media_type=d.media_type, config=d, layers=()),
         config=ImageConfig(platform=Platform.parse("linux/amd64"), runtime=Runtime(**config)),
     )  # fmt: skip

@@ -17,15 +17,17 @@ from imagesmith.export.uploading import Uploader
 from imagesmith.oci.mediatype import OCI_LAYER
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
+from imagesmith.ops.mkdir import MakeDirOp
 from imagesmith.registry import transport
 from imagesmith.registry.repository import Repository
 from imagesmith.registry.transport import Transport
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Access, Settings
-from imagesmith.solve.built import BuiltLayer, Solved
-from imagesmith.solve.step import MakeDirOp, Step
+from imagesmith.solve.result import BuiltLayer
+from imagesmith.solve.step import Step
+from imagesmith.solve.watching import Solved
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Images
+from imagesmith.transports.bases import Bases
 from tests.kitchen import Kitchen
 from tests.registry.conftest import serve_embedded
 from tests.registry.faultproxy import FaultProxy
@@ -40,20 +42,20 @@ def _solved(store: Store, step: Step, data: bytes) -> Solved:
     return Solved(step=step, number=1, layer=layer, records=(), hit="", began_s=0, ended_s=0)
 
 
-def _uploader(store: Store, target: str, steps: set[Step], events: list[Event]) -> tuple[Uploader, Images]:
+def _uploader(store: Store, target: str, steps: set[Step], events: list[Event]) -> tuple[Uploader, Bases]:
     request = BuildRequest(access=Access(insecure=True))
-    images = Images(store, Settings(root=store.root), request, events.append)
+    images = Bases(store, Settings(root=store.root), request, events.append)
     return Uploader(store, images, [ImageRef.parse(target)], steps, 2, events.append), images
 
 
-def _step() -> Step:
-    return Step(op=MakeDirOp(path="/w"), parent=None, name="[1/1] WORKDIR /w")
+def _step(path: str = "/w") -> Step:
+    return Step.of(MakeDirOp(path=path), None, f"[1/1] WORKDIR {path}")
 
 
 def test_layers_of_the_image_are_there_when_the_steps_are_done(tmp_path: Path) -> None:
     (tmp_path / "registry").mkdir()
     events: list[Event] = []
-    ours, stage = _step(), _step()
+    ours, stage = _step(), _step("/other")
     with serve_embedded(tmp_path / "registry") as served, Store(tmp_path / "store") as store:
         uploader, images = _uploader(store, f"{served.host}/a/b:1", {ours}, events)
         with uploader:

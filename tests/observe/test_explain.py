@@ -16,9 +16,11 @@ from imagesmith.dockerfile.mounts import parse_mount
 from imagesmith.events import Event, Message
 from imagesmith.fs.entry import Entry
 from imagesmith.observe.explain import Explainer, file_changes
-from imagesmith.solve.built import Solved
-from imagesmith.solve.step import RunMount, RunOp, Step
+from imagesmith.ops.run import RunOp
+from imagesmith.ops.runmount import RunMount
+from imagesmith.solve.step import Step
 from imagesmith.solve.stepcache import StepCache
+from imagesmith.solve.watching import Solved
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.store import Store
 from tests.kitchen import Kitchen
@@ -156,7 +158,7 @@ def _run_reason(tmp_path: Any, old: dict[str, Any], new: dict[str, Any]) -> str:
 
     before = {**parts, "op": fields | old}
     now = {**parts, "op": fields | new}
-    step = Step(op=RunOp(argv=("make",), env=(), cwd="/"), parent=None, name="[1/1] RUN make")
+    step = Step.of(RunOp(argv=("make",), env=(), cwd="/"), None, "[1/1] RUN make")
     with Store(tmp_path / "store") as store:
         record = StepRecord(
             key=key_of(before), base=base_of(before), parts=before, diff_id="", layer={}, created_ns=1
@@ -194,7 +196,7 @@ def test_changed_file_of_a_bind_mount_is_named(tmp_path: Any) -> None:
     op = {"kind": "run", "argv": ["make"]}
     before = {"format": 1, "below": "sha256:aa", "op": op, "inputs": ["old"]}
     now = before | {"inputs": ["new"]}
-    step = Step(op=RunOp(argv=("make",), env=(), cwd="/"), parent=None, name="[1/1] RUN make")
+    step = Step.of(RunOp(argv=("make",), env=(), cwd="/"), None, "[1/1] RUN make")
     lines: list[str] = []
     with Store(tmp_path / "store") as store:
         record = StepRecord(
@@ -252,9 +254,7 @@ def test_what_is_written_otherwise_and_does_not_count_is_named(tmp_path: Path) -
             record = StepRecord(key="k", base="b", parts={}, diff_id="", layer={}, created_ns=0)
             cache.keep((record, {"name": was}))
             mounts = (RunMount(parse_mount(mount, lambda w: w)),) if mount else ()
-            step = Step(
-                op=RunOp(argv=("x",), env=(), cwd="/", user="", mounts=mounts), parent=None, name=name
-            )
+            step = Step.of(RunOp(argv=("x",), env=(), cwd="/", user="", mounts=mounts), None, name)
             layer = SimpleNamespace(created_ns=time.time_ns())
             done = Solved(
                 step=step, number=1, layer=layer, records=(record,), hit="store", began_s=0.0, ended_s=0.0  # type: ignore[arg-type]

@@ -25,9 +25,8 @@ from imagesmith.plan.planner import Planner
 from imagesmith.request import BuildRequest
 from imagesmith.session import linter_of
 from imagesmith.settings import Settings
-from imagesmith.solve.step import ResolvedImage
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Images
+from imagesmith.transports.bases import Bases, ResolvedImage
 from tests.support import PROJECT
 
 CASES = sorted((PROJECT / "fixtures" / "conformance" / "cases").glob("*.toml"))
@@ -40,7 +39,7 @@ PIECES = (
 NOWHERE = ("cannot be empty", "file with no instructions", "contains no stages", "SOURCE_DATE_EPOCH")
 
 
-class AnyImage(Images):
+class AnyImage(Bases):
     """Every name is an image."""
 
     def resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
@@ -49,7 +48,7 @@ class AnyImage(Images):
         manifest = Manifest.build(config, [])
         parsed = ImageConfig.parse(raw)
         d = manifest.descriptor()
-        return ResolvedImage(name=name, descriptor=d, manifest=manifest, config=parsed, origin=None)
+        return ResolvedImage(name=name, descriptor=d, manifest=manifest, config=parsed, place=name)
 
 
 @pytest.fixture(scope="module")

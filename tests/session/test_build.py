@@ -10,9 +10,8 @@ import pytest
 
 import imagesmith
 from imagesmith.errors import ContextError, DockerfileError, ImagesmithError, MissingSource, NotFound
-from imagesmith.solve.step import ResolvedImage
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Images
+from imagesmith.transports.bases import Bases, ResolvedImage
 from tests.kitchen import Kitchen
 from tests.support import IMAGESMITH, PROJECT
 
@@ -151,10 +150,10 @@ def _readable(path: Path) -> bool:
 def test_image_that_is_not_found_may_be_a_stage_that_is_misspelt(
     kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch, text: str, meant: str
 ) -> None:
-    def find(self: Images, name: str, platform: object) -> ResolvedImage:
+    def find(self: Bases, name: str, platform: object) -> ResolvedImage:
         raise NotFound(f"{name}: not found")
 
-    monkeypatch.setattr(Images, "find", find)
+    monkeypatch.setattr(Bases, "find", find)
     kitchen.write({"f": "x"})
     with pytest.raises(ImagesmithError) as caught:
         kitchen.build(text)

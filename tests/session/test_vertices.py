@@ -20,7 +20,7 @@ from imagesmith.events import (
     StepStarted,
 )
 from imagesmith.request import Output
-from imagesmith.solve.step import names_of
+from imagesmith.solve.graph import names_of
 from tests.kitchen import Kitchen
 from tests.registry.conftest import serve_docker
 
@@ -131,7 +131,7 @@ def test_all_steps_are_known_from_the_beginning(kitchen: Kitchen) -> None:
         (planned,) = [e for e in kitchen.events if isinstance(e, Planned)]
         told = [e.name for e in kitchen.events if isinstance(e, StepStarted | StepCached)]
         assert sorted(planned.names) == sorted(n for n in told if not n.startswith("[internal]"))
-    assert names_of(None) == ()
+    assert names_of([None]) == ()
 
 
 def test_readers_at_the_same_time_are_one_vertex_that_may_begin_again() -> None:

@@ -16,15 +16,16 @@ from imagesmith.context.contexts import Contexts
 from imagesmith.context.digests import FileDigests
 from imagesmith.context.local import LocalTree
 from imagesmith.events import nobody
+from imagesmith.ops.run import RunOp
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.planner import Planner
 from imagesmith.request import BuildRequest
 from imagesmith.session import linter_of, read_dockerfile
 from imagesmith.settings import Settings
 from imagesmith.solve.key import key_of, parts_of
-from imagesmith.solve.step import RunOp, Step
+from imagesmith.solve.step import Step
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Images
+from imagesmith.transports.bases import Bases
 from tests.kitchen import Kitchen
 
 COPY = "FROM scratch\nCOPY f /f\n"
@@ -211,7 +212,7 @@ def _run_key(folder: Path, text: str, **request: Any) -> str:
     wanted = BuildRequest(context=str(folder), **request)
     with Store(folder / "store") as store, Contexts(wanted, store) as contexts:
         settings = Settings(root=folder / "store")
-        images = contexts.images = Images(store, settings, wanted, nobody)
+        images = contexts.images = Bases(store, settings, wanted, nobody)
         dockerfile = read_dockerfile(contexts, store)
         lints = BuildLints(linter_of(dockerfile, wanted, lambda _: None))
         step: Step | None = Planner(dockerfile, wanted, images, contexts, lints).plan().state.tip

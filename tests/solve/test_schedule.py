@@ -40,7 +40,7 @@ class Work:
     def run(self, goal: int) -> None:
         before = threading.active_count()
         try:
-            Schedule(self.attempt, self.cancel).run(goal)
+            Schedule(self.attempt, self.cancel).run([goal])
         finally:
             assert threading.active_count() == before
 
@@ -91,7 +91,7 @@ def test_tasks_that_turn_out_to_need_more_are_tried_again() -> None:
         done.append(task)
         return []
 
-    Schedule(attempt, Cancel()).run("goal")
+    Schedule(attempt, Cancel()).run(["goal"])
     assert done == ["early", "late", "goal"]
 
 

@@ -12,8 +12,7 @@ import pytest
 from imagesmith.fs.view import View
 from imagesmith.oci.config import chain_id
 from imagesmith.oci.digest import Digest
-from imagesmith.solve.built import BuiltLayer
-from imagesmith.solve.result import Result
+from imagesmith.solve.result import BuiltLayer, Result
 from tests.kitchen import Kitchen
 from tests.registry.conftest import serve_embedded
 from tests.registry.faultproxy import Before, FaultProxy

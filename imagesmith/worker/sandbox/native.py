@@ -85,7 +85,7 @@ class NativeSandbox:
             if self._control is not None:
                 return
             ours, theirs = socket.socketpair()
-            package = str(Path(__file__).resolve().parent.parent.parent)
+            package = str(Path(__file__).resolve().parents[3])
             env = {name: value for name, value in os.environ.items() if name.startswith("LD_")}
             try:
                 self._helper = subprocess.Popen(

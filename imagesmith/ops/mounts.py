@@ -18,25 +18,19 @@ import os
 import posixpath
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imagesmith.concurrency import Cancel
+from imagesmith.context.secrets import read_secret
 from imagesmith.dockerfile import mounts as parsed
 from imagesmith.errors import DockerfileError, MissingSource, SandboxError
 from imagesmith.fs.hold import hold
 from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Mount, Place, Snapshotter
-from imagesmith.request import BuildRequest
-from imagesmith.solve.step import RunMount, Step
-from imagesmith.store.store import Store
+from imagesmith.ops.runmount import RunMount
+from imagesmith.solve.step import Step, Work
 from imagesmith.worker.agent import AgentSocket
 from imagesmith.worker.cachemounts import CacheMounts, Seed
 from imagesmith.worker.scratch import Copies, copy_out, scratch_folder
-from imagesmith.worker.secrets import read_secret
 from imagesmith.worker.snapshot.ownership import table_of
-
-if TYPE_CHECKING:
-    from imagesmith.solve.solver import Solver
 
 __all__ = ["Mounts"]
 
@@ -46,19 +40,18 @@ class Mounts:
 
     def __init__(
         self,
-        store: Store,
-        request: BuildRequest,
-        snapshots: Snapshotter,
-        solver: Solver,
-        cancel: Cancel,
-        stack: ExitStack,
+        work: Work,
         cwd: str,
         place: Place,
+        snapshots: Snapshotter,
         copies: Copies,
+        stack: ExitStack,
     ) -> None:
-        self._store, self._request, self._snapshots, self._solver = store, request, snapshots, solver
-        self._stack, self._cwd, self._place, self._copies = stack, cwd, place, copies
-        self._caches = CacheMounts(store, cancel, place)
+        self._work, self._cwd, self._place = work, cwd, place
+        self._snapshots, self._copies, self._stack = snapshots, copies, stack
+        tools = work.tools
+        self._store, self._request, self._trees = tools.store, tools.request, tools.trees
+        self._caches = CacheMounts(tools.store, tools.cancel, place)
         #: Variables that secrets and agents add.
         self.env: dict[str, str] = {}
         self._agents = 0
@@ -103,11 +96,11 @@ class Mounts:
     def _files(self, m: RunMount) -> tuple[Path, Tree]:
         """A folder with the files of a mount's origin, to be thrown away, and what is in it."""
         if isinstance(m.origin, Step):
-            result = self._solver.result(m.origin)
+            result = self._work.result(m.origin)
             workspace = self._snapshots.prepare([layer.stored for layer in result.layers], result.view)
             self._stack.callback(workspace.discard)
             return workspace.root, result.view
-        tree = self._solver.sources.tree(m.origin)
+        tree = self._trees.tree(m.origin)
         at = tree.resolve(m.mount.source or "/")
         if m.mount.readonly and self._place.mounts:
             return self._copies.get(tree, at), tree
@@ -132,11 +125,11 @@ class Mounts:
     def _cache(self, m: RunMount) -> Mount:
         seed: Seed | None = None
         if isinstance(m.origin, Step):
-            result = self._solver.result(m.origin)
+            result = self._work.result(m.origin)
             seed = Seed(str(result.diff_ids), lambda: result.view)
         elif m.origin is not None:
             origin = m.origin
-            seed = Seed(self._solver.sources.digest_of(origin), lambda: self._solver.sources.tree(origin))
+            seed = Seed(self._trees.whole(origin), lambda: self._trees.tree(origin))
         namespace = self._request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
         source, fd = self._caches.take(m.mount, namespace, seed, self._stack)
         key, data, *inside = source.relative_to(self._store.cache_mounts).parts

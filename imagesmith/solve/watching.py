@@ -1,4 +1,4 @@
-"""What a step makes, what became of it, and who is told: values between the solver and its watchers.
+"""What became of a step, and who is told.
 
 Why: explaining, reporting, exporting the cache and sending layers early all look at the solver's work; it
 knows them as watchers only.
@@ -8,35 +8,16 @@ Threads: a watcher is called from the thread of each step, several at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, Self
+from typing import Self
 
 from imagesmith.fs.entry import Entry
-from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor
+from imagesmith.solve.layerwriter import Tap
+from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Step
 from imagesmith.store.cachedb import StepRecord
-from imagesmith.store.layers import StoredLayer
 from imagesmith.values import frozen
 
-__all__ = ["BuiltLayer", "Solved", "Tap", "Watcher", "Watching"]
-
-
-@frozen
-class BuiltLayer:
-    """A layer of a result; `created_ns` is None for a base image's, `name` is that of the step.
-
-    codec and clamp_s tell how a new layer was written (see image/forms.py). A hollow layer is one that an
-    earlier build made and that nobody has any more: its diff_id is known, its content is not.
-    """
-
-    diff_id: Digest
-    descriptor: Descriptor
-    stored: StoredLayer
-    created_ns: int | None = None
-    name: str = ""
-    codec: str = ""
-    clamp_s: int | None = None
-    hollow: bool = False
+__all__ = ["Solved", "Watcher", "Watching"]
 
 
 @frozen(kw_only=True)
@@ -57,16 +38,6 @@ class Solved:
     ended_s: float
 
 
-class Tap(Protocol):
-    """Takes the bytes of a blob while it is made."""
-
-    def write(self, data: bytes, /) -> None:
-        """The next bytes."""
-
-    def abort(self) -> None:
-        """There will be no such blob."""
-
-
 class Watcher:
     """Is told of steps; does nothing itself."""
 
@@ -81,7 +52,7 @@ class Watcher:
         """A step is about to be executed on the layer `below`, and those below that.
 
         `parts` has no inputs where nothing is known of the instruction; `listing` tells what the
-        files of a RUN's mounts are (ops/sources.py).
+        files of a RUN's mounts are (ops/run.py).
         """
 
     def copies(self, number: int, entries: Iterable[Entry]) -> None:

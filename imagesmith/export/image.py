@@ -1,0 +1,33 @@
+"""`-o type=image` and `type=registry`: a name in the store, and in the registry of each name."""
+
+from __future__ import annotations
+
+from imagesmith.errors import UsageError
+from imagesmith.export.job import Export
+from imagesmith.request import Output
+
+__all__ = ["write"]
+
+
+def write(output: Output, export: Export) -> None:
+    """Name the image; with push (or type=registry) send it.
+
+    With push-by-digest it gets no tag: several builds may later be put together in one index.
+    """
+    by_digest = output.flag("push-by-digest")
+    descriptor = export.image.descriptor
+    if not output.pushes and output.flag("store", True):
+        export.complete(base=False)  # a base's registry has its layers; a cache may be gone tomorrow
+    for ref in export.tags:
+        if by_digest and ref.tag is not None:
+            raise UsageError(f"can't push tagged ref {ref} by digest", hint="give the name without a tag")
+        canonical = ref.with_tag(None).with_digest(descriptor.digest)
+        if output.flag("store", True):
+            if not by_digest:
+                export.store.name(ref, descriptor)
+                export.vertex.did(f"naming to {ref}")
+            if output.flag("name-canonical"):
+                export.store.name(canonical, descriptor)
+        if output.pushes:
+            layers = [(layer.descriptor, layer.stored) for layer in export.image.layers]
+            export.images.push(canonical if by_digest else ref, descriptor, layers, export.vertex)

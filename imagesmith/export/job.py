@@ -1,0 +1,43 @@
+"""What an exporter is given, and what all of them need of it."""
+
+from __future__ import annotations
+
+from imagesmith.events import EventSink, Vertex
+from imagesmith.image.commit import Image
+from imagesmith.oci.names import ImageRef
+from imagesmith.oci.times import format_ns
+from imagesmith.request import BuildRequest
+from imagesmith.solve.result import Result
+from imagesmith.store.store import Store
+from imagesmith.transports.bases import Bases
+from imagesmith.values import frozen
+
+__all__ = ["Export"]
+
+
+@frozen(kw_only=True)
+class Export:
+    """The image, its file system, where it comes from, and who is told."""
+
+    image: Image
+    result: Result
+    tags: tuple[ImageRef, ...]
+    store: Store
+    images: Bases
+    request: BuildRequest
+    events: EventSink
+    vertex: Vertex
+
+    @property
+    def created(self) -> str:
+        """The time of the export, as index.json has it: the epoch, or else the image's."""
+        epoch = self.image.form.epoch
+        if epoch is not None:
+            return format_ns(epoch * 1_000_000_000)
+        return self.image.config.created or format_ns(0)
+
+    def complete(self, *, base: bool = True) -> None:
+        """Fetch the layers that nothing has needed so far: of an imported cache, and of the base image."""
+        for layer in self.image.layers:
+            if base or layer.created_ns is not None:
+                layer.stored.bring(layer.descriptor.digest)

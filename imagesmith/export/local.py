@@ -1,0 +1,42 @@
+"""`-o type=local`: the root file system in a folder.
+
+Trust: the folder is the user's own word; what is written in it comes from the image and stays below it
+(fs/placing.py).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from imagesmith.errors import cannot_write
+from imagesmith.events import Message
+from imagesmith.export import rootfs
+from imagesmith.export.job import Export
+from imagesmith.fs.jail import remove_tree
+from imagesmith.request import Output
+
+__all__ = ["write"]
+
+
+def write(output: Output, export: Export) -> None:
+    """Write the files; with mode=delete what was in the folder goes first."""
+    folder = Path(output.dest)
+    try:
+        if output.options.get("mode") == "delete" and folder.is_dir():
+            for child in folder.iterdir():
+                if child.is_dir() and not child.is_symlink():
+                    remove_tree(child)
+                else:
+                    child.unlink()
+        with export.vertex.part("copying files"):
+            rootfs.write_folder(
+                export.result.view,
+                folder,
+                export.image.form.epoch,
+                lambda text: export.events(Message(text=f"local: {text}")),
+            )
+    except OSError as e:
+        raise cannot_write(
+            e, os.fsdecode(e.filename) if isinstance(e.filename, str | bytes) else folder
+        ) from e
