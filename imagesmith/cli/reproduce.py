@@ -42,6 +42,7 @@ def _run(args: argparse.Namespace) -> int:
     from imagesmith.image.reproduce import Original, reproduce
     from imagesmith.oci.config import check_image
     from imagesmith.oci.model import Manifest
+    from imagesmith.session import run_build
     from imagesmith.transports.copier import chosen
     from imagesmith.worker.sandbox import world
 
@@ -60,7 +61,9 @@ def _run(args: argparse.Namespace) -> int:
         manifest = Manifest.parse(chosen(source, source.root(), platform_of(args)))
         check_image(manifest)
         original = Original(source, manifest, source.document(manifest.config))
-        report = reproduce(original, request, store, settings, here, front)
+        report = reproduce(
+            original, request, store, lambda wanted: run_build(wanted, settings, here, front).image
+        )
     if args.json:
         print_json(report.to_json())
     else:

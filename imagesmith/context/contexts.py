@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.concurrency import Once
+from imagesmith.context.addresses import is_http_url
 from imagesmith.context.archive import is_packed, looks_like_archive, unpack_context
 from imagesmith.context.digests import FileDigests, Reading
 from imagesmith.context.git import GitRef, is_git_url, parse_flag
-from imagesmith.context.http import Download, fetch_url, file_name_of, is_http_url
+from imagesmith.context.http import Download, fetch_url, file_name_of
 from imagesmith.context.ignore import MAX_BYTES, bounded, read_ignore, read_small
 from imagesmith.context.local import LocalTree
 from imagesmith.context.named import (

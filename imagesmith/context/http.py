@@ -21,14 +21,9 @@ from imagesmith.values import frozen
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Download", "fetch_url", "file_name_of", "is_http_url"]
+__all__ = ["Download", "fetch_url", "file_name_of"]
 
 _MAX_REDIRECTS = 10
-
-
-def is_http_url(text: str) -> bool:
-    """True for an http or https address."""
-    return text.startswith(("http://", "https://"))
 
 
 def file_name_of(url: str) -> str:

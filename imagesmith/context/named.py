@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, is_git_url
-from imagesmith.context.http import is_http_url
 from imagesmith.errors import InvalidReference, UsageError
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.names import ImageRef

@@ -12,12 +12,12 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from imagesmith.errors import DigestMismatch, InvalidDocument
-from imagesmith.events import EventSink
+from imagesmith.image.commit import Image
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.compare import Difference, compare_tars
 from imagesmith.layer.decompress import decompressed
@@ -27,13 +27,10 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Manifest
 from imagesmith.oci.times import parse_epoch, parse_ns
 from imagesmith.request import BuildRequest, Output
-from imagesmith.session import run_build
-from imagesmith.settings import Settings
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.store.disk import spool
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
-from imagesmith.worker.sandbox.world import World
 
 __all__ = ["LayerReport", "Original", "Report", "epoch_of", "reproduce"]
 
@@ -122,13 +119,17 @@ def reproduce(
     original: Original,
     request: BuildRequest,
     store: Store,
-    settings: Settings,
-    world: World,
-    events: EventSink,
+    build: Callable[[BuildRequest], Image],
 ) -> Report:
     """Build under the image's epoch, unless `request` has one, and compare.
 
     Every step is executed: what the cache holds may be the very image that is looked at.
+
+    Args:
+        original: the image.
+        request: how it was built, as far as that is known.
+        store: has the layers of what is built.
+        build: builds an image.
 
     Raises:
         ImagesmithError: the build failed, or the image cannot be read.
@@ -139,7 +140,7 @@ def reproduce(
         args.setdefault("SOURCE_DATE_EPOCH", str(epoch))
     output = Output(type="cacheonly", options={"rewrite-timestamp": "true"})
     wanted = replace(request, build_args=args, outputs=(output,), no_cache=())
-    built = run_build(wanted, settings, world, events).image
+    built = build(wanted)
     config = ImageConfig.parse(original.raw_config)
     if len(config.diff_ids) != len(original.manifest.layers):
         raise InvalidDocument(f"{original.source.name}: layers and diff_ids differ in number")

@@ -10,8 +10,8 @@ import posixpath
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, is_git_url
-from imagesmith.context.http import is_http_url
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Inline
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values

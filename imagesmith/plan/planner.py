@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, is_git_url
-from imagesmith.context.http import Download, is_http_url
+from imagesmith.context.http import Download
 from imagesmith.context.named import normalise_name
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
 from imagesmith.dockerfile import nodes as n

@@ -38,10 +38,10 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
     digest = getattr(value, "step_digest", None)
     if digest is not None:
         return {"kind": "step", "digest": str(digest)}
-    return {"kind": kind_of(type(value)), **fields(value)}
+    return {"kind": kind_of(type(value)), **_fields(value)}
 
 
-def fields(value: object) -> dict[str, object]:
+def _fields(value: object) -> dict[str, object]:
     """The fields of a value as JSON has them."""
     names = (
         [f.name for f in dataclasses.fields(value)]

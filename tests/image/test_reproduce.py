@@ -14,6 +14,7 @@ from imagesmith.image.reproduce import Original, Report, epoch_of, reproduce
 from imagesmith.library import _world
 from imagesmith.oci.model import Manifest
 from imagesmith.request import BuildRequest
+from imagesmith.session import run_build
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
 from imagesmith.transports.layout import LayoutFolder
@@ -43,7 +44,9 @@ def _again(kitchen: Kitchen, **words: object) -> Report:
         manifest = Manifest.parse(source.document(source.root()))
         original = Original(source, manifest, source.document(manifest.config))
         request = BuildRequest(context=str(kitchen.context), **words)  # type: ignore[arg-type]  # as the caller says
-        return reproduce(original, request, store, settings, _world("none"), nobody)
+        return reproduce(
+            original, request, store, lambda wanted: run_build(wanted, settings, _world("none"), nobody).image
+        )
 
 
 def test_the_same_sources_make_the_same_image(made: Kitchen) -> None:
