@@ -29,8 +29,8 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
 from imagesmith.plan.lints import BuildLints
+from imagesmith.plan.plan import Plan, PlannedImage
 from imagesmith.plan.planner import Planner
-from imagesmith.plan.state import StageState
 from imagesmith.plugins import EXPORTERS, load
 from imagesmith.request import BuildRequest, Output
 from imagesmith.settings import Settings
@@ -45,7 +45,7 @@ from imagesmith.solve.stepcache import StepCache
 from imagesmith.solve.tools import Tools
 from imagesmith.solve.watching import Watcher, Watching
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Bases, ResolvedImage
+from imagesmith.transports.bases import Bases
 from imagesmith.values import frozen, replace
 from imagesmith.worker.sandbox.world import World
 from imagesmith.worker.workshop import Workshop
@@ -203,9 +203,9 @@ def _build(
     linter.lint_file()
     plan = Planner(dockerfile, request, images, contexts, BuildLints(linter)).plan()
     linter.finish()
-    events(Planned(names=names_of([plan.state.tip])))
+    events(Planned(names=names_of([plan.tip])))
     outputs = request.outputs or ((Output(type="image"),) if request.tags else (Output(type="cacheonly"),))
-    forms = [form_of(o, request, plan.epoch, plan.state.platform) for o in outputs]
+    forms = [form_of(o, request, plan.epoch, plan.image.platform) for o in outputs]
     if any(f.epoch is None and o.flag("rewrite-timestamp") for o, f in zip(outputs, forms, strict=True)):
         events(Warned(rule="", text="rewrite-timestamp is specified, but no source-date-epoch was found"))
     first = common_form([f for o, f in zip(outputs, forms, strict=True) if is_image(o)])
@@ -213,29 +213,27 @@ def _build(
     def writer_of(codec: Codec, clamp_s: int | None) -> LayerWriter:
         return LayerWriter(store, codec, settings.workers, clamp_s)
 
-    tips = [plan.state.tip]
+    tips = [plan.tip]
     keeping = Keeping(after_runs(tips), contexts.tree_of, store.work)
     tools = Tools(
         store=store, trees=Trees(contexts, contexts.file_digest, time.time_ns()),
         workshop=Workshop(world, store, events), bases=images, request=request, events=events, cancel=cancel,
         before_run=keeping.begin,
     )  # fmt: skip
-    imports = CacheImport(request.cache_from, images, plan.state.platform, events)
+    imports = CacheImport(request.cache_from, images, plan.image.platform, events)
     cache = StepCache(store, imports.load, first.clamp_s)
     keeper = CacheExport(request.cache_to, store, images, cache, events)
     uploading = _uploading(
         [o for o, f in zip(outputs, forms, strict=True) if f.same_layers(first)],
-        request, plan.state.tip, plan.state.base, store, images, settings, events,
+        request, plan, store, images, settings, events,
     )  # fmt: skip
     solver = Solver(
         tools, writer_of(first.codec, first.clamp_s), cache,
         [keeper, *watchers, *_explainer(request, store, cache, events), uploading], numbers,
     )  # fmt: skip
     wanted = list(zip(outputs, forms, strict=True))
-    with keeping, _solved(solver, plan.state.tip, uploading) as result:
-        return _write(
-            wanted, plan.state, result, Reforming(store, writer_of, cancel), keeper, images, request
-        )
+    with keeping, _solved(solver, plan.tip, uploading) as result:
+        return _write(wanted, plan, result, Reforming(store, writer_of, cancel), keeper, images, request)
 
 
 @contextlib.contextmanager
@@ -261,7 +259,7 @@ def _solved(solver: Solver, tip: Step | None, uploading: Watching) -> Iterator[R
 
 def _write(
     wanted: Sequence[tuple[Output, Form]],
-    state: StageState,
+    plan: Plan,
     result: Result,
     reforming: Reforming,
     keeper: CacheExport,
@@ -275,7 +273,7 @@ def _write(
         key = form, is_image(output)
         with _exporting(output, images) as vertex:
             if key not in made:
-                made[key] = _commit(state, result, reforming, keeper, request, key, vertex)
+                made[key] = _commit(plan.image, result, reforming, keeper, key, vertex)
             export = Export(
                 image=made[key], result=result, tags=_names(output, request), store=store, images=images,
                 request=request, events=events, vertex=vertex,
@@ -295,22 +293,21 @@ def _exporting(output: Output, images: Bases) -> Vertex:
 
 
 def _commit(
-    state: StageState,
+    planned: PlannedImage,
     result: Result,
     reforming: Reforming,
     keeper: CacheExport,
-    request: BuildRequest,
     key: tuple[Form, bool],
     vertex: Vertex,
 ) -> Image:
     """The image in one form, or the config that goes with its files."""
     form, is_whole = key
     if not is_whole:
-        return commit(state, result.layers, keeper.store, labels=request.labels, form=form, extra={})
+        return commit(planned, result.layers, keeper.store, form=form, extra={})
     with vertex.part("exporting layers"):
         layers = reforming.layers(result.layers, form)
     extra = keeper.inline(layers)
-    image = commit(state, layers, keeper.store, labels=request.labels, form=form, extra=extra)
+    image = commit(planned, layers, keeper.store, form=form, extra=extra)
     vertex.did(f"exporting manifest {image.manifest.digest}")
     vertex.did(f"exporting config {image.manifest.config.digest}")
     return image
@@ -330,8 +327,7 @@ def _explainer(
 def _uploading(
     outputs: Sequence[Output],
     request: BuildRequest,
-    tip: Step | None,
-    base: ResolvedImage | None,
+    plan: Plan,
     store: Store,
     images: Bases,
     settings: Settings,
@@ -343,7 +339,10 @@ def _uploading(
         return Watching()
     from imagesmith.export.uploading import Uploader
 
-    return Uploader(store, images, list(refs.values()), set(chain(tip)), settings.transfers, events, base)
+    found = plan.base
+    base = images.image(found.name, found.digest, found.place) if found is not None else None
+    steps = set(chain(plan.tip))
+    return Uploader(store, images, list(refs.values()), steps, settings.transfers, events, base)
 
 
 def _names(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

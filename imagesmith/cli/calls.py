@@ -1,7 +1,7 @@
-"""`imagesmith build --call`: check, outline and targets, answered without building.
+"""`imagesmith build --call`: check, outline, targets and graph, answered without building.
 
-Spec: the documents of BuildKit's frontend/subrequests, printed as buildx prints them. `check` exits with 1
-where something was found.
+Spec: the documents of BuildKit's frontend/subrequests, printed as buildx prints them; `graph` is ours, the
+plan (plan/plan.py). `check` exits with 1 where something was found.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import nobody
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.outline import location_of, outline_of, source_of, targets_of
+from imagesmith.plan.plan import Plan
 from imagesmith.plan.planner import Planner
 from imagesmith.request import BuildRequest
 from imagesmith.session import linter_of
 from imagesmith.settings import Settings
+from imagesmith.solve.graph import all_steps
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
 
 __all__ = ["run_call"]
 
-_KINDS = {"lint": "check", "check": "check", "outline": "outline", "targets": "targets"}
+_KINDS = {"lint": "check", "check": "check", "outline": "outline", "targets": "targets", "graph": "graph"}
 _DESCRIBE = "subrequests.describe"
 _REQUESTS = (
     ("check", "frontend.lint", "Lint Dockerfile", "List all build check violations"),
     ("outline", "frontend.outline", "Outline of build", "List all parameters current build target supports"),
     ("targets", "frontend.targets", "List of targets", "List all targets current build supports"),
+    ("graph", "imagesmith.graph", "Graph of steps", "Show the steps of the build, and what each needs"),
     (
         _DESCRIBE,
         "frontend.subrequests.describe",
@@ -65,7 +68,11 @@ def run_call(call: str, request: BuildRequest, settings: Settings) -> int:
             document = targets_of(dockerfile)
             return _print(document, as_json=as_json, text=_targets(document))
         linter = linter_of(dockerfile, request, lambda _: None)
-        document = outline_of(Planner(dockerfile, request, images, contexts, BuildLints(linter)))
+        planner = Planner(dockerfile, request, images, contexts, BuildLints(linter))
+        if kind == "graph":
+            plan = planner.plan()
+            return _print(plan.to_json(), as_json=as_json, text=_graph(plan))
+        document = outline_of(planner)
         return _print(document, as_json=as_json, text=_outline(document))
 
 
@@ -82,7 +89,7 @@ def _read(call: str) -> tuple[str, bool]:
     kind = _DESCRIBE if name == _DESCRIBE else _KINDS.get(name, "")
     if not kind:
         raise UsageError(
-            f"--call {name}: not known", hint=f"build, check, outline, targets and {_DESCRIBE} are"
+            f"--call {name}: not known", hint=f"build, check, outline, targets, graph and {_DESCRIBE} are"
         )
     return kind, as_json
 
@@ -191,6 +198,15 @@ def _targets(document: dict[str, Any]) -> list[str]:
     for t in document["targets"]:
         name = " ".join(w for w in (t.get("name", ""), "(default)" if t.get("default") else "") if w)
         rows.append((name, t.get("description", "")))
+    return _table(rows)
+
+
+def _graph(plan: Plan) -> list[str]:
+    """The steps, each after what it needs, and the beginnings of their digests."""
+    rows = [("STEP", "NEEDS", "")]
+    for step in all_steps([plan.tip]):
+        needs = " ".join(needed.step_digest.hex[:12] for needed in step.inputs())
+        rows.append((step.step_digest.hex[:12], needs or "-", one_line(step.name)))
     return _table(rows)
 
 

@@ -17,13 +17,15 @@ from imagesmith.oci.config import History, ImageConfig
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.times import format_ns, parse_ns
-from imagesmith.plan.state import COMMENT, StageState
+from imagesmith.plan.plan import PlannedImage
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
 
 __all__ = ["Image", "commit"]
 
+#: Of the history entries that a Dockerfile makes.
+_COMMENT = "buildkit.dockerfile.v0"
 _OWN_ANNOTATIONS = ("containerd.io/uncompressed", "buildkit/createdat", "containerd.io/distribution.source.")
 
 
@@ -49,31 +51,29 @@ class Image:
 
 
 def commit(
-    state: StageState,
+    planned: PlannedImage,
     layers: Sequence[BuiltLayer],
     store: Store,
     *,
-    labels: Mapping[str, str],
     form: Form,
     extra: Mapping[str, object] | None = None,
 ) -> Image:
-    """Write the config and the manifest of a stage into the store.
+    """Write the config and the manifest of an image into the store.
 
     Args:
-        state: the target's state.
+        planned: what the image says besides its layers.
         layers: its layers in that form, the base's first.
         store: where the documents go.
-        labels: labels of the command line, over the file's.
         extra: further fields of the config.
         form: the epoch, the media types and the annotations that are wanted.
     """
-    history = _history(state, layers, form.epoch)
+    history = _history(planned, layers, form.epoch)
     created = next((h.created for h in reversed(history) if h.created), "")
     config = ImageConfig(
-        platform=state.platform,
+        platform=planned.platform,
         created=created,
-        author=state.author,
-        runtime=state.labelled(labels),
+        author=planned.author,
+        runtime=planned.runtime,
         diff_ids=tuple(layer.diff_id for layer in layers),
         history=history,
         extra=extra or {},
@@ -100,15 +100,15 @@ def _layer(d: Descriptor, oci_types: bool) -> Descriptor:
     return replace(d, media_type=mt.to_oci(d.media_type), annotations=kept)
 
 
-def _history(state: StageState, layers: Sequence[BuiltLayer], epoch: int | None) -> tuple[History, ...]:
-    planned = [
-        History(created_by=h.created_by, comment=COMMENT, empty_layer=h.step is None) for h in state.history
+def _history(planned: PlannedImage, layers: Sequence[BuiltLayer], epoch: int | None) -> tuple[History, ...]:
+    own = [
+        History(created_by=h.created_by, comment=_COMMENT, empty_layer=not h.layer) for h in planned.history
     ]
-    entries = _balanced([*state.base_history, *planned], layers)
+    entries = _balanced([*planned.base_history, *own], layers)
     entries = _timed(entries, layers)
     if epoch is None:
         return tuple(entries)
-    base = len(state.base_history)
+    base = len(planned.base_history)
     limit = epoch * 1_000_000_000
     return tuple(entries[:base]) + tuple(_clamped(h, limit) for h in entries[base:])
 

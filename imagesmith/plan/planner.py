@@ -31,15 +31,16 @@ from imagesmith.ops.image import ImageOp
 from imagesmith.ops.root import RootOp
 from imagesmith.plan import filesystem, metadata, naming
 from imagesmith.plan.lints import BuildLints
+from imagesmith.plan.plan import Plan
 from imagesmith.plan.scope import global_args, platform_args, proxy_env
 from imagesmith.plan.stages import PlannedStage, StageGraph, from_word
 from imagesmith.plan.state import StageState
 from imagesmith.request import BuildRequest
 from imagesmith.solve.step import Step
 from imagesmith.transports.bases import ResolvedImage
-from imagesmith.values import frozen, replace
+from imagesmith.values import replace
 
-__all__ = ["ContextProvider", "ImageResolver", "Plan", "Planner"]
+__all__ = ["ContextProvider", "ImageResolver", "Planner"]
 
 
 class ImageResolver(Protocol):
@@ -74,14 +75,6 @@ class ContextProvider(Protocol):
 
     def fetch_url(self, origin: Fetched) -> Download:
         """Download a file."""
-
-
-@frozen
-class Plan:
-    """A worked-out Dockerfile: the state of the target, and the epoch if one was given (seconds)."""
-
-    state: StageState
-    epoch: int | None
 
 
 class Planner:
@@ -119,7 +112,8 @@ class Planner:
         self.lints.before_stages(self.graph, self.predefined, self.scope)
         for stage in self.graph.reachable():
             self.state_of(stage)
-        return Plan(self.state_of(self.graph.target), self.epoch)
+        state = self.state_of(self.graph.target)
+        return Plan(tip=state.tip, image=state.image(self.request.labels), epoch=self.epoch)
 
     def plan_all(self) -> None:
         """Work out all stages; for `--call check` without a target."""

@@ -13,23 +13,15 @@ from dataclasses import dataclass, field
 from imagesmith.errors import DockerfileError
 from imagesmith.oci.config import DEFAULT_PATH, History, Runtime
 from imagesmith.oci.names import Platform
+from imagesmith.plan.plan import PlannedHistory, PlannedImage
 from imagesmith.solve.step import Step
 from imagesmith.transports.bases import ResolvedImage
-from imagesmith.values import frozen, replace
+from imagesmith.values import replace
 
-__all__ = ["COMMENT", "PlannedHistory", "StageState"]
+__all__ = ["StageState"]
 
-COMMENT = "buildkit.dockerfile.v0"
 #: Of all entries of a history; a RUN repeats the values of all ARGs in its own.
 _MOST_HISTORY = 64 << 20
-
-
-@frozen
-class PlannedHistory:
-    """A history entry whose time is known only when its layer is; `step` is None for an empty layer."""
-
-    created_by: str
-    step: Step | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +84,7 @@ class StageState:
         self._told += len(created_by)
         if self._told > _MOST_HISTORY:
             raise DockerfileError(f"the image's history has more than {_MOST_HISTORY} characters")
-        self.history.append(PlannedHistory(created_by, step))
+        self.history.append(PlannedHistory(created_by, layer=step is not None))
 
     def adopt(self, runtime: Runtime) -> None:
         """Take over a config's object, with a PATH if it has none."""
@@ -107,13 +99,20 @@ class StageState:
             self._env_at.setdefault(key, at)
             self.set_env(key, value)
 
-    def labelled(self, labels: Mapping[str, str]) -> Runtime:
-        """The config's object, with labels of the command line over those of the file."""
-        return replace(
+    def image(self, labels: Mapping[str, str]) -> PlannedImage:
+        """What the stage's image says, with labels of the command line over those of the file."""
+        runtime = replace(
             self.runtime,
             env=tuple(self.image_env),
             labels={**self.labels, **labels},
             exposed_ports=tuple(self.ports),
             volumes=tuple(self.volumes),
             onbuild=tuple(self.onbuild),
+        )
+        return PlannedImage(
+            platform=self.platform,
+            runtime=runtime,
+            author=self.author,
+            base_history=self.base_history,
+            history=tuple(self.history),
         )

@@ -35,6 +35,8 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
             return {"kind": "bytes", "base64": base64.b64encode(value).decode()}
         case tuple() | list():
             return [plain(v) for v in value]
+        case Mapping():
+            return {"kind": "map", "entries": [[plain(k), plain(v)] for k, v in value.items()]}
     digest = getattr(value, "step_digest", None)
     if digest is not None:
         return {"kind": "step", "digest": str(digest)}
@@ -71,6 +73,8 @@ def restored(data: object, kinds: Mapping[str, Callable[..., Any]], step: Callab
     try:
         if kind == "step":
             return step(given["digest"])
+        if kind == "map":
+            return dict(restored(given["entries"], kinds, step))
         if kind == "bytes":
             return base64.b64decode(given["base64"], validate=True)
         return kinds[str(kind)](**{k: restored(v, kinds, step) for k, v in given.items()})

@@ -215,7 +215,7 @@ def _run_key(folder: Path, text: str, **request: Any) -> str:
         images = contexts.images = Bases(store, settings, wanted, nobody)
         dockerfile = read_dockerfile(contexts, store)
         lints = BuildLints(linter_of(dockerfile, wanted, lambda _: None))
-        step: Step | None = Planner(dockerfile, wanted, images, contexts, lints).plan().state.tip
+        step: Step | None = Planner(dockerfile, wanted, images, contexts, lints).plan().tip
     assert step is not None
     assert isinstance(step.op, RunOp)
     return key_of(parts_of(step.op, None, ()))

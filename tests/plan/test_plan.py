@@ -1,0 +1,131 @@
+"""A plan is plain data: it is written down and read back equal, and holds nothing of this process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from imagesmith.context.contexts import Contexts
+from imagesmith.errors import InvalidDocument
+from imagesmith.events import nobody
+from imagesmith.plan.lints import BuildLints
+from imagesmith.plan.plan import Plan
+from imagesmith.plan.planner import Planner
+from imagesmith.request import BuildRequest
+from imagesmith.session import linter_of, read_dockerfile
+from imagesmith.settings import Settings
+from imagesmith.solve.graph import all_steps
+from imagesmith.store.store import Store
+from imagesmith.transports.bases import Bases
+from tests.kitchen import Kitchen
+from tests.support import IMAGESMITH
+
+TEXT = """\
+FROM scratch AS a
+ARG v=1
+ENV PATH=/bin e=é
+COPY f d /in/
+ADD --chmod=600 --exclude=x f /add
+WORKDIR /w
+RUN --mount=type=bind,source=d,target=/d --mount=type=cache,target=/c,sharing=locked --network=none make
+FROM scratch
+COPY --from=a --parents /in /out/
+RUN --mount=from=a,target=/a --mount=type=secret,id=s,required=true <<E
+one
+two
+E
+COPY <<E /here
+text $v
+E
+ADD https://example.org/x.tar https://example.org/r.git#main /u/
+LABEL b=c
+HEALTHCHECK --interval=5s CMD true
+CMD ["x"]
+"""
+
+
+def plan_of(kitchen: Kitchen, text: str, **words: Any) -> Plan:
+    """The plan of a Dockerfile."""
+    (kitchen.context / "Dockerfile").write_text(text)
+    request = BuildRequest(context=str(kitchen.context), **words)
+    with Store(kitchen.root) as store, Contexts(request, store) as contexts:
+        bases = contexts.images = Bases(store, Settings(root=kitchen.root), request, nobody)
+        dockerfile = read_dockerfile(contexts, store)
+        lints = BuildLints(linter_of(dockerfile, request, lambda _: None))
+        return Planner(dockerfile, request, bases, contexts, lints).plan()
+
+
+def call(kitchen: Kitchen, *words: str) -> str:
+    """What the command prints."""
+    root, context = str(kitchen.root), str(kitchen.context)
+    done = subprocess.run(
+        [*IMAGESMITH, "build", "--root", root, context, *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_plan_reads_back_equal(kitchen: Kitchen) -> None:
+    kitchen.write({"f": "f", "d/x": "x"})
+    kitchen.build("FROM scratch\nCOPY f /f\nENV A=1\n", tags=["base"])
+    plan = plan_of(kitchen, TEXT.replace("FROM scratch\n", "FROM base\n"), labels={"k": "v"})
+    again = Plan.parse(json.dumps(plan.to_json()).encode())
+    assert again == plan
+    assert again.to_json() == plan.to_json()
+    steps, back = all_steps([plan.tip]), all_steps([again.tip])
+    assert [(s.op, s.name, s.stage) for s in back] == [(s.op, s.name, s.stage) for s in steps]
+    assert {type(s.op).__name__ for s in steps} == {"AddOp", "CopyOp", "ImageOp", "MakeDirOp", "RunOp"}
+
+
+def test_empty_image_has_a_plan(kitchen: Kitchen) -> None:
+    plan = plan_of(kitchen, "FROM scratch\nLABEL a=b\n")
+    assert Plan.parse(json.dumps(plan.to_json()).encode()) == plan
+    assert plan.base is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda d: d | {"version": 2}, "version"),
+        (lambda d: d["steps"][0]["op"].update(dest="/other") or d, "another one"),
+        (lambda d: d["steps"][0]["op"].update(kind="Path") or d, "unknown value"),
+        (lambda d: {k: v for k, v in d.items() if k != "image"}, "lacks"),
+        (lambda d: d | {"tip": "sha256:0"}, "lacks"),
+        (lambda d: d | {"image": None}, "no image"),
+    ],
+)
+def test_plan_that_is_not_what_it_says_is_refused(
+    kitchen: Kitchen, change: Callable[[dict[str, Any]], dict[str, Any]], told: str
+) -> None:
+    kitchen.write({"f": "f"})
+    document = json.dumps(plan_of(kitchen, "FROM scratch\nCOPY f /f\nRUN x\n").to_json())
+    with pytest.raises(InvalidDocument, match=told):
+        Plan.parse(json.dumps(change(json.loads(document))).encode())
+
+
+def test_call_graph_prints_the_plan(kitchen: Kitchen) -> None:
+    kitchen.write({"f": "f", "d/x": "x"})
+    plan = plan_of(kitchen, TEXT)
+    assert Plan.parse(call(kitchen, "--call", "graph,format=json").encode()) == plan
+    lines = call(kitchen, "--call", "graph").splitlines()
+    assert lines[0].split() == ["STEP", "NEEDS"]
+    assert len(lines) == 1 + len(all_steps([plan.tip]))
+    assert plan.tip is not None
+    assert plan.tip.parent is not None
+    ends = [plan.tip.step_digest.hex[:12], plan.tip.parent.step_digest.hex[:12]]
+    assert lines[-1].split()[:2] == ends
+
+
+def test_equal_steps_of_two_stages_are_one(kitchen: Kitchen) -> None:
+    kitchen.write({"f": "f"})
+    text = (
+        "FROM scratch AS a\nCOPY f /f\nWORKDIR /w\nFROM scratch AS b\nCOPY f /f\nWORKDIR /w\nCOPY f g\n"
+        "FROM scratch\nCOPY --from=a /w /a\nCOPY --from=b /w /b\n"
+    )
+    assert len(all_steps([plan_of(kitchen, text).tip])) == 5
+    kitchen.build(text)
+    assert len(kitchen.executed) == 5
