@@ -20,13 +20,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
-from imagesmith.cli.values import parse_output, parse_secret
+from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.context.named import parse_named
 from imagesmith.errors import SandboxUnavailable
 from imagesmith.events import EventSink, nobody
 from imagesmith.interfaces import Place
 from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.options import parse_output, parse_secret
 from imagesmith.settings import Access, Settings
 from imagesmith.worker.sandbox.world import World, enter
 

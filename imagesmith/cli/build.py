@@ -8,11 +8,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.cli.buildflags import add_build_flags
-from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
 from imagesmith.cli.flags import access_of, one_platform, settings_of
-from imagesmith.cli.progress import Front, make_front
-from imagesmith.cli.values import (
+from imagesmith.cli.fronts import make_front
+from imagesmith.cli.progress import Front
+from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.events import Event, Warned
+from imagesmith.fs.results import put_file
+from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.options import (
     boolean,
     parse_annotation,
     parse_build_args,
@@ -25,10 +30,6 @@ from imagesmith.cli.values import (
     parse_timeout,
     parse_ulimit,
 )
-from imagesmith.errors import ImagesmithError, UsageError
-from imagesmith.events import Event, Warned
-from imagesmith.fs.results import put_file
-from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.request import BuildRequest, Output, SecretSource
 from imagesmith.settings import Settings
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from imagesmith.cli.common import human, print_json, table
 from imagesmith.cli.flags import new_file, settings_of
-from imagesmith.cli.values import parse_size
 from imagesmith.errors import IntegrityError, UsageError
 from imagesmith.fs.results import input_name
+from imagesmith.options import parse_size
 from imagesmith.store.store import Store
 
 __all__ = ["configure", "parse_age"]

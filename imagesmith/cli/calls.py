@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from imagesmith.cli.errors import excerpt, show_error, width_of
-from imagesmith.cli.progress import Front, clean, harmless, harmless_json, one_line
+from imagesmith.cli.lines import clean, harmless, harmless_json, one_line
+from imagesmith.cli.progress import Front
 from imagesmith.context.contexts import Contexts
 from imagesmith.dockerfile.lint import Finding
 from imagesmith.dockerfile.nodes import Dockerfile

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.flags import access_of, add_registry_flags, new_file, settings_of
-from imagesmith.cli.progress import clean, harmless, harmless_json, make_front
+from imagesmith.cli.fronts import make_front
+from imagesmith.cli.lines import clean, harmless, harmless_json
 from imagesmith.errors import LockTimeout, StoreError
 from imagesmith.fs.results import put_file
 from imagesmith.oci.model import Descriptor

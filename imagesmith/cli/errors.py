@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from imagesmith.cli.cells import marked_cells
-from imagesmith.cli.progress import harmless, one_line
+from imagesmith.cli.lines import harmless, one_line
 from imagesmith.errors import ImagesmithError
 
 __all__ = ["excerpt", "show_error", "width_of"]

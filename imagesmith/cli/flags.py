@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from imagesmith.errors import UsageError
+from imagesmith.fs.results import refusal_of
 from imagesmith.settings import Access, Settings
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "insecure_of",
     "new_file",
     "one_platform",
-    "refusal_of",
     "settings_of",
 ]
 
@@ -117,16 +117,6 @@ def new_file(text: str) -> str:
     if refusal := refusal_of(text):
         raise argparse.ArgumentTypeError(refusal)
     return text
-
-
-def refusal_of(path: str) -> str:
-    """Why no file can be written at a path; empty if one can."""
-    folder = os.path.dirname(path) or "."
-    if path and os.path.isdir(path):
-        return f"{path} is a folder"
-    if path and not os.path.isdir(folder):
-        return f"{path}: there is no folder {folder}"
-    return ""
 
 
 def settings_of(root: str) -> Settings:

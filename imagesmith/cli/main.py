@@ -151,7 +151,7 @@ def _fault(text: str, error: Exception, status: int = ImagesmithError.exit_code)
     """Show a fault that no module has made one of our errors; `-v` shows where it came from."""
     import logging
 
-    from imagesmith.cli.progress import one_line
+    from imagesmith.cli.lines import one_line
 
     logging.getLogger(__name__).debug("where it happened", exc_info=error)
     sys.stderr.write(f"error: {one_line(text)}\nhint: `imagesmith -v ...` shows where it happened\n")

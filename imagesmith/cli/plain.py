@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from imagesmith import events as ev
-from imagesmith.cli.progress import Front, clean, colours, one_line, size, warning_line
+from imagesmith.cli.lines import clean, colours, one_line, size
+from imagesmith.cli.progress import Front, warning_line
 
 if TYPE_CHECKING:
     from imagesmith.cli.runners import Sections

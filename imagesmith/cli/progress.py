@@ -10,94 +10,20 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import sys
 import threading
 from typing import TYPE_CHECKING, TextIO
 
 from imagesmith import events as ev
-from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.cli.lines import clean, harmless, one_line
+from imagesmith.errors import ImagesmithError
 
 if TYPE_CHECKING:
     from imagesmith.request import BuildRequest
 
-__all__ = [
-    "Front",
-    "clean",
-    "colours",
-    "harmless",
-    "harmless_json",
-    "make_front",
-    "one_line",
-    "size",
-    "warning_line",
-]
+__all__ = ["Front", "warning_line"]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: A line longer than this (bytes) is cut, for a step may write for ever without ending one.
 _LONGEST = 64 << 10
-#: Sequences of ECMA-48: of the window's title and its like, CSI, choices of a character set, and short ones.
-_ANSI = re.compile(
-    r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]+[0-~]|\x1b[0-~]"
-)
-#: Where it is set, lines of the log may be commands: of GitHub, Azure DevOps, TeamCity and their likes.
-_RUNNERS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "TEAMCITY_VERSION")
-_ANYWHERE = re.compile(r"##(?=\w*\[)")
-_IN_JSON = re.compile(r"(##\w*)\[")
-_AT_START = re.compile(r"^(\s*):(?=:)")
-
-
-def clean(text: str) -> str:
-    """Text without escape sequences and control characters (a tab stays), and harmless in a CI's log."""
-    text = _CONTROL.sub("", _ANSI.sub("", text))
-    return _ANYWHERE.sub("# #", text) if "##" in text and _in_ci() else text
-
-
-def one_line(text: str) -> str:
-    """The same on one line."""
-    return " ".join(clean(text).splitlines())
-
-
-def harmless(line: str) -> str:
-    """A line for a log in which no runner of a CI finds a command.
-
-    Spec: github.com/actions/runner, ActionCommand.cs: `::name::` at a line's start after blanks, and the
-    older `##[name]` anywhere in it; Azure's `##vso[`, TeamCity's `##teamcity[`.
-    """
-    if ("##" not in line and "::" not in line) or not _in_ci():
-        return line
-    return _AT_START.sub(r"\1: ", _ANYWHERE.sub("# #", line))
-
-
-def harmless_json(text: str) -> str:
-    """The same for JSON, which stays what it is: only strings hold what a command begins with."""
-    return _IN_JSON.sub(r"\1\\u005b", text) if "##" in text else text
-
-
-def _in_ci() -> bool:
-    return any(os.environ.get(name) for name in _RUNNERS)
-
-
-def colours(out: TextIO) -> bool:
-    """Whether what is written there may have colours: NO_COLOR and FORCE_COLOR decide, else what it is."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    forced = os.environ.get("FORCE_COLOR", "")
-    if forced:
-        return forced != "0"
-    if os.environ.get("GITHUB_ACTIONS") or os.environ.get("GITLAB_CI"):
-        return True
-    return out.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def size(count: int) -> str:
-    """A number of bytes as progress shows it."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            return f"{value:.0f}{unit}" if unit == "B" else f"{value:.2f}{unit}"
-        value /= 1000
-    return f"{count}B"
 
 
 def warning_line(event: ev.Warned) -> str:
@@ -277,31 +203,3 @@ def _decoded(line: bytes) -> str:
         elif left:
             left.pop()
     return "".join(left)
-
-
-def make_front(mode: str, out: TextIO | None = None) -> Front:
-    """The front for `--progress`: auto, plain, tty, rawjson or quiet.
-
-    Raises:
-        UsageError: another one, for the environment may name it, too.
-    """
-    stream = sys.stderr if out is None else out
-    if mode == "auto":
-        live = stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
-        mode = "tty" if live else "plain"
-    match mode:
-        case "plain":
-            from imagesmith.cli.plain import Plain
-
-            return Plain(stream)
-        case "tty":
-            from imagesmith.cli.terminal import Terminal
-
-            return Terminal(stream, colours(stream))
-        case "rawjson":
-            from imagesmith.cli.rawjson import RawJson
-
-            return RawJson(stream)
-        case "quiet":
-            return Front(stream)
-    raise UsageError(f"invalid progress mode {mode}", hint="auto, plain, tty, rawjson and quiet are known")

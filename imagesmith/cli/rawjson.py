@@ -16,7 +16,8 @@ import json
 from typing import Any, TextIO
 
 from imagesmith import events as ev
-from imagesmith.cli.progress import Front, harmless_json
+from imagesmith.cli.lines import harmless_json
+from imagesmith.cli.progress import Front
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.times import format_ns
 

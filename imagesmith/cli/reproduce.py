@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from imagesmith.cli.build import request_of
 from imagesmith.cli.buildflags import add_rebuild_flags
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, source_at
-from imagesmith.cli.progress import harmless, make_front, one_line
+from imagesmith.cli.fronts import make_front
+from imagesmith.cli.lines import harmless, one_line
 from imagesmith.errors import Different
 from imagesmith.settings import Settings
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.cli.flags import access_of, add_platform, add_registry_flags
-from imagesmith.cli.values import parse_hosts, parse_size, parse_ulimit, parse_variables
 from imagesmith.errors import UsageError
 from imagesmith.interfaces import Mount, RunSpec
+from imagesmith.options import parse_hosts, parse_size, parse_ulimit, parse_variables
 
 if TYPE_CHECKING:
     from imagesmith.fs.view import View
@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> int:
     from imagesmith.cli.flags import settings_of
-    from imagesmith.cli.progress import make_front
+    from imagesmith.cli.fronts import make_front
     from imagesmith.fs.view import View
     from imagesmith.oci.names import Platform
     from imagesmith.request import BuildRequest

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.progress import one_line
+from imagesmith.cli.lines import one_line
 
 if TYPE_CHECKING:
     from imagesmith.request import BuildRequest

@@ -19,7 +19,8 @@ from typing import TextIO
 
 from imagesmith import events as ev
 from imagesmith.cli.cells import columns, cut
-from imagesmith.cli.progress import Front, one_line, size, warning_line
+from imagesmith.cli.lines import one_line, size
+from imagesmith.cli.progress import Front, warning_line
 
 __all__ = ["Terminal"]
 

@@ -6,14 +6,15 @@ Trust: see context/local.py, whose tree opens it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO, Protocol
 
 from imagesmith.store.cachedb import FileStamp
 
-if TYPE_CHECKING:
-    from imagesmith.context.local import LocalTree
-
 __all__ = ["LocalContent"]
+
+
+class _Tree(Protocol):
+    def open(self, path: str, stamp: FileStamp) -> BinaryIO: ...
 
 
 class LocalContent:
@@ -25,18 +26,16 @@ class LocalContent:
     __slots__ = ("file", "path", "stamp", "tree")
     kept = False
 
-    def __init__(
-        self, tree: LocalTree, path: str, stamp: FileStamp, file: tuple[int, int] | None = None
-    ) -> None:
+    def __init__(self, tree: _Tree, path: str, stamp: FileStamp, file: tuple[int, int] | None = None) -> None:
         self.tree, self.path, self.stamp, self.file = tree, path, stamp, file
 
-    def packed(self) -> tuple[LocalTree, str, tuple[int, ...], tuple[int, int] | None]:
+    def packed(self) -> tuple[_Tree, str, tuple[int, ...], tuple[int, int] | None]:
         """See fs.entry.Packed."""
         return self.tree, self.path, tuple(self.stamp), self.file
 
     @classmethod
     def unpacked(
-        cls, tree: LocalTree, path: str, stamp: Iterable[int], file: Sequence[int] | None
+        cls, tree: _Tree, path: str, stamp: Iterable[int], file: Sequence[int] | None
     ) -> LocalContent:
         """See fs.entry.Packed."""
         return cls(tree, path, FileStamp._make(stamp), (file[0], file[1]) if file else None)

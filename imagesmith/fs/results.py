@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from imagesmith.errors import cannot_write
 
-__all__ = ["input_name", "output_file", "put_file", "standard_output"]
+__all__ = ["input_name", "output_file", "put_file", "refusal_of", "standard_output"]
 
 
 def input_name(file: str) -> str:
@@ -87,3 +87,13 @@ def put_file(path: str, data: bytes, what: str = "") -> None:
         if Path(path).is_file():
             Path(path).unlink(missing_ok=True)
         raise cannot_write(e, f"{what} {path}" if what else path) from e
+
+
+def refusal_of(path: str) -> str:
+    """Why no file can be written at a path; empty if one can."""
+    folder = os.path.dirname(path) or "."
+    if path and os.path.isdir(path):
+        return f"{path} is a folder"
+    if path and not os.path.isdir(folder):
+        return f"{path}: there is no folder {folder}"
+    return ""

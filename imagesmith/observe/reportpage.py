@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from imagesmith import __version__
 
 if TYPE_CHECKING:
-    from imagesmith.observe.report import Bar, Growth, LayerLine, Report
+    from imagesmith.observe.timeline import Bar, Growth, LayerLine, Report
 
 __all__ = ["page"]
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import pytest
 
 from imagesmith.cli.buildflags import add_build_flags
+from imagesmith.cli.fronts import make_front
 from imagesmith.cli.main import main
-from imagesmith.cli.progress import make_front
 from imagesmith.errors import UsageError
 
 

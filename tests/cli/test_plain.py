@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from imagesmith.cli.fronts import make_front
 from imagesmith.cli.plain import Plain
-from imagesmith.cli.progress import make_front
 from imagesmith.events import (
     Event,
     Log,

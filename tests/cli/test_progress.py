@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from imagesmith.cli.progress import make_front
+from imagesmith.cli.fronts import make_front
 from imagesmith.events import (
     Event,
     Log,

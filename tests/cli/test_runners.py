@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.cli.progress import harmless, harmless_json
+from imagesmith.cli.lines import harmless, harmless_json
 from imagesmith.cli.runners import path_of, remark
 from imagesmith.request import BuildRequest
 from tests.support import IMAGESMITH

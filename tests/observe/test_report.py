@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from imagesmith.errors import ImagesmithError
-from imagesmith.observe.report import Bar, Growth, LayerLine, Report, critical_path
+from imagesmith.observe.report import critical_path
 from imagesmith.observe.reportpage import page
+from imagesmith.observe.timeline import Bar, Growth, LayerLine, Report
 from imagesmith.values import replace
 from tests.kitchen import Kitchen
 from tests.support import need_program

@@ -43,6 +43,8 @@ FLOORS = {
     "imagesmith.context.git": 7,
     "imagesmith.context.named": 9,
     "imagesmith.request": 10,
+    "imagesmith.options": 11,
+    "imagesmith.cacheoptions": 12,
     "imagesmith.registry": 11,
     "imagesmith.transports": 12,
     "imagesmith.context": 13,

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from imagesmith.cli.values import parse_secret
 from imagesmith.context.contexts import Contexts
 from imagesmith.context.digests import FileDigests
 from imagesmith.context.local import LocalTree
 from imagesmith.events import nobody
 from imagesmith.ops.run import RunOp
+from imagesmith.options import parse_secret
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.planner import Planner
 from imagesmith.request import BuildRequest

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.cli.cachevalues import parse_cache_from, parse_cache_to
+from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.errors import ImagesmithError, InvalidDocument, UsageError
 from imagesmith.events import Warned
 from imagesmith.oci.codec import Object

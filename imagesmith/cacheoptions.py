@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from imagesmith.cli.values import boolean, fields
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.errors import UsageError
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.names import ImageRef
+from imagesmith.options import boolean, fields
 from imagesmith.request import CachePlace
 
 __all__ = ["parse_cache_from", "parse_cache_to"]

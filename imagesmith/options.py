@@ -11,10 +11,10 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 
-from imagesmith.cli.flags import refusal_of
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError, UsageError
+from imagesmith.fs.results import refusal_of
 from imagesmith.oci.names import Platform
 from imagesmith.plugins import EXPORTERS
 from imagesmith.request import Annotation, Output, SecretSource

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.cli.values import (
+from imagesmith.errors import UsageError
+from imagesmith.oci.names import Platform
+from imagesmith.options import (
     parse_annotation,
     parse_build_args,
     parse_hosts,
@@ -18,8 +20,6 @@ from imagesmith.cli.values import (
     parse_timeout,
     parse_ulimit,
 )
-from imagesmith.errors import UsageError
-from imagesmith.oci.names import Platform
 from imagesmith.request import Annotation, Output, SecretSource
 
 
