@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imagesmith.errors import ImagesmithError as ImagesmithError
+    from imagesmith.image.result import BuildResult as BuildResult
     from imagesmith.library import build as build
     from imagesmith.library import copy as copy
     from imagesmith.library import pull as pull
     from imagesmith.library import push as push
     from imagesmith.request import BuildRequest as BuildRequest
     from imagesmith.request import Output as Output
-    from imagesmith.session import Built as Built
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "BuildRequest": "imagesmith.request",
-    "Built": "imagesmith.session",
+    "BuildResult": "imagesmith.image.result",
     "ImagesmithError": "imagesmith.errors",
     "Output": "imagesmith.request",
     "build": "imagesmith.library",

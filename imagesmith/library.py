@@ -31,9 +31,9 @@ from imagesmith.settings import Access, Settings
 from imagesmith.worker.sandbox.world import World, enter
 
 if TYPE_CHECKING:
+    from imagesmith.image.result import BuildResult
     from imagesmith.oci.model import Descriptor
     from imagesmith.request import Output
-    from imagesmith.session import Built
 
 __all__ = ["build", "copy", "pull", "push"]
 
@@ -64,7 +64,7 @@ def build(
     insecure: bool = False,
     root: str | Path = "",
     events: EventSink = nobody,
-) -> Built:
+) -> BuildResult:
     """Build an image from a Dockerfile.
 
     Args:

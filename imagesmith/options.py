@@ -16,7 +16,7 @@ from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError, UsageError
 from imagesmith.fs.results import refusal_of
 from imagesmith.oci.names import Platform
-from imagesmith.plugins import EXPORTERS
+from imagesmith.plugins import EXPORTERS, load
 from imagesmith.request import Annotation, Output, SecretSource
 from imagesmith.values import replace
 
@@ -38,37 +38,6 @@ __all__ = [
 
 _TRUE, _FALSE = {"1", "t", "true"}, {"0", "f", "false"}
 
-#: The options of each output type; one that is not listed is refused.
-_COMMON = {
-    "name",
-    "compression",
-    "compression-level",
-    "force-compression",
-    "oci-mediatypes",
-    "rewrite-timestamp",
-    "source-date-epoch",
-}
-_PUSHED = {*_COMMON, "name-canonical", "push-by-digest", "registry.insecure", "store"}
-_OPTIONS: dict[str, set[str]] = {
-    "oci": {*_COMMON, "tar"},
-    "docker": {*_COMMON, "tar"},
-    "image": {*_PUSHED, "push"},
-    "registry": _PUSHED,
-    "local": {"mode"},
-    "tar": set(),
-    "cacheonly": set(),
-}
-_BOOLEANS = {
-    "force-compression",
-    "name-canonical",
-    "oci-mediatypes",
-    "push",
-    "push-by-digest",
-    "registry.insecure",
-    "rewrite-timestamp",
-    "store",
-    "tar",
-}
 _ANNOTATION_TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
 _ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 
@@ -149,16 +118,17 @@ def _placed(output: Output) -> Output:
 
 
 def _check_options(kind: str, options: Mapping[str, str]) -> None:
+    known = load(EXPORTERS[kind]).OPTIONS
     for key, value in options.items():
-        if key.startswith("annotation") and kind in ("oci", "docker", "image", "registry"):
+        if key.startswith("annotation") and "name" in known:
             continue
-        if key not in _OPTIONS[kind]:
-            known = sorted({*_OPTIONS[kind], "dest", "type"})
-            raise UsageError(f"output {kind} has no option {key}{suggest(key, known)}")
-        if key in _BOOLEANS:
+        if key not in known:
+            names = sorted({*known, "dest", "type"})
+            raise UsageError(f"output {kind} has no option {key}{suggest(key, names)}")
+        if known[key] is bool:
             boolean(key, value)
-    if kind == "local" and options.get("mode", "copy") not in ("copy", "delete"):
-        raise UsageError(f"output local: mode {options['mode']} is neither copy nor delete")
+        elif isinstance(known[key], tuple) and value not in known[key]:
+            raise UsageError(f"output {kind}: {key} {value} is neither {' nor '.join(known[key])}")
 
 
 def parse_annotation(text: str) -> list[Annotation]:

@@ -53,14 +53,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("imagesmith.cli.doctor", "tell what this machine offers for RUN, and what will be used"),
 }
 
-#: output type -> the module whose `write` makes it
+#: output type -> the module that makes it (export/options.py)
 EXPORTERS: dict[str, str] = {
     "oci": "imagesmith.export.oci",
     "docker": "imagesmith.export.docker",
     "local": "imagesmith.export.local",
     "tar": "imagesmith.export.tar",
     "image": "imagesmith.export.image",
-    "registry": "imagesmith.export.image",
+    "registry": "imagesmith.export.registry",
     "cacheonly": "imagesmith.export.cacheonly",
 }
 

@@ -12,7 +12,7 @@ import pytest
 
 import imagesmith
 from imagesmith.events import Event, StepCached, StepStarted
-from imagesmith.session import Built
+from imagesmith.image.result import BuildResult
 from imagesmith.store.store import Store
 
 #: The time (seconds) of every file of a context.
@@ -49,7 +49,7 @@ class Kitchen:
                 path.chmod(0o755)
             os.utime(path, (OLD_S, OLD_S), follow_symlinks=False)
 
-    def build(self, text: str = "", /, **words: Any) -> Built:
+    def build(self, text: str = "", /, **words: Any) -> BuildResult:
         """Build; with a text that is the Dockerfile."""
         if text:
             path = self.context.parent / "Dockerfile"
@@ -76,7 +76,7 @@ class Kitchen:
         """The instructions that the last build took from the cache."""
         return [e.name.partition("] ")[2] for e in self.events if isinstance(e, StepCached)]
 
-    def layer(self, built: Built, n: int = -1) -> tarfile.TarFile:
+    def layer(self, built: BuildResult, n: int = -1) -> tarfile.TarFile:
         """A layer of an image, opened."""
         layer = built.image.layers[n]
         with Store(self.root) as store:
@@ -84,7 +84,7 @@ class Kitchen:
             with stored.open_tar() as tar:
                 return tarfile.open(fileobj=io.BytesIO(tar.read()))
 
-    def names(self, built: Built, n: int = -1) -> list[str]:
+    def names(self, built: BuildResult, n: int = -1) -> list[str]:
         """The names of a layer's entries."""
         return self.layer(built, n).getnames()
 

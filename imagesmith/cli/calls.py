@@ -24,8 +24,8 @@ from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.outline import location_of, outline_of, source_of, targets_of
 from imagesmith.plan.plan import Plan
 from imagesmith.plan.planner import Planner
+from imagesmith.plan.reading import linter_of
 from imagesmith.request import BuildRequest
-from imagesmith.session import linter_of
 from imagesmith.settings import Settings
 from imagesmith.solve.graph import all_steps
 from imagesmith.store.store import Store

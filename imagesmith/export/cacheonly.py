@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from imagesmith.export.job import Export
+from imagesmith.export.options import Options
 from imagesmith.request import Output
 
-__all__ = ["write"]
+__all__ = ["HOLDS_INDEX", "OPTIONS", "write"]
+
+OPTIONS: Options = {}
+HOLDS_INDEX = True
 
 
 def write(output: Output, export: Export) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from imagesmith.errors import UsageError
 from imagesmith.export.job import Export
+from imagesmith.export.options import NAMED, Options
 from imagesmith.request import Output
 
-__all__ = ["write"]
+__all__ = ["HOLDS_INDEX", "OPTIONS", "write"]
+
+OPTIONS: Options = {**NAMED, "push": bool}
+HOLDS_INDEX = True
 
 
 def write(output: Output, export: Export) -> None:

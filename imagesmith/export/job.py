@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from imagesmith.events import EventSink, Vertex
 from imagesmith.image.commit import Image
+from imagesmith.image.result import BuildResult
 from imagesmith.oci.names import ImageRef
 from imagesmith.oci.times import format_ns
 from imagesmith.request import BuildRequest
@@ -17,9 +18,9 @@ __all__ = ["Export"]
 
 @frozen(kw_only=True)
 class Export:
-    """The image, its file system, where it comes from, and who is told."""
+    """What was built, its file system, where it comes from, and who is told."""
 
-    image: Image
+    built: BuildResult
     result: Result
     tags: tuple[ImageRef, ...]
     store: Store
@@ -27,6 +28,11 @@ class Export:
     request: BuildRequest
     events: EventSink
     vertex: Vertex
+
+    @property
+    def image(self) -> Image:
+        """The one image, or the first."""
+        return self.built.image
 
     @property
     def created(self) -> str:

@@ -13,10 +13,14 @@ from imagesmith.errors import cannot_write
 from imagesmith.events import Message
 from imagesmith.export import rootfs
 from imagesmith.export.job import Export
+from imagesmith.export.options import Options
 from imagesmith.fs.jail import remove_tree
 from imagesmith.request import Output
 
-__all__ = ["write"]
+__all__ = ["HOLDS_INDEX", "OPTIONS", "write"]
+
+OPTIONS: Options = {"mode": ("copy", "delete")}
+HOLDS_INDEX = False
 
 
 def write(output: Output, export: Export) -> None:

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from imagesmith.export import layout
 from imagesmith.export.job import Export
+from imagesmith.export.options import IMAGE, Options
 from imagesmith.fs.results import output_file
 from imagesmith.request import Output
 
-__all__ = ["write"]
+__all__ = ["HOLDS_INDEX", "OPTIONS", "write"]
+
+OPTIONS: Options = {**IMAGE, "tar": bool}
+HOLDS_INDEX = True
 
 
 def write(output: Output, export: Export) -> None:

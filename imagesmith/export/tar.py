@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from imagesmith.export import rootfs
 from imagesmith.export.job import Export
+from imagesmith.export.options import Options
 from imagesmith.fs.results import output_file
 from imagesmith.request import Output
 
-__all__ = ["write"]
+__all__ = ["HOLDS_INDEX", "OPTIONS", "write"]
+
+OPTIONS: Options = {}
+HOLDS_INDEX = False
 
 
 def write(output: Output, export: Export) -> None:

@@ -30,7 +30,6 @@ from imagesmith.solve.layerwriter import Tap
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Step
 from imagesmith.solve.watching import Solved, Watching
-from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases, ResolvedImage
 from imagesmith.transports.stored import StorePlace
 
@@ -44,7 +43,6 @@ class Uploader(Watching):
 
     def __init__(
         self,
-        store: Store,
         images: Bases,
         targets: Sequence[ImageRef],
         steps: Container[object],
@@ -55,8 +53,7 @@ class Uploader(Watching):
         """Prepare; nothing is started before there is a layer, or a base.
 
         Args:
-            store: has the layers.
-            images: has the connections.
+            images: has the connections, and the store with the layers.
             targets: a reference in each repository.
             steps: those whose layers belong to the image.
             transfers: layers sent at the same time.
@@ -64,7 +61,7 @@ class Uploader(Watching):
             base: the image that they are put onto.
         """
         self._base = base
-        self._store, self._images, self._targets, self._steps = store, images, targets, steps
+        self._store, self._images, self._targets, self._steps = images.store, images, targets, steps
         self._transfers, self._events, self._cancel = transfers, events, Cancel()
         self._pool: ThreadPoolExecutor | None = None
         self._streams: dict[object, LayerStreams] = {}

@@ -95,7 +95,7 @@ class Bases:
             numbers: of the vertices on the screen; the build's steps take theirs from it, too.
             cancel: ends transfers.
         """
-        self._store, self._settings, self._request, self._events = store, settings, request, events
+        self.store, self._settings, self._request, self._events = store, settings, request, events
         self._lock, self._session_lock = threading.Lock(), threading.Lock()
         self._known: Once[tuple[str, str], ResolvedImage] = Once()
         self._blob_locks: dict[Digest, threading.Lock] = {}
@@ -149,7 +149,7 @@ class Bases:
         if digest is None:
             if self._request.pull or self._settings.ci:
                 return None
-            memo = self._store.cache.tag(str(ref), str(platform))
+            memo = self.store.cache.tag(str(ref), str(platform))
             if memo is None or time.time() - memo[1] > _TAG_MEMO_S:
                 return None
             digest = Digest.parse(memo[0])
@@ -159,16 +159,16 @@ class Bases:
         """An image that has the name in the store, made here or pulled, unless the registry is asked."""
         if self._request.pull:
             return None
-        found = self._store.find(ref)
+        found = self.store.find(ref)
         return None if found is None else self._from_store(ref, found.digest, platform)
 
     def _from_store(self, ref: ImageRef, digest: Digest, platform: Platform) -> ResolvedImage | None:
-        if not self._store.blobs.has(digest):
+        if not self.store.blobs.has(digest):
             return None
-        document = parse_document(self._store.blobs.read(digest))
+        document = parse_document(self.store.blobs.read(digest))
         try:
-            manifest = self._store.manifest(document.descriptor(), platform)
-            config = self._store.config(manifest)
+            manifest = self.store.manifest(document.descriptor(), platform)
+            config = self.store.config(manifest)
         except NotFound:
             return None
         return ResolvedImage(
@@ -179,10 +179,10 @@ class Bases:
         with self.step(f"[internal] load metadata for {ref}"):
             found = self.session().resolve(ref, platform)
         for digest, raw in found.documents.items():
-            self._store.blobs.put(raw, digest.algorithm)
+            self.store.blobs.put(raw, digest.algorithm)
         if ref.digest is None:
-            self._store.cache.put_tag(str(ref), str(platform), str(found.descriptor.digest))
-        config = self._store.config(found.manifest)
+            self.store.cache.put_tag(str(ref), str(platform), str(found.descriptor.digest))
+        config = self.store.config(found.manifest)
         return ResolvedImage(
             name=str(ref), descriptor=found.descriptor, manifest=found.manifest, config=config, place=str(ref)
         )
@@ -203,8 +203,8 @@ class Bases:
         except NotAnImage as e:
             raise DockerfileError(f"{name}: {e.message}") from e
         for d in (entry, descriptor, manifest.config):
-            self._store.blobs.put(layout.document(d), d.digest.algorithm)
-        config, place = self._store.config(manifest), f"{_LAYOUT}{layout.folder}"
+            self.store.blobs.put(layout.document(d), d.digest.algorithm)
+        config, place = self.store.config(manifest), f"{_LAYOUT}{layout.folder}"
         found = ResolvedImage(name=name, descriptor=entry, manifest=manifest, config=config, place=place)
         return self._by_digest.setdefault(manifest.digest, found)
 
@@ -246,7 +246,7 @@ class Bases:
 
     def lazy(self, name: str, origin: Origin, diff_id: Digest, d: Descriptor) -> StoredLayer:
         """A layer whose blob comes when somebody looks into it."""
-        layer = self._store.layers.layer(diff_id, d.digest)
+        layer = self.store.layers.layer(diff_id, d.digest)
         self._origins.setdefault(d.digest, origin)
         layer.known_as(d.digest, lambda: self._fetch(name, origin, d))
         return layer
@@ -259,11 +259,11 @@ class Bases:
         with self._lock:
             lock = self._blob_locks.setdefault(d.digest, threading.Lock())
         with lock:
-            if self._store.blobs.has(d.digest):
+            if self.store.blobs.has(d.digest):
                 return
             with self.step(f"fetch {name} {d.digest}") as vertex:
                 if isinstance(origin, Layout):
-                    with origin.open(d) as source, self._store.blobs.writer(d.digest.algorithm) as blob:
+                    with origin.open(d) as source, self.store.blobs.writer(d.digest.algorithm) as blob:
                         shutil.copyfileobj(source, blob, 1 << 20)
                         blob.commit(d.digest, d.size)
                 elif isinstance(origin, ImageRef):
@@ -272,7 +272,7 @@ class Bases:
                     from imagesmith.registry.repository import Repository
                     from imagesmith.transports.stored import write_blob
 
-                    write_blob(self._store.blobs, d, origin, lambda _count: self._cancel.check())
+                    write_blob(self.store.blobs, d, origin, lambda _count: self._cancel.check())
                     behind = origin.origin(d.digest)
                     if isinstance(behind, Repository):
                         behind.has_now(d.digest)  # for later builds, to mount it from there
@@ -292,7 +292,7 @@ class Bases:
                 from imagesmith.transports.transfer import Session
 
                 self._session = Session(
-                    self._store,
+                    self.store,
                     access=self._request.access,
                     events=self._events,
                     transfers=self._settings.transfers,

@@ -45,7 +45,7 @@ def _solved(store: Store, step: Step, data: bytes) -> Solved:
 def _uploader(store: Store, target: str, steps: set[Step], events: list[Event]) -> tuple[Uploader, Bases]:
     request = BuildRequest(access=Access(insecure=True))
     images = Bases(store, Settings(root=store.root), request, events.append)
-    return Uploader(store, images, [ImageRef.parse(target)], steps, 2, events.append), images
+    return Uploader(images, [ImageRef.parse(target)], steps, 2, events.append), images
 
 
 def _step(path: str = "/w") -> Step:

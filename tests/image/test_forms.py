@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from imagesmith.errors import UsageError
+from imagesmith.image.result import BuildResult
 from imagesmith.oci.model import Manifest
 from imagesmith.request import Annotation, BuildRequest, Output
-from imagesmith.session import Built
 from imagesmith.store.layout import Layout
 from tests.kitchen import Kitchen
 
@@ -115,7 +115,7 @@ def test_docker_types_have_docker_layers(kitchen: Kitchen, tmp_path: Path) -> No
     assert manifest.layers[0].media_type == "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
-def _annotated(kitchen: Kitchen, *found: Annotation, options: dict[str, str] | None = None) -> Built:
+def _annotated(kitchen: Kitchen, *found: Annotation, options: dict[str, str] | None = None) -> BuildResult:
     from imagesmith.events import nobody
     from imagesmith.library import _world
     from imagesmith.session import run_build

@@ -7,11 +7,11 @@ import tarfile
 
 import pytest
 
-from imagesmith.session import Built
+from imagesmith.image.result import BuildResult
 from tests.kitchen import Kitchen
 
 
-def groups(kitchen: Kitchen, built: Built) -> list[list[str]]:
+def groups(kitchen: Kitchen, built: BuildResult) -> list[list[str]]:
     """The names of each file of the last layer that has several."""
     found: dict[str, list[str]] = {}
     for m in kitchen.layer(built).getmembers():

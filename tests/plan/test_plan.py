@@ -15,8 +15,8 @@ from imagesmith.events import nobody
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import Plan
 from imagesmith.plan.planner import Planner
+from imagesmith.plan.reading import linter_of, read_dockerfile
 from imagesmith.request import BuildRequest
-from imagesmith.session import linter_of, read_dockerfile
 from imagesmith.settings import Settings
 from imagesmith.solve.graph import all_steps
 from imagesmith.store.store import Store

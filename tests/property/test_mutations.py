@@ -22,8 +22,8 @@ from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform, host_platform
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.planner import Planner
+from imagesmith.plan.reading import linter_of
 from imagesmith.request import BuildRequest
-from imagesmith.session import linter_of
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases, ResolvedImage

@@ -19,8 +19,8 @@ from imagesmith.ops.run import RunOp
 from imagesmith.options import parse_secret
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.planner import Planner
+from imagesmith.plan.reading import linter_of, read_dockerfile
 from imagesmith.request import BuildRequest
-from imagesmith.session import linter_of, read_dockerfile
 from imagesmith.settings import Settings
 from imagesmith.solve.key import key_of, parts_of
 from imagesmith.solve.step import Step

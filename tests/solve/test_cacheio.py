@@ -14,10 +14,10 @@ import pytest
 from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.errors import ImagesmithError, InvalidDocument, UsageError
 from imagesmith.events import Warned
+from imagesmith.image.result import BuildResult
 from imagesmith.oci.codec import Object
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor
-from imagesmith.session import Built
 from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode
 from imagesmith.store.store import Store
 from tests.kitchen import Kitchen
@@ -55,7 +55,7 @@ def local(folder: Path) -> str:
     return f"type=local,src={folder}"
 
 
-def export(k: Kitchen, folder: Path, mode: str = "max", more: str = "", text: str = STAGES) -> Built:
+def export(k: Kitchen, folder: Path, mode: str = "max", more: str = "", text: str = STAGES) -> BuildResult:
     """Build, and write the cache to a folder."""
     return k.build(text, cache_to=[f"type=local,dest={folder},mode={mode}{more}"])
 

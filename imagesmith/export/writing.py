@@ -1,0 +1,152 @@
+"""The outputs of a build: an image is committed once in each form, and handed to the exporters that want it.
+
+Why: an exporter says what it can hold and which options it takes, and knows nothing of the others. Layers
+that are pushed are on their way while later steps run (uploading.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+
+from imagesmith.errors import UsageError
+from imagesmith.events import EventSink, Vertex, nobody
+from imagesmith.export.job import Export
+from imagesmith.image.commit import Image, commit
+from imagesmith.image.forms import Form, Reforming, is_image
+from imagesmith.image.result import BuildResult
+from imagesmith.oci.names import ImageRef
+from imagesmith.plan.plan import Plan, PlannedImage
+from imagesmith.plugins import EXPORTERS, load
+from imagesmith.request import BuildRequest, Output
+from imagesmith.solve.cacheplaces import CacheExport
+from imagesmith.solve.graph import chain
+from imagesmith.solve.result import Result
+from imagesmith.solve.watching import Watching
+from imagesmith.transports.bases import Bases
+from imagesmith.values import replace
+
+__all__ = ["Outputs", "names_of_output", "refuse_what_it_cannot_hold", "uploader_of"]
+
+#: What outputs are called on the screen.
+_EXPORTING = {
+    "oci": "oci image format",
+    "docker": "docker image format",
+    "local": "client directory",
+    "tar": "client tarball",
+}
+
+
+class Outputs:
+    """The outputs of one build, and the image in the forms that they want."""
+
+    def __init__(
+        self, request: BuildRequest, plan: Plan, keeper: CacheExport, images: Bases, reforming: Reforming
+    ) -> None:
+        """Find the form of each.
+
+        Args:
+            request: names the outputs; without any the image goes to the store if it has names.
+            plan: of the image.
+            keeper: writes the caches.
+            images: has the connections, and the vertices.
+            reforming: makes layers in another form.
+        """
+        self._request, self._plan, self._keeper = request, plan, keeper
+        self._images, self._reforming = images, reforming
+        self._made: dict[tuple[Form, bool], BuildResult] = {}
+
+    def write(self, wanted: Sequence[tuple[Output, Form]], result: Result) -> BuildResult:
+        """Commit the image in each form, write the outputs and the caches.
+
+        Raises:
+            UsageError: an output cannot hold what was built.
+        """
+        for output, form in wanted:
+            exporter = load(EXPORTERS[output.type])
+            with _exporting(output, self._images) as vertex:
+                built = self._built(output, form, result, vertex)
+                refuse_what_it_cannot_hold(output, exporter, built)
+                exporter.write(output, self._export(output, built, result, vertex))
+        written = self._keeper.finish(result.layers, self._reforming.recompressed)
+        output, form = next(((o, f) for o, f in wanted if is_image(o)), wanted[0])
+        shown = is_image(output)
+        names = names_of_output(output, self._request)
+        return replace(self._made[form, shown], tags=names, exported=shown, cache=written)
+
+    def _built(self, output: Output, form: Form, result: Result, vertex: Vertex) -> BuildResult:
+        key = form, is_image(output)
+        if key not in self._made:
+            image = _commit(self._plan.image, result, self._reforming, self._keeper, key, vertex)
+            self._made[key] = BuildResult(images={str(self._plan.image.platform): image})
+        return self._made[key]
+
+    def _export(self, output: Output, built: BuildResult, result: Result, vertex: Vertex) -> Export:
+        return Export(
+            built=built, result=result, tags=names_of_output(output, self._request), store=self._keeper.store,
+            images=self._images, request=self._request, events=self._keeper.events, vertex=vertex,
+        )  # fmt: skip
+
+
+def refuse_what_it_cannot_hold(output: Output, exporter: ModuleType, built: BuildResult) -> None:
+    """Refuse an index where an exporter holds one image only.
+
+    Raises:
+        UsageError: in BuildKit's words.
+    """
+    if built.index is not None and not exporter.HOLDS_INDEX:
+        raise UsageError(f"{output.type} exporter does not currently support exporting manifest lists")
+
+
+def _exporting(output: Output, images: Bases) -> Vertex:
+    """The vertex of an output, called as BuildKit calls it; nobody is told of one that writes nothing."""
+    if output.type == "cacheonly":
+        return Vertex(nobody, 0, "")
+    return images.step(f"exporting to {_EXPORTING.get(output.type, 'image')}")
+
+
+def _commit(
+    planned: PlannedImage,
+    result: Result,
+    reforming: Reforming,
+    keeper: CacheExport,
+    key: tuple[Form, bool],
+    vertex: Vertex,
+) -> Image:
+    """The image in one form, or the config that goes with its files."""
+    form, is_whole = key
+    if not is_whole:
+        return commit(planned, result.layers, keeper.store, form=form, extra={})
+    with vertex.part("exporting layers"):
+        layers = reforming.layers(result.layers, form)
+    extra = keeper.inline(layers)
+    image = commit(planned, layers, keeper.store, form=form, extra=extra)
+    vertex.did(f"exporting manifest {image.manifest.digest}")
+    vertex.did(f"exporting config {image.manifest.config.digest}")
+    return image
+
+
+def uploader_of(
+    outputs: Sequence[Output],
+    request: BuildRequest,
+    plan: Plan,
+    images: Bases,
+    transfers: int,
+    events: EventSink,
+) -> Watching:
+    """Who sends the layers of the image while later ones are made, if any of the outputs is pushed."""
+    refs = {ref.name: ref for o in outputs if o.pushes for ref in names_of_output(o, request)}
+    if not refs:
+        return Watching()
+    from imagesmith.export.uploading import Uploader
+
+    found = plan.base
+    base = images.image(found.name, found.digest, found.place) if found is not None else None
+    return Uploader(images, list(refs.values()), set(chain(plan.tip)), transfers, events, base)
+
+
+def names_of_output(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:
+    """The names of an output's image: those of --tag, else its own."""
+    own = [n for n in output.options.get("name", "").split(",") if n]
+    default_tag = not output.flag("push-by-digest")
+    return request.tags or tuple(ImageRef.parse(n, default_tag=default_tag) for n in own)
