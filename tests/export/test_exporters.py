@@ -1,0 +1,47 @@
+"""Every exporter says what it takes and what it can hold, and is refused what it does not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from imagesmith.errors import UsageError
+from imagesmith.export.writing import refuse_what_it_cannot_hold
+from imagesmith.options import parse_output
+from imagesmith.plugins import EXPORTERS, load
+from imagesmith.request import Output
+from tests.kitchen import Kitchen
+
+DESTS = {"oci": ",dest=x.tar", "docker": ",dest=x.tar", "local": ",dest=x", "tar": ",dest=x.tar"}
+
+
+@pytest.mark.parametrize("kind", EXPORTERS)
+def test_exporter_declares_its_options_and_what_it_holds(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    exporter = load(EXPORTERS[kind])
+    assert callable(exporter.write)
+    assert isinstance(exporter.HOLDS_INDEX, bool)
+    for name, values in exporter.OPTIONS.items():
+        value = "true" if values is bool else values[0] if isinstance(values, tuple) else "1"
+        assert parse_output(f"type={kind}{DESTS.get(kind, '')},{name}={value}").options[name] == value
+        if values is not str:
+            with pytest.raises(UsageError, match=name):
+                parse_output(f"type={kind}{DESTS.get(kind, '')},{name}=other")
+    with pytest.raises(UsageError, match="has no option"):
+        parse_output(f"type={kind}{DESTS.get(kind, '')},none-such=1")
+
+
+@pytest.mark.parametrize("kind", EXPORTERS)
+def test_index_is_refused_where_one_image_is_held(kitchen: Kitchen, kind: str) -> None:
+    built = kitchen.build("FROM scratch\nLABEL a=b\n")
+    exporter, output = load(EXPORTERS[kind]), Output(type=kind)
+    refuse_what_it_cannot_hold(output, exporter, built)
+    with_index = SimpleNamespace(index=built.descriptor)
+    if exporter.HOLDS_INDEX:
+        refuse_what_it_cannot_hold(output, exporter, with_index)  # type: ignore[arg-type]
+    else:
+        with pytest.raises(UsageError, match="manifest lists"):
+            refuse_what_it_cannot_hold(output, exporter, with_index)  # type: ignore[arg-type]
