@@ -10,8 +10,8 @@ Why: the same values and the same errors as the command line, without its screen
 happens is told to `events`, and every failure is an imagesmith.ImagesmithError with an `exit_code`.
 Everywhere `root` is the store's folder (by default that of the command), `insecure` lets registries speak
 plain HTTP or show any certificate, and `events` is called from any thread.
-Threads: the first build with RUN steps moves the process into namespaces of its own, which the kernel allows
-only before there is a second thread; see `build`. Everything else may be called from any thread.
+The calling process stays as it is: a build runs in a child (child.py), which an interrupt ends.
+Threads: every function may be called from any, several at a time.
 """
 
 from __future__ import annotations
@@ -22,22 +22,17 @@ from typing import TYPE_CHECKING
 
 from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.context.named import parse_named
-from imagesmith.errors import SandboxUnavailable
 from imagesmith.events import EventSink, nobody
-from imagesmith.interfaces import Place
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.options import parse_output, parse_secret
 from imagesmith.settings import Access, Settings
-from imagesmith.worker.sandbox.world import World, enter
 
 if TYPE_CHECKING:
     from imagesmith.image.result import BuildResult
     from imagesmith.oci.model import Descriptor
-    from imagesmith.request import Output
+    from imagesmith.request import BuildRequest, Output
 
-__all__ = ["build", "copy", "pull", "push"]
-
-_worlds: dict[str, World] = {}
+__all__ = ["build", "copy", "pull", "push", "request_of"]
 
 
 def build(
@@ -76,19 +71,56 @@ def build(
         outputs: as --output takes them, or Output values; by default the store, if there are tags.
         cache_from, cache_to: places of caches, as the command line takes them.
         explain, report: tell `events` why steps are executed; where to write a page about the build.
-        isolation: of RUN: auto, native, chroot or oci; with none the process stays where it is, without RUN.
-            A chroot is taken by auto in a container only.
+        isolation: of RUN: auto, native, chroot, oci, or none, without RUN. A chroot is taken by auto in a
+            container only.
 
     Raises:
         ImagesmithError: located in the Dockerfile where it belongs to an instruction.
     """
+    from imagesmith.child import build_in_child
+
+    request = request_of(
+        context, dockerfile=dockerfile, target=target, build_args=build_args, labels=labels,
+        contexts=contexts, secrets=secrets, tags=tags, outputs=outputs, platform=platform, push=push,
+        pull=pull, no_cache=no_cache, cache_from=cache_from, cache_to=cache_to, explain=explain,
+        report=report, network=network, insecure=insecure,
+    )  # fmt: skip
+    return build_in_child(request, str(root), isolation, events)
+
+
+def request_of(
+    context: str | Path = ".",
+    *,
+    dockerfile: str | Path | None = None,
+    target: str = "",
+    build_args: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    contexts: Mapping[str, str] | None = None,
+    secrets: Iterable[str] = (),
+    tags: Iterable[str] = (),
+    outputs: Iterable[str | Output] = (),
+    platform: str = "",
+    push: bool = False,
+    pull: bool = False,
+    no_cache: bool = False,
+    cache_from: Iterable[str] = (),
+    cache_to: Iterable[str] = (),
+    explain: bool = False,
+    report: str | Path = "",
+    network: str = "default",
+    insecure: bool = False,
+) -> BuildRequest:
+    """The request that the arguments of `build` stand for.
+
+    Raises:
+        UsageError: one of them cannot be honoured.
+    """
     from imagesmith.request import BuildRequest, Output
-    from imagesmith.session import run_build
 
     wanted = [parse_output(o) if isinstance(o, str) else o for o in outputs]
     if push:
         wanted.append(Output(type="registry"))
-    request = BuildRequest(
+    return BuildRequest(
         context=str(context), dockerfile=str(dockerfile) if dockerfile else None, target=target,
         build_args=dict(build_args or {}), labels=dict(labels or {}),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
@@ -99,7 +131,6 @@ def build(
         cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),
         explain=explain, report=str(report),
     )  # fmt: skip
-    return run_build(request, Settings.load(str(root)), _world(isolation), events)
 
 
 def push(
@@ -167,22 +198,3 @@ def copy(
         open_target(PlaceName.parse(target), session, store) as to,
     ):
         return session.copy(from_, to)
-
-
-def _world(isolation: str) -> World:
-    """Where RUN is executed; entered once, since a process cannot enter twice."""
-    found = _worlds.get(isolation)
-    if found is None:
-        if isolation == "none":
-            refused = (("none", "the caller asked for no isolation"),)
-            found = World(Place(ids="own", mounts=False), "none", refused)
-        else:
-            try:
-                found = enter(isolation)
-            except OSError as e:
-                raise SandboxUnavailable(
-                    f"the process cannot enter namespaces: {(e.strerror or '').lower()}",
-                    hint="call imagesmith.build before the first thread starts, or with isolation='none'",
-                ) from e
-        _worlds[isolation] = found
-    return found

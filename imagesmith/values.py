@@ -96,6 +96,7 @@ def _made(cls: type, kw_only: bool, eq: bool) -> type:
         "__init__": _init,
         "_fields": fields,
         "_kw_only": kw_only,
+        "__reduce__": _reduce,
     }
     if eq:
         space["_key"] = attrgetter(*names) if names else staticmethod(_nothing)
@@ -129,6 +130,15 @@ def _init(self: Any, *given: object, **named: object) -> None:  # noqa: ANN401
         object.__setattr__(self, name, found)
     if named:
         raise TypeError(f"{kind.__name__} has no field {', '.join(named)}")
+
+
+def _reduce(self: Any) -> tuple[Callable[..., object], tuple[object, ...]]:  # noqa: ANN401
+    """How a value is copied and pickled: made again from its fields."""
+    return _again, (type(self), tuple(getattr(self, name) for name in self._fields))
+
+
+def _again(kind: Any, values: tuple[object, ...]) -> object:  # noqa: ANN401
+    return kind(**dict(zip(kind._fields, values, strict=True)))
 
 
 def _refuse(self: object, name: str, *_: object) -> NoReturn:

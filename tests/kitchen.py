@@ -10,13 +10,19 @@ from typing import Any
 
 import pytest
 
-import imagesmith
 from imagesmith.events import Event, StepCached, StepStarted
 from imagesmith.image.result import BuildResult
+from imagesmith.interfaces import Place
+from imagesmith.library import request_of
+from imagesmith.session import run_build
+from imagesmith.settings import Settings
 from imagesmith.store.store import Store
+from imagesmith.worker.sandbox.world import World
 
 #: The time (seconds) of every file of a context.
 OLD_S = 1_000_000_000
+#: Where no RUN is executed.
+NOWHERE = World(Place(ids="own", mounts=False), "none", (("none", "no isolation was asked for"),))
 
 
 class Kitchen:
@@ -57,7 +63,7 @@ class Kitchen:
             words.setdefault("dockerfile", path)
         words.setdefault("context", self.context)
         self.events.clear()
-        return imagesmith.build(root=self.root, isolation="none", events=self.events.append, **words)
+        return run_build(request_of(**words), Settings(root=self.root), NOWHERE, self.events.append)
 
     @property
     def numbers(self) -> list[int]:

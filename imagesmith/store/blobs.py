@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, LimitExceeded, NotFound, StoreError
 from imagesmith.oci.digest import Digest, digest_bytes
-from imagesmith.store.disk import new_file, on_disk_fault
+from imagesmith.store.disk import Arrivals, on_disk_fault
 
 __all__ = ["BlobStore", "BlobWriter"]
 
@@ -34,8 +34,7 @@ class BlobWriter:
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
         self.size = 0
-        self._file, self._path = new_file(store.ingest)
-        fcntl.flock(self._file, fcntl.LOCK_SH)  # a sweep takes only files that nobody holds
+        self._file, self._path = store.arrivals.new("write a blob")
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -64,6 +63,7 @@ class BlobWriter:
             os.fsync(self._file.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
             self._path.rename(target)
+        self._store.arrivals.arrived(self._path)
         self._file.close()
         self._store.unsettled.add(target.parent)
         return digest, self.size
@@ -72,7 +72,7 @@ class BlobWriter:
         """Throw away what was written; does nothing after `commit`."""
         if not self._file.closed:
             self._file.close()
-            self._path.unlink(missing_ok=True)
+            self._store.arrivals.drop(self._path)
 
     def __enter__(self) -> BlobWriter:
         return self
@@ -90,6 +90,7 @@ class BlobStore:
         """Open (and make) the folders below `root`."""
         self.root = root
         self.ingest = root / "ingest"
+        self.arrivals = Arrivals(self.ingest)
         #: Folders with names that a power cut may still undo.
         self.unsettled: set[Path] = set()
         try:

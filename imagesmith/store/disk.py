@@ -4,12 +4,14 @@ Why: a layer, a download, an unpacked archive and an index are written by differ
 what reads a context, a registry or an archive: there an OSError would be taken for a fault of what is read.
 Here it gets its name, its place and the store's status. Nothing large is ever put into TMPDIR, which may be
 in memory, or small.
+Trust: files are made anew, under names that nobody knows, through no link; folder.py has who may be there.
 Threads: a file belongs to one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import tempfile
@@ -19,7 +21,7 @@ from typing import Any, BinaryIO
 
 from imagesmith.errors import disk_fault
 
-__all__ = ["StoreFile", "new_file", "on_disk_fault", "spool"]
+__all__ = ["Arrivals", "StoreFile", "on_disk_fault", "spool"]
 
 _BUFFER_BYTES = 1 << 18
 
@@ -58,15 +60,48 @@ class StoreFile(io.FileIO):
             raise fault from e
 
 
-def new_file(folder: Path, doing: str = "write a blob") -> tuple[StoreFile, Path]:
-    """A new file in a folder of the store, open for writing, and its path.
+class Arrivals:
+    """Files on their way in a folder of the store, `ingest`: each gets another name, or goes.
 
-    Raises:
-        StoreError: the disk is full, read-only or broken.
+    Why they are known before they are there: an interrupt may come between the making of a file and the care
+    of whoever makes it. What is left then goes with `close`; what a killed process leaves is swept by the
+    next prune, which takes only files that nobody holds a lock on.
+    Threads: methods may be called from any.
     """
-    with on_disk_fault(doing, folder):
-        fd, name = tempfile.mkstemp(dir=folder)
-        return StoreFile(fd, "wb", doing, folder), Path(name)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._here: set[Path] = set()
+
+    def new(self, doing: str) -> tuple[StoreFile, Path]:
+        """A new file, open for writing and locked, and its path.
+
+        Raises:
+            FileNotFoundError: the folder is gone.
+            StoreError: the disk is full, read-only or broken.
+        """
+        path = self.folder / f"tmp{os.urandom(8).hex()}"
+        self._here.add(path)
+        with on_disk_fault(doing, self.folder):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            file = StoreFile(fd, "wb", doing, self.folder)
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return file, path
+
+    def arrived(self, path: Path) -> None:
+        """A file has its name now."""
+        self._here.discard(path)
+
+    def drop(self, path: Path) -> None:
+        """Delete a file."""
+        path.unlink(missing_ok=True)
+        self._here.discard(path)
+
+    def close(self) -> None:
+        """Delete what nobody has taken care of."""
+        for path in list(self._here):
+            with contextlib.suppress(OSError):
+                self.drop(path)
 
 
 def spool(folder: Path, doing: str) -> BinaryIO:

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from imagesmith.errors import StoreError
 from imagesmith.fs.entry import Entry
 from imagesmith.oci.digest import Digest
-from imagesmith.store.disk import new_file, on_disk_fault
+from imagesmith.store.disk import Arrivals, on_disk_fault
 
 __all__ = ["NewIndex", "Temporary", "is_whole", "read_index"]
 
@@ -32,26 +32,27 @@ _HEAD, _END = b'"imagesmith-index-3"\n', b'"end"\n'
 class Temporary:
     """A file that is written under another name; without `keep` it goes away."""
 
-    def __init__(self, folder: Path) -> None:
-        raw, path = new_file(folder, "keep what a layer holds")
+    def __init__(self, arrivals: Arrivals) -> None:
+        raw, path = arrivals.new("keep what a layer holds")
         self.file: BinaryIO = io.BufferedWriter(raw, 1 << 18)
-        self._path: Path | None = path
+        self._arrivals, self._path = arrivals, path
+        self._kept = False
 
     def keep(self, path: Path) -> None:
         """Give it its name."""
-        assert self._path is not None
         self.file.close()
         with on_disk_fault("keep what a layer holds", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._path.replace(path)
-        self._path = None
+        self._arrivals.arrived(self._path)
+        self._kept = True
 
     def __enter__(self) -> Temporary:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if not self._kept:
+            self._arrivals.drop(self._path)
             with contextlib.suppress(StoreError):  # what a full disk did not take is not wanted any more
                 self.file.close()
 
@@ -62,10 +63,10 @@ class NewIndex:
     Becomes the index by `keep`, nothing otherwise.
     """
 
-    def __init__(self, ingest: Path, path_of: Callable[[Digest], Path]) -> None:
-        """Begin one in `ingest`; `path_of` tells where the index of a layer is."""
+    def __init__(self, arrivals: Arrivals, path_of: Callable[[Digest], Path]) -> None:
+        """Begin one; `path_of` tells where the index of a layer is."""
         self._path_of = path_of
-        self._out = Temporary(ingest)
+        self._out = Temporary(arrivals)
         self._out.file.write(_HEAD)
 
     def add(self, entry: Entry, offset: int, mtime_ns: int) -> None:

@@ -325,11 +325,11 @@ class LayerStore:
 
     def new_index(self) -> NewIndex:
         """Begin the index of a layer whose diff_id is not known yet."""
-        return NewIndex(self.blobs.ingest, lambda diff_id: self.folder(diff_id) / "index")
+        return NewIndex(self.blobs.arrivals, lambda diff_id: self.folder(diff_id) / "index")
 
     def new_tar(self, form: Form) -> NewTar:
         """Begin the tar of a layer, in one of its forms."""
-        return NewTar(self.blobs.ingest, form)
+        return NewTar(self.blobs.arrivals, form)
 
     def diff_ids(self) -> list[Digest]:
         """The layers that have a folder."""

@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal
 from imagesmith.fs.view import LayerIndex
 from imagesmith.layer.erofs import TAR_AT, NotRepresentable, write_erofs
 from imagesmith.oci.digest import Digest
+from imagesmith.store.disk import Arrivals
 from imagesmith.store.indexfile import Temporary
 
 __all__ = ["Form", "NewTar", "Tee"]
@@ -26,8 +27,8 @@ Form = Literal["", "tar", "erofs"]
 class NewTar:
     """A layer's uncompressed tar on its way, in one of its forms; becomes it by `keep`, nothing otherwise."""
 
-    def __init__(self, ingest: Path, form: Form) -> None:
-        self._form, self._out, self.size = form, Temporary(ingest), 0
+    def __init__(self, arrivals: Arrivals, form: Form) -> None:
+        self._form, self._out, self.size = form, Temporary(arrivals), 0
         if form == "erofs":
             self._out.file.write(bytes(TAR_AT))
 

@@ -46,7 +46,7 @@ def _renew(layers: LayerStore, mark: Path) -> bool:
         old = layers.diff_ids()
         for diff_id in old:
             layers.set_aside(diff_id)
-        with Temporary(layers.blobs.ingest) as new:
+        with Temporary(layers.blobs.arrivals) as new:
             new.file.write(FORMAT)
             new.keep(mark)
     finally:

@@ -22,7 +22,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -141,6 +140,7 @@ class Store:
     def close(self) -> None:
         """Give the lock back."""
         self.blobs.settle()
+        self.blobs.arrivals.close()
         if "cache" in self.__dict__:
             self.cache.close()
         self._lock_file.close()
@@ -248,12 +248,13 @@ class Store:
             StoreError: the disk is full, or may not be written.
         """
         try:
-            with tempfile.NamedTemporaryFile(dir=self.blobs.ingest, delete=False) as f:
-                f.write(data)
-                f.flush()
-                os.fchmod(f.fileno(), 0o644)
-                os.fsync(f.fileno())
-            os.replace(f.name, self.root / name)
+            file, path = self.blobs.arrivals.new(f"write {name}")
+            with file:
+                file.write(data)
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+                path.replace(self.root / name)
+            self.blobs.arrivals.arrived(path)
         except OSError as e:
             raise StoreError(f"cannot write {self.root / name}: {e.strerror}") from e
 

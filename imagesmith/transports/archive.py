@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, InvalidDocument, NotAnImage, NotFound, UsageError, cannot_write
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.folders import umask
 from imagesmith.fs.results import standard_output
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.tarwrite import header
@@ -178,9 +179,7 @@ def archive_target(file: str, *, docker: bool) -> Iterator[ArchiveTarget]:
                 target = ArchiveTarget(out, file, docker=docker)  # type: ignore[arg-type]  # its wrapper is a BinaryIO
                 yield target
                 target.close()
-                mask = os.umask(0o022)
-                os.umask(mask)
-                os.fchmod(out.fileno(), 0o666 & ~mask)
+                os.fchmod(out.fileno(), 0o666 & ~umask())
                 out.flush()
                 os.fsync(out.fileno())  # or a power cut could leave an empty file under the name
                 os.replace(out.name, path)

@@ -26,9 +26,6 @@ def call():
     if what == "copy":
         return imagesmith.copy(sys.argv[4], "store:b", root=root)
     return imagesmith.build(sys.argv[4], root=root, contexts={"base": sys.argv[5]}, no_cache=True)
-if what == "build":
-    from imagesmith.library import _world
-    _world("auto")  # before there is a thread
 try:
     threading.Thread(target=interrupt, daemon=True).start()
     call()

@@ -10,7 +10,7 @@ from imagesmith.image.result import BuildResult
 from imagesmith.oci.model import Manifest
 from imagesmith.request import Annotation, BuildRequest, Output
 from imagesmith.store.layout import Layout
-from tests.kitchen import Kitchen
+from tests.kitchen import NOWHERE, Kitchen
 
 FILE = "FROM scratch\nCOPY f /f\nCOPY f /g\n"
 EPOCH = {"SOURCE_DATE_EPOCH": "1000"}
@@ -117,7 +117,6 @@ def test_docker_types_have_docker_layers(kitchen: Kitchen, tmp_path: Path) -> No
 
 def _annotated(kitchen: Kitchen, *found: Annotation, options: dict[str, str] | None = None) -> BuildResult:
     from imagesmith.events import nobody
-    from imagesmith.library import _world
     from imagesmith.session import run_build
     from imagesmith.settings import Settings
 
@@ -125,7 +124,7 @@ def _annotated(kitchen: Kitchen, *found: Annotation, options: dict[str, str] | N
     (kitchen.context / "Dockerfile").write_text(FILE)
     output = Output(type="cacheonly", options=options or {})
     request = BuildRequest(context=str(kitchen.context), annotations=found, outputs=(output,))
-    return run_build(request, Settings(root=kitchen.root), _world("none"), nobody)
+    return run_build(request, Settings(root=kitchen.root), NOWHERE, nobody)
 
 
 def test_annotations_go_where_their_type_says(kitchen: Kitchen) -> None:

@@ -11,14 +11,13 @@ import pytest
 
 from imagesmith.events import nobody
 from imagesmith.image.reproduce import Original, Report, epoch_of, reproduce
-from imagesmith.library import _world
 from imagesmith.oci.model import Manifest
 from imagesmith.request import BuildRequest
 from imagesmith.session import run_build
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
 from imagesmith.transports.layout import LayoutFolder
-from tests.kitchen import Kitchen
+from tests.kitchen import NOWHERE, Kitchen
 from tests.support import IMAGESMITH, PROJECT
 
 FIXTURE = PROJECT / "fixtures" / "conformance" / "reproduce"
@@ -45,7 +44,7 @@ def _again(kitchen: Kitchen, **words: object) -> Report:
         original = Original(source, manifest, source.document(manifest.config))
         request = BuildRequest(context=str(kitchen.context), **words)  # type: ignore[arg-type]  # as the caller says
         return reproduce(
-            original, request, store, lambda wanted: run_build(wanted, settings, _world("none"), nobody).image
+            original, request, store, lambda wanted: run_build(wanted, settings, NOWHERE, nobody).image
         )
 
 

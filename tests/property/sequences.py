@@ -173,10 +173,11 @@ class Bench:
             out.error = re.sub(r"snap-\w+/\w+", "", str(e))
         else:
             with Store(store) as opened:
-                for layer in built.image.layers[1:]:
-                    with opened.blobs.open(layer.descriptor.digest) as raw:
+                image = built.image
+                for d, diff_id in zip(image.manifest.layers[1:], image.config.diff_ids[1:], strict=True):
+                    with opened.blobs.open(d.digest) as raw:
                         out.layers.append(_rows(decompressed(raw).read(-1)))
-                    out.diff_ids.append(str(layer.diff_id))
+                    out.diff_ids.append(str(diff_id))
         out.seen = Counter((names.get(n, ""), text.decode("utf-8", "replace")) for n, text in said.items())
         return out
 

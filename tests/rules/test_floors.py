@@ -60,6 +60,7 @@ FLOORS = {
     "imagesmith.embedded": 19,
     "imagesmith.session": 20,
     "imagesmith.trial": 21,
+    "imagesmith.child": 21,
     "imagesmith.library": 22,
     "imagesmith.cli": 23,
     "imagesmith.__main__": 24,

@@ -11,14 +11,13 @@ import pytest
 
 from imagesmith.cli.main import main
 from imagesmith.errors import NotAnImage
-from imagesmith.library import _world
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.store.store import Store
 from imagesmith.worker.sandbox import world
-from tests.kitchen import Kitchen
+from tests.kitchen import NOWHERE, Kitchen
 from tests.registry.conftest import serve_embedded
 from tests.registry.images import layer_tar, make_image
 
@@ -71,7 +70,7 @@ def shelf(
     tmp_path: Path, host: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Shelf:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(world, "enter", lambda _: _world("none"))  # this process has threads
+    monkeypatch.setattr(world, "enter", lambda _: NOWHERE)  # this process has threads
     root = tmp_path / "store"
     with Store(root) as store:
         for kind in ARTIFACTS:

@@ -1,0 +1,24 @@
+"""Blobs on their way: what is interrupted leaves nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagesmith.store.store import Store
+
+
+@pytest.mark.parametrize("where", ["fcntl.flock", "imagesmith.store.disk.StoreFile"])
+def test_interrupt_while_a_file_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with Store(tmp_path / "store") as store:
+        monkeypatch.setattr(where, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.blobs.put(b"bytes")
+        monkeypatch.undo()
+    assert list((tmp_path / "store/ingest").iterdir()) == []
