@@ -10,14 +10,10 @@ from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Inline
 from imagesmith.context.rows import Rows
 from imagesmith.context.sources import select
 from imagesmith.dockerfile.values import parse_chmod
-from imagesmith.fs.draft import Draft
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.owner import copy_owner
 from imagesmith.fs.view import EMPTY_VIEW
-from imagesmith.ops.copier import Copier
-from imagesmith.ops.drafts import changes_of
 from imagesmith.ops.origins import Origin, layers_of, tree_of
-from imagesmith.ops.target import Target
 from imagesmith.solve.key import counted_as
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Op, Reads, Step, Work
@@ -110,6 +106,11 @@ class CopyOp(Op):
 
     def _drawn(self, work: Work, now_ns: int) -> tuple[Iterable[Entry], list[Rows], bool]:
         """What the layer holds, what each source's digest is made of, and if both have the same paths."""
+        from imagesmith.fs.draft import Draft  # a build that finds all of it in the cache needs none of these
+        from imagesmith.ops.copier import Copier
+        from imagesmith.ops.drafts import changes_of
+        from imagesmith.ops.target import Target
+
         below = EMPTY_VIEW if self.link else work.parent.view  # --link looks into nothing
         store, trees = work.tools.store, work.tools.trees
         draft = Draft(below, now_ns, store.new_spool)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from imagesmith.fs.draft import Draft
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.owner import copy_owner
-from imagesmith.ops.drafts import changes_of
 from imagesmith.solve.key import counted_as
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Op, Work
@@ -40,6 +38,9 @@ class MakeDirOp(Op):
         return work.write(entries, now)
 
     def _drawn(self, work: Work, now_ns: int) -> Iterable[Entry]:
+        from imagesmith.fs.draft import Draft  # a build that finds all of it in the cache needs none of these
+        from imagesmith.ops.drafts import changes_of
+
         lower = work.parent.view
         draft = Draft(lower, now_ns)
         uid, gid = copy_owner(self.user, lower) or (0, 0)
