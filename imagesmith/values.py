@@ -12,7 +12,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, dataclass_transform, overload
 
-__all__ = ["field", "field_names", "frozen", "note_of", "replace"]
+__all__ = ["field", "field_names", "frozen", "note_of", "record", "replace"]
 
 T = TypeVar("T")
 _NONE: Any = object()
@@ -60,6 +60,20 @@ def frozen(cls: Any = None, /, *, kw_only: bool = False, eq: bool = True) -> Any
     return _made(cls, kw_only, eq)
 
 
+@overload
+def record(cls: type[T], /) -> type[T]: ...
+@overload
+def record(*, eq: bool = False) -> Callable[[type[T]], type[T]]: ...
+
+
+@dataclass_transform(eq_default=False, field_specifiers=(field,))
+def record(cls: Any = None, /, *, eq: bool = False) -> Any:
+    """Make a class of annotated fields one whose objects change in place; with `eq` told by their fields."""
+    if cls is None:
+        return lambda found: _made(found, kw_only=False, eq=eq, changes=True)
+    return _made(cls, kw_only=False, eq=eq, changes=True)
+
+
 def replace(given: T, /, **changes: Any) -> T:  # noqa: ANN401
     """A copy of a value with some fields changed."""
     for name in field_names(given):
@@ -79,7 +93,7 @@ def note_of(given: object, name: str) -> object:
     return fields[name].note
 
 
-def _made(cls: type, kw_only: bool, eq: bool) -> type:
+def _made(cls: type, kw_only: bool, eq: bool, changes: bool = False) -> type:
     """The class again, with slots and the functions of a value."""
     own = cls.__annotations__
     inherited: dict[str, _Field] = {}
@@ -91,17 +105,17 @@ def _made(cls: type, kw_only: bool, eq: bool) -> type:
     space |= {
         "__slots__": tuple(name for name in own if name not in inherited),
         "__match_args__": names,
-        "__setattr__": _refuse,
-        "__delattr__": _refuse,
         "__init__": _init,
         "_fields": fields,
         "_kw_only": kw_only,
         "__reduce__": _reduce,
     }
+    if not changes:
+        space |= {"__setattr__": _refuse, "__delattr__": _refuse}
     if eq:
         space["_key"] = attrgetter(*names) if names else staticmethod(_nothing)
         space.setdefault("__eq__", _eq)
-        space.setdefault("__hash__", _hash)
+        space.setdefault("__hash__", None if changes else _hash)
     if "__repr__" not in space:
         space["__repr__"] = _repr
     return type(cls)(cls.__name__, cls.__bases__, space)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.heredocs import opening_of
@@ -17,13 +16,14 @@ from imagesmith.dockerfile.shapes import Shape, shape_of, strip
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError
+from imagesmith.values import field, record
 
 __all__ = ["KEYWORDS", "build"]
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
 
 
-@dataclass(slots=True, eq=False)
+@record
 class _Flags:
     """The flags of one line, held against those that its instruction knows."""
 
@@ -73,7 +73,7 @@ def _bad(message: str, flag: str, value: str) -> DockerfileError:
     return DockerfileError(message).about(word, len(word) - len(value))
 
 
-@dataclass(slots=True, eq=False)
+@record
 class _Parts:
     """What a builder gets: the line, its shape, and the fields that all instructions have."""
 

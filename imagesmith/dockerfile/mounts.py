@@ -12,11 +12,11 @@ import csv
 import posixpath
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.values import parse_bool
 from imagesmith.errors import DockerfileError, blame
+from imagesmith.values import record
 
 __all__ = ["Mount", "mount_from", "parse_mount"]
 
@@ -28,7 +28,7 @@ _KEYS = (
 _SIZE = re.compile(r"(\d{1,20}(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 
 
-@dataclass(slots=True)
+@record(eq=True)
 class Mount:
     """A --mount. `mode`, `uid` and `gid` are None where they are not given; `size` is in bytes."""
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from imagesmith.dockerfile.grammar import BLANKS
 from imagesmith.dockerfile.heredocs import heredocs_of
 from imagesmith.dockerfile.nodes import Directive, Heredoc, Span
 from imagesmith.dockerfile.places import locate
 from imagesmith.errors import DockerfileError
-from imagesmith.values import replace
+from imagesmith.values import field, record, replace
 
 __all__ = ["Line", "Source", "read"]
 
@@ -28,7 +27,7 @@ _KNOWN = ("syntax", "escape", "check")
 _KEYWORD = re.compile(r"[^\t\v\f\r ]*")
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Line:
     """An instruction as one line, without leading blanks; `comments` stood directly above it."""
 
@@ -38,7 +37,7 @@ class Line:
     heredocs: tuple[Heredoc, ...] = ()
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Source:
     """A Dockerfile cut into lines."""
 

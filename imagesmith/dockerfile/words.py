@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from imagesmith.dockerfile.globs import Glob
 from imagesmith.dockerfile.splitter import Splitter
 from imagesmith.errors import DockerfileError
+from imagesmith.values import field, record
 
 __all__ = ["ALL_GROWTH", "WORD_GROWTH", "Expansion", "Lexer", "Lookup"]
 
@@ -32,7 +32,7 @@ _MAX_DEPTH = 100
 WORD_GROWTH, ALL_GROWTH = 1 << 20, 64 << 20
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Expansion:
     """An expanded word; `unmatched` are the names that were used and not set."""
 

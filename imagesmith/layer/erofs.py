@@ -20,11 +20,11 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import LayerIndex
+from imagesmith.values import record
 
 __all__ = ["TAR_AT", "NotRepresentable", "outdated", "write_erofs"]
 
@@ -87,7 +87,7 @@ class _Folder:
         self.links = 2
 
 
-@dataclass(slots=True, eq=False)
+@record
 class _Shared:
     """An inode that has several names."""
 

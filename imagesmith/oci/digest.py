@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, InvalidDocument
+from imagesmith.values import frozen
 
 __all__ = ["Digest", "VerifyingReader", "digest_bytes"]
 
@@ -20,12 +20,15 @@ _HEX_LENGTH = {"sha256": 64, "sha384": 96, "sha512": 128}
 _HEX = re.compile(r"[0-9a-f]+")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen
 class Digest:
     """An algorithm and a lower-case hexadecimal value; `str()` is the wire form `sha256:…`."""
 
     algorithm: str
     hex: str
+
+    def __lt__(self, other: Digest) -> bool:
+        return (self.algorithm, self.hex) < (other.algorithm, other.hex)
 
     @classmethod
     def parse(cls, text: str) -> Digest:

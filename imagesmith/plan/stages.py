@@ -7,7 +7,6 @@ them (names, circles, indexes), as in BuildKit, whose order of checks this follo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from imagesmith.context.named import normalise_name
 from imagesmith.dockerfile.mounts import mount_from
@@ -17,11 +16,12 @@ from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.words import Expansion, Lexer
 from imagesmith.errors import DockerfileError, InvalidReference, blame
 from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.values import field, record
 
 __all__ = ["PlannedStage", "StageGraph", "from_word"]
 
 
-@dataclass(slots=True, eq=False)
+@record
 class PlannedStage:
     """A stage with its FROM expanded. `base` is an earlier stage, or None for an image or scratch.
 

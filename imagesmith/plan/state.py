@@ -8,7 +8,6 @@ lines may add to is kept in lists and dictionaries that grow, not in values that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from imagesmith.errors import DockerfileError
 from imagesmith.oci.config import DEFAULT_PATH, History, Runtime
@@ -16,7 +15,7 @@ from imagesmith.oci.names import Platform
 from imagesmith.plan.plan import PlannedHistory, PlannedImage
 from imagesmith.solve.step import Step
 from imagesmith.transports.bases import ResolvedImage
-from imagesmith.values import replace
+from imagesmith.values import field, record, replace
 
 __all__ = ["StageState"]
 
@@ -24,7 +23,7 @@ __all__ = ["StageState"]
 _MOST_HISTORY = 64 << 20
 
 
-@dataclass(slots=True, eq=False)
+@record
 class StageState:
     """Where a stage stands. `runtime` is the config's object but for what the fields after it gather.
 

@@ -15,7 +15,6 @@ import logging
 import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from imagesmith.errors import DigestMismatch, NetworkFault, RegistryError
 from imagesmith.oci.digest import Digest
@@ -24,6 +23,7 @@ from imagesmith.registry.client import Client
 from imagesmith.registry.faults import AGAIN, onward
 from imagesmith.registry.reply import Reply
 from imagesmith.registry.transport import Body
+from imagesmith.values import record
 
 __all__ = [
     "OCTETS",
@@ -48,7 +48,7 @@ OCTETS = "application/octet-stream"
 BlobBody = Callable[[int], Iterable[bytes]]
 
 
-@dataclass(slots=True, eq=False)
+@record
 class UploadSession:
     """An upload session: its newest address, the accepted bytes, and the least size of a piece."""
 

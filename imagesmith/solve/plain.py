@@ -10,7 +10,6 @@ reader gives.
 from __future__ import annotations
 
 import base64
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,12 +44,7 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
 
 def _fields(value: object) -> dict[str, object]:
     """The fields of a value as JSON has them."""
-    names = (
-        [f.name for f in dataclasses.fields(value)]
-        if dataclasses.is_dataclass(value) and not isinstance(value, type)
-        else field_names(value)
-    )
-    return {name: plain(getattr(value, name)) for name in names}
+    return {name: plain(getattr(value, name)) for name in field_names(value)}
 
 
 def restored(data: object, kinds: Mapping[str, Callable[..., Any]], step: Callable[[str], object]) -> Any:  # noqa: ANN401 - of any of the kinds

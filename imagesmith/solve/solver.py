@@ -16,7 +16,6 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from imagesmith.context.rows import KnownDigests, Rows
@@ -34,12 +33,12 @@ from imagesmith.solve.tools import Tools
 from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import Form
-from imagesmith.values import replace
+from imagesmith.values import record, replace
 
 __all__ = ["Solver"]
 
 
-@dataclass(slots=True, eq=False)
+@record
 class _Keys:
     """What a step is looked up by; `short` names the layers of its sources instead of their files."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
 from imagesmith.interfaces import ImageSource
@@ -20,7 +19,7 @@ from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform, choose_platform
 from imagesmith.registry.repository import Repository
 from imagesmith.transports.convert import Family, converted
-from imagesmith.values import frozen
+from imagesmith.values import field, frozen, record
 
 __all__ = ["Choice", "Plan", "choose", "chosen", "left_out", "plan_copy"]
 
@@ -59,7 +58,7 @@ class Choice:
         return not (self.platforms or self.default or self.referrers or self.family)
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Plan:
     """What is to be sent: blobs, manifests in order with their bytes, and the root, which comes last.
 

@@ -23,7 +23,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -37,6 +36,7 @@ from imagesmith.interfaces import LayerTree, Place
 from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.store.store import Store
+from imagesmith.values import field, record
 from imagesmith.worker.snapshot.births import born_ns, keeps_ctime
 from imagesmith.worker.snapshot.ownership import table_of
 from imagesmith.worker.snapshot.ownertable import note_below
@@ -55,7 +55,7 @@ _BITS = (1 << 64) - 1
 _COARSE_CLOCK = 5
 
 
-@dataclass(slots=True, eq=False)
+@record
 class _Folder:
     """A root directory that nobody uses, the layers in it, and its scan.
 
