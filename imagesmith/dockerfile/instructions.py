@@ -6,71 +6,21 @@ Spec: BuildKit's instructions package (parse.go, bflag.go); the messages are its
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from imagesmith.dockerfile import nodes as n
+from imagesmith.dockerfile.flags import ADD_FLAGS, COPY_FLAGS, RUN_FLAGS, Flags, bad_value, read_flags
 from imagesmith.dockerfile.heredocs import opening_of
 from imagesmith.dockerfile.mounts import mount_from
 from imagesmith.dockerfile.reader import Line
 from imagesmith.dockerfile.shapes import Shape, shape_of, strip
-from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError
-from imagesmith.values import field, record
+from imagesmith.values import record
 
 __all__ = ["KEYWORDS", "build"]
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
-
-
-@record
-class _Flags:
-    """The flags of one line, held against those that its instruction knows."""
-
-    values: dict[str, str] = field(default_factory=dict)
-    lists: dict[str, list[str]] = field(default_factory=dict)
-
-    def text(self, name: str) -> str:
-        """A string flag; empty where it is absent."""
-        return self.values.get(name, "")
-
-    def boolean(self, name: str) -> bool | None:
-        """A boolean flag; None where it is absent."""
-        return None if name not in self.values else self.values[name] == "true"
-
-
-def _read_flags(words: Sequence[str], known: Mapping[str, type]) -> _Flags:
-    out = _Flags()
-    for word in words:
-        name, equals, value = word[2:].partition("=")
-        if name not in known:
-            raise DockerfileError(f"unknown flag: --{name}{suggest(name, known)}").about(f"--{name}")
-        kind = known[name]
-        if kind is list:
-            if not equals:
-                raise DockerfileError(f"missing a value on flag: --{name}").about(word)
-            out.lists.setdefault(name, []).append(value)
-            continue
-        if name in out.values:
-            raise DockerfileError(f"duplicate flag specified: --{name}").about(word, which=-1)
-        if kind is bool:
-            if equals and not value:
-                raise DockerfileError(f"missing a value on flag: --{name}").about(word)
-            low = value.lower() if equals else "true"
-            if low not in ("true", "false"):
-                raise _bad(f"expecting boolean value for flag --{name}, not: {value}", name, value)
-            out.values[name] = low
-            continue
-        if not equals:
-            raise DockerfileError(f"missing a value on flag: --{name}").about(word)
-        out.values[name] = value
-    return out
-
-
-def _bad(message: str, flag: str, value: str) -> DockerfileError:
-    """A mistake in the value of a flag."""
-    word = f"--{flag}={value}"
-    return DockerfileError(message).about(word, len(word) - len(value))
 
 
 @record
@@ -82,9 +32,13 @@ class _Parts:
     escape: str
     common: dict[str, object]
 
-    def flags(self, **known: type) -> _Flags:
+    def flags(self, **known: type) -> Flags:
         """The line's flags; those of `known` are allowed, `_` standing for a dash."""
-        return _read_flags(self.shape.flags, {k.replace("_", "-").strip("-"): v for k, v in known.items()})
+        return self.flags_of({k.replace("_", "-").strip("-"): v for k, v in known.items()})
+
+    def flags_of(self, known: Mapping[str, type]) -> Flags:
+        """The same, of a table."""
+        return read_flags(self.shape.flags, known)
 
     def exactly_one(self) -> str:
         """The one argument."""
@@ -153,12 +107,12 @@ def _from(p: _Parts) -> n.Instruction:
 
 
 def _run(p: _Parts) -> n.Instruction:
-    flags = p.flags(mount=list, network=str, security=str, device=list)
+    flags = p.flags_of(RUN_FLAGS)
     network, security = flags.text("network"), flags.text("security")
     if network not in ("", "default", "none", "host"):
-        raise _bad(f'invalid network mode "{network}"', "network", network)
+        raise bad_value(f'invalid network mode "{network}"', "network", network)
     if security not in ("", "sandbox", "insecure"):
-        raise _bad(f'security "{security}" is not valid', "security", security)
+        raise bad_value(f'security "{security}" is not valid', "security", security)
     mounts = tuple(flags.lists.get("mount", ()))
     for mount in mounts:
         mount_from(mount)
@@ -170,6 +124,7 @@ def _run(p: _Parts) -> n.Instruction:
         network=network,
         security=security,
         devices=tuple(flags.lists.get("device", ())),
+        others=flags.others(RUN_FLAGS),
     )
 
 
@@ -193,7 +148,7 @@ def _sources(p: _Parts) -> tuple[tuple[str, ...], str, tuple[n.Heredoc, ...]]:
 
 
 def _copy(p: _Parts) -> n.Instruction:
-    flags = p.flags(from_=str, chown=str, chmod=str, link=bool, parents=bool, exclude=list)
+    flags = p.flags_of(COPY_FLAGS)
     sources, dest, heredocs = _sources(p)
     return n.Copy(
         **p.common,  # type: ignore[arg-type]
@@ -206,13 +161,12 @@ def _copy(p: _Parts) -> n.Instruction:
         link=bool(flags.boolean("link")),
         parents=bool(flags.boolean("parents")),
         excludes=tuple(flags.lists.get("exclude", ())),
+        others=flags.others(COPY_FLAGS),
     )
 
 
 def _add(p: _Parts) -> n.Instruction:
-    flags = p.flags(
-        chown=str, chmod=str, link=bool, exclude=list, checksum=str, keep_git_dir=bool, unpack=bool
-    )
+    flags = p.flags_of(ADD_FLAGS)
     sources, dest, heredocs = _sources(p)
     return n.Add(
         **p.common,  # type: ignore[arg-type]
@@ -226,6 +180,7 @@ def _add(p: _Parts) -> n.Instruction:
         checksum=flags.text("checksum"),
         keep_git_dir=flags.boolean("keep-git-dir"),
         unpack=flags.boolean("unpack"),
+        others=flags.others(ADD_FLAGS),
     )
 
 
@@ -319,30 +274,30 @@ def _healthcheck(p: _Parts) -> n.Instruction:
     )
 
 
-def _duration(flags: _Flags, name: str) -> int:
+def _duration(flags: Flags, name: str) -> int:
     text = flags.text(name)
     if not text:
         return 0
     try:
         value = parse_duration(text)
     except DockerfileError as e:
-        raise _bad(e.message, name, text) from None
+        raise bad_value(e.message, name, text) from None
     if value == 0:
         return 0
     if value < 1_000_000:
-        raise _bad(f'Interval "{name}" cannot be less than 1ms', name, text)
+        raise bad_value(f'Interval "{name}" cannot be less than 1ms', name, text)
     return value
 
 
-def _retries(flags: _Flags) -> int:
+def _retries(flags: Flags) -> int:
     text = flags.text("retries")
     if not text:
         return 0
     if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or abs(int(text)) >= 1 << 31:
         what = "value out of range" if re.fullmatch(r"[+-]?[0-9]+", text) else "invalid syntax"
-        raise _bad(f'strconv.ParseInt: parsing "{text}": {what}', "retries", text)
+        raise bad_value(f'strconv.ParseInt: parsing "{text}": {what}', "retries", text)
     if int(text) < 0:
-        raise _bad(f"--retries cannot be negative ({int(text)})", "retries", text)
+        raise bad_value(f"--retries cannot be negative ({int(text)})", "retries", text)
     return int(text)
 
 

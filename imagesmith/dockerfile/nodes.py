@@ -6,7 +6,7 @@ by `words.py`. A node says which instruction it is by its class and where it sto
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from imagesmith.values import field, frozen
 
@@ -133,11 +133,12 @@ class Run(Instruction):
     network: str = ""
     security: str = ""
     devices: tuple[str, ...] = ()
+    others: Mapping[str, object] = field(default_factory=dict)
 
 
 @frozen(kw_only=True)
 class Copy(Instruction):
-    """COPY. `sources` exclude heredocs, which stand in `heredocs`."""
+    """COPY. `sources` exclude heredocs, which stand in `heredocs`; `others` are flags of the op alone."""
 
     sources: tuple[str, ...]
     dest: str
@@ -148,6 +149,7 @@ class Copy(Instruction):
     link: bool = False
     parents: bool = False
     excludes: tuple[str, ...] = ()
+    others: Mapping[str, object] = field(default_factory=dict)
 
 
 @frozen(kw_only=True)
@@ -164,6 +166,7 @@ class Add(Instruction):
     checksum: str = ""
     keep_git_dir: bool | None = None
     unpack: bool | None = None
+    others: Mapping[str, object] = field(default_factory=dict)
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, is_git_url
@@ -118,6 +118,10 @@ class _Builder:
             raise DockerfileError(f"{self.instruction.keyword} has a word with a NUL character in it")
         return text
 
+    def _others(self, i: n.Run | n.Copy | n.Add) -> dict[str, Any]:
+        """Flags that only the op knows, expanded."""
+        return {k: self.expand(v) if isinstance(v, str) else v for k, v in i.others.items()}
+
     def _append(self, op: Op, text: str, history: str) -> None:
         step = Step.of(
             op,
@@ -182,6 +186,7 @@ class _Builder:
             ulimits=request.ulimits,
             cgroup_parent=request.cgroup_parent,
             platform=state.platform,
+            **self._others(i),
         )
         self._append(op, f"RUN {shown}", op.words(args))
 
@@ -307,6 +312,7 @@ class _Builder:
             parents=parents,
             excludes=tuple(i.excludes),
             unpack=i.unpack if isinstance(i, n.Add) else False,
+            **self._others(i),
         )
         self.planner.lints.linked(i, op, self.planner.base_of(self.state))
         text = op.words([*shown, *(f"<<{d.name}" for d in i.heredocs)], dest)

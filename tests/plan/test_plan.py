@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from imagesmith.context.contexts import Contexts
+from imagesmith.dockerfile.flags import COPY_FLAGS
 from imagesmith.errors import InvalidDocument
 from imagesmith.events import nobody
+from imagesmith.ops.copy import CopyOp
+from imagesmith.plan import filesystem
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import Plan
 from imagesmith.plan.planner import Planner
@@ -19,8 +22,10 @@ from imagesmith.plan.reading import linter_of, read_dockerfile
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
 from imagesmith.solve.graph import all_steps
+from imagesmith.solve.key import op_part
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
+from imagesmith.values import frozen
 from tests.kitchen import Kitchen
 from tests.support import IMAGESMITH
 
@@ -129,3 +134,28 @@ def test_equal_steps_of_two_stages_are_one(kitchen: Kitchen) -> None:
     assert len(all_steps([plan_of(kitchen, text).tip])) == 5
     kitchen.build(text)
     assert len(kitchen.executed) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "value"),
+    [(str, "--later-flag=$v", "1"), (bool, "--later-flag", True), (list, "--later-flag=$v", ("$v",))],
+)
+def test_flag_that_is_added_to_the_table_goes_to_the_op_s_field(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch, kind: type, word: str, value: object
+) -> None:
+    @frozen(kw_only=True)
+    class Later(CopyOp):
+        later_flag: object = None
+
+        kind = "copy"
+
+    monkeypatch.setitem(COPY_FLAGS, "later-flag", kind)
+    monkeypatch.setattr(filesystem, "CopyOp", Later)
+    kitchen.write({"f": "f"})
+    with_it, without = (
+        plan_of(kitchen, f"FROM scratch\nARG v=1\nCOPY {flag} f /f\n").tip for flag in (word, "")
+    )
+    assert with_it is not None
+    assert without is not None
+    assert getattr(with_it.op, "later_flag") == value  # noqa: B009 - a field that mypy does not know
+    assert op_part(with_it.op) != op_part(without.op)
