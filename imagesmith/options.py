@@ -23,6 +23,7 @@ from imagesmith.values import replace
 __all__ = [
     "boolean",
     "fields",
+    "parse_age",
     "parse_annotation",
     "parse_build_args",
     "parse_hosts",
@@ -231,6 +232,18 @@ def parse_size(text: str, flag: str) -> int:
     if match is None:
         raise UsageError(f"{flag}: invalid size: '{text}'")
     return int(match[1]) << {"": 0, "b": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
+
+
+_AGE = re.compile(r"(\d+)(s|m|h|d|w)?")
+_AGE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def parse_age(text: str, flag: str) -> int:
+    """A time in seconds: a number with s, m, h, d or w; hours without."""
+    match = _AGE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{flag}: invalid age {text!r}", hint="30m, 12h, 7d and 2w are ages")
+    return int(match[1]) * _AGE_UNITS[match[2] or "h"]
 
 
 def parse_timeout(text: str, flag: str) -> float:

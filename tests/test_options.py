@@ -9,6 +9,7 @@ import pytest
 from imagesmith.errors import UsageError
 from imagesmith.oci.names import Platform
 from imagesmith.options import (
+    parse_age,
     parse_annotation,
     parse_build_args,
     parse_hosts,
@@ -200,3 +201,15 @@ def test_host_has_an_address() -> None:
     assert parse_hosts(["a:1.2.3.4", "b=[::1]", "c=::1"]) == (("a", "1.2.3.4"), ("b", "::1"), ("c", "::1"))
     with pytest.raises(UsageError, match="invalid host a: expected host:ip"):
         parse_hosts(["a"])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("12", 43200), ("7d", 604800), ("2w", 1209600)]
+)
+def test_ages(text: str, seconds: int) -> None:
+    assert parse_age(text, "--older-than") == seconds
+
+
+def test_age_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="invalid age"):
+        parse_age("soon", "--older-than")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
@@ -33,18 +32,18 @@ from imagesmith.options import (
 from imagesmith.request import BuildRequest, Output, SecretSource
 from imagesmith.settings import Settings
 
-__all__ = ["configure", "request_of"]
+__all__ = ["configure", "request_of", "run"]
 
 _ENTITLEMENTS = {"network.host", "security.insecure"}
 
 
-def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
-    """Declare the flags and return the handler."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
     add_build_flags(parser)
-    return _run
 
 
-def _run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
     from imagesmith.worker.sandbox import world
 
     request = request_of(args)

@@ -10,12 +10,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from imagesmith.cli.flags import access_of, add_registry_flags, new_file, settings_of
+from imagesmith.cli.flags import access_of, add_registry_flags, add_root, new_file, settings_of
 from imagesmith.cli.fronts import make_front
 from imagesmith.cli.lines import clean, harmless, harmless_json
-from imagesmith.errors import LockTimeout, StoreError
+from imagesmith.errors import LockTimeout, StoreError, UsageError
 from imagesmith.fs.results import put_file
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import Platform, host_platform
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 __all__ = [
     "add_session_flags",
     "add_transfer_flags",
+    "descriptor_at",
     "human",
+    "input_file",
     "opened",
     "place_of",
     "platform_of",
     "print_descriptor",
     "print_json",
+    "print_list",
     "say",
     "source_at",
     "table",
@@ -47,7 +50,7 @@ _C1 = re.compile("[\x7f-\x9f]")
 def add_session_flags(parser: argparse.ArgumentParser, *, root: bool = True) -> None:
     """The flags of every verb that may speak to a registry; --root where nothing else declares it."""
     if root:
-        parser.add_argument("--root", default="", metavar="DIR", help="the store")
+        add_root(parser)
     add_registry_flags(parser)
 
 
@@ -147,6 +150,32 @@ def place_of(text: str, store: Store) -> PlaceName:
     return name
 
 
+def descriptor_at(args: argparse.Namespace, source: ImageSource) -> Descriptor:
+    """The manifest for the platform that was asked for, or what the source's name stands for."""
+    from imagesmith.transports.copier import choose
+
+    root = source.root()
+    return choose(source, root, platform_of(args))[0] if args.platform else root
+
+
+@contextlib.contextmanager
+def input_file(file: str) -> Iterator[BinaryIO]:
+    """A file that is to be read; `-` is standard input.
+
+    Raises:
+        UsageError: it cannot be opened.
+    """
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        f = open(file, "rb")
+    except OSError as e:
+        raise UsageError(f"cannot read {file}: {e.strerror}") from e
+    with f:
+        yield f
+
+
 def print_descriptor(
     args: argparse.Namespace, d: Descriptor, name: str = "", *, beside: bool = False
 ) -> None:
@@ -166,6 +195,14 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
     """A JSON document for people and programs; what a terminal would take for a command is escaped in it."""
     text = harmless_json(json.dumps(value, indent=2, ensure_ascii=False))
     sys.stdout.write(_C1.sub(lambda m: f"\\u{ord(m[0]):04x}", text) + "\n")
+
+
+def print_list(args: argparse.Namespace, document: dict[str, Any], lines: list[str]) -> None:
+    """Names in lines, or with --json the document that has them."""
+    if args.json:
+        print_json(document)
+    else:
+        say(*lines)
 
 
 def say(*lines: str) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imagesmith.settings import Settings
     from imagesmith.worker.sandbox.world import World
 
-__all__ = ["configure"]
+__all__ = ["configure", "run"]
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _RUN = {
@@ -34,17 +34,17 @@ _WAYS = {
 }  # fmt: skip
 
 
-def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of doctor."""
     parser.add_argument(
         "--isolation", choices=("auto", "native", "chroot", "oci"), default="auto", help="as for build"
     )
     parser.add_argument("--root", default="", metavar="DIR", help="the store")
     parser.add_argument("--json", action="store_true", help="for programs")
-    return _doctor
 
 
-def _doctor(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
     found = _examine(args.root, args.isolation)
     if args.json:
         from imagesmith.cli.common import print_json

@@ -1,5 +1,5 @@
 """Flags that many commands have: --platform where a command works on one, how registries are reached, --root,
-and files to be written.
+files to be written, and words of the form KEY=VALUE.
 
 Why two platforms are refused: `docker buildx` builds every platform that is asked for, with one flag for each
 or commas in one; whoever writes that must not get a single image without a word.
@@ -22,11 +22,18 @@ __all__ = [
     "add_insecure_flags",
     "add_platform",
     "add_registry_flags",
+    "add_root",
     "insecure_of",
     "new_file",
     "one_platform",
+    "pairs",
     "settings_of",
 ]
+
+
+def add_root(parser: argparse._ActionsContainer) -> None:
+    """The --root flag: where the store is."""
+    parser.add_argument("--root", default="", metavar="DIR", help="the store")
 
 
 def add_platform(parser: argparse._ActionsContainer, help_: str = "platform within an index") -> None:
@@ -110,6 +117,17 @@ def access_of(args: argparse.Namespace, *, login: bool = False) -> Access:
         registries_conf=args.registries_conf,
         hosts_dir=args.hosts_dir,
     )
+
+
+def pairs(texts: list[str], what: str) -> dict[str, str]:
+    """`K=V` words as a map; `K=` removes."""
+    out = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{what} {text!r}: expected KEY=VALUE", hint="KEY= removes it")
+        out[key] = value
+    return out
 
 
 def new_file(text: str) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, source_at
-from imagesmith.cli.edit import pairs
-from imagesmith.cli.flags import add_platform
+from imagesmith.cli.flags import add_platform, pairs
 from imagesmith.errors import InvalidDocument, UsageError
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
@@ -16,10 +14,10 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, parse_document
 from imagesmith.oci.names import Platform
 
-__all__ = ["configure"]
+__all__ = ["configure", "run"]
 
 
-def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `index`."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="create|add|remove")
     create = verbs.add_parser("create", help="make an index of images, which are copied beside it")
@@ -43,10 +41,10 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     remove.add_argument(
         "--platform", action="append", default=[], metavar="OS/ARCH", help="a platform to take out"
     )
-    return _run
 
 
-def _run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
     from imagesmith.image.indexes import entries_of, index_of, without
     from imagesmith.transports.names import PlaceName, open_source, open_target
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say, source_at
@@ -21,7 +20,7 @@ from imagesmith.oci.names import ImageRef
 if TYPE_CHECKING:
     from imagesmith.cli.template import Record
 
-__all__ = ["configure"]
+__all__ = ["configure", "run"]
 
 #: Fields that not every image has, and those of Docker's config.
 _FIELDS = ("ArtifactType", "Author", "Created", "Architecture", "Os", "Variant", "Subject", "Manifests")
@@ -33,8 +32,8 @@ _CONFIG_FIELDS = (
 _LAYER_FIELDS = ("Digest", "DiffID", "Size", "MediaType", "Annotations")
 
 
-def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
-    """Declare the flags and return the handler."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
     parser.add_argument("ref", help="a name in the store, or else in its registry; or another place")
     add_platform(parser)
     form = parser.add_mutually_exclusive_group()
@@ -46,38 +45,38 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     )
     add_session_flags(parser)
 
-    def run(args: argparse.Namespace) -> int:
-        from imagesmith.transports.copier import chosen
 
-        with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
-            found = source.root()
-            raw = source.document(found)
-            if args.raw:
-                sys.stdout.buffer.write(raw)
-                return 0
-            manifest_raw = chosen(source, found, platform_of(args))
-            manifest = Manifest.parse(manifest_raw)
-            if args.manifest:
-                sys.stdout.buffer.write(manifest_raw)
-                return 0
-            config = source.document(manifest.config)
-            if args.config:
-                sys.stdout.buffer.write(config)
-                return 0
-            report = _report(args.ref, found, raw, manifest, config)
-        if args.format:
-            from imagesmith.cli.template import render
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
+    from imagesmith.transports.copier import chosen
 
-            text = render(args.format, _record(report))
-            if sys.stdout.isatty():
-                say(text)
-            else:
-                sys.stdout.write(f"{text}\n")
+    with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
+        found = source.root()
+        raw = source.document(found)
+        if args.raw:
+            sys.stdout.buffer.write(raw)
+            return 0
+        manifest_raw = chosen(source, found, platform_of(args))
+        manifest = Manifest.parse(manifest_raw)
+        if args.manifest:
+            sys.stdout.buffer.write(manifest_raw)
+            return 0
+        config = source.document(manifest.config)
+        if args.config:
+            sys.stdout.buffer.write(config)
+            return 0
+        report = _report(args.ref, found, raw, manifest, config)
+    if args.format:
+        from imagesmith.cli.template import render
+
+        text = render(args.format, _record(report))
+        if sys.stdout.isatty():
+            say(text)
         else:
-            print_json(report)
-        return 0
-
-    return run
+            sys.stdout.write(f"{text}\n")
+    else:
+        print_json(report)
+    return 0
 
 
 def _report(

@@ -6,6 +6,7 @@ Exit statuses are those of errors.py; 130 after Ctrl-C, 141 where the reader of 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import gc
@@ -135,16 +136,18 @@ def _helped(words: list[str]) -> list[str]:
     return words[: 2 if verbs else 1]
 
 
-def _parser(name: str) -> tuple[Parser, Callable[..., int | None]]:
+def _parser(name: str) -> tuple[Parser, Callable[[argparse.Namespace], int]]:
+    """The parser of a command, and what does it."""
     module = load(COMMANDS[name][0])
     text = COMMANDS[name][1]
     parser = Parser(prog=f"imagesmith {name}", description=f"{text[0].upper()}{text[1:]}.")
-    return parser, module.configure(name, parser)
+    module.configure(parser)
+    return parser, module.run
 
 
 def _command(name: str, words: Sequence[str]) -> int:
     parser, handler = _parser(name)
-    return int(handler(parser.parse_args(words)) or 0)
+    return handler(parser.parse_args(words))
 
 
 def _fault(text: str, error: Exception, status: int = ImagesmithError.exit_code) -> int:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from imagesmith.errors import UsageError
 
-__all__ = ["configure"]
+__all__ = ["configure", "run"]
 
 #: Where the password for --proxy-user is taken from, so that no process list shows it.
 PROXY_PASSWORD = "IMAGESMITH_PROXY_PASSWORD"
 
 
-def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `registry`."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="serve|gc")
     serve = verbs.add_parser("serve", help="serve a registry until it is stopped")
@@ -49,14 +48,14 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     _folder(collect)
     collect.add_argument("--untagged", action="store_true", help="delete manifests that no tag leads to, too")
     collect.set_defaults(run=_gc)
-    return _run
 
 
 def _folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", default="registry-data", metavar="DIR", help="where its content is kept")
 
 
-def _run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
     return int(args.run(args))
 
 

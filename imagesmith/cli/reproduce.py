@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from imagesmith.cli.build import request_of
@@ -20,14 +19,14 @@ from imagesmith.settings import Settings
 if TYPE_CHECKING:
     from imagesmith.image.reproduce import Report
 
-__all__ = ["configure"]
+__all__ = ["configure", "run"]
 
 #: How many differences of a layer are printed; --json has more.
 _SHOWN = 20
 
 
-def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
-    """Declare the flags and return the handler."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
     parser.add_argument(
         "image",
         help="a name in a registry or the store, oci:DIR, oci-archive:FILE, docker-archive:FILE, or a path",
@@ -36,10 +35,10 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     add_rebuild_flags(parser)
     add_session_flags(parser, root=False)
     parser.add_argument("--json", action="store_true", help="the report as one JSON document")
-    return _run
 
 
-def _run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
     from imagesmith.image.reproduce import Original, reproduce
     from imagesmith.oci.config import check_image
     from imagesmith.oci.model import Manifest

@@ -9,11 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.flags import access_of, add_platform, add_registry_flags
+from imagesmith.cli.flags import access_of, add_platform, add_registry_flags, add_root
 from imagesmith.errors import UsageError
 from imagesmith.interfaces import Mount, RunSpec
 from imagesmith.options import parse_hosts, parse_size, parse_ulimit, parse_variables
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
     from imagesmith.transports.bases import ResolvedImage
     from imagesmith.worker.sandbox.world import World
 
-__all__ = ["configure", "parse_volume", "spec_of"]
+__all__ = ["configure", "parse_volume", "run", "spec_of"]
 
 _READONLY = {"ro": True, "rw": False}
 #: What docker takes after a volume and what has no meaning where nothing is relabelled or propagated.
 _VOID = {"z", "Z", "cached", "delegated", "consistent", "private", "rprivate"}
 
 
-def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of run."""
     parser.add_argument("image", help="name in the store, or in a registry")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="instead of the image's CMD")
@@ -67,11 +66,11 @@ def configure(_name: str, parser: argparse.ArgumentParser) -> Callable[[argparse
     add_registry_flags(image)
     image.add_argument("--isolation", choices=("auto", "native", "chroot", "oci"), default="auto",
                        help="how it is kept apart")  # fmt: skip
-    image.add_argument("--root", default="", metavar="DIR", help="the store")
-    return _run
+    add_root(image)
 
 
-def _run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
     from imagesmith.worker.sandbox import world
 
     if args.tty and args.interactive and not os.isatty(0):

@@ -37,7 +37,7 @@ HOST = "registry.example.com"
 def verbs_of(command: str) -> list[str]:
     """A command, or the commands that it consists of; asked of its parser, so that none is left out."""
     parser = Parser(prog=f"imagesmith {command}")
-    load(COMMANDS[command][0]).configure(command, parser)
+    load(COMMANDS[command][0]).configure(parser)
     groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     return [f"{command} {verb}" for group in groups for verb in group.choices] or [command]
 

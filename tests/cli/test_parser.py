@@ -99,7 +99,7 @@ def test_what_would_change_something_is_refused_with_what_to_use(words: str, ins
 def test_every_flag_of_others_has_one_line_and_is_none_of_ours() -> None:
     for command in COMMANDS:
         parser = Parser(prog=f"imagesmith {command}")
-        load(COMMANDS[command][0]).configure(command, parser)
+        load(COMMANDS[command][0]).configure(parser)
         lines = [line.partition(" = ") for line in lines_of(command)]
         names = [name for names, _, _ in lines for name in names.split()[1:]]
         assert len(names) == len({*names})
@@ -126,7 +126,7 @@ def test_values_are_left_as_they_are() -> None:
 
 def test_the_words_of_a_command_in_an_image_are_its_own() -> None:
     parser = Parser(prog="imagesmith run")
-    load(COMMANDS["run"][0]).configure("run", parser)
+    load(COMMANDS["run"][0]).configure(parser)
     args = parser.parse_args(["--rm=true", "image", "cmd", "--squash", "-v", "--rm=false"])
     assert args.command == ["cmd", "--squash", "-v", "--rm=false"]
 

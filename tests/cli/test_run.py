@@ -32,7 +32,7 @@ from tests.support import IMAGESMITH, PROJECT, need_program, need_root
 def spec(*words: str, **config: object) -> RunSpec:
     """The process that a command line and an image's config describe."""
     parser = argparse.ArgumentParser()
-    configure("run", parser)
+    configure(parser)
     args = parser.parse_args([*words[:-1], "image", *words[-1].split()] if words else ["image"])
     d = Descriptor(media_type="application/vnd.oci.image.manifest.v1+json", digest=digest_bytes(b"x"), size=1)
     image = ResolvedImage(

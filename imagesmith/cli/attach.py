@@ -1,0 +1,77 @@
+"""`imagesmith attach`: files beside an image, which refer to it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagesmith.cli.common import add_transfer_flags, descriptor_at, opened, print_descriptor
+from imagesmith.cli.flags import add_platform, pairs
+from imagesmith.errors import UsageError
+from imagesmith.oci.model import Descriptor
+from imagesmith.values import replace
+
+if TYPE_CHECKING:
+    from imagesmith.interfaces import ImageSource
+    from imagesmith.transports.names import PlaceName
+    from imagesmith.transports.transfer import Session
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("ref", help="the image, in a registry or a layout")
+    parser.add_argument("files", nargs="*", metavar="FILE[:TYPE]", help="files and their media types")
+    parser.add_argument(
+        "--artifact-type", required=True, metavar="TYPE", help="what is attached, a media type"
+    )
+    parser.add_argument(
+        "-a", "--annotation", action="append", default=[], metavar="K=V", help="of the manifest"
+    )
+    add_platform(parser, "attach to this platform's manifest, not to the index")
+    add_transfer_flags(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
+    from imagesmith.image.artifact import artifact
+    from imagesmith.transports.names import PlaceName, open_source
+
+    place = PlaceName.parse(args.ref)
+    if place.kind not in ("registry", "oci"):
+        raise UsageError(f"{place.kind}: things are attached to images of registries and layouts")
+    if "/" not in args.artifact_type:
+        raise UsageError(
+            f"{args.artifact_type!r} is no media type", hint="for instance application/spdx+json"
+        )
+    files = [_typed(text) for text in args.files]
+    with opened(args) as (session, store), open_source(place, session, store) as source:
+        subject = descriptor_at(args, source)
+        made = artifact(
+            files,
+            store.blobs,
+            artifact_type=args.artifact_type,
+            subject=subject,
+            annotations=pairs(args.annotation, "--annotation"),
+        )
+        found = _write(place, made, session)
+    print_descriptor(args, found, str(place))
+    return 0
+
+
+def _write(place: PlaceName, made: ImageSource, session: Session) -> Descriptor:
+    """Write an artifact beside its subject, without a name of its own."""
+    from imagesmith.transports.layout import LayoutFolder
+
+    if place.image is not None:
+        ref = replace(place.image, tag=None, digest=made.root().digest)
+        return session.copy(made, session.repository(ref))
+    return session.copy(made, LayoutFolder(Path(place.path), create=True))
+
+
+def _typed(text: str) -> tuple[str, str]:
+    """`FILE:TYPE` as a path and a media type; a colon without a slash behind it belongs to the path."""
+    path, colon, kind = text.rpartition(":")
+    return (path, kind) if colon and "/" in kind and not Path(text).exists() else (text, "")

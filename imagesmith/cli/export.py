@@ -1,0 +1,34 @@
+"""`imagesmith export`: the file system of an image as a tar."""
+
+from __future__ import annotations
+
+import argparse
+
+from imagesmith.cli.common import add_session_flags, opened
+from imagesmith.cli.contents import contents_of
+from imagesmith.cli.flags import add_platform, new_file
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_session_flags(parser)
+    add_platform(parser)
+    parser.add_argument("ref", help="an image, in any place")
+    parser.add_argument(
+        "file", nargs="?", default="-", type=new_file, help="the tar (default: standard output)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
+    from imagesmith.export.rootfs import write_tar
+    from imagesmith.fs.results import output_file
+
+    with opened(args) as (session, store):
+        _, _, view = contents_of(args, args.ref, session, store, files=True)
+        assert view is not None
+        with output_file(args.file) as out:
+            write_tar(view, out, None)
+    return 0

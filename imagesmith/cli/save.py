@@ -1,0 +1,50 @@
+"""`imagesmith save`: images as an archive, as `docker load` or an OCI layout has it."""
+
+from __future__ import annotations
+
+import argparse
+
+from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
+from imagesmith.cli.copying import platforms_of
+from imagesmith.cli.flags import add_platform, new_file
+from imagesmith.oci.names import host_platform
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_transfer_flags(parser, one=False)
+    parser.add_argument("ref", nargs="+", help="images: names in the store, or any place")
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="-",
+        metavar="FILE",
+        type=new_file,
+        help="the archive (default: standard output)",
+    )
+    parser.add_argument(
+        "--format", default="docker", choices=("docker", "oci"), help="docker: for `docker load`"
+    )
+    add_platform(parser, "of an index (default: this machine's for docker, all that is there for oci)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
+    from imagesmith.transports.archive import archive_target
+    from imagesmith.transports.copier import Choice
+    from imagesmith.transports.names import PlaceName, open_source
+
+    docker = args.format == "docker"
+    platforms = platforms_of([args.platform])
+    choice = Choice(platforms=platforms, default=host_platform() if docker and not platforms else None)
+    names = [PlaceName.parse(text, "store") for text in args.ref]
+    with opened(args) as (session, store), archive_target(args.output, docker=docker) as target:
+        for name in names:
+            target.label = str(name.image) if name.image is not None else name.ref
+            with open_source(name, session, store) as source:
+                found = session.copy(source, target, choice)
+            if args.output != "-":
+                print_descriptor(args, found, str(name))
+    return 0
