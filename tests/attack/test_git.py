@@ -19,9 +19,9 @@ import pytest
 from imagesmith.context.git import GitRef
 from imagesmith.context.gitfetch import fetch_git
 from imagesmith.context.gitrun import Access
+from imagesmith.context.secrets import git_access
 from imagesmith.errors import ContextError, UsageError
 from imagesmith.request import BuildRequest
-from imagesmith.worker.secrets import git_access
 from tests.gitserver import GitServer, git_server
 from tests.kitchen import Kitchen, kitchen
 from tests.support import need_program
