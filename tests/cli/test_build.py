@@ -16,16 +16,6 @@ from tests.support import IMAGESMITH
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def context(tmp_path: Path) -> Path:
-    """A context with a Dockerfile."""
-    folder = tmp_path / "context"
-    folder.mkdir()
-    (folder / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
-    (folder / "f").write_text("text")
-    return folder
-
-
 def _run(
     tmp_path: Path, *words: object, stdin: bytes = b"", **env: str
 ) -> subprocess.CompletedProcess[bytes]:

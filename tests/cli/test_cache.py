@@ -6,16 +6,14 @@ import fcntl
 import io
 import json
 import os
-import sqlite3
 import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
-from imagesmith.cli.cache import parse_age
 from imagesmith.cli.main import main
-from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.errors import ImagesmithError
 from imagesmith.interfaces import Place
 from imagesmith.store.store import Store
 from imagesmith.worker.cachefolders import (
@@ -118,18 +116,6 @@ def test_prune_by_name_and_key_and_refusals(store: Path) -> None:
         assert [f.id for f in find(s, ["npm", KEYS[1][:8]])] == ["npm", "pip"]
         with pytest.raises(ImagesmithError, match="no cache yarn"):
             find(s, ["yarn"])
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("12", 43200), ("7d", 604800), ("2w", 1209600)]
-)
-def test_ages(text: str, seconds: int) -> None:
-    assert parse_age(text, "--older-than") == seconds
-
-
-def test_age_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match="invalid age"):
-        parse_age("soon", "--older-than")
 
 
 def _export(root: Path, *names: str) -> bytes:
@@ -237,28 +223,3 @@ def test_link_out_of_the_data_leads_no_file_out(tmp_path: Path) -> None:
     except ImagesmithError:
         pass
     assert list(out.iterdir()) == []
-
-
-# --- steps -------------------------------------------------------------------------------------
-
-
-def test_prune_forgets_steps_of_no_use(store: Path) -> None:
-    from imagesmith.store.cachedb import StepRecord
-
-    with Store(store) as s:
-        layer = s.blobs.put(b"layer")
-        descriptor = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": str(layer), "size": 5}
-        s.cache.put_steps(
-            [
-                StepRecord(key=k, base="b", parts={}, diff_id=str(layer), layer=descriptor, created_ns=1)
-                for k in ("old", "used")
-            ],
-            {"old": {"name": "x"}, "used": {"name": "y"}},
-        )
-        with sqlite3.connect(store / "cache.db") as db:
-            db.execute("UPDATE steps SET used_s = used_s - 1000000")
-        s.cache.touch_steps(["used"])
-        assert s.prune(unused_s=500_000).steps == 1
-        assert [r.key for r in s.cache.all_steps()] == ["used"]
-        assert (s.cache.note("old"), s.cache.note("used")) == ({}, {"name": "y"})
-        assert s.prune(unused_s=0, everything=True).steps == 1
