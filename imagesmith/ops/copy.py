@@ -60,10 +60,6 @@ class CopyOp(Op):
             if isinstance(s.origin, ContextFiles):
                 yield Reads(s.origin, s.path, self.excludes, self.parents)
 
-    def describe(self) -> str:
-        """See Op."""
-        return self.words([s.path for s in self.sources], self.dest)
-
     def words(self, shown: Sequence[str], dest: str) -> str:
         """The instruction as history has it, with sources and destination as they were written."""
         words = [self.kind.upper()]

@@ -27,10 +27,6 @@ class ImageOp(Op):
 
     makes_layer = False
 
-    def describe(self) -> str:
-        """See Op."""
-        return f"FROM {self.name}@{self.named}"
-
     def start(self, work: Work) -> Result:
         """The image's layers; what of them is not here comes when somebody looks into it."""
         bases = work.tools.bases

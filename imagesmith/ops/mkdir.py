@@ -26,8 +26,8 @@ class MakeDirOp(Op):
     kind = "mkdir"
     always_cached = True
 
-    def describe(self) -> str:
-        """See Op."""
+    def words(self) -> str:
+        """The instruction as history has it."""
         return f"WORKDIR {self.path}"
 
     def execute(self, work: Work) -> BuiltLayer:

@@ -21,11 +21,6 @@ class RootOp(Op):
 
     origin: ContextFiles | GitFiles | Fetched = field(note=uncounted("its files' digest is the step's input"))
 
-    def describe(self) -> str:
-        """See Op."""
-        name = self.origin.name if isinstance(self.origin, ContextFiles) else "context"
-        return f"FROM {name}"
-
     def digests(self, work: Work, *, by_layers: bool = False) -> list[str]:
         """See Op."""
         del by_layers

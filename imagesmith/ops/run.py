@@ -89,10 +89,6 @@ class RunOp(Op):
             if isinstance(m.origin, ContextFiles):
                 yield Reads(m.origin, m.mount.source)
 
-    def describe(self) -> str:
-        """See Op."""
-        return f"RUN {' '.join(self.argv)}"
-
     def words(self, args: Sequence[tuple[str, str]]) -> str:
         """The instruction as history has it, with the arguments that are declared before it."""
         counted = f"|{len(args)} {' '.join(f'{k}={v}' for k, v in args)} " if args else ""

@@ -153,7 +153,7 @@ class _Builder:
         op = MakeDirOp(
             path=where, user=self.state.runtime.user, time_ns=None if epoch is None else epoch * 1_000_000_000
         )
-        self._append(op, op.describe(), history)
+        self._append(op, op.words(), op.words())
 
     # --- RUN -----------------------------------------------------------------------------------
 

@@ -99,10 +99,6 @@ class Op:
         """What it takes of contexts."""
         yield from ()
 
-    def describe(self) -> str:
-        """What it does, in the words of a Dockerfile."""
-        return self.kind
-
     def digests(self, work: Work, *, by_layers: bool = False) -> list[str]:
         """The digest of each of its inputs, in order; for the cache key.
 
