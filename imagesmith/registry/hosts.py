@@ -82,6 +82,11 @@ class Hosts:
         found = self._hosts_toml(registry)
         return self._own(registry) if found is None else found[1]
 
+    def of_files(self, scheme: str, host: str) -> Endpoint:
+        """The endpoint of a server of files: the authorities in `certs.d` are believed, too."""
+        found = self._certified(Endpoint(host=host, schemes=(scheme,), prefix=""), host)
+        return replace(found, schemes=(scheme,), client_cert=("", ""))
+
     def _own(self, registry: str) -> Endpoint:
         return self._certified(default_endpoint(registry, insecure=self._is_insecure(registry)), registry)
 

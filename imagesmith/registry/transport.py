@@ -79,6 +79,7 @@ class Transport:
         wait: Callable[[float], object] = time.sleep,
         warn: Callable[[str], None] = lambda _text: None,
         tell: Callable[[str], None] = lambda _text: None,
+        files: bool = False,
     ) -> None:
         """Prepare, without a request.
 
@@ -91,8 +92,9 @@ class Transport:
             wait: sleeps between tries; True if nobody waits for the answer any more.
             warn: is told what the registry wants its users to read, each text once.
             tell: is told what is waited for, and how long.
+            files: the endpoint is no registry: its challenges are not answered.
         """
-        self.endpoint = endpoint
+        self.endpoint, self._files = endpoint, files
         self.auth = Authorizer(endpoint.host, find, self._fetch_token)
         self._clients = Clients(endpoint, connections, endpoint.timeout_s or timeout_s, proxy)
         self._wait, self._warn, self._tell = wait, warn, tell
@@ -191,7 +193,8 @@ class Transport:
         if pause >= 0.5 and now > self._told_until[asked]:  # once, where several wait for the same
             self._told_until[asked] = now + (pause if asked else _STRETCH_S)
             what = f"status {trouble}" if isinstance(trouble, int) else trouble.message
-            how = f"{pause:.0f} s as the registry asks" if asked else f"up to {_STRETCH_S:.0f} s"
+            who = "server" if self._files else "registry"
+            how = f"{pause:.0f} s as the {who} asks" if asked else f"up to {_STRETCH_S:.0f} s"
             self._tell(f"{self.endpoint.host}: waiting {how} ({what})")
         return self._wait(pause) is True
 
@@ -287,7 +290,7 @@ class Transport:
         self, method: str, url: str, scopes: tuple[str, ...], extra: Mapping[str, str], body: Body | None
     ) -> httpx.Response:
         """Send, answer one challenge, and follow redirects."""
-        answered = False
+        answered = self._files
         for _ in range(_MAX_REDIRECTS + 2):
             home = self.is_home(url)
             sent = self.auth.header(scopes) if home else None

@@ -13,14 +13,14 @@ from tests.support import IMAGESMITH, PROJECT
 
 #: Modules that take 10 ms and more, or drag in ones that do, with the packages that may import them.
 HEAVY = {
-    "httpx": ("imagesmith.registry", "imagesmith.context"),
+    "httpx": ("imagesmith.registry",),
     "lark": ("imagesmith.dockerfile",),
     "zstandard": ("imagesmith.layer",),
     "deflate": ("imagesmith.layer",),
     "cryptography": (),
     "asyncio": (),
     "email": ("imagesmith.registry", "imagesmith.context", "imagesmith.embedded"),
-    "http.client": ("imagesmith.registry", "imagesmith.context"),
+    "http.client": ("imagesmith.registry",),
     "http.server": ("imagesmith.embedded",),
     "urllib.request": (),
     "ctypes": ("imagesmith.fs", "imagesmith.worker"),
