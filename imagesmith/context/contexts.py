@@ -37,7 +37,7 @@ from imagesmith.context.named import (
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
 from imagesmith.context.secrets import git_access
 from imagesmith.errors import ContextError, DockerfileError, IntegrityError, UsageError
-from imagesmith.events import EventSink, Vertex, nobody
+from imagesmith.events import EventSink, Message, Vertex, nobody
 from imagesmith.fs.folders import make_plain, temporary
 from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.tree import Tree
@@ -132,7 +132,7 @@ class Contexts:
         if given == "-":
             return "Dockerfile", sys.stdin.buffer.read()
         if given is not None and is_http_url(given):
-            got = fetch_url(given, self._store)
+            got = self._download(given)
             return file_name_of(given), self._store.blobs.read(got.digest)
         if given is not None and not self._is_remote():
             return given, self._given(given)
@@ -228,7 +228,7 @@ class Contexts:
     def _from_url(self, url: str) -> Path:
         if self._main is None:
             with self._vertex(_REMOTE) as vertex:
-                got = fetch_url(url, self._store)
+                got = self._download(url)
                 vertex.did("transferring context:", got.size)
                 self._times["context"] = got.mtime_ns // 1_000_000_000
                 self._stream(self._store.blobs.path(got.digest), file_name_of(url), url)
@@ -315,7 +315,7 @@ class Contexts:
 
     def _named_url(self, key: str, url: str) -> ContextFiles:
         if key not in self._named:
-            got = fetch_url(url, self._store)
+            got = self._download(url)
             self._times[key] = got.mtime_ns // 1_000_000_000
             folder = self._scratch() / f"named-{len(self._named)}"
             if looks_like_archive(got.open):
@@ -356,7 +356,10 @@ class Contexts:
 
     def fetch_url(self, origin: Fetched) -> Download:
         """Download what ADD names."""
-        return fetch_url(origin.url, self._store, origin.checksum)
+        return self._download(origin.url, origin.checksum)
+
+    def _download(self, url: str, checksum: str = "") -> Download:
+        return fetch_url(url, self._store, checksum, tell=lambda text: self._events(Message(text=text)))
 
     def fetch_git(self, origin: GitFiles) -> tuple[str, Tree]:
         """Fetch the repository that ADD names."""

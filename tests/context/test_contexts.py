@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from imagesmith.errors import ContextError, IntegrityError, MissingSource, UsageError
+from imagesmith.events import Message
 from tests.kitchen import OLD_S, Kitchen, tar_of
+from tests.registry.faultproxy import Answer, FaultProxy
 from tests.support import need_program
 from tests.web import Web, git, publish, repository, web
 
@@ -139,6 +141,15 @@ def test_the_dockerfile_may_be_behind_a_url(kitchen: Kitchen, site: Web) -> None
 def test_a_missing_url_is_told_with_its_status(kitchen: Kitchen, site: Web) -> None:
     with pytest.raises(ContextError, match="invalid response status 404"):
         kitchen.build(context=site.url("no.tar"))
+
+
+def test_a_server_that_is_waited_for_is_told(kitchen: Kitchen, site: Web) -> None:
+    site.files["x"] = b"FROM scratch\nCOPY x /got\n"
+    with FaultProxy(site.address.rpartition("/")[2]) as proxy:
+        proxy.on("GET", "/x", Answer(503, {"Retry-After": "1"}))
+        kitchen.build(context=f"http://{proxy.host}/x")
+    told = [e.text for e in kitchen.events if isinstance(e, Message)]
+    assert f"{proxy.host}: waiting 1 s as the server asks (status 503)" in told
 
 
 @pytest.mark.parametrize("address", ["http://[", "http://[/x.git", "http://h:x/f"])
