@@ -11,16 +11,14 @@ import base64
 import contextlib
 import fcntl
 import json
-import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from imagesmith.credentials import helpers
 from imagesmith.credentials.dockerconfig import ConfigFile, Credentials, helper_of, hub_key, keys_of
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import UsageError, cannot_write
+from imagesmith.fs.atomic import put_whole
 from imagesmith.oci.codec import Object
 
 __all__ = ["forget", "keep"]
@@ -91,19 +89,7 @@ def _changed(file: ConfigFile) -> Iterator[dict[str, Any]]:
             if not isinstance(document["auths"], dict):
                 raise UsageError(f"{path}: auths must be an object")
             yield document
-            _write(path, json.dumps(document, indent="\t", ensure_ascii=False).encode() + b"\n")
+            data = json.dumps(document, indent="\t", ensure_ascii=False).encode() + b"\n"
+            put_whole(path, data, mode=0o600)
     except OSError as e:
         raise cannot_write(e, path) from e
-
-
-def _write(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
-        try:
-            os.fchmod(out.fileno(), 0o600)
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-            os.replace(out.name, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(out.name)

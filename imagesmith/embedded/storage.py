@@ -19,12 +19,12 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.errors import InvalidDocument, LockTimeout, StoreError
+from imagesmith.fs.atomic import put_whole
 from imagesmith.oci.digest import Digest
 from imagesmith.values import frozen
 
@@ -97,17 +97,7 @@ class Storage:
     def write(self, path: Path, data: bytes) -> None:
         """Write a small file so that others see all of it or nothing."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd, temporary = tempfile.mkstemp(dir=self.uploads)
-        try:
-            with open(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        put_whole(path, data, mode=0o644, inside=self.uploads)
 
     # blobs of repositories
 

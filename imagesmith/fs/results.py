@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.errors import cannot_write
+from imagesmith.fs.atomic import whole_file
 
 __all__ = ["input_name", "output_file", "put_file", "refusal_of", "standard_output"]
 
@@ -57,15 +56,8 @@ def output_file(dest: str) -> Iterator[BinaryIO]:
             with path.open("wb") as out:  # a pipe or a device
                 yield out
             return
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".imagesmith-"))
-        try:
-            with (folder / "out").open("wb") as out:  # its mode is what the umask leaves, as for any new file
-                yield out
-                out.flush()
-                os.fsync(out.fileno())  # or a power cut could leave an empty file under the name
-            (folder / "out").replace(path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with whole_file(path) as out:
+            yield out
     except OSError as e:
         raise cannot_write(e, dest) from e
 

@@ -10,16 +10,14 @@ Threads: a target belongs to one thread.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, InvalidDocument, NotAnImage, NotFound, UsageError, cannot_write
+from imagesmith.fs.atomic import whole_file
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.folders import umask
 from imagesmith.fs.results import standard_output
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.tarwrite import header
@@ -174,17 +172,10 @@ def archive_target(file: str, *, docker: bool) -> Iterator[ArchiveTarget]:
     if path.is_dir():
         raise UsageError(f"cannot write {file}: it is a folder")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
-            try:
-                target = ArchiveTarget(out, file, docker=docker)  # type: ignore[arg-type]  # its wrapper is a BinaryIO
-                yield target
-                target.close()
-                os.fchmod(out.fileno(), 0o666 & ~umask())
-                out.flush()
-                os.fsync(out.fileno())  # or a power cut could leave an empty file under the name
-                os.replace(out.name, path)
-            finally:
-                Path(out.name).unlink(missing_ok=True)
+        with whole_file(path) as out:
+            target = ArchiveTarget(out, file, docker=docker)
+            yield target
+            target.close()
     except OSError as e:
         raise cannot_write(e, file) from e
 

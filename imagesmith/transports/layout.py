@@ -22,6 +22,7 @@ from imagesmith.errors import (
     StoreError,
     cannot_write,
 )
+from imagesmith.fs.atomic import put_whole
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
@@ -315,9 +316,4 @@ def _with(entries: list[Descriptor], entry: Descriptor) -> list[Descriptor]:
 
 def put_file(path: Path, data: bytes) -> None:
     """Write a table of a layout that is locked: whole and on disk, or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
+    put_whole(path, data)

@@ -28,6 +28,7 @@ FLOORS = {
     "imagesmith.settings": 1,
     # 3 to 6: values without input or output; seams
     "imagesmith.oci": 3,
+    "imagesmith.fs.atomic": 3,
     "imagesmith.fs.entry": 3,
     "imagesmith.fs.limits": 3,
     "imagesmith.fs.tree": 4,
