@@ -13,9 +13,9 @@ from typing import BinaryIO
 from imagesmith.errors import ContextError, ImagesmithError, UnsafeArchive, disk_fault
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.folders import make_plain
+from imagesmith.fs.materialise import materialise
 from imagesmith.fs.view import LayerIndex
 from imagesmith.layer.decompress import sniff
-from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
 
 __all__ = ["is_packed", "looks_like_archive", "unpack_context"]
@@ -49,7 +49,7 @@ def unpack_context(source: BinaryIO, folder: Path) -> None:
             shutil.copyfileobj(decompressed(source), out, 1 << 20)
         make_plain(folder)
         with spool.open("rb") as tar:
-            extract_entries(LayerIndex(_entries(tar, spool)).placed(), folder, owners=False)
+            materialise(LayerIndex(_entries(tar, spool)).placed(), folder, owners=False)
     except OSError as e:
         doing = "unpack the context"
         raise disk_fault(e, doing, folder) or ContextError(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.fs.entry import Entry, replace
+from imagesmith.fs.materialise import materialise
 from imagesmith.fs.view import View, flat
-from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarwrite import write_layer
 
 __all__ = ["write_folder", "write_tar"]
@@ -45,7 +45,7 @@ def write_folder(
                 continue
             yield e
 
-    extract_entries(plain(), folder, form="merged", owners=False)
+    materialise(plain(), folder, form="merged", owners=False)
 
 
 def _entries(view: View, epoch: int | None) -> Iterator[Entry]:

@@ -26,11 +26,11 @@ from imagesmith.errors import InvalidDocument, NotFound, StoreError, UnsafeArchi
 from imagesmith.fs.entry import BytesContent, Entry
 from imagesmith.fs.folders import temporary
 from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.materialise import materialise
 from imagesmith.fs.sizes import tree_bytes
 from imagesmith.fs.view import LayerIndex, View
 from imagesmith.interfaces import Place
 from imagesmith.layer.decompress import decompressed
-from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarread import read_layer
 from imagesmith.layer.tarwrite import write_layer
 from imagesmith.oci.codec import parse_object
@@ -249,7 +249,7 @@ def import_folders(store: Store, place: Place, source: BinaryIO) -> list[str]:
             tar.flush()
             with open(tar.name, "rb") as again:
                 index = LayerIndex(_imported(again, tar.name))
-                extract_entries(index.placed(), made, **on_disk(place))
+                materialise(index.placed(), made, **on_disk(place))
         for folder in made.iterdir() if place.ids != "root" else ():
             note_below(table_of(folder / "data"), View([index]), f"{folder.name}/data")
         return [_adopt(root, folder) for folder in sorted(made.iterdir())]

@@ -2,7 +2,7 @@
 
 Why: a context is shown to RUN as a copy, for its owners and what its ignore file hides differ from what lies
 on the disk, and a writable mount must not reach the original. It is made of entries, as layers are
-(layer/extract.py): what a tree calls a device or a link is never opened.
+(fs/materialise.py): what a tree calls a device or a link is never opened.
 Trust: trees are hostile: they are written through the jail, and deleted through no link.
 """
 
@@ -19,10 +19,10 @@ from imagesmith.errors import SandboxError, disk_fault
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.folders import make_plain, temporary
 from imagesmith.fs.jail import remove_tree
+from imagesmith.fs.materialise import materialise
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import View, flat
 from imagesmith.interfaces import Place
-from imagesmith.layer.extract import extract_entries
 from imagesmith.store.store import Store
 from imagesmith.worker.snapshot.trees import on_disk
 
@@ -93,7 +93,7 @@ def copy_out(tree: Tree, path: str, folder: Path, place: Place, at: str | None =
         SandboxError: the machine refuses otherwise.
     """
     try:
-        extract_entries(_below(tree, path, path if at is None else at), folder, **on_disk(place))
+        materialise(_below(tree, path, path if at is None else at), folder, **on_disk(place))
     except OSError as e:
         doing = f"copy /{path} for a mount"
         raise disk_fault(e, doing, folder) or SandboxError(f"cannot {doing}: {e.strerror}") from e

@@ -13,9 +13,9 @@ from imagesmith.errors import ImagesmithError, LimitExceeded
 from imagesmith.fs.draft import Draft
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.materialise import materialise
 from imagesmith.fs.view import LayerIndex, View
 from imagesmith.layer.diff import layer_entries
-from imagesmith.layer.extract import extract_entries
 from imagesmith.worker.snapshot.upper import scan_upper
 from tests.kitchen import Kitchen, kitchen
 from tests.support import chain_of_folders
@@ -54,15 +54,15 @@ def test_a_draft_removes_and_a_layer_hides_them() -> None:
 
 
 def test_an_extraction_clears_them(tmp_path: Path) -> None:
-    extract_entries([*layer(), Entry(f"{_PATHS[-1]}/f", "f"), Entry("", "o")], tmp_path, owners=False)
+    materialise([*layer(), Entry(f"{_PATHS[-1]}/f", "f"), Entry("", "o")], tmp_path, owners=False)
     with Jail(tmp_path) as jail:
         os.close(jail.open(f"{_PATHS[-1]}/f", os.O_RDONLY))
-    extract_entries([Entry("", "o")], tmp_path, owners=False)
+    materialise([Entry("", "o")], tmp_path, owners=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_repository_may_have_them(tmp_path: Path) -> None:
-    extract_entries(layer()[:], tmp_path, owners=False)
+    materialise(layer()[:], tmp_path, owners=False)
     set_times(tmp_path, 5)
     with Jail(tmp_path) as jail:
         fd = jail.open(_PATHS[-2], os.O_RDONLY)

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 from imagesmith.errors import UnsafeArchive
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import remove_tree
+from imagesmith.fs.materialise import materialise
 from imagesmith.fs.view import LayerIndex, View, flat
 from imagesmith.layer.erofs import TAR_AT, NotRepresentable, write_erofs
-from imagesmith.layer.extract import extract_entries
 from imagesmith.worker.sandbox import kernel as k
 from imagesmith.worker.snapshot.mountapi import mount_overlay
 from imagesmith.worker.snapshot.trees import hidden_layers
@@ -96,7 +96,7 @@ def stacked(base: Path, layers: list[LayerIndex], tars: list[bytes], *, mounted:
             if mounted and index.stands_alone and _mount(base / f"image{n}", index, tars[n], lower):
                 continue
             below = View(layers[: n + 1])
-            extract_entries(index.placed(), lower, form="overlay", below=below.get)
+            materialise(index.placed(), lower, form="overlay", below=below.get)
         for name in ("upper", "work", "root"):
             (base / name).mkdir()
         mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", _OPTIONS)
@@ -141,10 +141,10 @@ def main() -> None:
             answer["view"] = shown_by(view)
             for name in ("flat", "merged"):
                 (base / name).mkdir()
-            extract_entries(flat(view), base / "flat")
+            materialise(flat(view), base / "flat")
             answer["flat"] = shown_at(base / "flat")
             for n, index in enumerate(layers):
-                extract_entries(index.placed(), base / "merged", below=View(layers[: n + 1]).get)
+                materialise(index.placed(), base / "merged", below=View(layers[: n + 1]).get)
             answer["merged"] = shown_at(base / "merged")
             for name in ("overlay", "erofs"):
                 (base / name).mkdir()

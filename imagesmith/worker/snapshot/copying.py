@@ -29,11 +29,11 @@ from typing import BinaryIO, Literal
 from imagesmith.errors import SandboxError, disk_fault
 from imagesmith.fs.entry import Entry, sort_key
 from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.materialise import materialise
 from imagesmith.fs.table import Table
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import LayerIndex, flat, parent_of
 from imagesmith.interfaces import LayerTree, Place
-from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.store.store import Store
 from imagesmith.values import field, record
@@ -131,7 +131,7 @@ class CopyingSnapshotter:
         base = self._work.new()
         root = base / "root"
         root.mkdir()
-        extract_entries(flat(view), root, **on_disk(self.place))
+        materialise(flat(view), root, **on_disk(self.place))
         return _Folder(base, chain, _scan(root))
 
     def _settled(self, folder: _Folder, view: Tree) -> _Folder | None:
@@ -150,7 +150,7 @@ class CopyingSnapshotter:
         """Put further layers over what a folder has."""
         root = folder.base / "root"
         for n, layer in enumerate(layers, len(folder.chain) + 1):
-            extract_entries(layer.placed(), root, below=up_to(view, n).get, **on_disk(self.place))
+            materialise(layer.placed(), root, below=up_to(view, n).get, **on_disk(self.place))
         folder.chain, folder.marks = chain, _scan(root)
 
 

@@ -3,7 +3,7 @@
 Why: creating a file costs ext4 five to twenty times what it costs a tmpfs. A layer that another build comes
 back to is worth a tree on the disk, one that a changed COPY makes anew each time is not: the first process
 that extracts a layer does it in memory, as far as there is plenty, and leaves a mark; the next one keeps it.
-Trust: layers are hostile: they are extracted through the jail (layer/extract.py), and no larger than the
+Trust: layers are hostile: they are extracted through the jail (fs/materialise.py), and no larger than the
 tmpfs.
 Threads: may be shared.
 """

@@ -24,11 +24,11 @@ from imagesmith.concurrency import Once
 from imagesmith.errors import SandboxError, disk_fault
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import Jail, remove_tree
+from imagesmith.fs.materialise import materialise
 from imagesmith.fs.table import Table
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import flat
 from imagesmith.interfaces import LayerTree, Place
-from imagesmith.layer.extract import extract_entries
 from imagesmith.layer.tarwrite import EMPTY_LAYER
 from imagesmith.oci.digest import Digest
 from imagesmith.store.layers import StoredLayer
@@ -202,7 +202,7 @@ class OverlaySnapshotter:
         return self._here.get((what, tuple(layer.diff_id for layer in layers)), make)
 
     def _extract(self, entries: Iterable[Entry], folder: Path, below: Tree) -> None:
-        extract_entries(
+        materialise(
             entries, folder, form="overlay", opaque=opaque_xattr(self.place), below=below.get,
             **on_disk(self.place),
         )  # fmt: skip

@@ -110,7 +110,7 @@ def _keep(path: str | int, value: bytes) -> None:
 
 
 def keep_beside(fd: int, name: str, e: Entry) -> None:
-    """Keep an entry's owner and device numbers beside the file just made; for extract_entries."""
+    """Keep an entry's owner and device numbers beside the file just made; for materialise."""
     if e.kind in "fdcb":
         value = _value(e.uid, e.gid, e.mode, e.kind if e.kind in "cb" else "", e.rdev)
         os.setxattr(f"/proc/self/fd/{fd}/{name}", XATTR, value, follow_symlinks=False)

@@ -24,10 +24,10 @@ from typing import TypedDict
 
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.jail import remove_tree
+from imagesmith.fs.materialise import materialise
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import LayerIndex, View
 from imagesmith.interfaces import LayerTree, Place
-from imagesmith.layer.extract import extract_entries
 from imagesmith.oci.digest import Digest
 from imagesmith.worker.snapshot.ownership import XATTR, Owners, held, keep_beside, table_of
 from imagesmith.worker.snapshot.settle import settle
@@ -45,7 +45,7 @@ class _OnDisk(TypedDict):
 
 
 def on_disk(place: Place) -> _OnDisk:
-    """How extract_entries gives files their owners and makes devices in a place.
+    """How materialise gives files their owners and makes devices in a place.
 
     Behind a chroot nothing refuses to open a device: there a file stands for it, as where none can be made.
     """
@@ -152,7 +152,7 @@ class Trees:
             if not tree.is_dir():
                 made = work.new() / "tree"
                 made.mkdir(0o755)
-                extract_entries(
+                materialise(
                     layer.placed(), made, form="overlay", opaque=opaque_xattr(self._place),
                     below=below.get, **on_disk(self._place),
                 )  # fmt: skip

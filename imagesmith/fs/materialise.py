@@ -1,4 +1,6 @@
-"""Entries become files below a folder: a layer's tree for overlayfs, or the whole file system of an image.
+"""Entries become files below a folder: the one place that makes files of a tree.
+
+A layer's tree for overlayfs, the file system of an image, a context that came as a tar, a copy for a mount.
 
 Why two forms: as an overlay's lower directory a layer keeps its deletions (a device 0:0, an opaque mark) for
 the kernel to apply; merged, they are applied here. A deletion is one of lower layers, wherever it stands in
@@ -25,7 +27,7 @@ from imagesmith.fs.entry import Entry
 from imagesmith.fs.folders import DEFAULT_ACL, umask
 from imagesmith.fs.jail import Jail
 
-__all__ = ["extract_entries"]
+__all__ = ["materialise"]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -37,7 +39,7 @@ _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _XATTRS = ("user.", "trusted.overlay.", "system.posix_acl_", _CAPABILITY)
 
 
-def extract_entries(
+def materialise(
     entries: Iterable[Entry],
     folder: Path,
     *,
@@ -83,7 +85,7 @@ def _is_whiteout(st: os.stat_result) -> bool:
 
 
 class _Extraction:
-    """The state of one extraction; see extract_entries for the fields."""
+    """The state of one extraction; see materialise for the fields."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from imagesmith.errors import UnsafeArchive
 from imagesmith.fs import jail
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.folders import DEFAULT_ACL
-from imagesmith.layer.extract import extract_entries
+from imagesmith.fs.materialise import materialise
 
 pytestmark = pytest.mark.everyone
 
@@ -59,7 +59,7 @@ def root(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def extract(root: Path, *entries: Entry, form: Literal["merged", "overlay"] = "merged") -> None:
-    extract_entries(entries, root, form=form, owners=False)
+    materialise(entries, root, form=form, owners=False)
 
 
 def is_alive(root: Path) -> bool:
@@ -107,7 +107,7 @@ def test_links_never_lead_out(
         else e
         for e in entries
     ]
-    extract_entries(told, root, form=form, owners=False)
+    materialise(told, root, form=form, owners=False)
     assert is_alive(root)
 
 
@@ -156,8 +156,8 @@ def test_a_folder_hands_nothing_down(root: Path) -> None:
         link("l", "f"),
         Entry("p", "p", 0o644),
     ]
-    extract_entries(made, root)
-    extract_entries([f("d/e/y"), d("d/e/g"), Entry("d/e/q", "p", 0o600), link("d/e/l", "x")], root)
+    materialise(made, root)
+    materialise([f("d/e/y"), d("d/e/g"), Entry("d/e/q", "p", 0o600), link("d/e/l", "x")], root)
     modes = {str(p.relative_to(root)): stat.S_IMODE(p.lstat().st_mode) for p in root.rglob("*")}
     assert modes == {
         "d": 0o755, "d/e": 0o2755, "d/e/x": 0o644, "d/e/f": 0o755, "f": 0o4755, "l": 0o777, "p": 0o644,
@@ -171,9 +171,9 @@ def test_a_folder_that_is_there_becomes_what_its_new_entry_says(root: Path, mode
     if os.geteuid() != 0:
         pytest.skip("needs root")
     old = Entry("g", "d", 0o2770, 7, 50, mtime_ns=1)
-    extract_entries([old, f("g/x")], root)
+    materialise([old, f("g/x")], root)
     os.setxattr(root / "g", "user.containers.override_stat", b"7:50:02770")
-    extract_entries([Entry("g", "d", mode, mtime_ns=10**18), f("g/y")], root)
+    materialise([Entry("g", "d", mode, mtime_ns=10**18), f("g/y")], root)
     st = (root / "g").stat()
     assert (stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, st.st_mtime_ns) == (mode, 0, 0, 10**18)
     assert os.listxattr(root / "g") == []
@@ -227,7 +227,7 @@ def test_devices_and_owners_are_made_by_root(root: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     entries = [Entry("null", "c", 0o666, 3, 4, rdev=(1, 3)), Entry("disk", "b", 0o660, rdev=(8, 700))]
-    extract_entries([*entries, Entry("l", "l", 0o777, 5, 6, link="x")], root)
+    materialise([*entries, Entry("l", "l", 0o777, 5, 6, link="x")], root)
     st = (root / "null").lstat()
     assert (st.st_uid, st.st_gid, st.st_rdev, stat.filemode(st.st_mode)) == (
         3,
