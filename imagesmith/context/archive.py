@@ -5,6 +5,7 @@ Trust: the tar is hostile; names are cleaned, and everything is made through fs/
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from imagesmith.fs.materialise import materialise
 from imagesmith.fs.view import LayerIndex
 from imagesmith.layer.decompress import sniff
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
+from imagesmith.store.disk import Spooled, spool
 
 __all__ = ["is_packed", "looks_like_archive", "unpack_context"]
 
@@ -43,44 +45,28 @@ def unpack_context(source: BinaryIO, folder: Path) -> None:
         UnsafeArchive: the tar is damaged or of a kind that is not known.
         ContextError: an entry cannot be made.
     """
-    spool = folder.with_name(f"{folder.name}.tar")
+    doing = "unpack the context"
     try:
-        with spool.open("wb") as out:
-            shutil.copyfileobj(decompressed(source), out, 1 << 20)
-        make_plain(folder)
-        with spool.open("rb") as tar:
-            materialise(LayerIndex(_entries(tar, spool)).placed(), folder, owners=False)
+        with spool(folder.parent, doing) as tar:
+            shutil.copyfileobj(decompressed(source), tar, 1 << 20)
+            tar.seek(0)
+            make_plain(folder)
+            materialise(LayerIndex(_entries(tar)).placed(), folder, owners=False)
     except OSError as e:
-        doing = "unpack the context"
         raise disk_fault(e, doing, folder) or ContextError(
             f"cannot {doing}: {e.strerror}: {e.filename}"
         ) from e
-    finally:
-        spool.unlink(missing_ok=True)
 
 
-class _Piece:
-    """Content at a place of a file."""
-
-    def __init__(self, file: Path, offset: int) -> None:
-        self._file, self._offset = file, offset
-
-    def open(self) -> BinaryIO:
-        """Open it there; see fs.entry.Content."""
-        f = self._file.open("rb", buffering=0)
-        f.seek(self._offset)
-        return f
-
-
-def _entries(tar: BinaryIO, spool: Path) -> Iterator[Entry]:
+def _entries(tar: BinaryIO) -> Iterator[Entry]:
     """What becomes files; folders stay open to who builds."""
-    size = spool.stat().st_size
+    size = os.fstat(tar.fileno()).st_size
     for e, offset in read_archive(tar):
         if offset + e.size > size:
             raise UnsafeArchive(f"tar: unexpected EOF in {e.path[:200]!r}")
         if e.kind == "d":
             e.mode |= 0o700
         elif e.kind == "f" and e.size:
-            e.content = _Piece(spool, offset)
+            e.content = Spooled(tar, offset)
         if e.kind not in "cb":
             yield e

@@ -24,28 +24,13 @@ from imagesmith.fs.view import parent_of
 from imagesmith.layer.sparse import Pieces
 from imagesmith.layer.tarread import decompressed, is_tar, read_archive
 from imagesmith.ops.target import Target
-from imagesmith.store.disk import on_disk_fault, spool
+from imagesmith.store.disk import Spooled, on_disk_fault, spool
 
 __all__ = ["is_archive", "unpack"]
 
 _HEAD = 512
 #: The last time that Docker's untar sets; one after it, or before 1970, becomes 1970.
 _LAST_NS = (1 << 63) - 1
-
-
-class _Member:
-    """The bytes of a tar's member in the spooled archive."""
-
-    __slots__ = ("offset", "spool")
-
-    def __init__(self, spool: BinaryIO, offset: int) -> None:
-        self.spool, self.offset = spool, offset
-
-    def open(self) -> BinaryIO:
-        """Open at the member's first byte."""
-        f = open(f"/proc/self/fd/{self.spool.fileno()}", "rb", buffering=0)
-        f.seek(self.offset)
-        return f
 
 
 class _Limited:
@@ -162,7 +147,7 @@ class _Unpacker:
         if not 0 <= e.mtime_ns <= _LAST_NS:
             new.mtime_ns = 0
         if e.kind == "f":
-            new.content = _Member(*self._stored(e, offset))
+            new.content = Spooled(*self._stored(e, offset))
         elif e.kind == "h":
             new.link = self._at(e.link, follow_last=False)
             first = draft.get(new.link)

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from imagesmith.errors import disk_fault
 
-__all__ = ["Arrivals", "StoreFile", "on_disk_fault", "spool"]
+__all__ = ["Arrivals", "Spooled", "StoreFile", "on_disk_fault", "spool"]
 
 _BUFFER_BYTES = 1 << 18
 
@@ -115,3 +115,18 @@ def spool(folder: Path, doing: str) -> BinaryIO:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as unnamed:
             fd = os.dup(unnamed.fileno())
     return io.BufferedRandom(StoreFile(fd, "r+b", doing, folder), _BUFFER_BYTES)
+
+
+class Spooled:
+    """The bytes of a tar's member in a spool, which lives as long; see fs.entry.Content."""
+
+    __slots__ = ("offset", "spool")
+
+    def __init__(self, spool: BinaryIO, offset: int) -> None:
+        self.spool, self.offset = spool, offset
+
+    def open(self) -> BinaryIO:
+        """Open at the member's first byte."""
+        f = open(f"/proc/self/fd/{self.spool.fileno()}", "rb", buffering=0)
+        f.seek(self.offset)
+        return f

@@ -17,7 +17,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,6 +33,7 @@ from imagesmith.layer.decompress import decompressed
 from imagesmith.layer.tarread import read_layer
 from imagesmith.layer.tarwrite import write_layer
 from imagesmith.oci.codec import parse_object
+from imagesmith.store.disk import Spooled, spool
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
 from imagesmith.worker.snapshot.ownership import table_of
@@ -217,19 +217,6 @@ def _exported(caches: Sequence[CacheFolder], place: Place) -> Iterator[Entry]:
                     yield entry
 
 
-class _Piece:
-    """Content at a place of a file."""
-
-    def __init__(self, path: str, offset: int) -> None:
-        self._path, self._offset = path, offset
-
-    def open(self) -> BinaryIO:
-        """Open it there."""
-        f = open(self._path, "rb", buffering=0)
-        f.seek(self._offset)
-        return f
-
-
 def import_folders(store: Store, place: Place, source: BinaryIO) -> list[str]:
     """Bring caches back from a tar, over those of the same keys; returns the keys.
 
@@ -242,14 +229,11 @@ def import_folders(store: Store, place: Place, source: BinaryIO) -> list[str]:
     root.mkdir(parents=True, exist_ok=True)
     made = temporary("import-", root)
     try:
-        with tempfile.NamedTemporaryFile(dir=store.blobs.ingest) as tar:
-            plain = decompressed(source)
-            while data := plain.read(1 << 20):
-                tar.write(data)
-            tar.flush()
-            with open(tar.name, "rb") as again:
-                index = LayerIndex(_imported(again, tar.name))
-                materialise(index.placed(), made, **on_disk(place))
+        with spool(store.work, "import the caches") as tar:
+            shutil.copyfileobj(decompressed(source), tar, 1 << 20)
+            tar.seek(0)
+            index = LayerIndex(_imported(tar))
+            materialise(index.placed(), made, **on_disk(place))
         for folder in made.iterdir() if place.ids != "root" else ():
             note_below(table_of(folder / "data"), View([index]), f"{folder.name}/data")
         return [_adopt(root, folder) for folder in sorted(made.iterdir())]
@@ -260,7 +244,7 @@ def import_folders(store: Store, place: Place, source: BinaryIO) -> list[str]:
             remove_tree(made)
 
 
-def _imported(tar: BinaryIO, path: str) -> Iterator[Entry]:
+def _imported(tar: BinaryIO) -> Iterator[Entry]:
     for e, offset in read_layer(tar):
         key, _, rest = e.path.partition("/")
         first = rest.partition("/")[0]
@@ -271,7 +255,7 @@ def _imported(tar: BinaryIO, path: str) -> Iterator[Entry]:
         if e.kind == "h" and not e.link.startswith(f"{key}/data/"):
             raise UnsafeArchive(f"{e.path[:100]!r} is a link out of its cache")
         if e.kind == "f" and e.size:
-            e.content = _Piece(path, offset)
+            e.content = Spooled(tar, offset)
         yield e
 
 
