@@ -38,8 +38,7 @@ from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
 from imagesmith.context.secrets import git_access
 from imagesmith.errors import ContextError, DockerfileError, IntegrityError, UsageError
 from imagesmith.events import EventSink, Message, Vertex, nobody
-from imagesmith.fs.folders import make_plain, temporary
-from imagesmith.fs.jail import remove_tree
+from imagesmith.fs.folders import make_plain
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.oci.names import Platform
@@ -47,6 +46,7 @@ from imagesmith.request import BuildRequest
 from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
+from imagesmith.store.work import WorkFolder
 from imagesmith.transports.bases import Bases, ResolvedImage
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Contexts:
         self._request, self._store, self._events = request, store, events
         #: Of the vertices on the screen; those of the whole build come from it.
         self.numbers = itertools.count(1)
-        self._temporary: Path | None = None
+        self._temporary: WorkFolder | None = None
         self._main: LocalTree | None = None
         self._named: dict[str, Tree] = {}
         self._trees: list[LocalTree] = []
@@ -96,15 +96,14 @@ class Contexts:
             tree.close()
         if self._temporary is not None:
             with contextlib.suppress(OSError):
-                remove_tree(self._temporary)
+                self._temporary.close()
 
     def _scratch(self) -> Path:
         """A folder of the build's own, gone at its end."""
         if self._temporary is None:
             with on_disk_fault("make a folder for a context", self._store.work):
-                self._store.work.mkdir(parents=True, exist_ok=True)
-            self._temporary = temporary("context-", self._store.work)
-        return self._temporary
+                self._temporary = WorkFolder(self._store.work, "context-")
+        return self._temporary.path
 
     # --- the Dockerfile ------------------------------------------------------------------------
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
-import tempfile
 import threading
 import time
 import zlib
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from imagesmith.errors import StoreError
+from imagesmith.store.work import WorkFolder
 
 __all__ = ["Damaged", "Database", "Row"]
 
@@ -87,7 +86,7 @@ class Database:
         )  # fmt: skip
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._own: Path | None = None
+        self._own: WorkFolder | None = None
         self._alone = alone
         self.attempt(lambda _db: None)
 
@@ -204,12 +203,10 @@ class Database:
             e = refused
         if self._own is None:
             try:
-                work = path.parent / "work"
-                work.mkdir(exist_ok=True)
-                self._own = Path(tempfile.mkdtemp(prefix="cache-", dir=work))
+                self._own = WorkFolder(path.parent / "work", "cache-")
             except OSError as refused:
                 raise StoreError(f"cannot use the cache database {path}: {refused.strerror}") from refused
-            self._path = self._own / path.name
+            self._path = self._own.path / path.name
             self._warn(f"the cache database {path} {_said(e)}: nothing is taken from it, and nothing kept")
 
     def _connection(self) -> sqlite3.Connection:
@@ -277,7 +274,8 @@ class Database:
         """Close this thread's connection, and delete a file that stood in."""
         self.close()
         if self._own is not None:
-            shutil.rmtree(self._own, ignore_errors=True)
+            with contextlib.suppress(OSError):  # what is left is swept
+                self._own.close()
 
 
 def _code(e: Exception) -> int:

@@ -9,7 +9,6 @@ Trust: trees are hostile: they are written through the jail, and deleted through
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,13 +16,13 @@ from pathlib import Path
 from imagesmith.concurrency import Once
 from imagesmith.errors import SandboxError, disk_fault
 from imagesmith.fs.entry import Entry, replace
-from imagesmith.fs.folders import make_plain, temporary
-from imagesmith.fs.jail import remove_tree
+from imagesmith.fs.folders import make_plain
 from imagesmith.fs.materialise import materialise
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import View, flat
 from imagesmith.interfaces import Place
 from imagesmith.store.store import Store
+from imagesmith.store.work import WorkFolder
 from imagesmith.worker.snapshot.trees import on_disk
 
 __all__ = ["Copies", "copy_out", "scratch_folder"]
@@ -31,19 +30,10 @@ __all__ = ["Copies", "copy_out", "scratch_folder"]
 
 def scratch_folder(store: Store, stack: ExitStack) -> Path:
     """A new folder, deleted with `stack`."""
-    store.work.mkdir(parents=True, exist_ok=True)
-    _sweep(store.work)
-    while True:
-        folder = temporary("run-", store.work)
-        lock = (folder / "lock").open("wb")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (folder / "lock").exists():  # nobody swept it before it was locked
-            break
-        lock.close()
-    stack.callback(lock.close)
-    stack.callback(_remove, folder)
-    make_plain(folder / "files")
-    return folder / "files"
+    work = WorkFolder(store.work, "run-")
+    stack.callback(_close, work)
+    make_plain(work.path / "files")
+    return work.path / "files"
 
 
 class Copies:
@@ -70,17 +60,9 @@ class Copies:
         self._stack.close()
 
 
-def _sweep(work: Path) -> None:
-    """Delete the folders of processes that were killed."""
-    for folder in work.glob("run-*"):
-        with contextlib.suppress(OSError), (folder / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
+def _close(work: WorkFolder) -> None:
     with contextlib.suppress(OSError):  # what is left goes with the next one's sweep
-        remove_tree(folder)
+        work.close()
 
 
 def copy_out(tree: Tree, path: str, folder: Path, place: Place, at: str | None = None) -> None:

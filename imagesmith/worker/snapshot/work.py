@@ -1,7 +1,5 @@
-"""The folder of one process below the store's `work/`: there as long as the process lives, swept by the next.
+"""The folder of one process for snapshots, below the store's `work/`, with what is mounted in it.
 
-Why: a killed process cannot clean up. Its folder is told by a lock that the kernel frees; whoever starts next
-takes what has none.
 Why `work/` is marked as the top of a hierarchy: ext4 does not use an inode again within half a minute of its
 deletion, and steps over all such inodes one by one to find another. Where many files were just deleted, as
 between two builds, making files took ten times as long. Below such a mark ext4 begins each folder in a part
@@ -17,34 +15,29 @@ import fcntl
 import os
 import struct
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from imagesmith.fs.folders import temporary
 from imagesmith.fs.jail import remove_tree
+from imagesmith.store import work
 
-__all__ = ["WorkFolder", "keep_tree", "sweep"]
+__all__ = ["WorkFolder", "keep_tree"]
 
 #: ioctl_iflags(2), on all machines but Alpha, MIPS, PowerPC and SPARC, which refuse these numbers.
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHY = 0x80086601, 0x40086602, 0x00020000
 
 
-class WorkFolder:
-    """A folder of this process; `close` deletes it."""
+class WorkFolder(work.WorkFolder):
+    """A folder of this process for snapshots; what is mounted in it goes with it."""
 
-    def __init__(self, work: Path) -> None:
-        """Make it, and sweep what killed processes left.
+    def __init__(self, folder: Path) -> None:
+        """Make it below the store's `work/`; see store/work.py.
 
         Raises:
             OSError: the store cannot be written.
         """
-        work.mkdir(parents=True, exist_ok=True)
-        _spread(work)
-        with _alone(work):
-            _sweep(work)
-            self.path = temporary("snap-", work)
-            self._lock = (self.path / "lock").open("wb")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        folder.mkdir(parents=True, exist_ok=True)
+        _spread(folder)
+        super().__init__(folder, "snap-")
 
     def new(self) -> Path:
         """A fresh folder in it."""
@@ -53,13 +46,10 @@ class WorkFolder:
     def close(self) -> None:
         """Delete it, with all that is mounted in it; harmless the second time."""
         try:
-            try:
-                remove_tree(self.path)
-            except OSError:  # who was interrupted may have left a mount
-                _detach_below(self.path)
-                remove_tree(self.path)
-        finally:
-            self._lock.close()
+            super().close()
+        except OSError:  # who was interrupted may have left a mount
+            _detach_below(self.path)
+            remove_tree(self.path)
 
 
 def _detach_below(folder: Path) -> None:
@@ -82,34 +72,6 @@ def _spread(folder: Path) -> None:
                 fcntl.ioctl(fd, _SET_FLAGS, struct.pack("i", flags | _TOP_OF_HIERARCHY))
     finally:
         os.close(fd)
-
-
-@contextlib.contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Nobody sweeps between the making of a folder and its lock."""
-    with (work / "lock").open("ab") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        yield
-
-
-def sweep(work: Path) -> None:
-    """Delete the folders of processes that are gone."""
-    if work.is_dir():
-        with _alone(work):
-            _sweep(work)
-
-
-def _sweep(work: Path) -> None:
-    for path in work.glob("snap-*"):
-        try:
-            with (path / "lock").open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_tree(path)
-        except FileNotFoundError:  # killed before it had its lock, or while it was deleted
-            with contextlib.suppress(OSError):
-                remove_tree(path)
-        except OSError:  # in use, or of ids that this process may not touch
-            continue
 
 
 def keep_tree(made: Path, tree: Path) -> None:

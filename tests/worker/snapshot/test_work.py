@@ -13,8 +13,9 @@ import pytest
 
 from imagesmith.interfaces import Place
 from imagesmith.store.store import Store
+from imagesmith.store.work import sweep
 from imagesmith.worker.snapshot import choose, overlay
-from imagesmith.worker.snapshot.work import WorkFolder, keep_tree, sweep
+from imagesmith.worker.snapshot.work import WorkFolder, keep_tree
 from tests.support import PROJECT, need_root
 
 
