@@ -21,6 +21,7 @@ __all__ = [
     "CAPABILITY_BYTES",
     "EXTENDED_BYTES",
     "IMPLIED_BYTES",
+    "LINKS",
     "LINK_BYTES",
     "NAME_BYTES",
     "PATH_BYTES",
@@ -37,8 +38,8 @@ __all__ = [
 
 #: Of a path below the root, and of one component of it.
 PATH_BYTES, NAME_BYTES = 4095, 255
-#: Of a symbolic link's target.
-LINK_BYTES = 4095
+#: Of a symbolic link's target; and how many links a path may lead through.
+LINK_BYTES, LINKS = 4095, 255
 #: Of an attribute's name, of its value, and of all names of one entry.
 XATTR_NAME_BYTES, XATTR_BYTES, XATTR_NAMES_BYTES = 255, 1 << 16, 1 << 16
 #: Of the value of security.capability, in any revision.

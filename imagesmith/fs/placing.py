@@ -15,11 +15,10 @@ from collections.abc import Iterable, Iterator
 
 from imagesmith.errors import UnsafeArchive
 from imagesmith.fs.entry import Entry, replace
-from imagesmith.fs.limits import IMPLIED_BYTES, PATH_BYTES, check_path, too_much_implied
+from imagesmith.fs.limits import IMPLIED_BYTES, LINKS, PATH_BYTES, check_path, too_much_implied
 
 __all__ = ["settled"]
 
-_MAX_LINKS = 255
 #: So many steps all links of a layer may cost together.
 _MAX_STEPS = 4_000_000
 
@@ -125,7 +124,7 @@ class _Layer:
                 links += 1
                 parts = e.link.split("/")
                 self._steps += len(parts)
-                if links > _MAX_LINKS or self._steps > _MAX_STEPS:
+                if links > LINKS or self._steps > _MAX_STEPS:
                     raise UnsafeArchive(f"/{path[:200]}: too many levels of symbolic links")
                 if e.link.startswith("/"):
                     at = self._root

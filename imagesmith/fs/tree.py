@@ -1,7 +1,9 @@
 """What can be looked up like a file system: build contexts, views of layers, drafts.
 
 Why: COPY's sources and destinations follow the same rules wherever the files are. A Tree answers for paths
-below its root and never looks outside; links are followed by `resolve`, in values only.
+below its root and never looks outside; links are followed by `resolve`, in values only, and by nothing else:
+but for a layer that is still being put together (placing.py), where a walk makes what it misses, and for what
+is on a disk, where the kernel follows them (jail.py) or nobody (hold.py).
 Trust: links are hostile: they lead neither in circles nor to paths that no disk has.
 """
 
@@ -12,11 +14,10 @@ from typing import Protocol
 
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.limits import PATH_BYTES
+from imagesmith.fs.limits import LINKS, PATH_BYTES
 
 __all__ = ["Tree", "resolve"]
 
-_MAX_LINKS = 255
 #: So many names a path may have with all those of the links on it.
 _MAX_NAMES = 10_000
 
@@ -66,7 +67,7 @@ def resolve(tree: _Gets, path: str, follow_last: bool = True) -> str:
             e = tree.get(here)
             if e is not None and e.kind == "l":
                 links += 1
-                if links > _MAX_LINKS:
+                if links > LINKS:
                     raise ContextError(f"/{path.strip('/')}: too many levels of symbolic links")
                 if e.link.startswith("/"):
                     at = ""
