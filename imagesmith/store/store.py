@@ -93,6 +93,7 @@ class Store:
                 self._if_alone(self.layers.sweep)
             reserve.keep(root)
         except BaseException:
+            self.blobs.arrivals.close()
             self._lock_file.close()
             raise
 
@@ -247,8 +248,8 @@ class Store:
         Raises:
             StoreError: the disk is full, or may not be written.
         """
+        file, path = self.blobs.arrivals.new(f"write {name}")
         try:
-            file, path = self.blobs.arrivals.new(f"write {name}")
             with file:
                 file.write(data)
                 os.fchmod(file.fileno(), 0o644)
@@ -256,6 +257,7 @@ class Store:
                 path.replace(self.root / name)
             self.blobs.arrivals.arrived(path)
         except OSError as e:
+            self.blobs.arrivals.drop(path)
             raise StoreError(f"cannot write {self.root / name}: {e.strerror}") from e
 
     # --- documents -----------------------------------------------------------------------------

@@ -22,3 +22,17 @@ def test_interrupt_while_a_file_is_made_leaves_nothing(
             store.blobs.put(b"bytes")
         monkeypatch.undo()
     assert list((tmp_path / "store/ingest").iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["os.fsync", "os.fchmod", "imagesmith.store.reserve.keep"])
+def test_interrupt_while_the_store_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "store")
+    monkeypatch.undo()
+    assert list((tmp_path / "store/ingest").iterdir()) == []
