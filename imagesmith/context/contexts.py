@@ -358,7 +358,13 @@ class Contexts:
         return self._download(origin.url, origin.checksum)
 
     def _download(self, url: str, checksum: str = "") -> Download:
-        return fetch_url(url, self._store, checksum, tell=lambda text: self._events(Message(text=text)))
+        return fetch_url(
+            url,
+            self._store,
+            checksum,
+            access=self._request.access,
+            tell=lambda text: self._events(Message(text=text)),
+        )
 
     def fetch_git(self, origin: GitFiles) -> tuple[str, Tree]:
         """Fetch the repository that ADD names."""

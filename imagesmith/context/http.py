@@ -15,6 +15,7 @@ from typing import BinaryIO, Self
 
 from imagesmith.errors import ContextError, DockerfileError, RegistryError
 from imagesmith.oci.digest import Digest
+from imagesmith.settings import Access
 from imagesmith.store.blobs import BlobWriter
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
@@ -55,6 +56,7 @@ def fetch_url(
     store: Store,
     checksum: str = "",
     *,
+    access: Access | None = None,
     wait: Callable[[float], object] = time.sleep,
     tell: Callable[[str], None] = lambda _text: None,
 ) -> Download:
@@ -64,6 +66,7 @@ def fetch_url(
         url: the address.
         store: takes the file, and remembers its ETag.
         checksum: the digest that it must have; empty for any.
+        access: whose folder of certificates is believed besides.
         wait: sleeps between tries; True if nobody waits for the file any more.
         tell: is told what is waited for, and how long.
 
@@ -72,6 +75,7 @@ def fetch_url(
         DockerfileError: the content has another digest than `checksum`.
     """
     from imagesmith.registry.files import read_file
+    from imagesmith.registry.hosts import hosts_of
 
     known = store.cache.fetch(url)
     if known is not None and not store.blobs.has(Digest.parse(str(known["digest"]))):
@@ -79,7 +83,8 @@ def fetch_url(
     etag = "" if known is None else str(known.get("etag") or "")
     with _Blob(store) as blob:
         try:
-            headers = read_file(url, blob.begin, etag=etag, wait=wait, tell=tell)
+            hosts = hosts_of(access or Access())
+            headers = read_file(url, blob.begin, etag=etag, hosts=hosts, wait=wait, tell=tell)
         except RegistryError as e:
             what = "failed to load cache key:" if e.status else "failed to load"  # the former is BuildKit's
             raise ContextError(f"{what} {e.message}", hint=_hint(e.hint)) from e

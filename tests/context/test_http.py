@@ -14,6 +14,7 @@ from imagesmith.context.http import Download, fetch_url
 from imagesmith.errors import ContextError, DockerfileError
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.registry import hosts
+from imagesmith.settings import Access
 from imagesmith.store.store import Store
 from tests.registry.conftest import free_port, make_certificate
 from tests.registry.faultproxy import Answer, Away, Corrupt, CutResponse, Fault, FaultProxy, Reset
@@ -208,6 +209,15 @@ def test_private_authority_is_believed_as_registries_are(
         folder.mkdir(parents=True)
         (folder / "ca.crt").write_bytes(certificate.read_bytes())
         assert fetch_url(url, store).size == 4
+
+
+def test_folder_of_certificates_of_the_command_line_counts(tmp_path: Path) -> None:
+    context, certificate = private(tmp_path)
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs/company.crt").write_bytes(certificate.read_bytes())
+    with Store(tmp_path / "store") as store, Scripted(file_of(b"text"), tls=context) as server:
+        access = Access(cert_dir=str(tmp_path / "certs"))
+        assert fetch_url(f"https://{server.host}/file", store, access=access).size == 4
 
 
 def test_client_certificate_of_a_registry_is_not_shown(
