@@ -2,86 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
-import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support import IMAGESMITH, PROJECT, need_program
+from tests.ops.conftest import BASE, Build, command
+from tests.support import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.everyone]
-
-_BASE = 'FROM scratch AS base\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
-
-
-@dataclass(frozen=True)
-class Built:
-    """What a build left: its status, its messages, and the files of its root file system."""
-
-    status: int
-    said: str
-    files: dict[str, bytes]
-
-
-Build = Callable[..., Built]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that the module's builds share, so that the base is made once."""
-    return tmp_path_factory.mktemp("store")
-
-
-def command(store: Path, context: Path, *flags: str) -> list[str]:
-    """The command line of a build."""
-    return [*IMAGESMITH, "build", "--progress", "plain", "--root", str(store), *flags, str(context)]
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Path:
-    """A context with a static busybox."""
-    folder = tmp_path / "context"
-    folder.mkdir()
-    (folder / "busybox").write_bytes(Path(need_program("busybox")).read_bytes())
-    (folder / "busybox").chmod(0o755)
-    os.utime(folder / "busybox", (1, 1))
-    return folder
-
-
-@pytest.fixture
-def build(store: Path, context: Path, tmp_path: Path) -> Build:
-    """Build a Dockerfile on top of busybox."""
-
-    def build(text: str, *flags: str, env: dict[str, str] | None = None) -> Built:
-        (context / "Dockerfile").write_text(_BASE + text)
-        (context / ".dockerignore").write_text("Dockerfile\n")
-        out = tmp_path / "out.tar"
-        done = subprocess.run(
-            command(store, context, "-o", f"type=tar,dest={out}", *flags),
-            capture_output=True, text=True, cwd=PROJECT, env={**os.environ, **(env or {})}, check=False,
-        )  # fmt: skip
-        if "RUN cannot be executed here" in done.stderr:
-            pytest.skip(done.stderr)
-        return Built(done.returncode, done.stderr, _files(out) if done.returncode == 0 else {})
-
-    return build
-
-
-def _files(path: Path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as tar:
-        for member in tar:
-            content = tar.extractfile(member) if member.isreg() else None
-            found[member.name.strip("./")] = content.read() if content else b""
-    return found
 
 
 def test_environment_is_the_image_s_and_home(build: Build) -> None:
@@ -177,79 +110,10 @@ def test_program_of_another_machine_names_the_emulator(build: Build, context: Pa
     assert "install qemu-user-static" in built.said
 
 
-def test_of_two_mounts_at_one_place_the_last_one_counts(build: Build, context: Path) -> None:
-    (context / "a").write_text("a")
-    (context / "b").write_text("b")
-    built = build("RUN --mount=source=a,target=/m --mount=source=b,target=/m cat /m > /out\n")
-    assert built.files["out"] == b"b"
-
-
-def test_locked_cache_at_two_places_of_one_step_does_not_wait_for_itself(build: Build) -> None:
-    mount = "--mount=type=cache,id=twice,sharing=locked,target="
-    built = build(f"RUN {mount}/a {mount}/b echo x > /a/f && cat /b/f > /out\n")
-    assert built.files["out"] == b"x\n"
-
-
-def test_private_cache_that_is_busy_is_another_one(build: Build) -> None:
-    step = (
-        "RUN --mount=type=cache,id=mine,sharing=private,target=/c touch /c/$NAME && "
-        "for i in 1 2 3 4 5 6; do sleep 0.1; done && ls /c > /out\n"
-    )
-    built = build(
-        "".join(f"FROM base AS {name}\nENV NAME={name}\n{step}" for name in ("one", "two"))
-        + "FROM scratch\nCOPY --from=one /out /one\nCOPY --from=two /out /two\n"
-    )
-    assert (built.files["one"], built.files["two"]) == (b"one\n", b"two\n")
-
-
-def test_secret_is_neither_in_the_image_nor_in_the_store(build: Build, store: Path, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("sesame-4711")
-    built = build(
-        "RUN --mount=type=secret,id=s wc -c < /run/secrets/s > /out\n",
-        "--secret",
-        f"id=s,src={tmp_path}/secret",
-    )
-    assert built.files["out"].strip() == b"11"
-    assert not any(name.startswith("run") for name in built.files)
-    found = subprocess.run(
-        ["grep", "-rl", "sesame-4711", str(store)], capture_output=True, text=True, check=False
-    )
-    assert found.stdout == ""
-
-
-def test_secret_that_is_too_big_is_refused(build: Build, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_bytes(bytes(513_000))
-    built = build("RUN --mount=type=secret,id=s true\n", "--secret", f"id=s,src={tmp_path}/secret")
-    assert built.status != 0
-    assert "secret s too big. max size 500KB" in built.said
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Path]:
-    """The socket of an agent that never says anything."""
-    path = Path("/tmp") / f"ism-test-{os.getpid()}-{time.monotonic_ns()}"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        yield path
-    path.unlink()
-
-
-def test_agent_is_reached_through_a_socket_of_the_step(build: Build, agent: Path) -> None:
-    tell = 'stat -c "%F %a" "$SSH_AUTH_SOCK" > /out; echo "$SSH_AUTH_SOCK" >> /out'
-    built = build(f"RUN --mount=type=ssh,mode=0640 {tell}\n", "--ssh", f"default={agent}")
-    assert built.files["out"].decode().splitlines() == ["socket 640", "/run/buildkit/ssh_agent.0"]
-
-
-def test_agent_that_is_required_and_missing_is_named(build: Build) -> None:
-    built = build("RUN --mount=type=ssh,id=mine,required true\n")
-    assert 'no SSH key "mine" forwarded from the client' in built.said
-
-
 def test_interrupted_build_ends_its_step(store: Path, context: Path, build: Build) -> None:
     nap = f"33000.{int.from_bytes(os.urandom(5), 'big')}"
     assert build("RUN true\n").status == 0
-    (context / "Dockerfile").write_text(f"{_BASE}RUN echo up; sleep {nap}\n")
+    (context / "Dockerfile").write_text(f"{BASE}RUN echo up; sleep {nap}\n")
     process = subprocess.Popen(
         command(store, context), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=PROJECT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
@@ -294,49 +158,6 @@ def _running(word: str) -> bool:
         except OSError:
             continue
     return False
-
-
-@pytest.mark.parametrize("isolation", ["native", "chroot"])
-def test_cache_begins_with_all_that_a_stage_has_and_nodes_stay_nodes(
-    build: Build, context: Path, isolation: str
-) -> None:
-    """A copy that opened the nodes would hang on the fifo, and never end with the zeroes."""
-    if os.geteuid() != 0 and isolation == "chroot":
-        pytest.skip("needs root")
-    members = [
-        ("src", tarfile.DIRTYPE, {"mode": 0o3775, "uid": 7, "gid": 8, "mtime": 5}),
-        ("src/f", tarfile.REGTYPE, {"mode": 0o4711, "uid": 9}),
-        ("src/hard", tarfile.LNKTYPE, {"linkname": "src/f"}),
-        ("src/l", tarfile.SYMTYPE, {"linkname": "/etc/passwd", "uid": 5, "gid": 6}),
-        ("src/fifo", tarfile.FIFOTYPE, {"mode": 0o620}),
-        ("src/zero", tarfile.CHRTYPE, {"devmajor": 1, "devminor": 5, "mode": 0o640, "gid": 3}),
-        ("src/disk", tarfile.BLKTYPE, {"devmajor": 7, "devminor": 250, "mode": 0o600}),
-    ]
-    with tarfile.open(context / "a.tar", "w") as tar:
-        for name, kind, fields in members:
-            info = tarfile.TarInfo(name)
-            info.type, info.mtime = kind, 7
-            for field, value in fields.items():
-                setattr(info, field, value)
-            tar.addfile(info)
-    built = build(
-        "FROM base AS s\nADD a.tar /\nFROM base\n"
-        f"RUN --mount=type=cache,target=/c,id=seeded-{isolation},from=s,source=/src "
-        "stat -c '%n %F %a %u:%g %h %t:%T %Y' /c /c/* > /seen; cp -a /c /again\n"
-        f"RUN --mount=type=cache,target=/c,id=seeded-{isolation},from=s,source=/src "
-        "stat -c '%n %F %a %u:%g %h %t:%T %Y' /c /c/* | cmp - /seen\n",
-        "--isolation", isolation, "--step-timeout", "60s",
-    )  # fmt: skip
-    assert built.status == 0, built.said
-    rows = built.files["seen"].decode().splitlines()
-    root = os.geteuid() == 0
-    assert rows[0] == "/c directory 3775 7:8 2 0:0 5"
-    assert "/c/f regular empty file 4711 9:0 2 0:0 7" in rows
-    assert "/c/hard regular empty file 4711 9:0 2 0:0 7" in rows
-    assert "/c/fifo fifo 620 0:0 1 0:0 7" in rows
-    assert not root or "/c/l symbolic link 777 5:6 1 0:0 7" in rows
-    assert not root or "/c/zero character special file 640 0:3 1 1:5 7" in rows
-    assert not root or "/c/disk block special file 600 0:0 1 7:fa 7" in rows
 
 
 def _owners(tmp_path: Path) -> dict[str, tuple[int, int]]:
