@@ -1,5 +1,30 @@
-"""The kitchen is at hand in these tests."""
+"""The kitchen is at hand in these tests, and plans without a build."""
 
-from tests.kitchen import kitchen
+from __future__ import annotations
 
-__all__ = ["kitchen"]
+from typing import Any
+
+from imagesmith.context.contexts import Contexts
+from imagesmith.events import nobody
+from imagesmith.plan.lints import BuildLints
+from imagesmith.plan.plan import Plan
+from imagesmith.plan.planner import Planner
+from imagesmith.plan.reading import linter_of, read_dockerfile
+from imagesmith.request import BuildRequest
+from imagesmith.settings import Settings
+from imagesmith.store.store import Store
+from imagesmith.transports.bases import Bases
+from tests.kitchen import Kitchen, kitchen
+
+__all__ = ["kitchen", "plan_of"]
+
+
+def plan_of(kitchen: Kitchen, text: str, **words: Any) -> Plan:
+    """The plan of a Dockerfile."""
+    (kitchen.context / "Dockerfile").write_text(text)
+    request = BuildRequest(context=str(kitchen.context), **words)
+    with Store(kitchen.root) as store, Contexts(request, store) as contexts:
+        bases = contexts.images = Bases(store, Settings(root=kitchen.root), request, nobody)
+        dockerfile = read_dockerfile(contexts, store)
+        lints = BuildLints(linter_of(dockerfile, request, lambda _: None))
+        return Planner(dockerfile, request, bases, contexts, lints).plan()

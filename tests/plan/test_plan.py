@@ -9,24 +9,16 @@ from typing import Any
 
 import pytest
 
-from imagesmith.context.contexts import Contexts
 from imagesmith.dockerfile.flags import COPY_FLAGS
 from imagesmith.errors import InvalidDocument
-from imagesmith.events import nobody
 from imagesmith.ops.copy import CopyOp
 from imagesmith.plan import filesystem
-from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import Plan
-from imagesmith.plan.planner import Planner
-from imagesmith.plan.reading import linter_of, read_dockerfile
-from imagesmith.request import BuildRequest
-from imagesmith.settings import Settings
 from imagesmith.solve.graph import all_steps
 from imagesmith.solve.key import op_part
-from imagesmith.store.store import Store
-from imagesmith.transports.bases import Bases
 from imagesmith.values import frozen
 from tests.kitchen import Kitchen
+from tests.plan.conftest import plan_of
 from tests.support import IMAGESMITH
 
 TEXT = """\
@@ -51,17 +43,6 @@ LABEL b=c
 HEALTHCHECK --interval=5s CMD true
 CMD ["x"]
 """
-
-
-def plan_of(kitchen: Kitchen, text: str, **words: Any) -> Plan:
-    """The plan of a Dockerfile."""
-    (kitchen.context / "Dockerfile").write_text(text)
-    request = BuildRequest(context=str(kitchen.context), **words)
-    with Store(kitchen.root) as store, Contexts(request, store) as contexts:
-        bases = contexts.images = Bases(store, Settings(root=kitchen.root), request, nobody)
-        dockerfile = read_dockerfile(contexts, store)
-        lints = BuildLints(linter_of(dockerfile, request, lambda _: None))
-        return Planner(dockerfile, request, bases, contexts, lints).plan()
 
 
 def call(kitchen: Kitchen, *words: str) -> str:

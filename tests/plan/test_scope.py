@@ -59,39 +59,3 @@ def test_arguments_that_speak_to_the_builder_are_no_variables(kitchen: Kitchen) 
 )
 def test_proxies_are_seen_in_both_spellings(given: dict[str, str], seen: list[tuple[str, str]]) -> None:
     assert list(proxy_env(given)) == seen
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "FROM scratch AS a\nRUN --mount=from=b,target=/x y\nFROM scratch AS b",
-            'cannot mount from stage "b" to "/x", stage needs to be defined before current command',
-        ),
-        (
-            "FROM scratch AS a\nARG t=x\nRUN --mount=from=B,type=cache,target=/$t/ y\nFROM scratch AS b",
-            'cannot mount from stage "B" to "/x/", stage needs to be defined before current command',
-        ),
-        (
-            "FROM scratch\nRUN --mount=from=b,type=ssh y\nFROM scratch AS b",
-            'cannot mount from stage "b" to "", stage needs to be defined before current command',
-        ),
-        ("FROM scratch AS a\nRUN --mount=from=a,target=/x y", "circular dependency detected on stage: a"),
-        (
-            "FROM scratch\nCOPY --from=b x y\nFROM scratch AS b",
-            'cannot copy from stage "b", it needs to be defined before current stage "stage-0"',
-        ),
-        ("FROM scratch\nCOPY --from=0 x y", "circular dependency detected on stage: stage-0"),
-    ],
-)
-def test_a_stage_takes_from_earlier_ones_only(kitchen: Kitchen, text: str, message: str) -> None:
-    with pytest.raises(DockerfileError) as caught:
-        kitchen.build(f"{text}\nFROM scratch\nCOPY --from=0 / /\n")
-    assert caught.value.message == message
-
-
-def test_a_context_in_place_of_a_later_stage_is_there_from_the_beginning(kitchen: Kitchen) -> None:
-    kitchen.write({"other/f": "1\n"})
-    text = "FROM scratch AS a\nCOPY --from=b f /g\nFROM scratch AS b\nFROM a\n"
-    built = kitchen.build(text, contexts={"b": str(kitchen.context / "other")})
-    assert kitchen.names(built) == ["g"]
