@@ -16,6 +16,10 @@ from pathlib import Path
 import pytest
 
 from imagesmith.embedded.registry import Registry
+from imagesmith.oci.names import ImageRef
+from imagesmith.registry.endpoint import Endpoint
+from imagesmith.registry.hosts import Hosts
+from imagesmith.store.store import Store
 from tests.registry.faultproxy import FaultProxy
 from tests.support import IMAGESMITH, need_program
 
@@ -185,3 +189,39 @@ def proxy(tmp_path: Path) -> Iterator[FaultProxy]:
     """A registry in this process, behind a proxy that breaks what it is told to."""
     with Registry(tmp_path / "registry") as registry, FaultProxy(registry.host) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as store:
+        yield store
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "other") as store:
+        yield store
+
+
+@pytest.fixture(params=["embedded_registry", "docker_registry"])
+def registry(request: pytest.FixtureRequest) -> Served:
+    served: Served = request.getfixturevalue(request.param)
+    return served
+
+
+def name(registry: Served, tmp_path: Path, tag: str = "1") -> ImageRef:
+    """A name that no other test uses."""
+    return ImageRef.parse(f"{registry.host}/{tmp_path.name.lower().replace('_', '-').strip('-')}/app:{tag}")
+
+
+def hosts(tmp_path: Path, conf: str = "", toml: dict[str, str] | None = None, **more: bool) -> Hosts:
+    file = tmp_path / "registries.conf"
+    file.write_text(conf)
+    for name, text in (toml or {}).items():
+        (tmp_path / "hosts" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "hosts" / name / "hosts.toml").write_text(text)
+    return Hosts({}, tmp_path, registries_conf=str(file), hosts_dir=str(tmp_path / "hosts"), **more)
+
+
+def places(endpoints: list[Endpoint]) -> list[str]:
+    return [e.host for e in endpoints]

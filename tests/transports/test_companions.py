@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,7 @@ from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
-from imagesmith.registry.repository import fallback_tag
 from imagesmith.store.store import Store
-from imagesmith.transports.copier import Choice
 from imagesmith.transports.transfer import Session
 from imagesmith.values import replace
 from tests.registry.faultproxy import Answer, FaultProxy
@@ -27,12 +24,6 @@ from tests.registry.images import make_image, make_index
 from tests.support import IMAGESMITH
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "store") as store:
-        yield store
 
 
 def smith(tmp_path: Path, *words: str) -> str:
@@ -95,25 +86,6 @@ def test_archive_with_signatures_is_loaded_with_them(store: Store, tmp_path: Pat
     assert smith(tmp_path, "load", "-i", "a.tar") == f"loaded {proxy.host}/a:1\n"
     assert store.find(ImageRef.parse(f"{proxy.host}/a:{tag}")) is not None
     assert smith(tmp_path, "inspect", "-f", "{{.Digest}}", "oci-archive:a.tar") == f"{d.digest}\n"
-
-
-@pytest.mark.parametrize("make", [make_image, make_index])
-def test_fallback_tag_that_is_the_subject_itself_lists_nothing(
-    store: Store, proxy: FaultProxy, make: object
-) -> None:
-    """GitLab answers for the tag `sha256-<hex>` with the image of that digest."""
-    d = make(store)  # type: ignore[operator]  # one of two functions
-    ref = ImageRef.parse(f"{proxy.host}/a:1")
-    with Session(store) as session:
-        session.push(ref, d)
-        session.push(ref.with_tag(fallback_tag(d.digest)), d)
-        proxy.on("GET", "/referrers/", Answer(404), times=9)
-        place = session.repository(ref)
-        assert place.referrers(d.digest) == []
-        copied = session.copy(
-            place, session.repository(ImageRef.parse(f"{proxy.host}/b:1")), Choice(referrers=True)
-        )
-        assert copied.digest == d.digest
 
 
 def artifact(store: Store, subject: Descriptor) -> Descriptor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from tests.registry.faultproxy import Answer, FaultProxy
 from tests.registry.images import make_image, make_index
 
 IMMUTABLE = Answer(400, body=b'{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}')
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "store") as store:
-        yield store
 
 
 def asked(proxy: FaultProxy) -> list[str]:

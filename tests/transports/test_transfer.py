@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ from imagesmith.credentials.dockerconfig import Credentials
 from imagesmith.credentials.login import keep
 from imagesmith.credentials.model import Credential
 from imagesmith.embedded.registry import Registry
-from imagesmith.errors import DigestMismatch, NetworkFault, NotFound, RegistryError, Unauthorized, Unsupported
+from imagesmith.errors import DigestMismatch, NetworkFault, NotFound, RegistryError, Unauthorized
 from imagesmith.events import Event, Progress
-from imagesmith.image.artifact import artifact
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.mediatype import DOCKER_MANIFEST
 from imagesmith.oci.model import Manifest, parse_document
@@ -30,34 +28,11 @@ from imagesmith.settings import Access
 from imagesmith.store.store import Store
 from imagesmith.transports.copier import Choice
 from imagesmith.transports.transfer import Session
-from tests.registry.conftest import PASSWORD, USER, Served
+from tests.registry.conftest import PASSWORD, USER, Served, name
 from tests.registry.faultproxy import Answer, CutRequest, FaultProxy
 from tests.registry.images import make_image, make_index
 
 AMD, ARM = Platform("linux", "amd64"), Platform("linux", "arm64")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "store") as store:
-        yield store
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "other") as store:
-        yield store
-
-
-@pytest.fixture(params=["embedded_registry", "docker_registry"])
-def registry(request: pytest.FixtureRequest) -> Served:
-    served: Served = request.getfixturevalue(request.param)
-    return served
-
-
-def name(registry: Served, tmp_path: Path, tag: str = "1") -> ImageRef:
-    """A name that no other test uses."""
-    return ImageRef.parse(f"{registry.host}/{tmp_path.name.lower().replace('_', '-').strip('-')}/app:{tag}")
 
 
 def test_push_and_pull_give_the_same_bytes(
@@ -165,18 +140,6 @@ def test_listings(registry: Served, store: Store, tmp_path: Path) -> None:
         assert session.repository(ref.with_tag("a")).digest().digest == d.digest
 
 
-def test_delete_takes_the_tag_and_leaves_its_siblings(registry: Served, store: Store, tmp_path: Path) -> None:
-    ref, d = name(registry, tmp_path), make_image(store)
-    with Session(store) as session:
-        session.push(ref.with_tag("a"), d)
-        session.push(ref.with_tag("b"), d)
-        session.repository(ref.with_tag("a")).delete()
-        assert session.repository(ref).tags() == ["b"]
-        session.repository(ref.with_tag(None).with_digest(d.digest)).delete()
-    with Session(store) as session, pytest.raises(NotFound):
-        session.repository(ref.with_tag("b")).root()
-
-
 def test_blob_is_sent_while_it_is_made(registry: Served, store: Store, tmp_path: Path) -> None:
     data = [b"piece" * 1000] * 60
     digest = digest_bytes(b"".join(data))
@@ -277,36 +240,6 @@ def test_missing_image_and_missing_registry_are_said_in_one_line(
             session.pull(ImageRef.parse("127.0.0.1:1/a"), AMD)
 
 
-def test_referrers_are_found_by_api_or_fallback_tag(registry: Served, store: Store, tmp_path: Path) -> None:
-    ref, d = name(registry, tmp_path), make_image(store)
-    note = tmp_path / "note"
-    note.write_text("well done")
-    with Session(store) as session:
-        session.push(ref, d)
-        place = session.repository(ref)
-        made = []
-        for kind in ("application/x-one", "application/x-two"):
-            edited = artifact(
-                [(str(note), "")], store.blobs, artifact_type=kind, subject=d, annotations={"k": kind}
-            )
-            made.append(edited.root().digest)
-            session.copy(edited, session.repository(ref.with_tag(None).with_digest(edited.root().digest)))
-        assert {x.digest for x in place.referrers(d.digest)} == set(made)
-        assert [x.artifact_type for x in place.referrers(d.digest, "application/x-two")] == [
-            "application/x-two"
-        ]
-        assert [dict(x.annotations) for x in place.referrers(d.digest, "application/x-two")] == [
-            {"k": "application/x-two"}
-        ]
-        copied = ref.with_tag("copied")
-        session.copy(
-            place, session.repository(ImageRef.parse(f"{copied.name}/sub:1")), Choice(referrers=True)
-        )
-        assert len(session.repository(ImageRef.parse(f"{copied.name}/sub:1")).referrers(d.digest)) == 2
-        session.repository(ref.with_tag(None).with_digest(made[0])).delete()
-        assert [x.digest for x in place.referrers(d.digest)] == made[1:]
-
-
 # --- credentials and TLS -------------------------------------------------------------------------
 
 
@@ -375,13 +308,3 @@ def test_mirror_is_read_first_and_the_registry_where_it_fails(
         session.push(up.with_tag("2"), d)
     with Session(other) as session:
         assert session.repository(up).tags() == ["2"]
-
-
-def test_deletion_that_a_registry_does_not_do_is_said(store: Store, tmp_path: Path) -> None:
-    with Registry(tmp_path / "data") as registry, FaultProxy(registry.host) as proxy:
-        ref, d = ImageRef.parse(f"{proxy.host}/a/b:1"), make_image(store)
-        proxy.on("DELETE", "/manifests/", Answer(405), times=9)
-        with Session(store) as session:
-            session.push(ref, d)
-            with pytest.raises(Unsupported, match="does not delete"):
-                session.repository(ref.with_tag(None).with_digest(d.digest)).delete()
