@@ -100,7 +100,7 @@ class Bases:
         self._known: Once[tuple[str, str], ResolvedImage] = Once()
         self._blob_locks: dict[Digest, threading.Lock] = {}
         self._origins: dict[Digest, Origin] = {}
-        self._by_digest: dict[Digest, ResolvedImage] = {}
+        self._resolved: dict[tuple[str, Digest], ResolvedImage] = {}
         self._session: Session | None = None
         self.numbers = numbers or itertools.count(1)
         self._cancel = cancel or Cancel()
@@ -131,7 +131,7 @@ class Bases:
             RegistryError: the registry refused or failed.
         """
         found = self._known.get((name, str(platform or "")), lambda: self._resolve(name, platform))
-        return self._by_digest.setdefault(found.manifest.digest, found)
+        return self._resolved.setdefault((found.name, found.manifest.digest), found)
 
     def _resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
         ref = ImageRef.parse(name)
@@ -206,7 +206,7 @@ class Bases:
             self.store.blobs.put(layout.document(d), d.digest.algorithm)
         config, place = self.store.config(manifest), f"{_LAYOUT}{layout.folder}"
         found = ResolvedImage(name=name, descriptor=entry, manifest=manifest, config=config, place=place)
-        return self._by_digest.setdefault(manifest.digest, found)
+        return self._resolved.setdefault((name, manifest.digest), found)
 
     def image(self, name: str, digest: Digest, place: str) -> ResolvedImage:
         """The image of a manifest that was resolved before, by this build or by who wrote its plan.
@@ -215,13 +215,13 @@ class Bases:
             NotFound: it is not there any more.
             RegistryError: the registry refused or failed.
         """
-        found = self._by_digest.get(digest)
+        found = self._resolved.get((name, digest))
         if found is None:
             if place.startswith(_LAYOUT):
                 layout = Layout(Path(place.removeprefix(_LAYOUT)))
                 return self.from_layout(name, layout, "", digest, None)
             ref = replace(ImageRef.parse(place, default_tag=False), digest=digest)
-            found = self._by_digest.setdefault(digest, self._resolve(str(ref), None))
+            found = self._resolved.setdefault((name, digest), self._resolve(str(ref), None))
         return found
 
     # --- fetching ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from imagesmith.dockerfile.flags import COPY_FLAGS
 from imagesmith.errors import InvalidDocument
 from imagesmith.ops.copy import CopyOp
+from imagesmith.ops.image import ImageOp
 from imagesmith.plan import filesystem
 from imagesmith.plan.plan import Plan
 from imagesmith.solve.graph import all_steps
@@ -140,3 +141,13 @@ def test_flag_that_is_added_to_the_table_goes_to_the_op_s_field(
     assert without is not None
     assert getattr(with_it.op, "later_flag") == value  # noqa: B009 - a field that mypy does not know
     assert op_part(with_it.op) != op_part(without.op)
+
+
+def test_two_names_of_one_image_stay_two(kitchen: Kitchen) -> None:
+    kitchen.write({"f": "f"})
+    kitchen.build("FROM scratch\nCOPY f /\n", tags=["one", "two"])
+    tip = plan_of(kitchen, "FROM one AS a\nFROM two\nCOPY --from=a / /x\n").tip
+    assert [s.op.name for s in all_steps([tip]) if isinstance(s.op, ImageOp)] == [
+        "docker.io/library/two:latest",
+        "docker.io/library/one:latest",
+    ]
