@@ -187,11 +187,12 @@ def test_what_is_docker_s_here_is_not_read(tmp_path: Path) -> None:
         ("b.a.example/x", "*.a.example"),
         ("c.b.a.example/x", "*.a.example"),
         ("b.a.example:5000/x", None),
+        ("b.p.example:5000/x", None),  # as containers has it
         ("xa.example/x", None),
         ("other/a.example/x", None),
     ],
 )
 def test_longest_prefix_at_the_end_of_a_name_counts(name: str, prefix: str | None) -> None:
-    prefixes = ("a.example", "a.example/team", "*.a.example", "*.example.no")
+    prefixes = ("a.example", "a.example/team", "*.a.example", "*.p.example:5000")
     found = match([Registry(prefix=p, location="") for p in prefixes], name)
     assert (None if found is None else found.prefix) == prefix
