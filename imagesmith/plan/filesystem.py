@@ -64,6 +64,9 @@ class Planning(Protocol):
     def no_cache(self, stage: PlannedStage) -> bool:
         """True if this stage's steps are to be executed whatever the cache says."""
 
+    def interned(self, step: Step) -> Step:
+        """The first step of the plan that is equal."""
+
     def heredoc(self, state: StageState, i: n.Instruction, doc: n.Heredoc) -> str:
         """The content of a heredoc as a file of COPY or ADD."""
 
@@ -123,7 +126,7 @@ class _Builder:
         return {k: self.expand(v) if isinstance(v, str) else v for k, v in i.others.items()}
 
     def _append(self, op: Op, text: str, history: str) -> None:
-        step = Step.of(
+        made = Step.of(
             op,
             self.state.tip,
             naming.step(self.state, text, triggered=self.triggered),
@@ -131,6 +134,7 @@ class _Builder:
             stage=self.state.stage,
             no_cache=not op.always_cached and self.planner.no_cache(self.stage),
         )
+        step = self.planner.interned(made)
         self.state.tip = step
         self.state.record(history, step)
 

@@ -101,6 +101,7 @@ class Planner:
         self.epoch = self._epoch()
         self._states: dict[PlannedStage, StageState] = {}
         self._busy: list[PlannedStage] = []
+        self._steps: dict[Step, Step] = {}
         self._sources: dict[str, Step | ContextFiles | GitFiles | Fetched] = {}
 
     def plan(self) -> Plan:
@@ -219,7 +220,8 @@ class Planner:
             return self._from_image(stage, found)
         state = StageState(platform=stage.platform or host_platform())
         state.adopt(Runtime(working_dir="/"))
-        state.tip = Step.of(RootOp(found), None, f"[context {name}]", span=stage.stage.base.span)
+        made = Step.of(RootOp(found), None, f"[context {name}]", span=stage.stage.base.span)
+        state.tip = self.interned(made)
         return state
 
     def _from_image(self, stage: PlannedStage, image: ResolvedImage) -> StageState:
@@ -235,7 +237,8 @@ class Planner:
         state.adopt(replace(config.runtime, working_dir=workdir))
         if config.diff_ids:
             name = naming.base(stage, image)
-            state.tip = Step.of(_image(image), None, name, span=stage.stage.base.span)
+            made = Step.of(_image(image), None, name, span=stage.stage.base.span)
+            state.tip = self.interned(made)
         return state
 
     def _trigger(self, text: str, stage: PlannedStage) -> n.Instruction:
@@ -277,6 +280,10 @@ class Planner:
             return words
 
         return expand, expand_words
+
+    def interned(self, step: Step) -> Step:
+        """The first step of the plan that is equal: its name and its place are those of all of them."""
+        return self._steps.setdefault(step, step)
 
     def heredoc(self, state: StageState, i: n.Instruction, doc: n.Heredoc) -> str:
         """The content of a heredoc as a file of COPY or ADD."""
@@ -324,7 +331,7 @@ class Planner:
     def _outside(self, name: str) -> Step | ContextFiles | GitFiles | Fetched:
         found = self._found(name, self.request.platform)
         if isinstance(found, ResolvedImage):
-            return Step.of(_image(found), None, f"FROM {found.name}")
+            return self.interned(Step.of(_image(found), None, f"FROM {found.name}"))
         return found
 
     def _found(

@@ -81,7 +81,8 @@ def test_eight_stages_leave_a_row_each_and_nothing_else(
         *rows, head, named, digest = terminal.window.lines
         raw = terminal.raw
     assert strays(rows) == []
-    assert len([row for row in rows if " RUN " in row or " COPY " in row]) == 24
+    done = [row for row in rows if " RUN " in row or " COPY " in row]
+    assert len(done) == 17  # what all eight copy is one step, theirs and the last stage's are one each
     assert head.endswith("FINISHED")
     assert (named, digest[:7]) == ("named x:latest", "sha256:")
     assert counts == sorted(counts)

@@ -11,6 +11,7 @@ import pytest
 
 from imagesmith.dockerfile.flags import COPY_FLAGS
 from imagesmith.errors import InvalidDocument
+from imagesmith.events import Planned, StepStarted
 from imagesmith.ops.copy import CopyOp
 from imagesmith.ops.image import ImageOp
 from imagesmith.plan import filesystem
@@ -116,6 +117,10 @@ def test_equal_steps_of_two_stages_are_one(kitchen: Kitchen) -> None:
     assert len(all_steps([plan_of(kitchen, text).tip])) == 5
     kitchen.build(text)
     assert len(kitchen.executed) == 5
+    planned = next(e for e in kitchen.events if isinstance(e, Planned)).names
+    told = {e.name for e in kitchen.events if isinstance(e, StepStarted)}
+    assert set(planned) == {name for name in told if not name.startswith(("[internal]", "exporting"))}
+    assert "[a 1/2] COPY f /f" in planned
 
 
 @pytest.mark.parametrize(
