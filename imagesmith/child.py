@@ -127,14 +127,24 @@ def main() -> None:
         send("event", event)
 
     try:
-        send("result", _abroad(_build(request, root, isolation, requests, tell)))
-    except ImagesmithError as e:
-        send("error", e)
+        answer = _answer(request, root, isolation, requests, tell)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its pipe when it has the answer
     except KeyboardInterrupt:
-        send("error", Cancelled("stopped"))
-    except Exception as e:  # a mistake of ours
-        send("error", ImagesmithError(f"internal error: {type(e).__name__}: {e}"))
+        answer = "error", Cancelled("stopped")
+    send(*answer)
     os._exit(0)
+
+
+def _answer(
+    request: BuildRequest, root: str, isolation: str, requests: BinaryIO, events: EventSink
+) -> tuple[str, object]:
+    """The kind of what came of the build, and that."""
+    try:
+        return "result", _abroad(_build(request, root, isolation, requests, events))
+    except ImagesmithError as e:
+        return "error", e
+    except Exception as e:  # a mistake of ours
+        return "error", ImagesmithError(f"internal error: {type(e).__name__}: {e}")
 
 
 def _build(

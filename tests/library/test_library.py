@@ -243,3 +243,10 @@ class _Blank:
 
     def __getattr__(self, name: str) -> str:
         return name
+
+
+def test_end_of_a_build_is_silent(folder: Path, base_image: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(8):
+        with pytest.raises(StepFailed):
+            build(folder, base_image, "FROM base\nRUN exit 7\n")
+    assert capfd.readouterr() == ("", "")
