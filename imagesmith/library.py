@@ -30,9 +30,9 @@ from imagesmith.settings import Access, Settings
 if TYPE_CHECKING:
     from imagesmith.image.result import BuildResult
     from imagesmith.oci.model import Descriptor
-    from imagesmith.request import BuildRequest, Output
+    from imagesmith.request import Output
 
-__all__ = ["build", "copy", "pull", "push", "request_of"]
+__all__ = ["build", "copy", "pull", "push"]
 
 
 def build(
@@ -78,49 +78,12 @@ def build(
         ImagesmithError: located in the Dockerfile where it belongs to an instruction.
     """
     from imagesmith.child import build_in_child
-
-    request = request_of(
-        context, dockerfile=dockerfile, target=target, build_args=build_args, labels=labels,
-        contexts=contexts, secrets=secrets, tags=tags, outputs=outputs, platform=platform, push=push,
-        pull=pull, no_cache=no_cache, cache_from=cache_from, cache_to=cache_to, explain=explain,
-        report=report, network=network, insecure=insecure,
-    )  # fmt: skip
-    return build_in_child(request, str(root), isolation, events)
-
-
-def request_of(
-    context: str | Path = ".",
-    *,
-    dockerfile: str | Path | None = None,
-    target: str = "",
-    build_args: Mapping[str, str] | None = None,
-    labels: Mapping[str, str] | None = None,
-    contexts: Mapping[str, str] | None = None,
-    secrets: Iterable[str] = (),
-    tags: Iterable[str] = (),
-    outputs: Iterable[str | Output] = (),
-    platform: str = "",
-    push: bool = False,
-    pull: bool = False,
-    no_cache: bool = False,
-    cache_from: Iterable[str] = (),
-    cache_to: Iterable[str] = (),
-    explain: bool = False,
-    report: str | Path = "",
-    network: str = "default",
-    insecure: bool = False,
-) -> BuildRequest:
-    """The request that the arguments of `build` stand for.
-
-    Raises:
-        UsageError: one of them cannot be honoured.
-    """
     from imagesmith.request import BuildRequest, Output
 
     wanted = [parse_output(o) if isinstance(o, str) else o for o in outputs]
     if push:
         wanted.append(Output(type="registry"))
-    return BuildRequest(
+    request = BuildRequest(
         context=str(context), dockerfile=str(dockerfile) if dockerfile else None, target=target,
         build_args=dict(build_args or {}), labels=dict(labels or {}),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
@@ -131,6 +94,7 @@ def request_of(
         cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),
         explain=explain, report=str(report),
     )  # fmt: skip
+    return build_in_child(request, str(root), isolation, events)
 
 
 def push(
