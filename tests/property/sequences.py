@@ -1,6 +1,7 @@
 """Random builds one after the other in one store, each compared with the same build in an empty store.
 
-It is a program, not a module of tests, for a process enters namespaces once, and before it has threads:
+It is a program, not a module of tests, for a process enters namespaces once, and before it has threads; it
+builds in them itself, as the command does, for what steps left in a store may be of ids that only they have:
 
     python -m tests.property.sequences WAY FOLDER COUNT [SEED [--small]]
 
@@ -29,11 +30,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import imagesmith
-from imagesmith.events import Event, Log
+from imagesmith.events import Event, EventSink, Log
+from imagesmith.fs.jail import remove_tree
+from imagesmith.image.result import BuildResult
 from imagesmith.layer.decompress import decompressed
+from imagesmith.request import BuildRequest
+from imagesmith.session import run_build
+from imagesmith.settings import Settings
 from imagesmith.store.store import Store
+from imagesmith.worker.sandbox.world import enter
 from imagesmith.worker.snapshot import overlay
 from tests.property.randombuilds import Maker, Plan
 
@@ -135,8 +143,13 @@ class Bench:
     """Builds in stores below a folder."""
 
     def __init__(self, folder: Path, isolation: str) -> None:
-        self.folder, self.isolation = folder, isolation
+        """Enter the namespaces that RUN needs, for good."""
+        self.folder, self.world = folder, enter(isolation)
         self.base = make_base(folder / "base")
+
+    def _here(self, request: BuildRequest, root: str, _isolation: str, events: EventSink) -> BuildResult:
+        """Build in this process."""
+        return run_build(request, Settings.load(root), self.world, events)
 
     def build(self, what: Plan, store: Path) -> Outcome:
         """Build in a store."""
@@ -163,12 +176,13 @@ class Bench:
                 names[event.step] = re.sub(r"^\[.*?\] ", "", event.name)
 
         try:
-            built = imagesmith.build(
-                context, dockerfile=file, root=store, isolation=self.isolation, events=told, tags=["made:1"],
-                contexts={"base": f"oci-layout://{self.base}"}, no_cache=what.no_cache,
-                build_args={"SOURCE_DATE_EPOCH": what.epoch} if what.epoch else {},
-                outputs=["type=image,name=made:1,rewrite-timestamp=true"] if what.epoch else (),
-            )  # fmt: skip
+            with patch("imagesmith.child.build_in_child", self._here):
+                built = imagesmith.build(
+                    context, dockerfile=file, root=store, events=told, tags=["made:1"],
+                    contexts={"base": f"oci-layout://{self.base}"}, no_cache=what.no_cache,
+                    build_args={"SOURCE_DATE_EPOCH": what.epoch} if what.epoch else {},
+                    outputs=["type=image,name=made:1,rewrite-timestamp=true"] if what.epoch else (),
+                )  # fmt: skip
         except imagesmith.ImagesmithError as e:
             out.error = re.sub(r"snap-\w+/\w+", "", str(e))
         else:
@@ -184,11 +198,11 @@ class Bench:
     def differs(self, plans: list[Plan]) -> str:
         """What is different where a sequence of builds shares a store; '' if nothing is."""
         used = self.folder / "used"
-        remove(used)
+        remove_tree(used)
         for n, what in enumerate(plans):
             shared = self.build(what, used)
             empty = self.folder / "empty"
-            remove(empty)
+            remove_tree(empty)
             alone = self.build(what, empty)
             if found := difference(shared, alone, exact=bool(what.epoch) and int(what.epoch) < _NOW_S[0]):
                 return f"build {n + 1}: {found}"
@@ -243,13 +257,6 @@ def _rows(tar: bytes) -> list[tuple[object, ...]]:
             time = "now" if _NOW_S[0] < m.mtime < _NOW_S[1] else m.mtime
             rows.append((m.name, m.type, m.mode, m.uid, m.gid, time, m.linkname, text))
     return rows
-
-
-def remove(folder: Path) -> None:
-    """Delete a store."""
-    from imagesmith.fs.jail import remove_tree
-
-    remove_tree(folder)
 
 
 def main() -> None:
