@@ -3,13 +3,15 @@
 Why: a builder moves into namespaces, which the kernel allows to a process with one thread, and for good; it
 is the better neighbour in a child. The child is a new interpreter, for the caller may have threads.
 
-    parent                          child
-    request        --- pipe --->
-                   <--- pipe ---    events as they happen, then the result or the error
-    closes its end --- pipe --->    stops, takes away what it made, and ends
+    parent                      child
+    request            --->
+                       <---     events as they happen, then the result or the error
+    shuts the stream   --->     stops, takes away what it made, and ends
 
-The child sees the end of its pipe also where the parent was killed. What is sent are values and errors of
-ours, pickled; both ends are this program, and the pipes are held by these two processes only.
+The stream is a pair of sockets: once shut it ends, also where a process that the caller forked has a copy
+of it. For such copies' sake the child watches the parent itself, too, which may be killed. Signals that the
+caller blocks or ignores are its own affair; the child hears them. What is sent are values and errors of ours,
+pickled; both ends are this program, and the stream has no name by which another process could open it.
 Trust: the child handles what is hostile, as the command does; what it sends is made of our own classes.
 Threads: any number of calls at a time; events are given to the caller on the thread that called.
 """
@@ -19,13 +21,15 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
-from imagesmith.errors import Cancelled, ImagesmithError
+from imagesmith.errors import Cancelled, ImagesmithError, reason_of
 from imagesmith.events import Event, EventSink
 from imagesmith.image.result import BuildResult
 from imagesmith.interfaces import Place
@@ -37,7 +41,7 @@ from imagesmith.worker.sandbox.world import World, enter
 
 __all__ = ["build_in_child", "main"]
 
-_PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from imagesmith.child import main; main()"
+_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from imagesmith.child import main; main()"
 #: How long (seconds) a child that was told to stop may take, before it is killed.
 _PATIENCE_S = 20.0
 
@@ -54,35 +58,38 @@ def build_in_child(request: BuildRequest, root: str, isolation: str, events: Eve
     Raises:
         ImagesmithError: of the build, or where the child was killed.
     """
-    requests, to_child = os.pipe()
-    from_child, answers = os.pipe()
-    with open(to_child, "wb") as sending, open(from_child, "rb") as answering:
+    ours, theirs = socket.socketpair()
+    with ours, ours.makefile("rb") as answers:
+        with theirs:
+            child = _start(theirs)
         try:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, str(requests), str(answers), *sys.path],
-                pass_fds=(requests, answers),
-                start_new_session=True,  # Ctrl-C is the caller's to hear
-            )
+            with contextlib.suppress(ConnectionError):  # _listen tells why
+                ours.sendall(pickle.dumps((os.getpid(), request, root, isolation)), socket.MSG_NOSIGNAL)
+            return _listen(child, answers, events)
         finally:
-            os.close(requests)
-            os.close(answers)
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                pickle.dump((request, root, isolation), sending)
-                sending.flush()
-            return _listen(child, answering, events)
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                sending.close()
-            answering.close()  # a child that still tells what happens shall not wait for a reader
+            with contextlib.suppress(OSError):  # it has ended
+                ours.shutdown(socket.SHUT_RDWR)  # a child that still tells what happens waits for no reader
             _await(child)
 
 
-def _listen(child: subprocess.Popen[bytes], answering: BinaryIO, events: EventSink) -> BuildResult:
+def _start(stream: socket.socket) -> subprocess.Popen[bytes]:
+    """A child that has the stream and, but for the usual three, no other descriptor of ours."""
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, str(stream.fileno()), *sys.path],
+            pass_fds=(stream.fileno(),),
+            start_new_session=True,  # Ctrl-C is the caller's to hear
+        )
+    except OSError as e:
+        text = f"the process that builds cannot be started: {sys.executable}: {reason_of(e)}"
+        raise ImagesmithError(text) from e
+
+
+def _listen(child: subprocess.Popen[bytes], answers: BinaryIO, events: EventSink) -> BuildResult:
     while True:
         try:
-            kind, what = pickle.load(answering)  # noqa: S301 - of our own child, and nobody else's
-        except (EOFError, pickle.UnpicklingError):
+            kind, what = pickle.load(answers)  # noqa: S301 - of our own child, and nobody else's
+        except (EOFError, ConnectionError, pickle.UnpicklingError):
             status = child.wait()
             how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
             raise ImagesmithError(f"the process that builds {how}") from None
@@ -109,59 +116,94 @@ def _await(child: subprocess.Popen[bytes]) -> None:
 # --- in the child ------------------------------------------------------------------------------
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Build what the parent asks, and end at once."""
-    requests, answers = open(int(sys.argv[1]), "rb"), open(int(sys.argv[2]), "wb")
-    os.set_inheritable(requests.fileno(), False)
-    os.set_inheritable(answers.fileno(), False)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    request, root, isolation = pickle.load(requests)  # noqa: S301 - from our parent
+    _hear()
+    stream = socket.socket(fileno=int(sys.argv[1]))
+    stream.set_inheritable(False)
     lock = threading.Lock()
 
     def send(kind: str, what: object) -> None:
-        with lock, contextlib.suppress(BrokenPipeError):  # a parent that is gone has ended its pipe, too
-            pickle.dump((kind, what), answers)
-            answers.flush()
+        said = pickle.dumps((kind, what))
+        with lock, contextlib.suppress(ConnectionError):  # of a parent that listens no more; see _watch
+            stream.sendall(said)
 
     def tell(event: Event, /) -> None:
         send("event", event)
 
     try:
-        answer = _answer(request, root, isolation, requests, tell)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its pipe when it has the answer
+        answer = _answer(stream, tell)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent shuts the stream when it has the answer
     except KeyboardInterrupt:
-        answer = "error", Cancelled("stopped")
+        answer = ("error", Cancelled("stopped"))
     send(*answer)
     os._exit(0)
 
 
-def _answer(
-    request: BuildRequest, root: str, isolation: str, requests: BinaryIO, events: EventSink
-) -> tuple[str, object]:
+def _answer(stream: socket.socket, events: EventSink) -> tuple[str, object]:
     """The kind of what came of the build, and that."""
     try:
-        return "result", _abroad(_build(request, root, isolation, requests, events))
+        return "result", _abroad(_build(stream, events))
     except ImagesmithError as e:
         return "error", e
+    except EOFError:
+        return "error", Cancelled("stopped before it began")
     except Exception as e:  # a mistake of ours
         return "error", ImagesmithError(f"internal error: {type(e).__name__}: {e}")
 
 
-def _build(
-    request: BuildRequest, root: str, isolation: str, requests: BinaryIO, events: EventSink
-) -> BuildResult:
+def _hear() -> None:
+    """Undo what was handed down of signals: SIGCHLD for who waits for processes, the rest to be stopped."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _build(stream: socket.socket, events: EventSink) -> BuildResult:
+    """Build what the parent asks.
+
+    Raises:
+        EOFError: the parent ended before it had asked.
+    """
+    with stream.makefile("rb") as requests:
+        try:
+            parent, request, root, isolation = pickle.load(requests)  # noqa: S301 - from our parent
+        except (ConnectionError, pickle.UnpicklingError):
+            raise EOFError from None
+    watched = [stream.fileno(), *_process(parent)]
     if isolation == "none":
         refused = (("none", "the caller asked for no isolation"),)
         world = World(Place(ids="own", mounts=False), "none", refused)
     else:
         world = enter(isolation)  # before there is a second thread
-    threading.Thread(target=_watch, args=(requests,), name="parent", daemon=True).start()
+    threading.Thread(target=_watch, args=(watched,), name="parent", daemon=True).start()
     return run_build(request, Settings.load(root), world, events)
 
 
-def _watch(requests: BinaryIO) -> None:
-    """Interrupt the build when the parent ends its pipe."""
-    requests.read()
+def _process(pid: int) -> list[int]:
+    """A descriptor that can be read when our parent has ended; none before Linux 5.3.
+
+    Raises:
+        EOFError: it has ended.
+    """
+    try:
+        found = os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise EOFError from None
+    except OSError:
+        return []
+    if os.getppid() != pid:  # it has ended, and this is another one
+        raise EOFError
+    return [found]
+
+
+def _watch(descriptors: list[int]) -> None:
+    """Interrupt the build when the parent shuts the stream or ends."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    poll.poll()
     os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -168,6 +168,7 @@ def run() -> NoReturn:
     """
     gc.set_threshold(50_000, 20, 100)  # entries come by the hundred thousand, and there are no cycles of them
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored no process can be awaited
     status = main(sys.argv[1:])
     with contextlib.suppress(OSError):
         sys.stdout.flush()
