@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     names = [PlaceName.parse(text, "store") for text in args.ref]
     with opened(args) as (session, store), archive_target(args.output, docker=docker) as target:
         for name in names:
-            target.label = str(name.image) if name.image is not None else name.ref
+            label = str(name.image) if name.image is not None else name.ref
+            target.labels = (label,) if label else ()
             with open_source(name, session, store) as source:
                 found = session.copy(source, target, choice)
             if args.output != "-":

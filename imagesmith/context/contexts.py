@@ -44,7 +44,6 @@ from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.oci.names import Platform
 from imagesmith.request import BuildRequest
 from imagesmith.store.disk import on_disk_fault
-from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
 from imagesmith.store.work import WorkFolder
 from imagesmith.transports.bases import Bases, ResolvedImage
@@ -300,8 +299,8 @@ class Contexts:
                 return ContextFiles(key, "scratch")
             case DockerImage(ref=ref):
                 return self.images.resolve(ref, platform)
-            case OciLayout():
-                return self.images.from_layout(name, Layout(place.path), place.tag, place.digest, platform)
+            case OciLayout(path=path, tag=tag, digest=digest):
+                return self.images.from_layout(name, path, f"@{digest}" if digest else tag, platform)
             case LocalContext(path=path):
                 if key not in self._named:
                     self._named[key] = self._owned(LocalTree(path, read_ignore(path)))

@@ -4,24 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imagesmith.export import layout
 from imagesmith.export.job import Export
 from imagesmith.export.options import IMAGE, Options
-from imagesmith.fs.results import output_file
+from imagesmith.interfaces import ImageTarget
 from imagesmith.request import Output
+from imagesmith.transports.archive import archive_target
+from imagesmith.transports.layout import LayoutFolder
 
-__all__ = ["HOLDS_INDEX", "OPTIONS", "write"]
+__all__ = ["HOLDS_INDEX", "OPTIONS", "send", "write"]
 
 OPTIONS: Options = {**IMAGE, "tar": bool}
 HOLDS_INDEX = True
 
 
-def write(output: Output, export: Export) -> None:
-    """Write the layout; a tar is there whole or not at all."""
+def write(output: Output, export: Export, *, docker: bool = False) -> None:
+    """Write the layout; a tar is there whole or not at all, and `docker load` reads it with `docker`."""
     export.complete()
-    root = export.image.entry
+    names = [str(ref) for ref in export.tags]
     if output.flag("tar", True):
-        with export.vertex.part("sending tarball"), output_file(output.dest) as out:
-            layout.write_layout_tar(out, root, export.store.blobs, export.tags, export.created)
+        with (
+            export.vertex.part("sending tarball"),
+            archive_target(output.dest, docker=docker, exported=export.created) as archive,
+        ):
+            archive.labels = names
+            send(export, archive)
     else:
-        layout.write_layout_dir(Path(output.dest), root, export.store.blobs, export.tags, export.created)
+        folder = Path(output.dest)
+        send(export, LayoutFolder(folder, create=True, names=names, exported=export.created))
+
+
+def send(export: Export, target: ImageTarget) -> None:
+    """Send what was built from the store, which has all of it."""
+    from imagesmith.events import nobody
+    from imagesmith.transports.copier import Choice, plan_copy
+    from imagesmith.transports.sender import copy_image
+    from imagesmith.transports.stored import StorePlace
+
+    source = StorePlace(export.store, root=export.built.descriptor)
+    plan = plan_copy(source, Choice(whole=True))
+    copy_image(source, target, plan, step=export.vertex.number, events=nobody)

@@ -1,7 +1,9 @@
 """Archives as places: written as an OCI layout in a tar, with a manifest.json beside it for `docker load`.
 
-Why: one file that skopeo, podman, docker and we read alike. What docker saved in its own form is brought into
-the store first, its layers compressed, since registries and manifests want them so.
+Why: one file that skopeo, podman, docker and we read alike, whether a build or `save` made it. Its members
+are in BuildKit's order with its modes and no times, so that the same image makes the same tar: `blobs/`,
+`blobs/sha256/`, blobs sorted by digest, `index.json`, (`manifest.json`,) `oci-layout`. What docker saved in
+its own form is brought into the store first, its layers compressed: registries and manifests want them so.
 Spec: OCI image-spec 1.1, image-layout.md; Docker's image archive format.
 Trust: archives come from anywhere: see files.py; layers are checked against the config's diff_ids.
 Threads: a target belongs to one thread.
@@ -10,15 +12,14 @@ Threads: a target belongs to one thread.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
-from imagesmith.errors import DigestMismatch, InvalidDocument, NotAnImage, NotFound, UsageError, cannot_write
-from imagesmith.fs.atomic import whole_file
+from imagesmith.errors import DigestMismatch, InvalidDocument, NotAnImage, NotFound, UsageError
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.results import standard_output
+from imagesmith.fs.results import output_file
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.tarwrite import header
 from imagesmith.oci import mediatype as mt
@@ -30,7 +31,7 @@ from imagesmith.oci.names import ImageRef, Platform, choose_platform
 from imagesmith.store.store import Store
 from imagesmith.transports.files import Files
 from imagesmith.transports.layerfile import bring_layer
-from imagesmith.transports.layout import LAYOUT, NAME, REF
+from imagesmith.transports.layout import LAYOUT, NAME, REF, entries_of
 from imagesmith.values import replace
 
 __all__ = ["ArchiveTarget", "archive_target", "docker_image", "docker_names"]
@@ -44,9 +45,18 @@ class ArchiveTarget:
     in_order = True
     sparse = False
 
-    def __init__(self, out: BinaryIO, name: str, *, docker: bool) -> None:
-        """Begin a tar on a stream; with `docker`, one that `docker load` reads."""
-        self.name, self.label = name, ""
+    def __init__(self, out: BinaryIO, name: str, *, docker: bool, exported: str = "") -> None:
+        """Begin a tar on a stream.
+
+        Args:
+            out: takes it.
+            name: what it is called.
+            docker: `docker load` shall read it.
+            exported: when its images are exported, if they are to say so.
+        """
+        self.name, self._exported = name, exported
+        #: The names of the image that comes next.
+        self.labels: Sequence[str] = ()
         self._out, self._docker = out, docker
         self._written: set[Digest] = set()
         self._entries: list[Descriptor] = []
@@ -87,7 +97,7 @@ class ArchiveTarget:
             self._entries.append(replace(d, annotations={**d.annotations, REF: tag}))
 
     def finish(self, d: Descriptor, raw: bytes) -> None:
-        """List an image under `label`; see ImageTarget."""
+        """List an image under `labels`; see ImageTarget."""
         self.put_document(d, raw)
         if self._docker and not isinstance(parse_document(raw, d.media_type), Manifest):
             raise UsageError(
@@ -98,13 +108,7 @@ class ArchiveTarget:
                 check_image(Manifest.parse(raw, d.media_type))
             except NotAnImage as e:
                 raise NotAnImage(f"a docker archive holds images only: {e.message}") from e
-        annotations = dict(d.annotations)
-        if self.label:
-            ref = _reference(self.label)
-            annotations[REF] = (ref.tag or "latest") if ref else self.label
-            if ref:
-                annotations[NAME] = str(ref)
-        self._entries.append(replace(d, annotations=annotations))
+        self._entries += entries_of(d, self.labels, self._exported)
 
     def close(self) -> None:
         """Write the tables and the tar's end."""
@@ -142,42 +146,22 @@ class ArchiveTarget:
         self._out.write(data + bytes(-len(data) % 512))
 
 
-def _reference(label: str) -> ImageRef | None:
-    """A label as an image reference; a bare word is no reference but a name of its own."""
-    if "/" not in label and ":" not in label:
-        return None
-    with contextlib.suppress(UsageError):
-        return ImageRef.parse(label)
-    return None
-
-
 @contextlib.contextmanager
-def archive_target(file: str, *, docker: bool) -> Iterator[ArchiveTarget]:
+def archive_target(file: str, *, docker: bool, exported: str = "") -> Iterator[ArchiveTarget]:
     """An archive that appears under its name when it is complete; `-` is standard output.
 
     Raises:
         ImagesmithError: the file cannot be written.
     """
-    if file == "-":
-        if sys.stdout.isatty():
-            raise UsageError(
-                "refusing to write a tar to the terminal", hint="give a file, or pipe the output"
-            )
-        with standard_output() as out:
-            target = ArchiveTarget(out, "standard output", docker=docker)
-            yield target
-            target.close()
-        return
-    path = Path(file).absolute()
-    if path.is_dir():
+    if file == "-" and sys.stdout.isatty():
+        raise UsageError("refusing to write a tar to the terminal", hint="give a file, or pipe the output")
+    if os.path.isdir(file):
         raise UsageError(f"cannot write {file}: it is a folder")
-    try:
-        with whole_file(path) as out:
-            target = ArchiveTarget(out, file, docker=docker)
-            yield target
-            target.close()
-    except OSError as e:
-        raise cannot_write(e, file) from e
+    with output_file(file) as out:
+        name = "standard output" if file == "-" else file
+        target = ArchiveTarget(out, name, docker=docker, exported=exported)
+        yield target
+        target.close()
 
 
 # --- what docker saved ---------------------------------------------------------------------------

@@ -10,7 +10,6 @@ Threads: methods may be called from any.
 from __future__ import annotations
 
 import itertools
-import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,11 +34,11 @@ from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
 from imagesmith.store.layers import StoredLayer
-from imagesmith.store.layout import Layout
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
 
 if TYPE_CHECKING:
+    from imagesmith.transports.layout import LayoutSource
     from imagesmith.transports.transfer import Session
 
 __all__ = ["Bases", "ResolvedImage"]
@@ -69,8 +68,8 @@ class ResolvedImage:
         return None if self.place.startswith(_LAYOUT) else ImageRef.parse(self.place, default_tag=False)
 
 
-#: Where a blob may come from: a registry's repository, a layout, or the place of an imported cache.
-Origin = ImageRef | Layout | ImageSource
+#: Where a blob may come from: a registry's repository, or a layout or the place of an imported cache.
+Origin = ImageRef | ImageSource
 
 
 class Bases:
@@ -187,26 +186,35 @@ class Bases:
             name=str(ref), descriptor=found.descriptor, manifest=found.manifest, config=config, place=str(ref)
         )
 
-    def from_layout(
-        self, name: str, layout: Layout, tag: str, digest: Digest | None, platform: Platform | None
-    ) -> ResolvedImage:
+    def from_layout(self, name: str, folder: Path, ref: str, platform: Platform | None) -> ResolvedImage:
         """The image of a layout folder; its documents are copied into the store.
+
+        Args:
+            name: what the Dockerfile calls it.
+            folder: the layout.
+            ref: its name there, a digest with `@` before it, or empty: `latest`, or the only one.
+            platform: which of an index.
 
         Raises:
             NotFound: the layout has no such image.
             DockerfileError: it is an artifact.
         """
-        entry = layout.find(tag, digest)
-        descriptor, manifest = layout.manifest(entry, platform or host_platform())
+        from imagesmith.transports.copier import choose
+
+        layout = _layout(folder, ref)
+        entry = (layout.tagged("latest") if not ref else None) or layout.root()
+        found, documents = choose(layout, entry, platform or host_platform())
+        manifest = Manifest.parse(documents[found.digest], found.media_type)
         try:
             check_image(manifest)
         except NotAnImage as e:
             raise DockerfileError(f"{name}: {e.message}") from e
-        for d in (entry, descriptor, manifest.config):
-            self.store.blobs.put(layout.document(d), d.digest.algorithm)
-        config, place = self.store.config(manifest), f"{_LAYOUT}{layout.folder}"
-        found = ResolvedImage(name=name, descriptor=entry, manifest=manifest, config=config, place=place)
-        return self._resolved.setdefault((name, manifest.digest), found)
+        documents[manifest.config.digest] = layout.document(manifest.config)
+        for digest, raw in documents.items():
+            self.store.blobs.put(raw, digest.algorithm)
+        config, place = self.store.config(manifest), f"{_LAYOUT}{folder}"
+        image = ResolvedImage(name=name, descriptor=entry, manifest=manifest, config=config, place=place)
+        return self._resolved.setdefault((name, manifest.digest), image)
 
     def image(self, name: str, digest: Digest, place: str) -> ResolvedImage:
         """The image of a manifest that was resolved before, by this build or by who wrote its plan.
@@ -218,8 +226,7 @@ class Bases:
         found = self._resolved.get((name, digest))
         if found is None:
             if place.startswith(_LAYOUT):
-                layout = Layout(Path(place.removeprefix(_LAYOUT)))
-                return self.from_layout(name, layout, "", digest, None)
+                return self.from_layout(name, Path(place.removeprefix(_LAYOUT)), f"@{digest}", None)
             ref = replace(ImageRef.parse(place, default_tag=False), digest=digest)
             found = self._resolved.setdefault((name, digest), self._resolve(str(ref), None))
         return found
@@ -238,7 +245,7 @@ class Bases:
 
     def _origin(self, image: ResolvedImage) -> Origin:
         """Where the blobs of an image are."""
-        return image.ref or Layout(Path(image.place.removeprefix(_LAYOUT)))
+        return image.ref or _layout(Path(image.place.removeprefix(_LAYOUT)))
 
     def files(self, image: ResolvedImage) -> View:
         """The files of an image; see planner.ImageResolver."""
@@ -262,23 +269,25 @@ class Bases:
             if self.store.blobs.has(d.digest):
                 return
             with self.step(f"fetch {name} {d.digest}") as vertex:
-                if isinstance(origin, Layout):
-                    with origin.open(d) as source, self.store.blobs.writer(d.digest.algorithm) as blob:
-                        shutil.copyfileobj(source, blob, 1 << 20)
-                        blob.commit(d.digest, d.size)
-                elif isinstance(origin, ImageRef):
+                if isinstance(origin, ImageRef):
                     self.session().fetch_blob(origin, d, vertex.number, self._cancel)
                 else:
-                    from imagesmith.registry.repository import Repository
-                    from imagesmith.transports.stored import write_blob
-
-                    write_blob(self.store.blobs, d, origin, lambda _count: self._cancel.check())
-                    behind = origin.origin(d.digest)
-                    if isinstance(behind, Repository):
-                        behind.has_now(d.digest)  # for later builds, to mount it from there
+                    self._read(origin, d)
                 self._events(
                     Progress(step=vertex.number, id=str(d.digest), current=d.size, total=d.size, done=True)
                 )
+
+    def _read(self, source: ImageSource, d: Descriptor) -> None:
+        from imagesmith.transports.layout import LayoutSource
+        from imagesmith.transports.stored import write_blob
+
+        write_blob(self.store.blobs, d, source, lambda _count: self._cancel.check())
+        behind = source.origin(d.digest)
+        if not isinstance(behind, LayoutSource):
+            from imagesmith.registry.repository import Repository
+
+            if isinstance(behind, Repository):
+                behind.has_now(d.digest)  # for later builds, to mount it from there
 
     def fetch_all(self, image: ResolvedImage) -> None:
         """Bring every layer of an image into the store."""
@@ -317,13 +326,11 @@ class Bases:
         self.session().push(ref, image, self.elsewhere(layers), vertex=vertex)
 
     def elsewhere(self, layers: Iterable[tuple[Descriptor, StoredLayer]]) -> dict[Digest, ImageSource]:
-        """Where layers can be read that the store may lack; those of a layout are brought into it."""
+        """Where layers can be read that the store may lack."""
         out: dict[Digest, ImageSource] = {}
-        for d, stored in layers:
+        for d, _stored in layers:
             origin = self._origins.get(d.digest)
-            if isinstance(origin, Layout):
-                stored.bring(d.digest)
-            elif isinstance(origin, ImageRef):
+            if isinstance(origin, ImageRef):
                 out[d.digest] = self.session().repository(origin)
             elif origin is not None:
                 out[d.digest] = origin
@@ -338,3 +345,10 @@ class Bases:
         with self._session_lock:
             if self._session is not None:
                 self._session.close()
+
+
+def _layout(folder: Path, ref: str = "") -> LayoutSource:
+    from imagesmith.transports.files import FolderFiles
+    from imagesmith.transports.layout import LayoutSource
+
+    return LayoutSource(FolderFiles(folder), ref)

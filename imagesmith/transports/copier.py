@@ -17,7 +17,6 @@ from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform, choose_platform
-from imagesmith.registry.repository import Repository
 from imagesmith.transports.convert import Family, converted
 from imagesmith.values import field, frozen, record
 
@@ -281,6 +280,8 @@ class _Walker:
 
     def _look_ahead(self, children: Sequence[Descriptor]) -> None:
         """Ask for documents at the same time where each takes a journey."""
+        from imagesmith.registry.repository import Repository
+
         if len(children) < 2 or not isinstance(self._source, Repository):
             return
         with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="documents") as pool:

@@ -1,6 +1,7 @@
 """OCI layouts as places: `oci:DIR[:REF]` to read and write, `oci-archive:FILE[:REF]` to read.
 
-Spec: OCI image-spec 1.1, image-layout.md.
+Why: the one reader and writer of layouts, for named contexts, caches, copies and what a build exports.
+Spec: OCI image-spec 1.1, image-layout.md; an exported image is listed as BuildKit lists it.
 Trust: blobs are verified while they are read, documents parsed strictly.
 Threads: any.
 """
@@ -20,6 +21,7 @@ from imagesmith.errors import (
     InvalidReference,
     NotFound,
     StoreError,
+    UsageError,
     cannot_write,
 )
 from imagesmith.fs.atomic import put_whole
@@ -41,20 +43,48 @@ __all__ = [
     "REF",
     "LayoutFolder",
     "LayoutSource",
-    "alone",
+    "entries_of",
     "is_companion",
     "is_layout",
-    "put_file",
 ]
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 REF = "org.opencontainers.image.ref.name"
 NAME = "io.containerd.image.name"
+_CREATED = "org.opencontainers.image.created"
 
 
 def is_layout(files: Files) -> bool:
     """True if there is an OCI layout."""
     return files.size("oci-layout") >= 0 and files.size("index.json") >= 0
+
+
+def entries_of(d: Descriptor, names: Sequence[str], created: str = "") -> list[Descriptor]:
+    """The entries of index.json for an image in an archive or an export: one a name, or one without.
+
+    Args:
+        d: the image.
+        names: references, or words that are none.
+        created: when it was exported, RFC 3339; empty to say nothing.
+    """
+    entries = []
+    for name in names or ("",):
+        annotations = {**d.annotations, **({_CREATED: created} if created else {})}
+        ref = _reference(name)
+        if ref is not None:
+            annotations |= {NAME: str(ref), REF: ref.tag or "latest"}
+        elif name:
+            annotations[REF] = name
+        entries.append(replace(d, annotations=annotations))
+    return entries
+
+
+def _reference(name: str) -> ImageRef | None:
+    """A name as an image reference; a bare word is no reference but a name of its own."""
+    if "/" in name or ":" in name:
+        with contextlib.suppress(UsageError):
+            return ImageRef.parse(name)
+    return None
 
 
 def is_companion(d: Descriptor) -> bool:
@@ -138,6 +168,7 @@ class LayoutSource:
         if size < 0:
             raise NotFound(f"{self._files.name}: no {digest} in the layout")
         raw = self._files.read(_path(digest), MAX_MANIFEST_BYTES)
+        self._check(raw, digest)
         return parse_document(raw).descriptor()
 
     def _is_referrer(self, d: Descriptor) -> bool:
@@ -150,9 +181,12 @@ class LayoutSource:
         if not self._has(d) and (raw := d.embedded()) is not None:
             return raw
         raw = self._files.read(_path(d.digest), 4 * MAX_MANIFEST_BYTES)
-        if digest_bytes(raw, d.digest.algorithm) != d.digest:
-            raise DigestMismatch(f"{self._files.name}: blob {d.digest} is damaged")
+        self._check(raw, d.digest)
         return raw
+
+    def _check(self, raw: bytes, digest: Digest) -> None:
+        if digest_bytes(raw, digest.algorithm) != digest:
+            raise DigestMismatch(f"{self._files.name}: blob {digest} is damaged")
 
     def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a blob; see ImageSource."""
@@ -214,21 +248,37 @@ class LayoutFolder(LayoutSource):
     in_order = False
     sparse = False
 
-    def __init__(self, folder: Path, ref: str = "", *, create: bool = False) -> None:
-        """Open a folder, or make a layout of it with `create`."""
+    def __init__(
+        self,
+        folder: Path,
+        ref: str = "",
+        *,
+        create: bool = False,
+        names: Sequence[str] = (),
+        exported: str = "",
+    ) -> None:
+        """Open a folder.
+
+        Args:
+            folder: the layout.
+            ref: the image's name there; see LayoutSource.
+            create: make a layout of the folder.
+            names: those that an exported image has instead.
+            exported: when that is. One without a name takes the place of the one without a name.
+        """
         if create:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                with alone(folder):
+                with _alone(folder):
                     self._blobs = BlobStore(folder)
                     if not (folder / "oci-layout").exists():
-                        put_file(folder / "oci-layout", LAYOUT)
+                        put_whole(folder / "oci-layout", LAYOUT)
                     if not (folder / "index.json").exists():
-                        put_file(folder / "index.json", _index([]))
+                        put_whole(folder / "index.json", _index([]))
             except (OSError, StoreError) as e:
                 raise cannot_write(e, folder) from e
         super().__init__(FolderFiles(folder), ref)
-        self.folder = folder
+        self.folder, self._names, self._exported = folder, names, exported
         self._loose: list[Descriptor] = []
 
     def has(self, d: Descriptor) -> bool:
@@ -258,9 +308,13 @@ class LayoutFolder(LayoutSource):
         self.put_document(d, raw)
         self._blobs.settle()
         loose, self._loose = [x for x in self._loose if x.digest != d.digest or REF in x.annotations], []
+        if self._exported:
+            fresh = entries_of(d, self._names, self._exported)
+            self.change(lambda entries: _with_exported(_with_all(entries, loose), fresh))
+            return
         entry = replace(d, annotations={**d.annotations, **({REF: self._ref} if self._ref else {})})
         self.change(lambda entries: _with(_with_all(entries, loose), entry))
-        with alone(self.folder), contextlib.suppress(OSError):  # not while others write
+        with _alone(self.folder), contextlib.suppress(OSError):  # not while others write
             (self.folder / "ingest").rmdir()
 
     def unname(self) -> None:
@@ -274,12 +328,12 @@ class LayoutFolder(LayoutSource):
 
     def change(self, change: Callable[[list[Descriptor]], list[Descriptor]]) -> None:
         """Write index.json anew, alone among processes."""
-        with alone(self.folder):
-            put_file(self.folder / "index.json", _index(change(self.entries())))
+        with _alone(self.folder):
+            put_whole(self.folder / "index.json", _index(change(self.entries())))
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Iterator[None]:
     """Nobody else changes the tables meanwhile: the folder is locked, for its files are replaced."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -314,6 +368,12 @@ def _with(entries: list[Descriptor], entry: Descriptor) -> list[Descriptor]:
     return [*kept, entry]
 
 
-def put_file(path: Path, data: bytes) -> None:
-    """Write a table of a layout that is locked: whole and on disk, or not at all."""
-    put_whole(path, data)
+def _with_exported(entries: list[Descriptor], fresh: Sequence[Descriptor]) -> list[Descriptor]:
+    """The entries with those of an export, but for those whose name, or lack of one, is taken."""
+    names, digests = {_title(e) for e in fresh}, {e.digest for e in fresh}
+    kept = [e for e in entries if _title(e) not in names and (_title(e) or e.digest not in digests)]
+    return [*kept, *fresh]
+
+
+def _title(d: Descriptor) -> str:
+    return d.annotations.get(NAME) or d.annotations.get(REF) or ""

@@ -110,5 +110,5 @@ def open_target(place: PlaceName, session: Session, store: Store) -> Iterator[Im
         yield LayoutFolder(Path(place.path), place.ref, create=True)
     else:
         with archive_target(place.path, docker=place.kind == "docker-archive") as target:
-            target.label = place.ref
+            target.labels = (place.ref,) if place.ref else ()
             yield target

@@ -89,17 +89,23 @@ def test_layout_folder_has_an_image_under_each_of_its_names(cook: Kitchen, tmp_p
 _WRITER = """
 import sys
 from pathlib import Path
-from imagesmith.export.layout import write_layout_dir
+from imagesmith.events import nobody
 from imagesmith.oci.names import ImageRef
 from imagesmith.store.store import Store
+from imagesmith.transports.copier import Choice, plan_copy
+from imagesmith.transports.layout import LayoutFolder
+from imagesmith.transports.sender import copy_image
+from imagesmith.transports.stored import StorePlace
 
 with Store(Path(sys.argv[1])) as store:
-    ref = ImageRef.parse("x")
-    root = store.find(ref)
+    source = StorePlace(store, ImageRef.parse("x"))
+    plan = plan_copy(source, Choice())
     print("ready", flush=True)
     sys.stdin.readline()
     for n in range(20):
-        write_layout_dir(Path(sys.argv[2]), root, store.blobs, [ref.with_tag(f"{sys.argv[3]}{n}")], "")
+        names = [f"x:{sys.argv[3]}{n}"]
+        folder = LayoutFolder(Path(sys.argv[2]), create=True, names=names, exported="2026-01-01T00:00:00Z")
+        copy_image(source, folder, plan, step=1, events=nobody)
 """
 
 

@@ -9,7 +9,7 @@ from imagesmith.errors import UsageError
 from imagesmith.image.result import BuildResult
 from imagesmith.oci.model import Manifest
 from imagesmith.request import Annotation, BuildRequest, Output
-from imagesmith.store.layout import Layout
+from imagesmith.transports.layout import LayoutFolder
 from tests.kitchen import NOWHERE, Kitchen
 
 FILE = "FROM scratch\nCOPY f /f\nCOPY f /g\n"
@@ -148,4 +148,4 @@ def test_annotations_that_cannot_be_are_refused_in_buildkits_words(kitchen: Kitc
 def test_layout_of_an_export_is_found_by_our_own_reader(kitchen: Kitchen, tmp_path: Path) -> None:
     kitchen.write({"f": "text"})
     built = kitchen.build(FILE, tags=["n.example/x:3"], outputs=[f"type=oci,tar=false,dest={tmp_path / 'o'}"])
-    assert Layout(tmp_path / "o").find("3", None).digest == built.digest
+    assert LayoutFolder(tmp_path / "o", "3").root().digest == built.digest
