@@ -42,4 +42,5 @@ def send(export: Export, target: ImageTarget) -> None:
 
     source = StorePlace(export.store, root=export.built.descriptor)
     plan = plan_copy(source, Choice(whole=True))
+    plan.root = export.built.descriptor  # with the platform and the annotations that an index has of it
     copy_image(source, target, plan, step=export.vertex.number, events=nobody)

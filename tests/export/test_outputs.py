@@ -47,6 +47,8 @@ def test_layout_tar_is_laid_out_as_buildkits(cook: Kitchen, tmp_path: Path) -> N
     ]
     assert [a["org.opencontainers.image.ref.name"] for a in annotations] == ["1", "latest"]
     assert {m["digest"] for m in index["manifests"]} == {str(built.digest)}
+    platform = built.image.config.platform
+    assert [m["platform"] for m in index["manifests"]] == [platform.to_json()] * 2
 
 
 def test_layout_tar_is_the_same_each_time(cook: Kitchen, tmp_path: Path) -> None:
