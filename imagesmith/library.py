@@ -24,7 +24,7 @@ from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.context.named import parse_named
 from imagesmith.events import EventSink, nobody
 from imagesmith.oci.names import ImageRef, Platform
-from imagesmith.options import parse_output, parse_secret
+from imagesmith.options import is_indexed, parse_output, parse_platforms, parse_secret
 from imagesmith.settings import Access, Settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def build(
     secrets: Iterable[str] = (),
     tags: Iterable[str] = (),
     outputs: Iterable[str | Output] = (),
-    platform: str = "",
+    platform: str | Iterable[str] = "",
     push: bool = False,
     pull: bool = False,
     no_cache: bool = False,
@@ -68,11 +68,11 @@ def build(
         contexts: named contexts, each a place as --build-context takes it.
         secrets: `id=…,src=…` or `id=…,env=…`.
         tags: names of the image; with `push` it is sent to the registry of each.
+        platform: one, or several as --platform takes them; then an index is made.
         outputs: as --output takes them, or Output values; by default the store, if there are tags.
         cache_from, cache_to: places of caches, as the command line takes them.
         explain, report: tell `events` why steps are executed; where to write a page about the build.
-        isolation: of RUN: auto, native, chroot, oci, or none, without RUN. A chroot is taken by auto in a
-            container only.
+        isolation: of RUN: auto, native, chroot, oci, or none, without RUN; auto takes a chroot in containers.
 
     Raises:
         ImagesmithError: located in the Dockerfile where it belongs to an instruction.
@@ -89,10 +89,10 @@ def build(
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
         secrets=tuple(parse_secret(s) for s in secrets),
         tags=tuple(ImageRef.parse(t) for t in tags), outputs=tuple(wanted),
-        platform=Platform.parse(platform) if platform else None,
-        pull=pull, no_cache=() if no_cache else None, network=network, access=Access(insecure=insecure),
+        platforms=(asked := parse_platforms([platform] if isinstance(platform, str) else platform)),
+        indexed=is_indexed(asked, build_args or {}), pull=pull, no_cache=() if no_cache else None,
         cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),
-        explain=explain, report=str(report),
+        explain=explain, report=str(report), network=network, access=Access(insecure=insecure),
     )  # fmt: skip
     return build_in_child(request, str(root), isolation, events)
 

@@ -9,7 +9,7 @@ import csv
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.values import parse_duration
@@ -23,12 +23,14 @@ from imagesmith.values import replace
 __all__ = [
     "boolean",
     "fields",
+    "is_indexed",
     "parse_age",
     "parse_annotation",
     "parse_build_args",
     "parse_hosts",
     "parse_labels",
     "parse_output",
+    "parse_platforms",
     "parse_secret",
     "parse_size",
     "parse_ssh",
@@ -151,6 +153,25 @@ def parse_annotation(text: str) -> list[Annotation]:
             raise UsageError(f'unknown annotation type "{match[1]}"{suggest(match[1], list(_ANNOTATED))}')
         out.append(Annotation(match[1], key, value, Platform.parse(match[2]) if match[2] else None))
     return out
+
+
+def parse_platforms(texts: Iterable[str]) -> tuple[Platform, ...]:
+    """--platform: platforms with commas between them, in the order in which they are given."""
+    names = [name.strip() for text in texts for name in text.split(",")]
+    return tuple(Platform.parse(name) for name in names if name)
+
+
+def is_indexed(platforms: Sequence[Platform], build_args: Mapping[str, str]) -> bool:
+    """True if an index is to be made: of several platforms, or where BUILDKIT_MULTI_PLATFORM asks for it.
+
+    Raises:
+        UsageError: it says no, and there are several; or neither yes nor no.
+    """
+    said = build_args.get("BUILDKIT_MULTI_PLATFORM", "")
+    wanted = boolean("BUILDKIT_MULTI_PLATFORM", said) if said else len(platforms) > 1
+    if len(platforms) > 1 and not wanted:
+        raise UsageError("conflicting config: returning multiple target platforms is not allowed")
+    return wanted
 
 
 def parse_build_args(words: Iterable[str], env: Mapping[str, str]) -> dict[str, str]:

@@ -91,6 +91,8 @@ class BuildRequest:
     """A build. Paths are as the user gave them, relative to the working directory.
 
     context         folder, URL, git address or `-`
+    platforms       what is built for, as asked: one that is doubled counts once; empty for this machine's
+    indexed         an index is made, and steps are called by their platforms: of several it always is
     dockerfile      path of the Dockerfile, `-` for standard input, None for the context's own
     cache_from      where to look for steps that the store does not know; cache_to where to write them
     explain         tell for each step why it was executed
@@ -107,7 +109,8 @@ class BuildRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: tuple[Annotation, ...] = ()
     tags: tuple[ImageRef, ...] = ()
-    platform: Platform | None = None
+    platforms: tuple[Platform, ...] = ()
+    indexed: bool = False
     outputs: tuple[Output, ...] = ()
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     secrets: tuple[SecretSource, ...] = ()
@@ -126,3 +129,8 @@ class BuildRequest:
     step_timeout_s: float = 0.0
     allow: frozenset[str] = frozenset()
     access: Access = field(default_factory=Access)
+
+    @property
+    def platform(self) -> Platform | None:
+        """The platform, or of several the first; None for this machine's."""
+        return self.platforms[0] if self.platforms else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from imagesmith.concurrency import Background, Cancel
@@ -20,13 +20,12 @@ from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.places import mark
 from imagesmith.errors import ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Planned, Warned
-from imagesmith.export.writing import Outputs, uploader_of
-from imagesmith.image.forms import Form, Reforming, common_form, form_of, is_image
+from imagesmith.export.writing import Outputs, Wanted, uploader_of
+from imagesmith.image.forms import Reforming, common_form, form_of, is_image
 from imagesmith.image.result import BuildResult
 from imagesmith.layer.codecs import Codec
-from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import Plan
-from imagesmith.plan.planner import Planner
+from imagesmith.plan.platforms import plan_build
 from imagesmith.plan.reading import linter_of, read_dockerfile
 from imagesmith.request import BuildRequest, Output
 from imagesmith.settings import Settings
@@ -122,27 +121,28 @@ class _Build:
         bases = Bases(store, self.session.settings, request, self.events, contexts.numbers, cancel)
         contexts.images = bases
         plan = self._plan(bases)
-        self.events(Planned(names=names_of([plan.tip])))
+        self.events(Planned(names=names_of(plan.tips)))
         wanted = self._wanted(plan)
-        first = common_form([form for output, form in wanted if is_image(output)])
-        keeping = Keeping(after_runs([plan.tip]), contexts.tree_of, store.work)
+        first = common_form([form for output, forms in wanted if is_image(output) for form in forms])
+        keeping = Keeping(after_runs(plan.tips), contexts.tree_of, store.work)
         tools = Tools(
             store=store, trees=Trees(contexts, contexts.file_digest, time.time_ns()),
             workshop=Workshop(self.session.world, store, self.events), bases=bases, request=request,
             events=self.events, cancel=cancel, before_run=keeping.begin,
         )  # fmt: skip
-        imports = CacheImport(request.cache_from, bases, plan.image.platform, self.events)
+        platforms = [image.platform for image in plan.images]
+        imports = CacheImport(request.cache_from, bases, platforms, self.events)
         cache = StepCache(store, imports.load, first.clamp_s)
         keeper = CacheExport(request.cache_to, store, bases, cache, self.events)
-        pushed = [output for output, form in wanted if form.same_layers(first)]
+        pushed = [output for output, forms in wanted if forms[0].same_layers(first)]
         uploading = uploader_of(pushed, request, plan, bases, self.session.settings.transfers, self.events)
         solver = Solver(
             tools, self._writer(first.codec, first.clamp_s), cache,
             [keeper, *watchers, *self._explainer(cache), uploading], contexts.numbers,
         )  # fmt: skip
         outputs = Outputs(request, plan, keeper, bases, Reforming(store, self._writer, cancel))
-        with keeping, _solved(solver, plan.tip, uploading) as result:
-            return outputs.write(wanted, result)
+        with keeping, _solved(solver, plan.tips, uploading) as results:
+            return outputs.write(wanted, results)
 
     def _plan(self, bases: Bases) -> Plan:
         """The plan; what the linter finds is told as it comes."""
@@ -154,21 +154,25 @@ class _Build:
                 Warned(rule=rule.name, text=f.detail, line=f.span.first, url=rule.url, file=dockerfile.file)
             )
 
+        asked = [str(platform) for platform in self.request.platforms]
+        for platform in dict.fromkeys(p for p in asked if asked.count(p) > 1):
+            text = f'Duplicate platform result requested "{platform}"'
+            self.events(Warned(rule="", text=text))
         linter = linter_of(dockerfile, self.request, warn)
         linter.lint_file()
-        plan = Planner(dockerfile, self.request, bases, self.contexts, BuildLints(linter)).plan()
+        plan = plan_build(dockerfile, self.request, bases, self.contexts, linter)
         linter.finish()
         return plan
 
-    def _wanted(self, plan: Plan) -> list[tuple[Output, Form]]:
+    def _wanted(self, plan: Plan) -> list[Wanted]:
         """The outputs with their forms; without any, the image goes to the store if it has names."""
         request = self.request
         kind = "image" if request.tags else "cacheonly"
         wanted = [
-            (o, form_of(o, request, plan.epoch, plan.image.platform))
+            (o, tuple(form_of(o, request, image.epoch, image.platform) for image in plan.images))
             for o in request.outputs or (Output(type=kind),)
         ]
-        if any(form.epoch is None and o.flag("rewrite-timestamp") for o, form in wanted):
+        if any(forms[0].epoch is None and o.flag("rewrite-timestamp") for o, forms in wanted):
             text = "rewrite-timestamp is specified, but no source-date-epoch was found"
             self.events(Warned(rule="", text=text))
         return wanted
@@ -199,8 +203,8 @@ def _attempts(build: _Build, *watchers: Watcher) -> BuildResult:
 
 
 @contextlib.contextmanager
-def _solved(solver: Solver, tip: Step | None, uploading: Watching) -> Iterator[Result]:
-    """The result of the last step. While it is used, what steps needed on this machine is taken away."""
+def _solved(solver: Solver, tips: Sequence[Step | None], uploading: Watching) -> Iterator[list[Result]]:
+    """The results of the last steps. While they are used, what steps needed on this machine is taken away."""
 
     def end() -> None:
         with contextlib.suppress(OSError):  # what is left is swept by the next build
@@ -208,12 +212,12 @@ def _solved(solver: Solver, tip: Step | None, uploading: Watching) -> Iterator[R
 
     try:
         with uploading:
-            [result] = solver.solve([tip])
+            results = solver.solve(tips)
     except BaseException:
         end()
         raise
     ending = Background(end, "ending")
     try:
-        yield result
+        yield results
     finally:
         ending.join()

@@ -9,20 +9,22 @@ from pathlib import Path
 
 from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.cli.buildflags import add_build_flags
-from imagesmith.cli.flags import access_of, one_platform, settings_of
+from imagesmith.cli.flags import access_of, settings_of
 from imagesmith.cli.fronts import make_front
 from imagesmith.cli.progress import Front
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Event, Warned
 from imagesmith.fs.results import put_file
-from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.oci.names import ImageRef
 from imagesmith.options import (
     boolean,
+    is_indexed,
     parse_annotation,
     parse_build_args,
     parse_hosts,
     parse_labels,
     parse_output,
+    parse_platforms,
     parse_secret,
     parse_size,
     parse_ssh,
@@ -129,6 +131,8 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         )
     tags = tuple(ImageRef.parse(t) for t in args.tag)
     build_args = parse_build_args(args.build_arg, os.environ)
+    asked = [args.platform] if isinstance(args.platform, str) else args.platform
+    platforms = parse_platforms(asked if any(asked) else [os.environ.get("DOCKER_DEFAULT_PLATFORM", "")])
     return BuildRequest(
         context=args.context,
         dockerfile=args.file,
@@ -137,7 +141,8 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         labels=parse_labels(args.label),
         annotations=tuple(a for text in args.annotation for a in parse_annotation(text)),
         tags=tags,
-        platform=_platform(args.platform or one_platform([os.environ.get("DOCKER_DEFAULT_PLATFORM", "")])),
+        platforms=platforms,
+        indexed=is_indexed(platforms, build_args),
         outputs=_outputs(args, tags),
         contexts=dict(parse_named(text) for text in args.build_context),
         secrets=_there([parse_secret(s) for s in args.secret]),
@@ -177,10 +182,6 @@ def _agents(sockets: list[tuple[str, str]]) -> dict[str, str]:
 def _names(texts: list[str]) -> tuple[str, ...]:
     """Names of flags that may hold several, with commas between them."""
     return tuple(name for text in texts for name in text.split(",") if name)
-
-
-def _platform(text: str) -> Platform | None:
-    return Platform.parse(text) if text else None
 
 
 def _outputs(args: argparse.Namespace, tags: tuple[ImageRef, ...]) -> tuple[Output, ...]:

@@ -18,7 +18,8 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
         default="",
         help="folder, URL, git address, or - for a tar or Dockerfile on stdin",
     )
-    _source_flags(parser)
+    g = _source_flags(parser)
+    _many(g, "--platform", metavar="P,…", text="platforms to build for; of several an index is made")
     _check_flags(parser)
     _result_flags(parser)
     _run_flags(parser)
@@ -28,7 +29,7 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     """Declare those that decide what an image holds, for a build whose result is only looked at."""
-    _source_flags(parser)
+    add_platform(_source_flags(parser), "platform to build for, and within an index")
     _many(parser.add_argument_group("what comes out"), "--label", metavar="K=V", text="label of the image")
     _run_flags(parser)
     _store_flag(parser.add_argument_group("store"))
@@ -59,7 +60,7 @@ def _switch(group: argparse._ArgumentGroup, *names: str, text: str) -> None:
     group.add_argument(*names, action="store_true", help=text)
 
 
-def _source_flags(parser: argparse.ArgumentParser) -> None:
+def _source_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     g = parser.add_argument_group("what is built")
     g.add_argument(
         "-f", "--file", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile), - for stdin"
@@ -67,8 +68,8 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
     _text(g, "--target", metavar="STAGE", text="the stage to build")
     _many(g, "--build-arg", metavar="K=V", text="value of an ARG")
     _many(g, "--build-context", metavar="NAME=PLACE", text="another context, or a stage's stand-in")
-    add_platform(g, "platform to build for")
     _switch(g, "--pull", text="resolve base images anew")
+    return g
 
 
 def _check_flags(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.outline import location_of, outline_of, source_of, targets_of
 from imagesmith.plan.plan import Plan
 from imagesmith.plan.planner import Planner
+from imagesmith.plan.platforms import plan_build
 from imagesmith.plan.reading import linter_of
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
@@ -69,11 +70,10 @@ def run_call(call: str, request: BuildRequest, settings: Settings) -> int:
             document = targets_of(dockerfile)
             return _print(document, as_json=as_json, text=_targets(document))
         linter = linter_of(dockerfile, request, lambda _: None)
-        planner = Planner(dockerfile, request, images, contexts, BuildLints(linter))
         if kind == "graph":
-            plan = planner.plan()
+            plan = plan_build(dockerfile, request, images, contexts, linter)
             return _print(plan.to_json(), as_json=as_json, text=_graph(plan))
-        document = outline_of(planner)
+        document = outline_of(Planner(dockerfile, request, images, contexts, BuildLints(linter)))
         return _print(document, as_json=as_json, text=_outline(document))
 
 
@@ -205,7 +205,7 @@ def _targets(document: dict[str, Any]) -> list[str]:
 def _graph(plan: Plan) -> list[str]:
     """The steps, each after what it needs, and the beginnings of their digests."""
     rows = [("STEP", "NEEDS", "")]
-    for step in all_steps([plan.tip]):
+    for step in all_steps(plan.tips):
         needs = " ".join(needed.step_digest.hex[:12] for needed in step.inputs())
         rows.append((step.step_digest.hex[:12], needs or "-", one_line(step.name)))
     return _table(rows)

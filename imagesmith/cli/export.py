@@ -23,12 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.export.rootfs import write_tar
+    from imagesmith.export.rootfs import Root, write_tar
     from imagesmith.fs.results import output_file
 
     with opened(args) as (session, store):
         _, _, view = contents_of(args, args.ref, session, store, files=True)
         assert view is not None
         with output_file(args.file) as out:
-            write_tar(view, out, None)
+            write_tar([Root(view)], out)
     return 0

@@ -1,8 +1,7 @@
 """Flags that many commands have: --platform where a command works on one, how registries are reached, --root,
 files to be written, and words of the form KEY=VALUE.
 
-Why two platforms are refused: `docker buildx` builds every platform that is asked for, with one flag for each
-or commas in one; whoever writes that must not get a single image without a word.
+Why two platforms are refused by all but `build`: whoever asks for several must not get one without a word.
 """
 
 from __future__ import annotations

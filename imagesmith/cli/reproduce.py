@@ -13,7 +13,7 @@ from imagesmith.cli.buildflags import add_rebuild_flags
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, source_at
 from imagesmith.cli.fronts import make_front
 from imagesmith.cli.lines import harmless, one_line
-from imagesmith.errors import Different
+from imagesmith.errors import Different, UsageError
 from imagesmith.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if not given:
         os.environ.pop("SOURCE_DATE_EPOCH", None)  # the image's own epoch counts
     request = request_of(args)
+    if len(request.platforms) > 1:  # those of the environment
+        raise UsageError(f"--platform {','.join(map(str, request.platforms))}: one platform at a time")
     here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
     settings = Settings.load(args.root)
     front = make_front("quiet" if args.quiet else args.progress)

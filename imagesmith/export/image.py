@@ -6,6 +6,7 @@ from imagesmith.errors import UsageError
 from imagesmith.export.job import Export
 from imagesmith.export.options import NAMED, Options
 from imagesmith.request import Output
+from imagesmith.values import replace
 
 __all__ = ["HOLDS_INDEX", "OPTIONS", "write"]
 
@@ -19,7 +20,7 @@ def write(output: Output, export: Export) -> None:
     With push-by-digest it gets no tag: several builds may later be put together in one index.
     """
     by_digest = output.flag("push-by-digest")
-    descriptor = export.image.descriptor
+    descriptor = replace(export.built.descriptor, annotations={}, platform=None)
     if not output.pushes and output.flag("store", True):
         export.complete(base=False)  # a base's registry has its layers; a cache may be gone tomorrow
     for ref in export.tags:
@@ -33,5 +34,5 @@ def write(output: Output, export: Export) -> None:
             if output.flag("name-canonical"):
                 export.store.name(canonical, descriptor)
         if output.pushes:
-            layers = [(layer.descriptor, layer.stored) for layer in export.image.layers]
+            layers = [(layer.descriptor, layer.stored) for layer in export.layers]
             export.images.push(canonical if by_digest else ref, descriptor, layers, export.vertex)

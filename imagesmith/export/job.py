@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from imagesmith.events import EventSink, Vertex
 from imagesmith.image.commit import Image
 from imagesmith.image.result import BuildResult
 from imagesmith.oci.names import ImageRef
 from imagesmith.oci.times import format_ns
 from imagesmith.request import BuildRequest
-from imagesmith.solve.result import Result
+from imagesmith.solve.result import BuiltLayer, Result
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
 from imagesmith.values import frozen
@@ -18,10 +20,10 @@ __all__ = ["Export"]
 
 @frozen(kw_only=True)
 class Export:
-    """What was built, its file system, where it comes from, and who is told."""
+    """What was built, its file systems by platform, where it comes from, and who is told."""
 
     built: BuildResult
-    result: Result
+    results: Mapping[str, Result]
     tags: tuple[ImageRef, ...]
     store: Store
     images: Bases
@@ -42,8 +44,14 @@ class Export:
             return format_ns(epoch * 1_000_000_000)
         return self.image.config.created or format_ns(0)
 
+    @property
+    def layers(self) -> list[BuiltLayer]:
+        """The layers of all images, each once."""
+        found = [layer for image in self.built.images.values() for layer in image.layers]
+        return list({layer.descriptor.digest: layer for layer in found}.values())
+
     def complete(self, *, base: bool = True) -> None:
         """Fetch the layers that nothing has needed so far: of an imported cache, and of the base image."""
-        for layer in self.image.layers:
+        for layer in self.layers:
             if base or layer.created_ns is not None:
                 layer.stored.bring(layer.descriptor.digest)

@@ -1,4 +1,4 @@
-"""`-o type=local`: the root file system in a folder.
+"""`-o type=local`: the root file system in a folder; of several platforms each in one below it.
 
 Trust: the folder is the user's own word; what is written in it comes from the image and stays below it
 (fs/placing.py).
@@ -13,14 +13,14 @@ from imagesmith.errors import cannot_write
 from imagesmith.events import Message
 from imagesmith.export import rootfs
 from imagesmith.export.job import Export
-from imagesmith.export.options import Options
+from imagesmith.export.options import FILES, Options
 from imagesmith.fs.jail import remove_tree
 from imagesmith.request import Output
 
 __all__ = ["HOLDS_INDEX", "OPTIONS", "write"]
 
-OPTIONS: Options = {"mode": ("copy", "delete")}
-HOLDS_INDEX = False
+OPTIONS: Options = {**FILES, "mode": ("copy", "delete")}
+HOLDS_INDEX = True
 
 
 def write(output: Output, export: Export) -> None:
@@ -35,9 +35,8 @@ def write(output: Output, export: Export) -> None:
                     child.unlink()
         with export.vertex.part("copying files"):
             rootfs.write_folder(
-                export.result.view,
+                rootfs.roots_of(export, output),
                 folder,
-                export.image.form.epoch,
                 lambda text: export.events(Message(text=f"local: {text}")),
             )
     except OSError as e:

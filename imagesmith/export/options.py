@@ -6,7 +6,7 @@ An exporter is a module with `write`, HOLDS_INDEX, and OPTIONS: each option's na
 
 from __future__ import annotations
 
-__all__ = ["IMAGE", "NAMED", "Options"]
+__all__ = ["FILES", "IMAGE", "NAMED", "Options"]
 
 Options = dict[str, type | tuple[str, ...]]
 
@@ -19,6 +19,8 @@ IMAGE: Options = {
     "rewrite-timestamp": bool,
     "source-date-epoch": str,
 }
+#: Of what holds the files of an image.
+FILES: Options = {"platform-split": bool, "source-date-epoch": str}
 #: Of an image that is named in a store or in a registry.
 NAMED: Options = {
     **IMAGE,

@@ -48,19 +48,19 @@ class Uploader(Watching):
         steps: Container[object],
         transfers: int,
         events: EventSink,
-        base: ResolvedImage | None = None,
+        bases: Sequence[ResolvedImage] = (),
     ) -> None:
         """Prepare; nothing is started before there is a layer, or a base.
 
         Args:
             images: has the connections, and the store with the layers.
             targets: a reference in each repository.
-            steps: those whose layers belong to the image.
+            steps: those whose layers belong to an image.
             transfers: layers sent at the same time.
             events: is told of progress.
-            base: the image that they are put onto.
+            bases: the images that they are put onto.
         """
-        self._base = base
+        self._bases = bases
         self._store, self._images, self._targets, self._steps = images.store, images, targets, steps
         self._transfers, self._events, self._cancel = transfers, events, Cancel()
         self._pool: ThreadPoolExecutor | None = None
@@ -69,16 +69,15 @@ class Uploader(Watching):
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        if self._base is not None:
-            stored = self._images.layers(self._base)
-            pairs = zip(self._base.config.diff_ids, self._base.manifest.layers, stored, strict=True)
+        for base in self._bases:
+            stored = self._images.layers(base)
+            pairs = zip(base.config.diff_ids, base.manifest.layers, stored, strict=True)
             layers = [BuiltLayer(diff_id, d, layer) for diff_id, d, layer in pairs]
-            self._submit(lambda: self._send_base(layers))
+            self._submit(partial(self._send_base, base.ref, layers))
         return self
 
-    def _send_base(self, layers: Sequence[BuiltLayer]) -> None:
+    def _send_base(self, origin: ImageRef | None, layers: Sequence[BuiltLayer]) -> None:
         """Send what the store has, or the target's registry in another repository."""
-        origin = self._base.ref if self._base is not None else None
         if origin is None:
             return
         pairs = [(layer.descriptor, layer.stored) for layer in layers]

@@ -1,4 +1,4 @@
-"""The outputs of a build: an image is committed once in each form, and handed to the exporters that want it.
+"""The outputs of a build: images are committed once in each form, and handed to the exporters that want them.
 
 Why: an exporter says what it can hold and which options it takes, and knows nothing of the others. Layers
 that are pushed are on their way while later steps run (uploading.py).
@@ -14,6 +14,7 @@ from imagesmith.events import EventSink, Vertex, nobody
 from imagesmith.export.job import Export
 from imagesmith.image.commit import Image, commit
 from imagesmith.image.forms import Form, Reforming, is_image
+from imagesmith.image.index import commit_index
 from imagesmith.image.result import BuildResult
 from imagesmith.oci.names import ImageRef
 from imagesmith.plan.plan import Plan, PlannedImage
@@ -26,7 +27,10 @@ from imagesmith.solve.watching import Watching
 from imagesmith.transports.bases import Bases
 from imagesmith.values import replace
 
-__all__ = ["Outputs", "names_of_output", "refuse_what_it_cannot_hold", "uploader_of"]
+__all__ = ["Outputs", "Wanted", "names_of_output", "refuse_what_it_cannot_hold", "uploader_of"]
+
+#: An output, and the form of each platform's image in it.
+Wanted = tuple[Output, tuple[Form, ...]]
 
 #: What outputs are called on the screen.
 _EXPORTING = {
@@ -38,7 +42,7 @@ _EXPORTING = {
 
 
 class Outputs:
-    """The outputs of one build, and the image in the forms that they want."""
+    """The outputs of one build, and the images in the forms that they want."""
 
     def __init__(
         self, request: BuildRequest, plan: Plan, keeper: CacheExport, images: Bases, reforming: Reforming
@@ -47,44 +51,62 @@ class Outputs:
 
         Args:
             request: names the outputs; without any the image goes to the store if it has names.
-            plan: of the image.
+            plan: of the images.
             keeper: writes the caches.
             images: has the connections, and the vertices.
             reforming: makes layers in another form.
         """
         self._request, self._plan, self._keeper = request, plan, keeper
         self._images, self._reforming = images, reforming
-        self._made: dict[tuple[Form, bool], BuildResult] = {}
+        self._made: dict[tuple[tuple[Form, ...], bool], BuildResult] = {}
 
-    def write(self, wanted: Sequence[tuple[Output, Form]], result: Result) -> BuildResult:
-        """Commit the image in each form, write the outputs and the caches.
+    def write(self, wanted: Sequence[Wanted], results: Sequence[Result]) -> BuildResult:
+        """Commit the images in each form, write the outputs and the caches.
 
         Raises:
             UsageError: an output cannot hold what was built.
         """
-        for output, form in wanted:
+        for output, forms in wanted:
             exporter = load(EXPORTERS[output.type])
             with _exporting(output, self._images) as vertex:
-                built = self._built(output, form, result, vertex)
+                built = self._built(output, forms, results, vertex)
                 refuse_what_it_cannot_hold(output, exporter, built)
-                exporter.write(output, self._export(output, built, result, vertex))
-        written = self._keeper.finish(result.layers, self._reforming.recompressed)
-        output, form = next(((o, f) for o, f in wanted if is_image(o)), wanted[0])
+                exporter.write(output, self._export(output, built, results, vertex))
+        layers = [layer for result in results for layer in result.layers]
+        written = self._keeper.finish(layers, self._reforming.recompressed)
+        output, forms = next(((o, f) for o, f in wanted if is_image(o)), wanted[0])
         shown = is_image(output)
         names = names_of_output(output, self._request)
-        return replace(self._made[form, shown], tags=names, exported=shown, cache=written)
+        return replace(self._made[forms, shown], tags=names, exported=shown, cache=written)
 
-    def _built(self, output: Output, form: Form, result: Result, vertex: Vertex) -> BuildResult:
-        key = form, is_image(output)
-        if key not in self._made:
-            image = _commit(self._plan.image, result, self._reforming, self._keeper, key, vertex)
-            self._made[key] = BuildResult(images={str(self._plan.image.platform): image})
-        return self._made[key]
+    def _built(
+        self, output: Output, forms: tuple[Form, ...], results: Sequence[Result], vertex: Vertex
+    ) -> BuildResult:
+        whole = is_image(output)
+        if (forms, whole) not in self._made:
+            images = {
+                str(planned.platform): _commit(
+                    planned, result, self._reforming, self._keeper, (form, whole), vertex
+                )
+                for planned, form, result in zip(self._plan.images, forms, results, strict=True)
+            }
+            index = None
+            if self._request.indexed and whole:
+                index = commit_index(images.values(), forms[0], self._keeper.store)
+                vertex.did(f"exporting manifest list {index.digest}")
+            self._made[forms, whole] = BuildResult(images=images, index=index)
+        return self._made[forms, whole]
 
-    def _export(self, output: Output, built: BuildResult, result: Result, vertex: Vertex) -> Export:
+    def _export(
+        self, output: Output, built: BuildResult, results: Sequence[Result], vertex: Vertex
+    ) -> Export:
+        by_platform = {
+            str(planned.platform): result for planned, result in zip(self._plan.images, results, strict=True)
+        }
         return Export(
-            built=built, result=result, tags=names_of_output(output, self._request), store=self._keeper.store,
-            images=self._images, request=self._request, events=self._keeper.events, vertex=vertex,
+            built=built, results=by_platform, tags=names_of_output(output, self._request),
+            store=self._keeper.store, images=self._images, request=self._request,
+            events=self._keeper.events, vertex=vertex,
         )  # fmt: skip
 
 
@@ -134,15 +156,16 @@ def uploader_of(
     transfers: int,
     events: EventSink,
 ) -> Watching:
-    """Who sends the layers of the image while later ones are made, if any of the outputs is pushed."""
+    """Who sends the layers of the images while later ones are made, if any of the outputs is pushed."""
     refs = {ref.name: ref for o in outputs if o.pushes for ref in names_of_output(o, request)}
     if not refs:
         return Watching()
     from imagesmith.export.uploading import Uploader
 
-    found = plan.base
-    base = images.image(found.name, found.digest, found.place) if found is not None else None
-    return Uploader(images, list(refs.values()), set(chain(plan.tip)), transfers, events, base)
+    found = {base.digest: base for image in plan.images if (base := image.base) is not None}
+    bases = [images.image(base.name, base.digest, base.place) for base in found.values()]
+    steps = {step for tip in plan.tips for step in chain(tip)}
+    return Uploader(images, list(refs.values()), steps, transfers, events, bases)
 
 
 def names_of_output(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

@@ -45,6 +45,7 @@ class Form:
     clamp_s     the time (seconds) that files of new layers are clamped to, None for their own times
     oci_types   OCI's media types, else Docker's
     manifest, descriptor   annotations of the manifest, and of whatever names it
+    index, index_descriptor   of the index, and of what names that
     """
 
     codec: Codec = field(default_factory=Codec)
@@ -54,6 +55,8 @@ class Form:
     force: bool = False
     manifest: tuple[tuple[str, str], ...] = ()
     descriptor: tuple[tuple[str, str], ...] = ()
+    index: tuple[tuple[str, str], ...] = ()
+    index_descriptor: tuple[tuple[str, str], ...] = ()
 
     def same_layers(self, other: Form) -> bool:
         """True if new layers are the same in both."""
@@ -90,18 +93,28 @@ def form_of(output: Output, request: BuildRequest, epoch: int | None, platform: 
         clamp_s=epoch if output.flag("rewrite-timestamp") else None,
         oci_types=oci_types,
         force=output.flag("force-compression"),
-        manifest=_annotations(found, "manifest", platform, oci_types),
-        descriptor=_annotations(found, "manifest-descriptor", platform, oci_types),
+        **_annotated(found, platform, oci_types, request.indexed),
     )
 
 
-def _annotations(
-    found: Sequence[Annotation], kind: str, platform: Platform, oci_types: bool
-) -> tuple[tuple[str, str], ...]:
+def _annotated(
+    found: Sequence[Annotation], platform: Platform, oci_types: bool, indexed: bool
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    """The annotations of a form, by the names of its fields."""
     if found and not oci_types:
         raise UsageError('cannot export annotations with "oci-mediatypes=false"')
-    if any(a.kind.startswith("index") for a in found):
+    if any(a.kind.startswith("index") for a in found) and not indexed:
         raise UsageError("index annotations not supported for single platform export")
+    return {
+        name: _of_kind(found, kind, platform)
+        for name, kind in (
+            ("manifest", "manifest"), ("descriptor", "manifest-descriptor"),
+            ("index", "index"), ("index_descriptor", "index-descriptor"),
+        )
+    }  # fmt: skip
+
+
+def _of_kind(found: Sequence[Annotation], kind: str, platform: Platform) -> tuple[tuple[str, str], ...]:
     wanted = {a.key: a.value for a in found if a.kind == kind and a.platform in (None, platform)}
     return tuple(sorted(wanted.items()))
 

@@ -129,7 +129,7 @@ class _Builder:
         made = Step.of(
             op,
             self.state.tip,
-            naming.step(self.state, text, triggered=self.triggered),
+            naming.step(self.state, text, triggered=self.triggered, indexed=self.planner.request.indexed),
             span=self.instruction.span,
             stage=self.state.stage,
             no_cache=not op.always_cached and self.planner.no_cache(self.stage),

@@ -1,10 +1,10 @@
-"""A worked-out Dockerfile as plain data: the steps of one image, and what its config says besides.
+"""A worked-out Dockerfile as plain data: the steps of its images, and what their configs say besides.
 
 Why: what is planned in one place may be looked at, recorded and executed in another. A plan is written as
 JSON and read back equal; nothing in it is open, fetched or bound to a process. Contexts and images are named:
 by the name and the place that they were given, and by digest. Values of secrets are never in it.
 
-    {"version": 1, "epoch": …, "tip": DIGEST, "image": {…}, "steps": [STEP, …]}
+    {"version": 2, "images": [{…, "tip": DIGEST, "epoch": …}, …], "steps": [STEP, …]}
     STEP: {"digest", "name", "lines": [first, last], "stage", "no_cache", "parent": DIGEST | null, "op": {…}}
 
 A step comes after those that it needs. Values are objects whose `kind` says what they are (solve/plain.py).
@@ -38,7 +38,7 @@ from imagesmith.values import frozen
 
 __all__ = ["Plan", "PlannedHistory", "PlannedImage"]
 
-_VERSION = 1
+_VERSION = 2
 
 
 @frozen
@@ -51,13 +51,24 @@ class PlannedHistory:
 
 @frozen(kw_only=True)
 class PlannedImage:
-    """What an image says besides its layers; the base image's history comes before its own."""
+    """An image: its last step (None for an empty one), and what it says besides its layers.
+
+    The base image's history comes before its own; times are clamped to the epoch (seconds), if there is one.
+    """
 
     platform: Platform
+    tip: Step | None
+    epoch: int | None
     runtime: Runtime
     author: str
     base_history: tuple[History, ...]
     history: tuple[PlannedHistory, ...]
+
+    @property
+    def base(self) -> ImageOp | None:
+        """The image that it stands on."""
+        ops = [step.op for step in chain(self.tip)]
+        return ops[-1] if ops and isinstance(ops[-1], ImageOp) else None
 
 
 #: All that a plan may hold.
@@ -71,28 +82,23 @@ _KINDS = {
 }  # fmt: skip
 
 
-@frozen(kw_only=True)
+@frozen
 class Plan:
-    """One image: its last step (None for an empty one), its config, and the epoch (seconds), if any."""
+    """The images of one build, one a platform, in the order in which they were asked for."""
 
-    tip: Step | None
-    image: PlannedImage
-    epoch: int | None = None
+    images: tuple[PlannedImage, ...]
 
     @property
-    def base(self) -> ImageOp | None:
-        """The image that it stands on."""
-        ops = [step.op for step in chain(self.tip)]
-        return ops[-1] if ops and isinstance(ops[-1], ImageOp) else None
+    def tips(self) -> list[Step | None]:
+        """The last steps."""
+        return [image.tip for image in self.images]
 
     def to_json(self) -> dict[str, Any]:
         """The document; see the module's docstring."""
         return {
             "version": _VERSION,
-            "epoch": self.epoch,
-            "tip": self.tip and str(self.tip.step_digest),
-            "image": plain(self.image),
-            "steps": [_written(step) for step in all_steps([self.tip])],
+            "images": [plain(image) for image in self.images],
+            "steps": [_written(step) for step in all_steps(self.tips)],
         }
 
     @classmethod
@@ -110,14 +116,20 @@ class Plan:
             for row in document["steps"]:
                 step = _read(row, steps)
                 steps[str(step.step_digest)] = step
-            tip, epoch = document["tip"], document["epoch"]
-            image = restored(document["image"], _KINDS, steps.__getitem__)
-            plan = cls(tip=None if tip is None else steps[tip], image=image, epoch=epoch)
+            images = [restored(row, _KINDS, steps.__getitem__) for row in document["images"]]
         except (KeyError, TypeError, ValueError) as e:
             raise InvalidDocument(f"a plan lacks {e}") from e
-        if not isinstance(image, PlannedImage) or not isinstance(epoch, int | None):
+        if not images or not all(_is_sound(image) for image in images):
             raise InvalidDocument("a plan has no image")
-        return plan
+        return cls(tuple(images))
+
+
+def _is_sound(image: object) -> bool:
+    if not isinstance(image, PlannedImage):
+        return False
+    epoch: object = image.epoch
+    tip: object = image.tip
+    return isinstance(epoch, int | None) and isinstance(tip, Step | None)
 
 
 def _written(step: Step) -> dict[str, object]:

@@ -31,7 +31,7 @@ from imagesmith.ops.image import ImageOp
 from imagesmith.ops.root import RootOp
 from imagesmith.plan import filesystem, metadata, naming
 from imagesmith.plan.lints import BuildLints
-from imagesmith.plan.plan import Plan
+from imagesmith.plan.plan import PlannedImage
 from imagesmith.plan.scope import global_args, platform_args, proxy_env
 from imagesmith.plan.stages import PlannedStage, StageGraph, from_word
 from imagesmith.plan.state import StageState
@@ -87,7 +87,18 @@ class Planner:
         images: ImageResolver,
         contexts: ContextProvider,
         lints: BuildLints,
+        steps: dict[Step, Step] | None = None,
     ) -> None:
+        """Read what is global.
+
+        Args:
+            dockerfile: the parsed file.
+            request: the build, for one platform.
+            images: finds base images.
+            contexts: give files.
+            lints: are told of each instruction.
+            steps: those of the same build's other platforms, each as it was met first; more are added.
+        """
         self.dockerfile, self.request = dockerfile, request
         self.images, self.contexts, self.lints = images, contexts, lints
         self.lexer = Lexer(dockerfile.escape)
@@ -101,10 +112,10 @@ class Planner:
         self.epoch = self._epoch()
         self._states: dict[PlannedStage, StageState] = {}
         self._busy: list[PlannedStage] = []
-        self._steps: dict[Step, Step] = {}
+        self._steps: dict[Step, Step] = {} if steps is None else steps
         self._sources: dict[str, Step | ContextFiles | GitFiles | Fetched] = {}
 
-    def plan(self) -> Plan:
+    def plan(self) -> PlannedImage:
         """Work out every stage that the target needs, in the file's order.
 
         Raises:
@@ -114,7 +125,7 @@ class Planner:
         for stage in self.graph.reachable():
             self.state_of(stage)
         state = self.state_of(self.graph.target)
-        return Plan(tip=state.tip, image=state.image(self.request.labels), epoch=self.epoch)
+        return state.image(self.request.labels, self.epoch)
 
     def plan_all(self) -> None:
         """Work out all stages; for `--call check` without a target."""
@@ -206,19 +217,20 @@ class Planner:
             return self._from_context(stage, stage.context)
         if stage.base is not None:
             return self.state_of(stage.base).child()
-        state = StageState(platform=stage.platform or host_platform())
-        if stage.image == "scratch":
-            state.platform = self.request.platform or host_platform()
-            state.adopt(Runtime(working_dir="/"))
-            return state
-        return self._from_context(stage, stage.image)
+        if stage.image != "scratch":
+            return self._from_context(stage, stage.image)
+        here = host_platform()
+        state = StageState(platform=stage.platform or here, image_platform=self.request.platform or here)
+        state.adopt(Runtime(working_dir="/"))
+        return state
 
     def _from_context(self, stage: PlannedStage, name: str) -> StageState:
         """The state of a stage that starts from an image, or from a named context in place of one."""
         found = self._found(name, stage.platform)
         if isinstance(found, ResolvedImage):
             return self._from_image(stage, found)
-        state = StageState(platform=stage.platform or host_platform())
+        here = stage.platform or host_platform()
+        state = StageState(platform=here, image_platform=self.request.platform or here)
         state.adopt(Runtime(working_dir="/"))
         made = Step.of(RootOp(found), None, f"[context {name}]", span=stage.stage.base.span)
         state.tip = self.interned(made)
@@ -227,16 +239,18 @@ class Planner:
     def _from_image(self, stage: PlannedStage, image: ResolvedImage) -> StageState:
         config = image.config
         self.lints.base_platform(stage, config.platform)
-        state = StageState(platform=self.request.platform or config.platform)
-        if self.request.platform is None and stage.stage.base.platform:
-            state.platform = config.platform
+        wanted = self.request.platform
+        state = StageState(
+            platform=(stage.platform if wanted else None) or config.platform,
+            image_platform=wanted or config.platform,
+        )
         state.base, state.author, state.base_history = image, config.author, config.history
         workdir = config.runtime.working_dir
         if workdir and not workdir.startswith("/"):
             workdir = f"/{workdir}"
         state.adopt(replace(config.runtime, working_dir=workdir))
         if config.diff_ids:
-            name = naming.base(stage, image)
+            name = naming.base(stage, image, state.platform, indexed=self.request.indexed)
             made = Step.of(_image(image), None, name, span=stage.stage.base.span)
             state.tip = self.interned(made)
         return state

@@ -27,6 +27,7 @@ _MOST_HISTORY = 64 << 20
 class StageState:
     """Where a stage stands. `runtime` is the config's object but for what the fields after it gather.
 
+    platform    of what the steps execute; image_platform is what the image says that it is for
     image_env   `key=value` texts in the config's order; of one name the first counts
     env         what expansion and RUN see, in the order in which it was last set
     args        ARGs declared so far, in order of first declaration; None without a value
@@ -34,6 +35,7 @@ class StageState:
     """
 
     platform: Platform
+    image_platform: Platform
     runtime: Runtime = field(default_factory=Runtime)
     image_env: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
@@ -98,8 +100,8 @@ class StageState:
             self._env_at.setdefault(key, at)
             self.set_env(key, value)
 
-    def image(self, labels: Mapping[str, str]) -> PlannedImage:
-        """What the stage's image says, with labels of the command line over those of the file."""
+    def image(self, labels: Mapping[str, str], epoch: int | None) -> PlannedImage:
+        """The stage's image, with labels of the command line over those of the file."""
         runtime = replace(
             self.runtime,
             env=tuple(self.image_env),
@@ -109,7 +111,9 @@ class StageState:
             onbuild=tuple(self.onbuild),
         )
         return PlannedImage(
-            platform=self.platform,
+            platform=self.image_platform,
+            tip=self.tip,
+            epoch=epoch,
             runtime=runtime,
             author=self.author,
             base_history=self.base_history,

@@ -105,9 +105,9 @@ class CacheImport:
     """Reads the caches of --cache-from."""
 
     def __init__(
-        self, places: Sequence[CachePlace], images: Bases, platform: Platform, events: EventSink
+        self, places: Sequence[CachePlace], images: Bases, platforms: Sequence[Platform], events: EventSink
     ) -> None:
-        self._places, self._images, self._platform, self._events = places, images, platform, events
+        self._places, self._images, self._platforms, self._events = places, images, platforms, events
 
     def load(self) -> Iterator[Imported]:
         """The caches that can be read; for the others a warning."""
@@ -119,11 +119,14 @@ class CacheImport:
                 why = e.message if isinstance(e, ImagesmithError) else str(e.strerror)
                 self._events(Warned(rule="", text=f"the cache {place.name} is not used: {why}"))
                 continue
-            yield found
+            yield from found
 
-    def _read(self, place: CachePlace) -> Imported:
+    def _read(self, place: CachePlace) -> list[Imported]:
         source = _source(place, self._images)
-        manifest, config = self._manifest(source, source.root())
+        return [self._imported(place, source, m) for m in self._manifests(source, source.root())]
+
+    def _imported(self, place: CachePlace, source: ImageSource, manifest: Manifest) -> Imported:
+        config = source.document(manifest.config)
         if manifest.config.media_type == CONFIG_TYPE:
             document = parse_object(config, "cache")
             layers = manifest.layers
@@ -147,17 +150,26 @@ class CacheImport:
 
         return Imported(place.name, records, layer, notes)
 
-    def _manifest(self, source: ImageSource, d: Descriptor) -> tuple[Manifest, bytes]:
-        """The manifest that holds the cache: itself, or the build's platform's."""
+    def _manifests(self, source: ImageSource, d: Descriptor) -> list[Manifest]:
+        """The manifests that hold the cache: itself, or those of the build's platforms that there are."""
         from imagesmith.transports.copier import chosen
 
         raw = source.document(d)
         document = parse_document(raw, d.media_type)
-        if isinstance(document, Index):
-            if any(m.media_type == _BUILDKIT for m in document.manifests):
-                raise InvalidDocument(_foreign(_BUILDKIT))
-            document = Manifest.parse(chosen(source, d, self._platform))
-        return document, source.document(document.config)
+        if not isinstance(document, Index):
+            return [document]
+        if any(m.media_type == _BUILDKIT for m in document.manifests):
+            raise InvalidDocument(_foreign(_BUILDKIT))
+        found: dict[bytes, None] = {}
+        lacking: NotFound | None = None
+        for platform in self._platforms:
+            try:
+                found[chosen(source, d, platform)] = None
+            except NotFound as e:
+                lacking = e
+        if lacking is not None and not found:
+            raise lacking
+        return [Manifest.parse(raw) for raw in found]
 
 
 def _foreign(media_type: str) -> str:

@@ -99,6 +99,8 @@ class Bases:
         self._known: Once[tuple[str, str], ResolvedImage] = Once()
         self._blob_locks: dict[Digest, threading.Lock] = {}
         self._origins: dict[Digest, Origin] = {}
+        #: What references stand for in this build: all platforms are those of one index.
+        self._pinned: dict[str, Digest] = {}
         self._resolved: dict[tuple[str, Digest], ResolvedImage] = {}
         self._session: Session | None = None
         self.numbers = numbers or itertools.count(1)
@@ -136,15 +138,17 @@ class Bases:
         ref = ImageRef.parse(name)
         wanted = platform or host_platform()
         try:
-            return self._remembered(ref, wanted) or self._stored(ref, wanted) or self._ask(ref, wanted)
+            found = self._remembered(ref, wanted) or self._stored(ref, wanted) or self._ask(ref, wanted)
+            self._pinned.setdefault(str(ref), found.descriptor.digest)
+            return found
         except (RegistryError, NotAnImage) as e:
             raise type(e)(
                 f"{name}: failed to resolve source metadata for {ref}: {e.message}", hint=e.hint
             ) from e
 
     def _remembered(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
-        """What a tag was resolved to not long ago, if its documents are stored."""
-        digest = ref.digest
+        """What a tag was resolved to, for another platform or not long ago, if its documents are stored."""
+        digest = ref.digest or self._pinned.get(str(ref))
         if digest is None:
             if self._request.pull or self._settings.ci:
                 return None
@@ -156,7 +160,7 @@ class Bases:
 
     def _stored(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
         """An image that has the name in the store, made here or pulled, unless the registry is asked."""
-        if self._request.pull:
+        if self._request.pull or str(ref) in self._pinned:
             return None
         found = self.store.find(ref)
         return None if found is None else self._from_store(ref, found.digest, platform)
@@ -175,8 +179,11 @@ class Bases:
         )
 
     def _ask(self, ref: ImageRef, platform: Platform) -> ResolvedImage:
-        with self.step(f"[internal] load metadata for {ref}"):
-            found = self.session().resolve(ref, platform)
+        where = f"{platform} " if self._request.indexed else ""
+        with self.step(f"[{where}internal] load metadata for {ref}"):
+            found = self.session().resolve(
+                replace(ref, digest=self._pinned.get(str(ref), ref.digest)), platform
+            )
         for digest, raw in found.documents.items():
             self.store.blobs.put(raw, digest.algorithm)
         if ref.digest is None:

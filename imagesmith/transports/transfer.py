@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
-from imagesmith.concurrency import Cancel
+from imagesmith.concurrency import Cancel, Once
 from imagesmith.credentials.dockerconfig import Credentials
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import NotFound
@@ -94,6 +94,7 @@ class Session:
         self._lock = threading.Lock()
         self._transports: dict[tuple[object, ...], Transport] = {}
         self._places: dict[str, Repository] = {}
+        self._roots: Once[str, Descriptor] = Once()
         self._hurry = threading.Event()
 
     def __enter__(self) -> Self:
@@ -190,7 +191,8 @@ class Session:
     def resolve(self, ref: ImageRef, platform: Platform) -> Resolved:
         """What a reference stands for on a platform, with its config; no layer is read.
 
-        A single manifest is taken whatever its platform is, as BuildKit does.
+        A single manifest is taken whatever its platform is, as BuildKit does. A tag is asked for once: all
+        platforms of a build are those of one index.
 
         Raises:
             NotFound: no such image, or none for the platform.
@@ -199,7 +201,7 @@ class Session:
         """
         place = self.repository(ref)
         try:
-            root = place.root()
+            root = self._roots.get(str(ref), place.root)
         except NotFound as e:
             raise NotFound(
                 f"{ref}: not found", status=e.status, hint=e.hint or f"that is: {e.message}"

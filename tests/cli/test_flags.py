@@ -22,7 +22,7 @@ def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 TWO = "--platform linux/amd64 --platform linux/arm64"
 VERBS = (
-    "build .", "pull busybox", "inspect busybox", "digest busybox", "reproduce x", "append x",
+    "pull busybox", "inspect busybox", "digest busybox", "reproduce x", "append x",
     "rebase x", "manifest get x", "attach x f", "referrers x", "export x", "diff x y", "index create x",
 )  # fmt: skip
 
@@ -32,8 +32,8 @@ VERBS = (
     [
         *(f"{verb} {TWO}" for verb in VERBS),
         f"run {TWO} busybox",
-        "build --platform linux/amd64,linux/arm64 .",
-        "build --platform=linux/amd64 --pull --platform linux/arm/v7 .",
+        "reproduce --platform linux/amd64,linux/arm64 x .",
+        "pull --platform=linux/amd64 --quiet --platform linux/arm/v7 x",
     ],
 )
 def test_two_platforms_are_refused_in_one_line_where_one_is_worked_on(words: str) -> None:
@@ -43,8 +43,12 @@ def test_two_platforms_are_refused_in_one_line_where_one_is_worked_on(words: str
     assert "one platform at a time" in done.stderr
 
 
-def test_platforms_of_the_environment_are_refused_alike(tmp_path: Path) -> None:
-    done = run("build", str(tmp_path), DOCKER_DEFAULT_PLATFORM="linux/amd64,linux/arm64")
+def test_platforms_of_the_environment_are_those_of_the_flag(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
+    words, two = ("build", "--root", str(tmp_path / "store")), "linux/amd64,linux/arm64"
+    done = run(*words, "-o", f"type=oci,dest={tmp_path}/o", str(tmp_path), DOCKER_DEFAULT_PLATFORM=two)
+    assert "exporting manifest list" in done.stderr
+    done = run("reproduce", str(tmp_path / "o"), str(tmp_path), DOCKER_DEFAULT_PLATFORM=two)
     assert done.returncode == 2
     assert "one platform at a time" in done.stderr
 

@@ -98,7 +98,11 @@ MISTAKES = [
     ("imagesmith build -t App:1 .", 2, "App:1"),
     ("imagesmith build -t a:b:c .", 2, "a:b:c"),
     ("imagesmith build --platform linux/amd65/x/y .", 2, "linux/amd65/x/y"),
-    ("imagesmith build --platform linux/amd64,linux/arm64 .", 2, "one platform at a time"),
+    (
+        "imagesmith build --platform linux/amd64,linux/arm64 --build-arg BUILDKIT_MULTI_PLATFORM=0 .",
+        2,
+        "multiple target",
+    ),
     ("imagesmith build --shm-size lots .", 2, "lots"),
     ("imagesmith build --ulimit nofile .", 2, "nofile"),
     ("imagesmith build --add-host nohost .", 2, "nohost"),

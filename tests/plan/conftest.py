@@ -6,9 +6,8 @@ from typing import Any
 
 from imagesmith.context.contexts import Contexts
 from imagesmith.events import nobody
-from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import Plan
-from imagesmith.plan.planner import Planner
+from imagesmith.plan.platforms import plan_build
 from imagesmith.plan.reading import linter_of, read_dockerfile
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
@@ -26,5 +25,6 @@ def plan_of(kitchen: Kitchen, text: str, **words: Any) -> Plan:
     with Store(kitchen.root) as store, Contexts(request, store) as contexts:
         bases = contexts.images = Bases(store, Settings(root=kitchen.root), request, nobody)
         dockerfile = read_dockerfile(contexts, store)
-        lints = BuildLints(linter_of(dockerfile, request, lambda _: None))
-        return Planner(dockerfile, request, bases, contexts, lints).plan()
+        return plan_build(
+            dockerfile, request, bases, contexts, linter_of(dockerfile, request, lambda _: None)
+        )

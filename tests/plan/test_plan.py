@@ -64,7 +64,7 @@ def test_plan_reads_back_equal(kitchen: Kitchen) -> None:
     again = Plan.parse(json.dumps(plan.to_json()).encode())
     assert again == plan
     assert again.to_json() == plan.to_json()
-    steps, back = all_steps([plan.tip]), all_steps([again.tip])
+    steps, back = all_steps(plan.tips), all_steps(again.tips)
     assert [(s.op, s.name, s.stage) for s in back] == [(s.op, s.name, s.stage) for s in steps]
     assert {type(s.op).__name__ for s in steps} == {"AddOp", "CopyOp", "ImageOp", "MakeDirOp", "RunOp"}
 
@@ -72,18 +72,19 @@ def test_plan_reads_back_equal(kitchen: Kitchen) -> None:
 def test_empty_image_has_a_plan(kitchen: Kitchen) -> None:
     plan = plan_of(kitchen, "FROM scratch\nLABEL a=b\n")
     assert Plan.parse(json.dumps(plan.to_json()).encode()) == plan
-    assert plan.base is None
+    assert plan.images[0].base is None
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda d: d | {"version": 2}, "version"),
+        (lambda d: d | {"version": 1}, "version"),
         (lambda d: d["steps"][0]["op"].update(dest="/other") or d, "another one"),
         (lambda d: d["steps"][0]["op"].update(kind="Path") or d, "unknown value"),
-        (lambda d: {k: v for k, v in d.items() if k != "image"}, "lacks"),
-        (lambda d: d | {"tip": "sha256:0"}, "lacks"),
-        (lambda d: d | {"image": None}, "no image"),
+        (lambda d: {k: v for k, v in d.items() if k != "images"}, "lacks"),
+        (lambda d: d["images"][0]["tip"].update(digest="sha256:0") or d, "unknown value"),
+        (lambda d: d | {"images": [None]}, "no image"),
+        (lambda d: d | {"images": []}, "no image"),
     ],
 )
 def test_plan_that_is_not_what_it_says_is_refused(
@@ -101,10 +102,11 @@ def test_call_graph_prints_the_plan(kitchen: Kitchen) -> None:
     assert Plan.parse(call(kitchen, "--call", "graph,format=json").encode()) == plan
     lines = call(kitchen, "--call", "graph").splitlines()
     assert lines[0].split() == ["STEP", "NEEDS"]
-    assert len(lines) == 1 + len(all_steps([plan.tip]))
-    assert plan.tip is not None
-    assert plan.tip.parent is not None
-    ends = [plan.tip.step_digest.hex[:12], plan.tip.parent.step_digest.hex[:12]]
+    assert len(lines) == 1 + len(all_steps(plan.tips))
+    [tip] = plan.tips
+    assert tip is not None
+    assert tip.parent is not None
+    ends = [tip.step_digest.hex[:12], tip.parent.step_digest.hex[:12]]
     assert lines[-1].split()[:2] == ends
 
 
@@ -114,7 +116,7 @@ def test_equal_steps_of_two_stages_are_one(kitchen: Kitchen) -> None:
         "FROM scratch AS a\nCOPY f /f\nWORKDIR /w\nFROM scratch AS b\nCOPY f /f\nWORKDIR /w\nCOPY f g\n"
         "FROM scratch\nCOPY --from=a /w /a\nCOPY --from=b /w /b\n"
     )
-    assert len(all_steps([plan_of(kitchen, text).tip])) == 5
+    assert len(all_steps([plan_of(kitchen, text).images[0].tip])) == 5
     kitchen.build(text)
     assert len(kitchen.executed) == 5
     planned = next(e for e in kitchen.events if isinstance(e, Planned)).names
@@ -140,7 +142,7 @@ def test_flag_that_is_added_to_the_table_goes_to_the_op_s_field(
     monkeypatch.setattr(filesystem, "CopyOp", Later)
     kitchen.write({"f": "f"})
     with_it, without = (
-        plan_of(kitchen, f"FROM scratch\nARG v=1\nCOPY {flag} f /f\n").tip for flag in (word, "")
+        plan_of(kitchen, f"FROM scratch\nARG v=1\nCOPY {flag} f /f\n").images[0].tip for flag in (word, "")
     )
     assert with_it is not None
     assert without is not None
@@ -151,7 +153,7 @@ def test_flag_that_is_added_to_the_table_goes_to_the_op_s_field(
 def test_two_names_of_one_image_stay_two(kitchen: Kitchen) -> None:
     kitchen.write({"f": "f"})
     kitchen.build("FROM scratch\nCOPY f /\n", tags=["one", "two"])
-    tip = plan_of(kitchen, "FROM one AS a\nFROM two\nCOPY --from=a / /x\n").tip
+    tip = plan_of(kitchen, "FROM one AS a\nFROM two\nCOPY --from=a / /x\n").images[0].tip
     assert [s.op.name for s in all_steps([tip]) if isinstance(s.op, ImageOp)] == [
         "docker.io/library/two:latest",
         "docker.io/library/one:latest",

@@ -19,7 +19,7 @@ from imagesmith.ops.copy import CopyOp
 from imagesmith.ops.image import ImageOp
 from imagesmith.ops.root import RootOp
 from imagesmith.plan.lints import BuildLints
-from imagesmith.plan.plan import Plan
+from imagesmith.plan.plan import PlannedImage
 from imagesmith.plan.planner import Planner
 from imagesmith.plan.reading import linter_of
 from imagesmith.request import BuildRequest
@@ -99,12 +99,12 @@ def planner(
     return Planner(dockerfile, request, world, world, lints), world
 
 
-def plan(text: str, *given: Any, **words: Any) -> Plan:
+def plan(text: str, *given: Any, **words: Any) -> PlannedImage:
     """The plan of a Dockerfile."""
     return planner(text, *given, **words)[0].plan()
 
 
-def names(made: Plan) -> list[str]:
+def names(made: PlannedImage) -> list[str]:
     """What the steps of the result are called, the first one first."""
     return [s.name for s in chain(made.tip)][::-1]
 
@@ -117,7 +117,7 @@ def test_stage_that_the_target_does_not_need_is_not_looked_at() -> None:
         "FROM nowhere AS a\nRUN --mount=type=bad x\nFROM scratch AS b\nLABEL b=1\nFROM scratch\nEXPOSE bad\n"
     )
     made, world = planner(text, target="b")
-    assert made.plan().image.runtime.labels == {"b": "1"}
+    assert made.plan().runtime.labels == {"b": "1"}
     assert world.asked == []
 
 
@@ -190,12 +190,12 @@ def test_a_context_in_place_of_a_later_stage_is_there_from_the_beginning(kitchen
 
 def test_scratch_starts_at_the_root_with_no_step() -> None:
     made = plan("FROM scratch\n")
-    assert (made.tip, made.image.runtime.working_dir, made.image.base_history) == (None, "/", ())
+    assert (made.tip, made.runtime.working_dir, made.base_history) == (None, "/", ())
 
 
 @pytest.mark.parametrize(("given", "then"), [("/w", "/w"), ("w/x", "/w/x"), ("", "")])
 def test_working_directory_of_a_base_begins_at_the_root(given: str, then: str) -> None:
-    assert plan("FROM b\n", {"b": image("b", {"WorkingDir": given})}).image.runtime.working_dir == then
+    assert plan("FROM b\n", {"b": image("b", {"WorkingDir": given})}).runtime.working_dir == then
 
 
 def test_base_is_a_step_if_it_has_layers() -> None:
@@ -204,13 +204,13 @@ def test_base_is_a_step_if_it_has_layers() -> None:
     assert names(made) == [f"[1] FROM b@{base.descriptor.digest}"]
     assert made.tip is not None
     assert isinstance(made.tip.op, ImageOp)
-    assert "A=1" in made.image.runtime.env
+    assert "A=1" in made.runtime.env
     assert plan("FROM b\n", {"b": image("b", layers=0)}).tip is None
 
 
 def test_stage_on_another_has_all_of_it_and_leaves_it_as_it_was() -> None:
     text = "FROM scratch AS a\nENV A=1\nLABEL l=1\nFROM a\nENV A=2 B=$A\nLABEL l=2\nFROM a\nENV C=$A$B\n"
-    runtime = plan(text).image.runtime
+    runtime = plan(text).runtime
     assert [e for e in runtime.env if not e.startswith("PATH=")] == ["A=1", "C=1"]
     assert runtime.labels == {"l": "1"}
 
@@ -227,7 +227,7 @@ def test_named_context_in_place_of_a_base_is_a_root_of_files() -> None:
 
 def test_named_image_in_place_of_a_base_is_a_base() -> None:
     made, world = planner("FROM b\n", {}, {"b": image("other", {"Env": ["A=1"]})})
-    assert "A=1" in made.plan().image.runtime.env
+    assert "A=1" in made.plan().runtime.env
     assert world.asked == []
 
 
@@ -239,16 +239,16 @@ def test_base_is_asked_for_in_the_platform_of_its_line_or_of_the_build() -> None
         ("FROM --platform=linux/s390x b\n", ARM, Platform("linux", "s390x")),
         ("FROM scratch\nCOPY --from=b x y\n", ARM, ARM),
     ):
-        made, world = planner(text, images, platform=platform)
+        made, world = planner(text, images, platforms=(platform,) if platform else ())
         made.plan()
         assert world.asked == [("b", asked)]
 
 
 def test_image_is_of_the_build_s_platform_else_of_the_base_s() -> None:
     images = {"b": image("b")}
-    assert plan("FROM b\n", images, platform=ARM).image.platform == ARM
-    assert plan("FROM b\n", images).image.platform == Platform("linux", "amd64")
-    assert plan("FROM scratch\n", platform=ARM).image.platform == ARM
+    assert plan("FROM b\n", images, platforms=(ARM,)).platform == ARM
+    assert plan("FROM b\n", images).platform == Platform("linux", "amd64")
+    assert plan("FROM scratch\n", platforms=(ARM,)).platform == ARM
 
 
 def test_base_that_cannot_be_found_is_told_at_its_line_with_the_stage_that_may_be_meant() -> None:
@@ -277,9 +277,9 @@ def test_triggers_of_a_base_come_first_and_are_told_as_such() -> None:
 
 def test_triggers_of_a_stage_are_for_the_next_one_and_for_no_other() -> None:
     text = "FROM scratch AS a\nONBUILD LABEL from=a\nFROM a AS b\nLABEL b=1\nFROM b\nLABEL c=1\n"
-    assert plan(text, target="a").image.runtime.labels == {}
-    assert plan(text, target="b").image.runtime.labels == {"from": "a", "b": "1"}
-    assert plan(text).image.runtime.labels == {"from": "a", "b": "1", "c": "1"}
+    assert plan(text, target="a").runtime.labels == {}
+    assert plan(text, target="b").runtime.labels == {"from": "a", "b": "1"}
+    assert plan(text).runtime.labels == {"from": "a", "b": "1", "c": "1"}
 
 
 @pytest.mark.parametrize("trigger", ["EXPOSE bad", "NOTHING x", "COPY --bad a b"])

@@ -1,0 +1,43 @@
+"""One Dockerfile for several platforms: a plan for each, in which equal steps are one.
+
+Why: variables decide what a stage is for a platform, so that each is worked out by itself. A stage that comes
+out the same for all (`FROM --platform=$BUILDPLATFORM`, with no ARG that names the target) has the same steps,
+and they are executed once.
+Threads: one.
+"""
+
+from __future__ import annotations
+
+from imagesmith.dockerfile.lint import Linter
+from imagesmith.dockerfile.nodes import Dockerfile
+from imagesmith.plan.lints import BuildLints
+from imagesmith.plan.plan import Plan, PlannedImage
+from imagesmith.plan.planner import ContextProvider, ImageResolver, Planner
+from imagesmith.request import BuildRequest
+from imagesmith.solve.step import Step
+from imagesmith.values import replace
+
+__all__ = ["plan_build"]
+
+
+def plan_build(
+    dockerfile: Dockerfile,
+    request: BuildRequest,
+    images: ImageResolver,
+    contexts: ContextProvider,
+    linter: Linter,
+) -> Plan:
+    """Work a Dockerfile out for each platform of the request, or for the machine's.
+
+    What the linter finds it finds for the first, as in BuildKit.
+
+    Raises:
+        DockerfileError: located at its instruction.
+    """
+    steps: dict[Step, Step] = {}
+    planned: list[PlannedImage] = []
+    for platform in {str(p or ""): p for p in request.platforms or (None,)}.values():
+        one = replace(request, platforms=(platform,) if platform else ())
+        lints = BuildLints(linter if not planned else Linter(linter.config, dockerfile, lambda _: None))
+        planned.append(Planner(dockerfile, one, images, contexts, lints, steps).plan())
+    return Plan(tuple(planned))
