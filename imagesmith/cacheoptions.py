@@ -109,6 +109,11 @@ def _written(kind: str, options: Mapping[str, str]) -> CachePlace:
     codec = None
     if level or "compression" in options:
         codec = Codec.parse(options.get("compression", "gzip"), level)
+        if codec.is_estargz:
+            raise UsageError(
+                "--cache-to: compression=estargz adds files to layers, which steps must not see",
+                hint="use gzip or zstd here, and estargz for the image: -o type=image,compression=estargz",
+            )
     return CachePlace(
         type=kind,
         ref=ImageRef.parse(options["ref"]) if kind == "registry" else None,

@@ -34,6 +34,8 @@ _ANNOTATION = re.compile(
     r"annotation(?:-(manifest|manifest-descriptor|index|index-descriptor))?(?:\[([^\]]*)\])?\.(.+)"
 )
 _ROOTS = ("local", "tar")
+#: What the descriptor of a layer with a table has (layer/estargz.py, which most builds do not need).
+_TABLE_NOTE = "containerd.io/snapshot/stargz/toc.digest"
 
 
 @frozen(kw_only=True)
@@ -122,7 +124,17 @@ def _of_kind(found: Sequence[Annotation], kind: str, platform: Platform) -> tupl
 def common_form(forms: Sequence[Form]) -> Form:
     """The form in which layers are written first: the first output's; times are kept where one needs them."""
     first = forms[0] if forms else Form()
+    if first.codec.is_estargz:  # steps do not see its table: it is made of finished layers
+        first = replace(first, codec=Codec("gzip"))
     return first if len({f.clamp_s for f in forms}) <= 1 else replace(first, clamp_s=None)
+
+
+def _differs(layer: BuiltLayer, form: Form) -> bool:
+    """True if a layer of the base is not compressed as a form has it; what has a table keeps it as gzip."""
+    d = layer.descriptor
+    if form.codec.is_estargz and _TABLE_NOTE not in d.annotations:
+        return True
+    return mt.to_oci(d.media_type) != form.codec.media_type
 
 
 class Reforming:
@@ -139,11 +151,11 @@ class Reforming:
 
     def _layer(self, layer: BuiltLayer, form: Form) -> BuiltLayer:
         if layer.created_ns is None:
-            if form.force and mt.to_oci(layer.descriptor.media_type) != form.codec.media_type:
-                return self._changed(layer, form.codec, None)
-            return layer
+            return self._changed(layer, form.codec, None) if form.force and _differs(layer, form) else layer
         if layer.codec == str(form.codec) and layer.clamp_s == form.clamp_s:
             return layer
+        if form.codec.is_estargz and layer.clamp_s != form.clamp_s:
+            layer = self._changed(layer, Codec("gzip"), form.clamp_s)
         return self._changed(layer, form.codec, form.clamp_s)
 
     def recompressed(self, layer: BuiltLayer, codec: Codec) -> BuiltLayer:

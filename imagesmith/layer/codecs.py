@@ -43,13 +43,14 @@ class _Kind:
 _KINDS = {
     "gzip": _Kind(1 << 20, 1, 9, mt.OCI_LAYER_GZIP),
     "zstd": _Kind(4 << 20, 3, 22, mt.OCI_LAYER_ZSTD),
+    "estargz": _Kind(1 << 20, 1, 9, mt.OCI_LAYER_GZIP),
     "uncompressed": _Kind(1 << 20, -1, -1, mt.OCI_LAYER),
 }
 
 
 @frozen
 class Codec:
-    """A compression: `name` is gzip, zstd or uncompressed; `level` -1 stands for the default."""
+    """A compression: `name` is gzip, zstd, estargz or uncompressed; `level` -1 stands for the default."""
 
     name: str = "gzip"
     level: int = -1
@@ -91,6 +92,16 @@ class Codec:
     def is_plain(self) -> bool:
         """True if the output is the input."""
         return self.name == "uncompressed"
+
+    @property
+    def is_estargz(self) -> bool:
+        """True if it adds files to the tar (layer/estargz.py): it is made of layers that are finished."""
+        return self.name == "estargz"
+
+    @property
+    def only_oci(self) -> bool:
+        """True if layers so compressed have no place in images of Docker's media types."""
+        return self.name in ("zstd", "estargz")
 
     def compressor(self) -> Callable[[bytes], bytes]:
         """A function that compresses one block; each thread needs its own."""

@@ -23,7 +23,10 @@ from imagesmith.layer.decompress import decompressed, sniff
 from imagesmith.layer.sparse import pieces_of
 from imagesmith.values import frozen
 
-__all__ = ["Limits", "Reader", "Seekable", "decompressed", "is_tar", "read_archive", "read_layer", "sniff"]
+__all__ = [
+    "Limits", "Reader", "Seekable", "decompressed", "is_tar", "pax_records", "read_archive", "read_layer",
+    "sniff",
+]  # fmt: skip
 
 _BLOCK = 512
 #: So much is read rather than passed over.
@@ -135,7 +138,12 @@ def is_tar(head: bytes) -> bool:
     return len(head) >= _BLOCK and any(head[:_BLOCK]) and _checksum_ok(head[:_BLOCK])
 
 
-def _pax_records(data: bytes) -> dict[str, bytes]:
+def pax_records(data: bytes) -> dict[str, bytes]:
+    """The records of an extended header.
+
+    Raises:
+        UnsafeArchive: they are malformed.
+    """
     out: dict[str, bytes] = {}
     at = 0
     while at < len(data):
@@ -233,7 +241,7 @@ def _extended(stream: _Stream, kind: bytes, size: int, together: int, pax: dict[
         )
     data = stream.exact(size + (-size % _BLOCK))[:size]
     if kind == b"x":
-        pax.update(_pax_records(data))
+        pax.update(pax_records(data))
     elif kind in b"LK" and (long := data.split(b"\0", 1)[0]):
         pax["path" if kind == b"L" else "linkpath"] = long
 

@@ -17,8 +17,10 @@ from imagesmith.layer.stream import LayerResult, LayerStream
 from imagesmith.layer.tarwrite import held_ns, write_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
+from imagesmith.store.disk import spool
 from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.store import Store
+from imagesmith.values import replace
 
 __all__ = ["LayerWriter", "Tap"]
 
@@ -94,12 +96,14 @@ class LayerWriter:
         return result.diff_id, self._descriptor(result)
 
     def recompress(self, layer: StoredLayer, cancel: Cancel) -> tuple[Digest, Descriptor]:
-        """Write the tar of a stored layer, fetched if it must be, as it is.
+        """Write the tar of a stored layer, fetched if it must be, as it is; for estargz, with its table.
 
         Raises:
             NotFound: none of the layer's blobs can be had.
             DigestMismatch: the blob is not what its diff_id says.
         """
+        if self._codec.is_estargz:
+            return self._with_table(layer, cancel)
         blob, raw = layer.open_blob()
 
         def tar(sink: Callable[[bytes], None]) -> None:
@@ -112,6 +116,32 @@ class LayerWriter:
         if result.diff_id != layer.diff_id:
             raise DigestMismatch(f"layer {blob}: its diff_id is {result.diff_id}, not {layer.diff_id}")
         return result.diff_id, self._descriptor(result)
+
+    def _with_table(self, layer: StoredLayer, cancel: Cancel) -> tuple[Digest, Descriptor]:
+        """Write an eStargz layer; its diff_id is another, for the table is in the tar."""
+        from imagesmith.layer.estargz import SIZE_NOTE, TABLE_NOTE, write_estargz
+
+        blobs = self._store.blobs
+        blob, raw = layer.open_blob()
+        with raw, spool(blobs.ingest, "keep a layer's table") as rows, blobs.writer() as out:
+
+            class Checked:
+                """The blob's file, unless somebody asked to stop."""
+
+                def write(self, data: bytes, /) -> None:
+                    cancel.check()
+                    out.write(data)
+
+            tar = decompressed(raw)
+            result, seen, table = write_estargz(
+                tar, Checked(), level=self._codec.level, workers=self._workers, spool=rows
+            )
+            if seen != layer.diff_id:
+                raise DigestMismatch(f"layer {blob}: its diff_id is {seen}, not {layer.diff_id}")
+            out.commit(result.digest, result.size)
+        notes = {TABLE_NOTE: str(table), SIZE_NOTE: str(result.uncompressed_size)}
+        d = self._descriptor(result)
+        return result.diff_id, replace(d, annotations={**d.annotations, **notes})
 
     def _stream(
         self,

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import gzip
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from imagesmith.errors import UsageError
 from imagesmith.image.result import BuildResult
+from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Manifest
 from imagesmith.request import Annotation, BuildRequest, Output
 from imagesmith.transports.layout import LayoutFolder
 from tests.kitchen import NOWHERE, Kitchen
+from tests.layer.test_estargz import Snapshotter
+from tests.support import need_program
 
 FILE = "FROM scratch\nCOPY f /f\nCOPY f /g\n"
 EPOCH = {"SOURCE_DATE_EPOCH": "1000"}
@@ -149,3 +154,83 @@ def test_layout_of_an_export_is_found_by_our_own_reader(kitchen: Kitchen, tmp_pa
     kitchen.write({"f": "text"})
     built = kitchen.build(FILE, tags=["n.example/x:3"], outputs=[f"type=oci,tar=false,dest={tmp_path / 'o'}"])
     assert LayoutFolder(tmp_path / "o", "3").root().digest == built.digest
+
+
+_TABLE = "containerd.io/snapshot/stargz/toc.digest"
+
+
+def test_estargz_has_its_table_and_other_outputs_have_none(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.write({"f": "text" * 100})
+    folders = {kind: tmp_path / kind for kind in ("estargz", "gzip")}
+    outputs = [f"type=oci,tar=false,dest={folder},compression={kind}" for kind, folder in folders.items()]
+    kitchen.build(FILE, outputs=outputs)
+    assert len(kitchen.executed) == 2
+    starred, plain = (_manifest(folder) for folder in folders.values())
+    assert [_TABLE in d.annotations for d in (*starred.layers, *plain.layers)] == [True] * 2 + [False] * 2
+    assert {d.media_type.rpartition("+")[2] for d in starred.layers} == {"gzip"}
+    for d in starred.layers:
+        blob = (folders["estargz"] / "blobs" / str(d.digest).replace(":", "/")).read_bytes()
+        found = Snapshotter(blob)
+        assert d.annotations[_TABLE] == str(digest_bytes(found.json))
+        tar = gzip.decompress(blob)
+        assert d.annotations["io.containers.estargz.uncompressed-size"] == str(len(tar))
+        assert str(digest_bytes(tar)) in _diff_ids(folders["estargz"])
+    alone = tmp_path / "alone"
+    kitchen.build(FILE, outputs=[f"type=oci,tar=false,dest={alone},compression=estargz"], no_cache=True)
+    assert _manifest(alone).layers == starred.layers
+
+
+def test_steps_do_not_see_the_tables_of_estargz(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.write({"f": "text"})
+    kitchen.build(
+        "FROM scratch AS a\nCOPY f /f\nFROM scratch\nCOPY --from=a / /\n",
+        outputs=[
+            f"type=oci,tar=false,dest={tmp_path / 'e'},compression=estargz",
+            f"type=local,dest={tmp_path / 'l'}",
+        ],
+    )
+    assert [p.name for p in (tmp_path / "l").iterdir()] == ["f"]
+
+
+def test_estargz_of_clamped_layers_has_the_clamp(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.write({"f": "text"})
+    out, own = tmp_path / "out", tmp_path / "own"
+    outputs = [
+        f"type=oci,tar=false,dest={own}",
+        f"type=oci,tar=false,dest={out},compression=estargz,rewrite-timestamp=true",
+    ]
+    kitchen.build(FILE, build_args=EPOCH, outputs=outputs)
+    for d in _manifest(out).layers:
+        assert d.annotations["buildkit/rewritten-timestamp"] == "1000"
+        rows = Snapshotter((out / "blobs" / str(d.digest).replace(":", "/")).read_bytes()).rows
+        assert [r.get("modtime") for r in rows] == [None, "1970-01-01T00:16:40Z"]
+
+
+def test_estargz_is_forced_upon_a_base_once(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.write({"f": "text"})
+    folders = [tmp_path / name for name in ("base", "kept", "forced", "again")]
+    kitchen.build(FILE, outputs=[f"type=oci,tar=false,dest={folders[0]}"])
+    for n, force in ((1, "false"), (2, "true"), (3, "true")):
+        kitchen.build(
+            "FROM base\nCOPY f /h\n",
+            contexts={"base": f"oci-layout://{folders[2 if n == 3 else 0]}"},
+            outputs=[f"type=oci,tar=false,dest={folders[n]},compression=estargz,force-compression={force}"],
+        )
+    base, kept, forced, again = (_manifest(folder).layers for folder in folders)
+    assert [_TABLE in d.annotations for d in kept] == [False, False, True]
+    assert kept[:2] == base
+    assert [_TABLE in d.annotations for d in forced] == [True] * 3
+    assert again[:3] == forced
+
+
+@pytest.mark.slow
+def test_other_programs_take_estargz_for_a_gzip_image(kitchen: Kitchen, tmp_path: Path) -> None:
+    skopeo = need_program("skopeo")
+    kitchen.write({"f": "text"})
+    kitchen.build(FILE, tags=["x:1"], outputs=[f"type=oci,dest={tmp_path / 'e'},compression=estargz"])
+    subprocess.run(
+        [skopeo, "--insecure-policy", "copy", f"oci-archive:{tmp_path / 'e'}", f"dir:{tmp_path / 'd'}"],
+        check=True,
+    )
+    manifest = json.loads((tmp_path / "d" / "manifest.json").read_bytes())
+    assert all(_TABLE in layer["annotations"] for layer in manifest["layers"])
