@@ -24,7 +24,8 @@ from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.context.named import parse_named
 from imagesmith.events import EventSink, nobody
 from imagesmith.oci.names import ImageRef, Platform
-from imagesmith.options import is_indexed, parse_output, parse_platforms, parse_secret
+from imagesmith.options import is_indexed, parse_platforms, parse_secret
+from imagesmith.outputoptions import check_places, parse_output
 from imagesmith.settings import Access, Settings
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def build(
         build_args=dict(build_args or {}), labels=dict(labels or {}),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
         secrets=tuple(parse_secret(s) for s in secrets),
-        tags=tuple(ImageRef.parse(t) for t in tags), outputs=tuple(wanted),
+        tags=tuple(ImageRef.parse(t) for t in tags), outputs=check_places(wanted),
         platforms=(asked := parse_platforms([platform] if isinstance(platform, str) else platform)),
         indexed=is_indexed(asked, build_args or {}), pull=pull, no_cache=() if no_cache else None,
         cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),

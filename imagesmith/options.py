@@ -1,4 +1,4 @@
-"""Reading the values of flags: `k=v` lists in CSV, outputs, secrets, sizes, hosts, as buildx spells them.
+"""Reading the values of flags: `k=v` lists in CSV, secrets, sizes, hosts, as buildx spells them.
 
 Trust: words of a command line; every mistake is a UsageError that quotes the word.
 """
@@ -8,28 +8,21 @@ from __future__ import annotations
 import csv
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError, UsageError
-from imagesmith.fs.results import refusal_of
 from imagesmith.oci.names import Platform
-from imagesmith.plugins import EXPORTERS, load
-from imagesmith.request import Annotation, Output, SecretSource
-from imagesmith.values import replace
+from imagesmith.request import SecretSource
 
 __all__ = [
     "boolean",
     "fields",
     "is_indexed",
     "parse_age",
-    "parse_annotation",
     "parse_build_args",
     "parse_hosts",
     "parse_labels",
-    "parse_output",
     "parse_platforms",
     "parse_secret",
     "parse_size",
@@ -40,9 +33,6 @@ __all__ = [
 ]
 
 _TRUE, _FALSE = {"1", "t", "true"}, {"0", "f", "false"}
-
-_ANNOTATION_TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
-_ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 
 
 def boolean(name: str, value: str) -> bool:
@@ -63,95 +53,6 @@ def fields(text: str, what: str) -> list[tuple[str, str | None]]:
     for field in row:
         key, equals, value = field.partition("=")
         out.append((key.strip().lower(), value if equals else None))
-    return out
-
-
-def parse_output(text: str) -> Output:
-    """One -o: `type=T[,dest=P][,k=v…]`, a folder, or `-` for a tar on standard output."""
-    if text == "-":
-        return _placed(Output(type="tar", dest="-"))
-    if "=" not in text:
-        return _placed(Output(type="local", dest=text))
-    kind, dest, options = "", "", {}
-    for key, value in fields(text, "output"):
-        if value is None:
-            raise UsageError(f"invalid value {key}")
-        if key == "type":
-            kind = value
-        elif key in ("dest", "output"):
-            dest = value
-        else:
-            options[key] = value
-    if not kind:
-        raise UsageError("type is required for output")
-    if kind not in EXPORTERS:
-        raise UsageError(f'exporter "{kind}" could not be found{suggest(kind, list(EXPORTERS))}')
-    _check_options(kind, options)
-    output = Output(type=kind, dest=dest, options=options)
-    return _placed(output)
-
-
-def _placed(output: Output) -> Output:
-    """The output with its destination checked, in buildx's words; a tar without one goes to stdout."""
-    kind, dest = output.type, output.dest
-    if kind not in ("local", "tar", "oci", "docker"):
-        if dest:
-            raise UsageError(f"output {kind} has no dest")
-        return output
-    if kind == "local" or not output.flag("tar", True):
-        if not dest:
-            raise UsageError(f"dest is required for {kind} exporter")
-        if dest == "-":
-            raise UsageError(f"dest cannot be stdout for {kind} exporter")
-        if os.path.exists(dest) and not os.path.isdir(dest):
-            raise UsageError(f"destination directory {dest} is a file")
-        return output
-    if kind == "docker" and not dest:
-        raise UsageError(
-            "the docker exporter without dest loads into a daemon, and there is none here",
-            hint="write an archive with dest=FILE and `docker load` that",
-        )
-    if dest in ("", "-") and sys.stdout.isatty():
-        raise UsageError(f"dest file is required for {kind} exporter. refusing to write to console")
-    if os.path.isdir(dest):
-        raise UsageError(f"destination file {dest} is a directory")
-    if dest != "-" and (refusal := refusal_of(dest)):
-        raise UsageError(f"destination file {refusal}")
-    return replace(output, dest=dest or "-")
-
-
-def _check_options(kind: str, options: Mapping[str, str]) -> None:
-    known = load(EXPORTERS[kind]).OPTIONS
-    for key, value in options.items():
-        if key.startswith("annotation") and "name" in known:
-            continue
-        if key not in known:
-            names = sorted({*known, "dest", "type"})
-            raise UsageError(f"output {kind} has no option {key}{suggest(key, names)}")
-        if known[key] is bool:
-            boolean(key, value)
-        elif isinstance(known[key], tuple) and value not in known[key]:
-            raise UsageError(f"output {kind}: {key} {value} is neither {' nor '.join(known[key])}")
-
-
-def parse_annotation(text: str) -> list[Annotation]:
-    """--annotation: `[TYPE[[PLATFORM]],…:]KEY=VALUE`; without a type it is the manifest's."""
-    words, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f'invalid annotation "{text}", expected key=value')
-    types, colon, key = words.partition(":")
-    if not colon:
-        return [Annotation("manifest", words, value)]
-    out = []
-    for word in types.split(","):
-        match = _ANNOTATION_TYPE.fullmatch(word)
-        if match is None:
-            raise UsageError(
-                f'invalid annotation type "{word}", expected type and optional platform in square brackets'
-            )
-        if match[1] not in _ANNOTATED:
-            raise UsageError(f'unknown annotation type "{match[1]}"{suggest(match[1], list(_ANNOTATED))}')
-        out.append(Annotation(match[1], key, value, Platform.parse(match[2]) if match[2] else None))
     return out
 
 

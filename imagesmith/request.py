@@ -49,7 +49,7 @@ class Output:
     @property
     def pushes(self) -> bool:
         """True if the image is sent to the registry of each of its names."""
-        return self.type == "registry" or (self.type == "image" and self.flag("push"))
+        return self.type in ("image", "registry") and self.flag("push", self.type == "registry")
 
 
 @frozen

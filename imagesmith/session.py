@@ -20,8 +20,8 @@ from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.places import mark
 from imagesmith.errors import ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Planned, Warned
-from imagesmith.export.writing import Outputs, Wanted, uploader_of
-from imagesmith.image.forms import Reforming, common_form, form_of, is_image
+from imagesmith.export.writing import Outputs, Wanted, access_of, uploader_of
+from imagesmith.image.forms import Form, Reforming, common_form, form_of, is_image
 from imagesmith.image.result import BuildResult
 from imagesmith.layer.codecs import Codec
 from imagesmith.plan.plan import Plan
@@ -84,6 +84,7 @@ class Session:
             ImagesmithError: located in the Dockerfile where it belongs to an instruction.
         """
         events, recorder = self.events, None
+        request = replace(request, access=access_of(request))
         if request.report:
             from imagesmith.observe.report import Recorder, reporting
 
@@ -168,11 +169,15 @@ class _Build:
         """The outputs with their forms; without any, the image goes to the store if it has names."""
         request = self.request
         kind = "image" if request.tags else "cacheonly"
-        wanted = [
-            (o, tuple(form_of(o, request, image.epoch, image.platform) for image in plan.images))
-            for o in request.outputs or (Output(type=kind),)
-        ]
-        if any(forms[0].epoch is None and o.flag("rewrite-timestamp") for o, forms in wanted):
+
+        def forms(o: Output) -> tuple[Form, ...]:
+            return tuple(
+                form_of(o, request, image.epoch, image.platform, several=request.indexed)
+                for image in plan.images
+            )
+
+        wanted = [(o, forms(o)) for o in request.outputs or (Output(type=kind),)]
+        if any(found[0].epoch is None and o.flag("rewrite-timestamp") for o, found in wanted):
             text = "rewrite-timestamp is specified, but no source-date-epoch was found"
             self.events(Warned(rule="", text=text))
         return wanted

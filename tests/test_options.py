@@ -1,122 +1,20 @@
 from __future__ import annotations
 
-import io
-import sys
-from pathlib import Path
-
 import pytest
 
 from imagesmith.errors import UsageError
-from imagesmith.oci.names import Platform
 from imagesmith.options import (
     parse_age,
-    parse_annotation,
     parse_build_args,
     parse_hosts,
     parse_labels,
-    parse_output,
     parse_secret,
     parse_size,
     parse_ssh,
     parse_timeout,
     parse_ulimit,
 )
-from imagesmith.request import Annotation, Output, SecretSource
-
-
-@pytest.mark.parametrize(
-    ("text", "output"),
-    [
-        ("-", Output(type="tar", dest="-")),
-        ("out", Output(type="local", dest="out")),
-        ("type=oci,dest=x", Output(type="oci", dest="x")),
-        ("type=oci", Output(type="oci", dest="-")),
-        (
-            'type=image,"name=a,b:2",push=true',
-            Output(type="image", options={"name": "a,b:2", "push": "true"}),
-        ),
-        ("type=registry", Output(type="registry")),
-        ("TYPE=cacheonly", Output(type="cacheonly")),
-        ("type=oci,tar=false,dest=d", Output(type="oci", dest="d", options={"tar": "false"})),
-        ("type=image,annotation.K=V", Output(type="image", options={"annotation.k": "V"})),
-    ],
-)
-def test_output_is_read_as_buildx_reads_it(text: str, output: Output) -> None:
-    assert parse_output(text) == output
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("type=foo", 'exporter "foo" could not be found'),
-        ("dest=x,push=true", "type is required for output"),
-        ("type=oci,x", "invalid value x"),
-        ("type=oci,dest=x,tar=maybe", "non-bool value specified for tar: maybe"),
-        ("type=local", "dest is required for local exporter"),
-        ("type=local,dest=-", "dest cannot be stdout for local exporter"),
-        ("type=oci,tar=false", "dest is required for oci exporter"),
-        ("type=oci,dest=/", "destination file / is a directory"),
-        ("type=docker", "the docker exporter without dest loads into a daemon"),
-        ("type=local,dest=/,mode=x", "mode x is neither copy nor delete"),
-        ("type=local,dest=/,compresion=x", "output local has no option compresion"),
-        ("type=oci,dest=x,compresion=zstd", r"no option compresion \(did you mean compression\?\)"),
-        ("type=image,dest=x", "output image has no dest"),
-        ('type=oci,"dest', "invalid output"),
-    ],
-)
-def test_output_that_cannot_be_is_told_why(text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        parse_output(text)
-
-
-def test_folder_output_over_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "f").write_text("")
-    with pytest.raises(UsageError, match=r"destination directory .*f is a file"):
-        parse_output(str(tmp_path / "f"))
-
-
-def test_terminal_gets_no_tar(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stdout", Terminal())
-    with pytest.raises(
-        UsageError, match=r"dest file is required for tar exporter\. refusing to write to console"
-    ):
-        parse_output("-")
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("a=b", [Annotation("manifest", "a", "b")]),
-        ("a=", [Annotation("manifest", "a", "")]),
-        ("index:a=b:c", [Annotation("index", "a", "b:c")]),
-        (
-            "manifest[linux/arm64],index-descriptor:a=b",
-            [
-                Annotation("manifest", "a", "b", Platform.parse("linux/arm64")),
-                Annotation("index-descriptor", "a", "b"),
-            ],
-        ),
-    ],
-)
-def test_annotation_has_types_and_platforms(text: str, found: list[Annotation]) -> None:
-    assert parse_annotation(text) == found
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a", 'invalid annotation "a", expected key=value'),
-        ("manifes:a=b", r'unknown annotation type "manifes" \(did you mean manifest\?\)'),
-        ("A[:a=b", "invalid annotation type"),
-    ],
-)
-def test_annotation_that_cannot_be_is_told_why(text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        parse_annotation(text)
+from imagesmith.request import SecretSource
 
 
 def test_build_argument_without_a_value_takes_the_environments() -> None:

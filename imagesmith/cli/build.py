@@ -19,11 +19,9 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.options import (
     boolean,
     is_indexed,
-    parse_annotation,
     parse_build_args,
     parse_hosts,
     parse_labels,
-    parse_output,
     parse_platforms,
     parse_secret,
     parse_size,
@@ -31,12 +29,15 @@ from imagesmith.options import (
     parse_timeout,
     parse_ulimit,
 )
+from imagesmith.outputoptions import check_deletions, check_places, parse_annotation, parse_output
 from imagesmith.request import BuildRequest, Output, SecretSource
 from imagesmith.settings import Settings
+from imagesmith.values import replace
 
 __all__ = ["configure", "request_of", "run"]
 
-_ENTITLEMENTS = {"network.host", "security.insecure"}
+_NO_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
+_ENTITLEMENTS = {"network.host", "security.insecure", "buildx.local.delete"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +124,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         raise UsageError(f"invalid netmode {args.network}")
     unknown = set(args.allow) - _ENTITLEMENTS
     if unknown:
-        raise UsageError(f"--allow {min(unknown)}: not known; network.host and security.insecure are")
+        raise UsageError(f"--allow {min(unknown)}: not known; {', '.join(sorted(_ENTITLEMENTS))} are")
     if args.load:
         raise UsageError(
             "--load needs a Docker daemon",
@@ -184,12 +185,21 @@ def _names(texts: list[str]) -> tuple[str, ...]:
     return tuple(name for text in texts for name in text.split(",") if name)
 
 
+def _without_artifact(output: Output) -> Output:
+    """An output whose statements are no OCI artifacts, unless it says that they are."""
+    if output.type in ("local", "tar", "cacheonly") or "oci-artifact" in output.options:
+        return output
+    return replace(output, options={**output.options, "oci-artifact": "false"})
+
+
 def _outputs(args: argparse.Namespace, tags: tuple[ImageRef, ...]) -> tuple[Output, ...]:
     outputs = [parse_output(o) for o in args.output]
     if args.iidfile and any(o.type in ("local", "tar") for o in outputs):
         raise UsageError("local and tar exporters are incompatible with image ID file")
-    if sum(o.dest == "-" for o in outputs) > 1:
-        raise UsageError("only one output can go to standard output")
+    if boolean(_NO_ARTIFACT, os.environ.get(_NO_ARTIFACT) or "false"):
+        outputs = [_without_artifact(o) for o in outputs]
+    check_places(outputs)
+    check_deletions(outputs, allowed="buildx.local.delete" in args.allow)
     if args.push:
         others = [o for o in outputs if o.type not in ("image", "registry")]
         if others:
@@ -200,7 +210,7 @@ def _outputs(args: argparse.Namespace, tags: tuple[ImageRef, ...]) -> tuple[Outp
             outputs = [
                 Output(type=o.type, dest=o.dest, options={**o.options, "push": "true"}) for o in outputs
             ]
-    pushes = any(o.type == "registry" or o.flag("push") for o in outputs)
+    pushes = any(o.pushes for o in outputs)
     if pushes and not tags and not any("name" in o.options for o in outputs):
         raise UsageError("tag is needed when pushing to registry")
     return tuple(outputs)

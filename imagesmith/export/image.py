@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from imagesmith.errors import UsageError
+from imagesmith.export.foreign import bring_foreign
 from imagesmith.export.job import Export
 from imagesmith.export.options import NAMED, Options
+from imagesmith.oci.model import Descriptor
+from imagesmith.oci.names import ImageRef
 from imagesmith.request import Output
 from imagesmith.values import replace
 
 __all__ = ["HOLDS_INDEX", "OPTIONS", "write"]
 
-OPTIONS: Options = {**NAMED, "push": bool}
+OPTIONS: Options = NAMED
 HOLDS_INDEX = True
 
 
@@ -23,6 +26,10 @@ def write(output: Output, export: Export) -> None:
     descriptor = replace(export.built.descriptor, annotations={}, platform=None)
     if not output.pushes and output.flag("store", True):
         export.complete(base=False)  # a base's registry has its layers; a cache may be gone tomorrow
+    if output.flag("store", True):
+        _dangling(output, export, descriptor)
+    if output.pushes:
+        bring_foreign(export)
     for ref in export.tags:
         if by_digest and ref.tag is not None:
             raise UsageError(f"can't push tagged ref {ref} by digest", hint="give the name without a tag")
@@ -36,3 +43,12 @@ def write(output: Output, export: Export) -> None:
         if output.pushes:
             layers = [(layer.descriptor, layer.stored) for layer in export.layers]
             export.images.push(canonical if by_digest else ref, descriptor, layers, export.vertex)
+
+
+def _dangling(output: Output, export: Export, descriptor: Descriptor) -> None:
+    """Give the image the name PREFIX@DIGEST; with danging-name-empty-only if it has no other."""
+    prefix = output.options.get("dangling-name-prefix", "")
+    if prefix and not (export.tags and output.flag("danging-name-empty-only")):
+        ref = ImageRef.parse(f"{prefix}@{descriptor.digest}")
+        export.store.name(ref, descriptor)
+        export.vertex.did(f"naming to {ref}")

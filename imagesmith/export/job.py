@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from imagesmith.events import EventSink, Vertex
 from imagesmith.image.commit import Image
 from imagesmith.image.result import BuildResult
+from imagesmith.oci.mediatype import is_nondistributable
 from imagesmith.oci.names import ImageRef
 from imagesmith.oci.times import format_ns
 from imagesmith.request import BuildRequest
@@ -53,5 +54,7 @@ class Export:
     def complete(self, *, base: bool = True) -> None:
         """Fetch the layers that nothing has needed so far: of an imported cache, and of the base image."""
         for layer in self.layers:
+            if self.image.form.foreign and is_nondistributable(layer.descriptor.media_type):
+                continue  # stays where its addresses say
             if base or layer.created_ns is not None:
                 layer.stored.bring(layer.descriptor.digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imagesmith.export.foreign import bring_foreign
 from imagesmith.export.job import Export
 from imagesmith.export.options import IMAGE, Options
 from imagesmith.interfaces import ImageTarget
@@ -19,8 +20,12 @@ HOLDS_INDEX = True
 
 def write(output: Output, export: Export, *, docker: bool = False) -> None:
     """Write the layout; a tar is there whole or not at all, and `docker load` reads it with `docker`."""
+    bring_foreign(export)
     export.complete()
     names = [str(ref) for ref in export.tags]
+    if output.flag("name-canonical"):
+        digest = export.built.descriptor.digest
+        names += dict.fromkeys(str(ref.with_tag(None).with_digest(digest)) for ref in export.tags)
     if output.flag("tar", True):
         with (
             export.vertex.part("sending tarball"),

@@ -20,6 +20,7 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.plan.plan import Plan, PlannedImage
 from imagesmith.plugins import EXPORTERS, load
 from imagesmith.request import BuildRequest, Output
+from imagesmith.settings import Access
 from imagesmith.solve.cacheplaces import CacheExport
 from imagesmith.solve.graph import chain
 from imagesmith.solve.result import Result
@@ -166,6 +167,20 @@ def uploader_of(
     bases = [images.image(base.name, base.digest, base.place) for base in found.values()]
     steps = {step for tip in plan.tips for step in chain(tip)}
     return Uploader(images, list(refs.values()), steps, transfers, events, bases)
+
+
+def access_of(request: BuildRequest) -> Access:
+    """How registries are reached: with registry.insecure an output's own need no certificate that holds."""
+    access = request.access
+    hosts = {
+        ref.registry
+        for output in request.outputs
+        if output.flag("registry.insecure")
+        for ref in names_of_output(output, request)
+    }
+    if not hosts or access.insecure is True:
+        return access
+    return replace(access, insecure=frozenset(access.insecure or ()) | hosts)
 
 
 def names_of_output(output: Output, request: BuildRequest) -> tuple[ImageRef, ...]:

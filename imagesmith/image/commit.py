@@ -82,7 +82,7 @@ def commit(
     family = mt.to_oci if form.oci_types else mt.to_docker
     manifest = Manifest.build(
         Descriptor(media_type=family(mt.OCI_CONFIG), digest=digest_bytes(raw), size=len(raw)),
-        [_layer(layer.descriptor, form.oci_types) for layer in layers],
+        [_layer(layer.descriptor, form) for layer in layers],
         media_type=family(mt.OCI_MANIFEST),
         annotations=dict(form.manifest),
     )
@@ -93,8 +93,11 @@ def commit(
     )
 
 
-def _layer(d: Descriptor, oci_types: bool) -> Descriptor:
-    if not oci_types:
+def _layer(d: Descriptor, form: Form) -> Descriptor:
+    """A layer's descriptor in the family and with the annotations that go out."""
+    if not form.foreign and mt.is_nondistributable(d.media_type):
+        d = replace(d, media_type=mt.to_distributable(d.media_type), urls=())
+    if not form.oci_types:
         return replace(d, media_type=mt.to_docker(d.media_type), annotations={})
     kept = {k: v for k, v in d.annotations.items() if not k.startswith(_OWN_ANNOTATIONS)}
     return replace(d, media_type=mt.to_oci(d.media_type), annotations=kept)

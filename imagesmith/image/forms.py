@@ -9,7 +9,6 @@ Threads: one; layers are compressed by the writer's own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from imagesmith.concurrency import Cancel
@@ -21,6 +20,7 @@ from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import Platform
 from imagesmith.oci.times import parse_epoch
+from imagesmith.outputoptions import annotation_of
 from imagesmith.request import Annotation, BuildRequest, Output
 from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.solve.result import BuiltLayer
@@ -30,9 +30,6 @@ from imagesmith.values import field, frozen, replace
 
 __all__ = ["Form", "Reforming", "common_form", "form_of", "is_image"]
 
-_ANNOTATION = re.compile(
-    r"annotation(?:-(manifest|manifest-descriptor|index|index-descriptor))?(?:\[([^\]]*)\])?\.(.+)"
-)
 _ROOTS = ("local", "tar")
 #: What the descriptor of a layer with a table has (layer/estargz.py, which most builds do not need).
 _TABLE_NOTE = "containerd.io/snapshot/stargz/toc.digest"
@@ -46,8 +43,11 @@ class Form:
     epoch       SOURCE_DATE_EPOCH in seconds: the config's times are clamped to it
     clamp_s     the time (seconds) that files of new layers are clamped to, None for their own times
     oci_types   OCI's media types, else Docker's
+    foreign     layers that may not be distributed keep their types and addresses, else become usual ones
+    artifact    statements about the image are OCI artifacts, else images in form
+    inline      they go along with what is asked for without them (inline-only)
     manifest, descriptor   annotations of the manifest, and of whatever names it
-    index, index_descriptor   of the index, and of what names that
+    index, index_descriptor   the same of the index, where there is one
     """
 
     codec: Codec = field(default_factory=Codec)
@@ -55,6 +55,9 @@ class Form:
     clamp_s: int | None = None
     oci_types: bool = True
     force: bool = False
+    foreign: bool = False
+    artifact: bool = True
+    inline: bool = True
     manifest: tuple[tuple[str, str], ...] = ()
     descriptor: tuple[tuple[str, str], ...] = ()
     index: tuple[tuple[str, str], ...] = ()
@@ -70,8 +73,22 @@ def is_image(output: Output) -> bool:
     return output.type not in _ROOTS
 
 
-def form_of(output: Output, request: BuildRequest, epoch: int | None, platform: Platform) -> Form:
-    """The form that an output's options ask for; `epoch` is the build's.
+def form_of(
+    output: Output,
+    request: BuildRequest,
+    epoch: int | None,
+    platform: Platform,
+    *,
+    several: bool = False,
+) -> Form:
+    """The form that an output's options ask for.
+
+    Args:
+        output: has the options.
+        request: has further annotations.
+        epoch: the build's.
+        platform: of the image.
+        several: the image is one of an index.
 
     Raises:
         UsageError: options that exclude each other, or that one platform alone cannot have.
@@ -83,42 +100,46 @@ def form_of(output: Output, request: BuildRequest, epoch: int | None, platform: 
         if text and epoch is None:
             raise UsageError(f"invalid SOURCE_DATE_EPOCH: {text}")
     oci_types = output.flag("oci-mediatypes", True)
-    found = list(request.annotations)
-    for key, value in options.items():
-        match = _ANNOTATION.fullmatch(key)
-        if match is not None:
-            on = Platform.parse(match[2]) if match[2] else None
-            found.append(Annotation(match[1] or "manifest", match[3], value, on))
+    found = _annotations_of(output, request)
+    if found and not oci_types:
+        raise UsageError('cannot export annotations with "oci-mediatypes=false"')
+    if not several and any(a.kind.startswith("index") for a in found):
+        raise UsageError("index annotations not supported for single platform export")
     return Form(
         codec=Codec.parse(options.get("compression", "gzip"), options.get("compression-level", "")),
         epoch=epoch,
         clamp_s=epoch if output.flag("rewrite-timestamp") else None,
         oci_types=oci_types,
         force=output.flag("force-compression"),
-        **_annotated(found, platform, oci_types, request.indexed),
+        foreign=output.flag("prefer-nondist-layers"),
+        artifact=output.flag("oci-artifact", True),
+        inline=output.flag("attestation-inline", output.type in ("image", "registry")),
+        manifest=_of_kind(found, "manifest", platform),
+        descriptor=_of_kind(found, "manifest-descriptor", platform),
+        index=_of_kind(found, "index", None),
+        index_descriptor=_of_kind(found, "index-descriptor", None),
     )
 
 
-def _annotated(
-    found: Sequence[Annotation], platform: Platform, oci_types: bool, indexed: bool
-) -> dict[str, tuple[tuple[str, str], ...]]:
-    """The annotations of a form, by the names of its fields."""
-    if found and not oci_types:
-        raise UsageError('cannot export annotations with "oci-mediatypes=false"')
-    if any(a.kind.startswith("index") for a in found) and not indexed:
-        raise UsageError("index annotations not supported for single platform export")
-    return {
-        name: _of_kind(found, kind, platform)
-        for name, kind in (
-            ("manifest", "manifest"), ("descriptor", "manifest-descriptor"),
-            ("index", "index"), ("index_descriptor", "index-descriptor"),
-        )
-    }  # fmt: skip
+def _annotations_of(output: Output, request: BuildRequest) -> list[Annotation]:
+    """The annotations of an output, in the order in which later ones win: --annotation's are the last."""
+    if not is_image(output):
+        return []
+    found = [
+        Annotation(parsed[0], parsed[2], value, parsed[1])
+        for key, value in output.options.items()
+        if (parsed := annotation_of(key)) is not None
+    ]
+    return [*found, *request.annotations]
 
 
-def _of_kind(found: Sequence[Annotation], kind: str, platform: Platform) -> tuple[tuple[str, str], ...]:
-    wanted = {a.key: a.value for a in found if a.kind == kind and a.platform in (None, platform)}
-    return tuple(sorted(wanted.items()))
+def _of_kind(
+    found: Sequence[Annotation], kind: str, platform: Platform | None
+) -> tuple[tuple[str, str], ...]:
+    """Those of one level: for a platform its own win over those for all; an index's are for none."""
+    own = [a for a in found if a.kind == kind and platform in (None, a.platform)]
+    wanted = {a.key: a.value for a in found if a.kind == kind and a.platform is None}
+    return tuple(sorted({**wanted, **{a.key: a.value for a in own}}.items()))
 
 
 def common_form(forms: Sequence[Form]) -> Form:

@@ -26,6 +26,7 @@ __all__ = [
     "is_image_config",
     "is_layer",
     "is_nondistributable",
+    "to_distributable",
     "to_docker",
     "to_oci",
 ]
@@ -83,6 +84,11 @@ def to_oci(media_type: str) -> str:
 def is_nondistributable(media_type: str) -> bool:
     """True for the deprecated types of layers that a registry may not hold (foreign layers)."""
     return media_type.startswith((OCI_FOREIGN, DOCKER_FOREIGN))
+
+
+def to_distributable(media_type: str) -> str:
+    """The usual type of a layer of a deprecated one."""
+    return media_type.replace(OCI_FOREIGN, OCI_LAYER, 1).replace(DOCKER_FOREIGN, DOCKER_LAYER, 1)
 
 
 def is_layer(media_type: str) -> bool:

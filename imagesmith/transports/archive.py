@@ -136,7 +136,7 @@ class ArchiveTarget:
                 },
             )
             name = d.annotations.get(NAME)
-            if name:
+            if name and "@" not in name:  # `docker load` takes no digests for names
                 tags = row["RepoTags"]
                 row["RepoTags"] = [*(tags if isinstance(tags, list) else []), ImageRef.parse(name).familiar]
         return list(rows.values())

@@ -72,7 +72,7 @@ def entries_of(d: Descriptor, names: Sequence[str], created: str = "") -> list[D
         annotations = {**d.annotations, **({_CREATED: created} if created else {})}
         ref = _reference(name)
         if ref is not None:
-            annotations |= {NAME: str(ref), REF: ref.tag or "latest"}
+            annotations |= {NAME: str(ref), REF: ref.tag or str(ref.digest)}
         elif name:
             annotations[REF] = name
         entries.append(replace(d, annotations=annotations))

@@ -46,6 +46,7 @@ FLOORS = {
     "imagesmith.request": 10,
     "imagesmith.options": 11,
     "imagesmith.cacheoptions": 12,
+    "imagesmith.outputoptions": 12,
     "imagesmith.registry": 11,
     "imagesmith.transports": 12,
     "imagesmith.context": 13,
