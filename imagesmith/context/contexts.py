@@ -22,7 +22,7 @@ from imagesmith.concurrency import Once
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.archive import is_packed, looks_like_archive, unpack_context
 from imagesmith.context.digests import FileDigests, Reading
-from imagesmith.context.git import GitRef, is_git_url, parse_flag
+from imagesmith.context.git import GitRef, context_ref, parse_flag
 from imagesmith.context.http import Download, fetch_url, file_name_of
 from imagesmith.context.ignore import MAX_BYTES, bounded, read_ignore, read_small
 from imagesmith.context.local import LocalTree
@@ -78,7 +78,8 @@ class Contexts:
         self.file_digest = FileDigests(store.cache, time.time_ns(), self._reading)
         self.images: Bases | None = None
         self._times: dict[str, int] = {}
-        self._commits: set[str] = set()
+        #: What came from elsewhere, `context`, `-f` or a named one: `commit:HEX`, or a digest as text.
+        self.pinned: dict[str, str] = {}
         self._checkouts: Once[GitFiles, Checkout] = Once()
         self._folders = itertools.count(1)
         self._lock = threading.Lock()
@@ -131,6 +132,7 @@ class Contexts:
             return "Dockerfile", sys.stdin.buffer.read()
         if given is not None and is_http_url(given):
             got = self._download(given)
+            self.pinned["-f"] = str(got.digest)
             return file_name_of(given), self._store.blobs.read(got.digest)
         if given is not None and not self._is_remote():
             return given, self._given(given)
@@ -170,20 +172,15 @@ class Contexts:
 
     def _is_remote(self) -> bool:
         context = self._request.context
-        return (
-            context == "-" or is_git_url(context) or is_http_url(context) or context.startswith("github.com/")
-        )
+        return context == "-" or context_ref(context) is not None or is_http_url(context)
 
     def _root(self) -> Path:
         """The folder of the main context, fetched or unpacked if it is none."""
         context = self._request.context
         if context == "-":
             return self._from_stdin()
-        if context.startswith("github.com/"):
-            context = f"https://{context}"
-            return self._from_git(GitRef.parse(context))
-        if is_git_url(context):
-            return self._from_git(GitRef.parse(context))
+        if (ref := context_ref(context)) is not None:
+            return self._from_git(ref)
         if is_http_url(context):
             return self._from_url(context)
         path = Path(context)
@@ -207,7 +204,7 @@ class Contexts:
                     ref, self._scratch(), keep_git_dir=bool(keep), checksum=ref.checksum, access=access
                 )
             self._times["context"] = got.commit_s
-            self._commits.add("context")
+            self.pinned["context"] = f"commit:{got.commit}"
             assert isinstance(got.tree, LocalTree)
             self._main = self._owned(got.tree)
         return self._main.root
@@ -229,6 +226,7 @@ class Contexts:
                 got = self._download(url)
                 vertex.did("transferring context:", got.size)
                 self._times["context"] = got.mtime_ns // 1_000_000_000
+                self.pinned["context"] = str(got.digest)
                 self._stream(self._store.blobs.path(got.digest), file_name_of(url), url)
         assert self._main is not None
         return self._main.root
@@ -314,7 +312,7 @@ class Contexts:
     def _named_url(self, key: str, url: str) -> ContextFiles:
         if key not in self._named:
             got = self._download(url)
-            self._times[key] = got.mtime_ns // 1_000_000_000
+            self._times[key], self.pinned[key] = got.mtime_ns // 1_000_000_000, str(got.digest)
             folder = self._scratch() / f"named-{len(self._named)}"
             if looks_like_archive(got.open):
                 with got.open() as f:
@@ -340,7 +338,7 @@ class Contexts:
         seconds = self._times.get(name if name == "context" else normalise_name(name))
         if seconds is None or not isinstance(tree, LocalTree):
             return None
-        if name in self._commits:
+        if self.pinned.get(name, "").startswith("commit:"):
             from imagesmith.context.gitfetch import set_times
 
             set_times(tree.root, seconds)
@@ -348,7 +346,7 @@ class Contexts:
 
     def commit_time(self, origin: GitFiles) -> int:
         """The time (seconds) of the commit that a remote ADD takes."""
-        return self._checkout(origin).commit_s
+        return self.checkout(origin).commit_s
 
     # --- what steps fetch ----------------------------------------------------------------------
 
@@ -367,9 +365,10 @@ class Contexts:
 
     def fetch_git(self, origin: GitFiles) -> tuple[str, Tree]:
         """Fetch the repository that ADD names."""
-        return self._checkout(origin)[:2]
+        return self.checkout(origin)[:2]
 
-    def _checkout(self, origin: GitFiles) -> Checkout:
+    def checkout(self, origin: GitFiles) -> Checkout:
+        """The repository that ADD, or a named context, names; fetched once."""
         return self._checkouts.get(origin, lambda: self._fetch(origin))
 
     def _fetch(self, origin: GitFiles) -> Checkout:

@@ -17,7 +17,7 @@ import urllib.parse
 from imagesmith.errors import DockerfileError
 from imagesmith.values import frozen
 
-__all__ = ["GitRef", "is_commit", "is_git_url", "parse_flag"]
+__all__ = ["GitRef", "context_ref", "is_commit", "is_git_url", "parse_flag"]
 
 _SCP = re.compile(r"[a-zA-Z0-9_.-]+@[a-zA-Z0-9_.-]+:(?!\d+/).+")
 _SCHEME = re.compile(r"(https?|git|ssh)://", re.IGNORECASE)
@@ -147,6 +147,13 @@ class GitRef:
             depth=depth,
             tags=_flag(query, "fetch-tags", depth == 0),
         )
+
+
+def context_ref(text: str) -> GitRef | None:
+    """The repository that a build context's address names, one of GitHub's without a scheme among them."""
+    if text.startswith("github.com/"):
+        return GitRef.parse(f"https://{text}")
+    return GitRef.parse(text) if is_git_url(text) else None
 
 
 def _flag(query: dict[str, str], name: str, default: bool) -> bool:

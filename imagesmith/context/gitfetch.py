@@ -40,6 +40,7 @@ class Checkout(NamedTuple):
     id: str
     tree: LocalTree
     commit_s: int
+    commit: str
 
 
 class _Found(NamedTuple):
@@ -97,7 +98,7 @@ def fetch_git(
     if keep:
         what += [found.oid, found.name, ref.remote, str(ref.depth), str(ref.tags)]
     digest = hashlib.sha256("\0".join(what).encode("utf-8", "surrogateescape")).hexdigest()
-    return Checkout(f"git:{digest}", LocalTree(_below(work, ref)), commit_s)
+    return Checkout(f"git:{digest}", LocalTree(_below(work, ref)), commit_s, commit)
 
 
 def _below(work: Path, ref: GitRef) -> Path:
