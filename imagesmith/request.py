@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from imagesmith.oci.digest import Digest
     from imagesmith.oci.names import ImageRef, Platform
 
-__all__ = ["Annotation", "BuildRequest", "CachePlace", "Output", "SecretSource"]
+__all__ = [
+    "Annotation",
+    "Attestations",
+    "BuildRequest",
+    "CachePlace",
+    "Output",
+    "ProvenanceWanted",
+    "SbomWanted",
+    "SecretSource",
+]
 
 
 @frozen
@@ -87,6 +96,43 @@ class CachePlace:
 
 
 @frozen(kw_only=True)
+class ProvenanceWanted:
+    """One --provenance.
+
+    mode        min, or max with arguments and the plan; version v1 or v0.2, of SLSA's predicate
+    builder_id  who builds, a URI; empty for ours
+    filename    of the file beside outputs that are files
+    reproducible   claim that the build is
+    inline_only    in images alone, not in files that hold one
+    complete    refuse a build whose sources nobody else can fetch
+    """
+
+    mode: str = "max"
+    version: str = "v1"
+    builder_id: str = ""
+    filename: str = "provenance.json"
+    reproducible: bool = False
+    inline_only: bool = False
+    complete: bool = False
+
+
+@frozen(kw_only=True)
+class SbomWanted:
+    """One --sbom; `format` is spdx or cyclonedx."""
+
+    format: str = "spdx"
+
+
+@frozen(kw_only=True)
+class Attestations:
+    """What is to be attested of each image; `oci_artifact` is for outputs that do not say it."""
+
+    provenance: ProvenanceWanted | None = None
+    sbom: SbomWanted | None = None
+    oci_artifact: bool = True
+
+
+@frozen(kw_only=True)
 class BuildRequest:
     """A build. Paths are as the user gave them, relative to the working directory.
 
@@ -99,6 +145,8 @@ class BuildRequest:
     report          path of an HTML page about the build, or empty
     step_timeout_s  how long a RUN step may take, 0 for no limit
     access          how registries are reached
+    attestations    statements that go with the images; None for none
+    recorded        the provenance in the metadata file: min, max, or empty for none
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
@@ -129,6 +177,8 @@ class BuildRequest:
     step_timeout_s: float = 0.0
     allow: frozenset[str] = frozenset()
     access: Access = field(default_factory=Access)
+    attestations: Attestations | None = None
+    recorded: str = ""
 
     @property
     def platform(self) -> Platform | None:

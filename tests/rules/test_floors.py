@@ -51,21 +51,23 @@ FLOORS = {
     "imagesmith.transports": 12,
     "imagesmith.context": 13,
     "imagesmith.worker": 14,
-    # 15 to 18: the build
+    # 15 to 19: the build
     "imagesmith.solve": 15,
     "imagesmith.ops": 16,
     "imagesmith.plan": 17,
     "imagesmith.image": 18,
-    # 19 to 22: results, and who asks for them
-    "imagesmith.observe": 19,
-    "imagesmith.export": 19,
-    "imagesmith.embedded": 19,
-    "imagesmith.session": 20,
-    "imagesmith.trial": 21,
-    "imagesmith.child": 21,
-    "imagesmith.library": 22,
-    "imagesmith.cli": 23,
-    "imagesmith.__main__": 24,
+    "imagesmith.attest.asked": 12,
+    "imagesmith.attest": 19,
+    # 20 to 23: results, and who asks for them
+    "imagesmith.observe": 20,
+    "imagesmith.export": 20,
+    "imagesmith.embedded": 20,
+    "imagesmith.session": 21,
+    "imagesmith.trial": 22,
+    "imagesmith.child": 22,
+    "imagesmith.library": 23,
+    "imagesmith.cli": 24,
+    "imagesmith.__main__": 25,
 }
 
 #: Modules that must stay free of the rest: the highest floor that they may import.

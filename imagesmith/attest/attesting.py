@@ -1,0 +1,177 @@
+"""What a build attests: its images with their attestations in an index, or statements beside its files.
+
+Why one place: exporters and the session hand over what was built, and need not know what is said of it, or in
+which form. Everything is stored as blobs, so that an index is exported, pushed and copied as any other.
+Threads: one, when all steps are solved; the contexts must still be open.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imagesmith.attest.asked import wanted_of
+from imagesmith.attest.manifest import attestation_of, index_with
+from imagesmith.attest.materials import Sources, config_source, materials_of
+from imagesmith.attest.provenance import Facts, is_complete, provenance_of, recorded
+from imagesmith.attest.statement import Claim, statement, subjects_of_files, subjects_of_image
+from imagesmith.attest.worktree import Worktree, worktree_of
+from imagesmith.context.addresses import is_http_url
+from imagesmith.context.git import context_ref
+from imagesmith.errors import UsageError
+from imagesmith.fs.entry import BytesContent, Entry
+from imagesmith.fs.tree import Tree
+from imagesmith.image.commit import Image
+from imagesmith.image.result import BuildResult
+from imagesmith.oci.model import Descriptor
+from imagesmith.oci.names import ImageRef
+from imagesmith.plan.plan import Plan
+from imagesmith.request import Attestations, Output
+from imagesmith.store.blobs import BlobStore
+from imagesmith.values import replace
+
+__all__ = ["Attesting"]
+
+
+class Attesting:
+    """Makes the attestations of one build; for all its platforms and outputs."""
+
+    def __init__(self, sources: Sources, blobs: BlobStore) -> None:
+        """Begin, before the first step is solved: the build's start is now.
+
+        Args:
+            sources: what is known of where things come from. Its `noted` must be among the solver's watchers.
+            blobs: where documents go.
+
+        Raises:
+            UsageError: an output of the request cannot have what is asked for.
+        """
+        for output in sources.request.outputs:
+            wanted_of(sources.request.attestations, output)
+        self._sources, self._blobs = sources, blobs
+        self._started_ns, self._invocation = time.time_ns(), uuid.uuid4().hex
+        self._finished_ns = 0
+
+    def attest(
+        self,
+        built: BuildResult,
+        output: Output,
+        plans: Mapping[str, Plan],
+        names: Sequence[ImageRef],
+        *,
+        sboms: Mapping[str, Sequence[Claim]] | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> BuildResult:
+        """The result with attestations, and with an index of the images and them; see BuildResult.
+
+        A result of which nothing is attested comes back as it is: with provenance off, with `inline-only` in
+        an output that is no inline one, or for a type that holds no image.
+
+        Args:
+            built: the images by platform, in the order asked for. Their manifests must be final.
+            output: where they go; its options say what it can have, and in which form.
+            plans: of each image, by the same platforms.
+            names: of the image in this output; the statements' subjects. Without any, a statement has none.
+            sboms: further claims by platform, the SBOM of the image first.
+            annotations: of the index.
+
+        Raises:
+            UsageError: the output has Docker's media types, or the sources are not complete as was asked.
+        """
+        wanted = wanted_of(self._sources.request.attestations, output)
+        if wanted is None or output.type in ("local", "tar"):
+            return built
+        entries: dict[str, tuple[Descriptor, ...]] = {}
+        for platform, image in built.images.items():
+            claims = self._claims(wanted, image, plans[platform], (sboms or {}).get(platform, ()))
+            subjects = subjects_of_image(names, image.config.platform, image.manifest.digest)
+            made = attestation_of(image.descriptor, claims, subjects, artifact=wanted.oci_artifact)
+            for blob in (*made.blobs, made.raw):
+                self._blobs.put(blob)
+            entries[platform] = (made.entry,)
+        images = [image.entry for image in built.images.values()]
+        index = index_with(images, [d for found in entries.values() for d in found], annotations)
+        self._blobs.put(index.raw)
+        return replace(built, attestations=entries, index=index.descriptor())
+
+    def files(
+        self, image: Image, output: Output, plan: Plan, files: Tree, *, sboms: Sequence[Claim] = ()
+    ) -> list[Entry]:
+        """The files with statements for an output of files, to be laid over its root; none for none.
+
+        Args:
+            image: the result's config and form.
+            output: of type local or tar; `attestation-prefix` begins the names.
+            plan: of the image.
+            files: what is written. The statements' subjects are all regular files in it.
+            sboms: further claims.
+        """
+        wanted = wanted_of(self._sources.request.attestations, output)
+        if wanted is None:
+            return []
+        prefix = output.options.get("attestation-prefix", "")
+        subjects = subjects_of_files(files)
+        epoch = image.form.epoch
+        mtime_ns = self._finished() if epoch is None else epoch * 1_000_000_000
+        out: dict[str, Entry] = {}
+        for claim in self._claims(wanted, image, plan, sboms):
+            data = statement(claim, subjects, indent=2)
+            e = Entry(f"{prefix}{claim.file}", "f", 0o600, size=len(data), mtime_ns=mtime_ns)
+            e.content = BytesContent(data)
+            if e.path in out:
+                raise UsageError(f"duplicate attestation path name {e.path}")
+            out[e.path] = e
+        return [out[name] for name in sorted(out)]
+
+    def recorded(self, built: BuildResult, plans: Mapping[str, Plan]) -> dict[str, dict[str, Any]]:
+        """Provenance for the metadata file, by platform, as `request.recorded` asks; empty for none."""
+        request = self._sources.request
+        if not request.recorded:
+            return {}
+        wanted = request.attestations.provenance if request.attestations is not None else None
+        builder = wanted.builder_id if wanted is not None else ""
+        return {
+            platform: recorded(self._facts_of(image, plans[platform]), request.recorded, builder)
+            for platform, image in built.images.items()
+        }
+
+    def _claims(
+        self, wanted: Attestations, image: Image, plan: Plan, sboms: Sequence[Claim]
+    ) -> tuple[Claim, ...]:
+        claims = tuple(sboms) if wanted.sbom is not None else ()
+        if wanted.provenance is None:
+            return claims
+        facts = self._facts_of(image, plan)
+        if wanted.provenance.complete and not is_complete(facts.materials):
+            local = ", ".join(m.uri for m in facts.materials if m.is_local)
+            raise UsageError(
+                f"provenance: complete-materials=true, but nobody else can fetch {local}",
+                hint="build from a repository or an address",
+            )
+        return (*claims, provenance_of(facts, wanted.provenance))
+
+    def _finished(self) -> int:
+        """The time when all was built: that of the first statement."""
+        self._finished_ns = self._finished_ns or time.time_ns()
+        return self._finished_ns
+
+    def _facts_of(self, image: Image, plan: Plan) -> Facts:
+        sources = self._sources
+        dockerfile = sources.dockerfile
+        return Facts(
+            request=sources.request, plan=plan, image=image, dockerfile=(dockerfile.file, dockerfile.source),
+            source=config_source(sources), materials=materials_of(sources, plan), worktree=self._worktree(),
+            started_ns=self._started_ns, finished_ns=self._finished(), invocation=self._invocation,
+        )  # fmt: skip
+
+    def _worktree(self) -> tuple[Worktree, str] | None:
+        """The git work tree of a context that is a folder, and the context's path in it."""
+        context = self._sources.request.context
+        if context == "-" or is_http_url(context) or context_ref(context) is not None:
+            return None
+        folder = Path(context).resolve()
+        found = worktree_of(folder)
+        return None if found is None else (found, folder.relative_to(found.top).as_posix())

@@ -1,0 +1,216 @@
+"""What is attested of an image, wherever it is: our statements, BuildKit's of any version, and signed ones.
+
+Why by annotations: the index says which manifest is about which image; its form (an artifact, or an image
+whose layers are statements) has changed and may again. A single manifest has no index; what a registry lists
+as its referrer is read instead.
+Spec: buildx's util/imagetools/loader.go for what counts and for the shapes; in-toto Statement v0.1 and v1;
+DSSE.
+Trust: all of it may come from a registry: sizes, counts and depth are bounded, blobs are held against their
+digests, and a statement about another image is refused. Signatures are not looked at here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from imagesmith.attest.manifest import ARTIFACT, REFERENCE
+from imagesmith.attest.statement import IN_TOTO, PREDICATE_TYPE, SLSA, SPDX
+from imagesmith.errors import InvalidDocument, LimitExceeded
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.codec import Object, parse_object
+from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor, Index, parse_document
+from imagesmith.oci.names import Platform, choose_platform
+from imagesmith.values import frozen
+
+__all__ = [
+    "MAX_STATEMENT_BYTES",
+    "Attached",
+    "attached_to",
+    "predicates_of",
+    "shown_provenance",
+    "shown_sbom",
+]
+
+#: A statement above this is refused.
+MAX_STATEMENT_BYTES = 40 << 20
+#: Before 2023 the annotation had this name.
+_OLD_REFERENCE = "com.docker.reference.digest"
+_DSSE = re.compile(r"application/vnd\.in-toto\..*\+dsse")
+_TYPES = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
+_CYCLONEDX = "https://cyclonedx.org/bom"
+_DEPTH, _MOST_MANIFESTS, _MOST_STATEMENTS = 4, 1_000, 100
+
+
+@frozen
+class Attached:
+    """An image and the manifests of statements about it; its platform as text, empty where nobody says it."""
+
+    image: Descriptor
+    platform: str
+    manifests: tuple[Descriptor, ...]
+
+
+def attached_to(source: ImageSource, platform: Platform | None = None) -> list[Attached]:
+    """The images of a name, each with what is attached to it, in the index's order.
+
+    Args:
+        source: where the name is looked up.
+        platform: only the image that serves this one.
+
+    Raises:
+        InvalidDocument: an index that nests too deeply, or lists too much.
+    """
+    root = source.root()
+    images: dict[Digest, Descriptor] = {}
+    about: dict[str, dict[Digest, Descriptor]] = {}
+    is_index = False
+    for d in _entries(source, root, 0):
+        is_index = is_index or d.digest != root.digest
+        subject = d.annotations.get(_OLD_REFERENCE) or d.annotations.get(REFERENCE)
+        if subject:
+            about.setdefault(subject, {})[d.digest] = d
+        elif not d.is_attestation:
+            images[d.digest] = d
+        if len(images) + sum(map(len, about.values())) > _MOST_MANIFESTS:
+            raise InvalidDocument(f"{source.name}: more than {_MOST_MANIFESTS} manifests in its index")
+    if not is_index:
+        listed = [d for d in source.referrers(root.digest) if d.artifact_type == ARTIFACT]
+        about[str(root.digest)] = {d.digest: d for d in listed[:_MOST_MANIFESTS]}
+    found = [
+        Attached(d, _platform(source, d), tuple(about.get(str(d.digest), {}).values()))
+        for d in images.values()
+    ]
+    if platform is None or not is_index:
+        return found
+    n = choose_platform(platform, [Platform.parse(a.platform) if a.platform else None for a in found])
+    return [] if n is None else [found[n]]
+
+
+def _entries(source: ImageSource, d: Descriptor, depth: int) -> Iterator[Descriptor]:
+    """The manifests below a descriptor that are there."""
+    if d.media_type not in mt.INDEX_TYPES:
+        yield d
+        return
+    if depth > _DEPTH:
+        raise InvalidDocument(f"{source.name}: indexes nested too deeply")
+    index = parse_document(source.document(d), d.media_type)
+    for child in index.manifests if isinstance(index, Index) else ():
+        if not source.lacks(child):
+            yield from _entries(source, child, depth + 1)
+
+
+def _platform(source: ImageSource, d: Descriptor) -> str:
+    if d.platform is not None:
+        return str(d.platform)
+    document = parse_document(source.document(d), d.media_type)
+    if isinstance(document, Index) or not mt.is_image_config(document.config.media_type):
+        return ""
+    return str(ImageConfig.parse(source.document(document.config)).platform)
+
+
+def predicates_of(source: ImageSource, attached: Attached, kinds: Sequence[str]) -> list[tuple[str, Any]]:
+    """The predicates about an image whose types begin with one of some words, with their types, in order.
+
+    Raises:
+        LimitExceeded: a statement is too large, or there are too many.
+        InvalidDocument: it is no statement, or one about another image.
+    """
+    out = []
+    for d in attached.manifests:
+        manifest = parse_document(source.document(d), d.media_type)
+        if isinstance(manifest, Index):
+            continue
+        for layer in manifest.layers:
+            kind = layer.annotations.get(PREDICATE_TYPE, "")
+            signed = _DSSE.fullmatch(layer.media_type) is not None
+            if (layer.media_type == IN_TOTO or signed) and kind.startswith(tuple(kinds)):
+                raw = _blob(source, layer)
+                out.append((kind, _predicate(_payload(raw) if signed else raw, layer, attached.image)))
+                if len(out) > _MOST_STATEMENTS:
+                    raise LimitExceeded(f"{source.name}: more than {_MOST_STATEMENTS} statements")
+    return out
+
+
+def _blob(source: ImageSource, d: Descriptor) -> bytes:
+    what = f"{source.name}: statement {d.digest}"
+    if d.size > MAX_STATEMENT_BYTES:
+        raise LimitExceeded(f"{what} has {d.size} bytes, more than {MAX_STATEMENT_BYTES}")
+    out = bytearray()
+    for piece in source.pieces(d):
+        out += piece
+        if len(out) > d.size:
+            raise InvalidDocument(f"{what} has more than its {d.size} bytes")
+    return bytes(out)
+
+
+def _payload(raw: bytes) -> bytes:
+    """The statement in a signed envelope."""
+    text = parse_object(raw, "envelope").need_text("payload")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as e:
+        raise InvalidDocument("envelope: payload is no base64") from e
+
+
+def _predicate(raw: bytes, layer: Descriptor, image: Descriptor) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    what = f"statement {layer.digest}"
+    document = parse_object(raw, what)
+    if document.text("_type") not in _TYPES:
+        raise InvalidDocument(f"{what}: not an in-toto statement of a known version")
+    subjects = document.objects("subject")
+    if subjects and not any(_names(subject, image.digest) for subject in subjects):
+        raise InvalidDocument(f"{what}: is about another image than {image.digest}")
+    return document.need_obj("predicate").data
+
+
+def _names(subject: Object, digest: Digest) -> bool:
+    digests = subject.obj("digest")
+    return digests is not None and digests.text(digest.algorithm) == digest.hex
+
+
+_Look = Callable[[ImageSource, Attached], dict[str, Any]]
+
+
+def shown_provenance(source: ImageSource, platform: Platform | None = None) -> dict[str, Any]:
+    """Provenance as imagetools shows it: `{"SLSA": …}`; of several platforms a map of that."""
+    return _shown(source, platform, _provenance)
+
+
+def shown_sbom(source: ImageSource, platform: Platform | None = None) -> dict[str, Any]:
+    """SBOMs as imagetools shows them: `{"SPDX": …, "AdditionalSPDXs": […]}`; of several platforms a map.
+
+    One that is CycloneDX stands beside them, as `CycloneDX`.
+    """
+    return _shown(source, platform, _sbom)
+
+
+def _shown(source: ImageSource, platform: Platform | None, look: _Look) -> dict[str, Any]:
+    attached = attached_to(source, platform)
+    if len(attached) == 1:
+        return look(source, attached[0])
+    shown = {one.platform or str(one.image.digest): look(source, one) for one in attached}
+    return {platform: found for platform, found in shown.items() if found}
+
+
+def _provenance(source: ImageSource, one: Attached) -> dict[str, Any]:
+    found = predicates_of(source, one, (SLSA,))
+    return {"SLSA": found[0][1]} if found else {}
+
+
+def _sbom(source: ImageSource, one: Attached) -> dict[str, Any]:
+    found = predicates_of(source, one, (SPDX, _CYCLONEDX))
+    spdx = [predicate for kind, predicate in found if kind.startswith(SPDX)]
+    others = [predicate for kind, predicate in found if kind.startswith(_CYCLONEDX)]
+    out: dict[str, Any] = {"SPDX": spdx[0]} if spdx else {}
+    if spdx[1:]:
+        out["AdditionalSPDXs"] = spdx[1:]
+    if others:
+        out["CycloneDX"] = others[0]
+    return out

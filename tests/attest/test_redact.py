@@ -1,0 +1,88 @@
+"""What is told of a build holds no login, and no folder of the machine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from imagesmith.attest.redact import plan_document, step_names, without_login
+from imagesmith.context.git import GitRef
+from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
+from imagesmith.oci.config import Runtime
+from imagesmith.oci.digest import digest_bytes
+from imagesmith.oci.names import Platform
+from imagesmith.ops.add import AddOp
+from imagesmith.ops.copy import CopyOp, CopySource
+from imagesmith.ops.image import ImageOp
+from imagesmith.ops.run import RunOp
+from imagesmith.plan.plan import Plan, PlannedImage
+from imagesmith.solve.step import Step
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("https://user:secret@example.com/a.git#main", "https://example.com/a.git#main"),
+        ("https://token@example.com/a", "https://example.com/a"),
+        ("HTTP://t@example.com/a", "HTTP://example.com/a"),
+        ("ssh://git@example.com/a", "ssh://git@example.com/a"),
+        ("ssh://alice@example.com/a", "ssh://example.com/a"),
+        ("ssh://git:pw@example.com/a", "ssh://example.com/a"),
+        ("git@example.com:a/b.git", "git@example.com:a/b.git"),
+        ("curl ftp://u:p@h/x https://u:p@i/y", "curl ftp://h/x https://i/y"),
+        ("https://example.com/a@b:c", "https://example.com/a@b:c"),
+        ("a@b", "a@b"),
+    ],
+)
+def test_logins_are_left_out_of_addresses(text: str, told: str) -> None:
+    assert without_login(text) == told
+
+
+def plan(place: str) -> Plan:
+    digest = digest_bytes(b"m")
+    base = Step.of(ImageOp(name="b", named=digest, digest=digest, place=f"oci:{place}/lay"), None, "FROM b")
+    sources = (
+        CopySource(ContextFiles("context", place), "f"),
+        CopySource(Fetched("https://u:secret@e.example/f")),
+        CopySource(GitFiles(GitRef.parse("https://u:secret@e.example/r.git"))),
+    )
+    add = Step.of(AddOp(sources=sources, dest="/"), base, "ADD https://u:secret@e.example/f /")
+    copy = Step.of(CopyOp(sources=(CopySource(add, "/f"),), dest="/g"), base, "COPY --from=x /f /g")
+    proxies = (("HTTP_PROXY", "http://u:secret@p.example"),)
+    run = Step.of(
+        RunOp(argv=("true",), env=(), cwd="/", proxy_env=proxies, cgroup_parent=place), copy, "RUN true"
+    )
+    image = PlannedImage(
+        platform=Platform("linux", "amd64"), runtime=Runtime(), author="", base_history=(), history=()
+    )
+    return Plan(tip=run, image=image, epoch=1)
+
+
+def test_plan_is_told_alike_wherever_it_is_made() -> None:
+    one, other = plan_document(plan("/home/alice/app")), plan_document(plan("/srv/build"))
+    assert one == other
+    text = json.dumps(one)
+    assert all(word not in text for word in ("alice", "secret", "sha256:", "/lay", "http://p"))
+    assert [step["id"] for step in one["steps"]] == ["step0", "step1", "step2", "step3"]
+    assert (one["tip"], one["steps"][3]["parent"]) == ("step3", "step2")
+    (source,) = one["steps"][2]["op"]["sources"]
+    assert source["origin"] == {"kind": "step", "id": "step1"}
+    assert set(step_names(plan("/a")).values()) == {"step0", "step1", "step2", "step3"}
+
+
+def test_where_a_remote_context_is_stays() -> None:
+    (step,) = plan_document(
+        Plan(
+            tip=Step.of(
+                CopyOp(
+                    sources=(CopySource(ContextFiles("context", "https://u:secret@e.example/c.tar"), "f"),),
+                    dest="/",
+                ),
+                None,
+                "COPY f /",
+            ),
+            image=plan("/a").image,
+        )
+    )["steps"]
+    assert step["op"]["sources"][0]["origin"]["place"] == "https://e.example/c.tar"
