@@ -31,7 +31,7 @@ from imagesmith.settings import Access, Settings
 if TYPE_CHECKING:
     from imagesmith.image.result import BuildResult
     from imagesmith.oci.model import Descriptor
-    from imagesmith.request import Output
+    from imagesmith.request import Attestations, Output
 
 __all__ = ["build", "copy", "pull", "push"]
 
@@ -55,6 +55,8 @@ def build(
     cache_to: Iterable[str] = (),
     explain: bool = False,
     report: str | Path = "",
+    provenance: str | bool = False,
+    sbom: str | bool = False,
     network: str = "default",
     isolation: str = "auto",
     insecure: bool = False,
@@ -79,23 +81,39 @@ def build(
         ImagesmithError: located in the Dockerfile where it belongs to an instruction.
     """
     from imagesmith.child import build_in_child
-    from imagesmith.request import BuildRequest, Output
+    from imagesmith.request import BuildRequest
 
-    wanted = [parse_output(o) if isinstance(o, str) else o for o in outputs]
-    if push:
-        wanted.append(Output(type="registry"))
     request = BuildRequest(
         context=str(context), dockerfile=str(dockerfile) if dockerfile else None, target=target,
         build_args=dict(build_args or {}), labels=dict(labels or {}),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
         secrets=tuple(parse_secret(s) for s in secrets),
-        tags=tuple(ImageRef.parse(t) for t in tags), outputs=check_places(wanted),
+        tags=tuple(ImageRef.parse(t) for t in tags), outputs=_outputs(outputs, push),
         platforms=(asked := parse_platforms([platform] if isinstance(platform, str) else platform)),
         indexed=is_indexed(asked, build_args or {}), pull=pull, no_cache=() if no_cache else None,
+        network=network, access=Access(insecure=insecure),
         cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),
-        explain=explain, report=str(report), network=network, access=Access(insecure=insecure),
+        explain=explain, report=str(report), attestations=_attested(provenance, sbom, build_args or {}),
     )  # fmt: skip
     return build_in_child(request, str(root), isolation, events)
+
+
+def _outputs(outputs: Iterable[str | Output], push: bool) -> tuple[Output, ...]:
+    """The outputs as values; with `push` a registry besides."""
+    from imagesmith.request import Output
+
+    wanted = [parse_output(o) if isinstance(o, str) else o for o in outputs]
+    return check_places([*wanted, Output(type="registry")] if push else wanted)
+
+
+def _attested(provenance: str | bool, sbom: str | bool, build_args: Mapping[str, str]) -> Attestations | None:
+    """What is to be attested; nothing unless it is asked for."""
+    texts = [text if isinstance(text, str) else str(text).lower() for text in (provenance, sbom)]
+    if texts == ["false", "false"] and not any(name.startswith("BUILDKIT_ATTEST_") for name in build_args):
+        return None
+    from imagesmith.attest.asked import parse_attestations
+
+    return parse_attestations(texts[0], texts[1], (), build_args, {})
 
 
 def push(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from imagesmith.concurrency import Background, Cancel
 from imagesmith.context.contexts import Contexts
@@ -18,7 +18,7 @@ from imagesmith.context.trees import Trees
 from imagesmith.dockerfile.lint import Finding
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.places import mark
-from imagesmith.errors import ImagesmithError, IntegrityError
+from imagesmith.errors import ImagesmithError, IntegrityError, Unsupported
 from imagesmith.events import EventSink, Planned, Warned
 from imagesmith.export.writing import Outputs, Wanted, access_of, uploader_of
 from imagesmith.image.forms import Form, Reforming, common_form, form_of, is_image
@@ -44,6 +44,9 @@ from imagesmith.transports.bases import Bases
 from imagesmith.values import frozen, replace
 from imagesmith.worker.sandbox.world import World
 from imagesmith.worker.workshop import Workshop
+
+if TYPE_CHECKING:
+    from imagesmith.attest.attesting import Attesting
 
 __all__ = ["Session", "run_build"]
 
@@ -137,13 +140,31 @@ class _Build:
         keeper = CacheExport(request.cache_to, store, bases, cache, self.events)
         pushed = [output for output, forms in wanted if forms[0].same_layers(first)]
         uploading = uploader_of(pushed, request, plan, bases, self.session.settings.transfers, self.events)
+        attesting, noted = self._attesting(tools)
         solver = Solver(
             tools, self._writer(first.codec, first.clamp_s), cache,
-            [keeper, *watchers, *self._explainer(cache), uploading], contexts.numbers,
+            [keeper, *watchers, *self._explainer(cache), *noted, uploading], contexts.numbers,
         )  # fmt: skip
-        outputs = Outputs(request, plan, keeper, bases, Reforming(store, self._writer, cancel))
+        outputs = Outputs(request, plan, keeper, bases, Reforming(store, self._writer, cancel), attesting)
         with keeping, _solved(solver, plan.tips, uploading) as results:
             return outputs.write(wanted, results)
+
+    def _attesting(self, tools: Tools) -> tuple[Attesting | None, tuple[Watcher, ...]]:
+        """Who makes attestations, if any are asked for, and who notes for it what steps take."""
+        request = self.request
+        if request.attestations is None and not request.recorded:
+            return None, ()
+        if request.attestations is not None and request.attestations.sbom is not None:
+            raise Unsupported("--sbom: SBOMs are not made yet")
+        from imagesmith.attest.attesting import Attesting
+        from imagesmith.attest.materials import Noted, Sources
+
+        noted = Noted()
+        sources = Sources(
+            request=request, dockerfile=self.dockerfile, contexts=self.contexts, trees=tools.trees,
+            bases=tools.bases, noted=noted,
+        )  # fmt: skip
+        return Attesting(sources, self.session.store.blobs), (noted,)
 
     def _plan(self, bases: Bases) -> Plan:
         """The plan; what the linter finds is told as it comes."""

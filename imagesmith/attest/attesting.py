@@ -98,7 +98,14 @@ class Attesting:
         return replace(built, attestations=entries, index=index.descriptor())
 
     def files(
-        self, image: Image, output: Output, plan: Plan, files: Tree, *, sboms: Sequence[Claim] = ()
+        self,
+        image: Image,
+        output: Output,
+        plan: Plan,
+        files: Tree,
+        *,
+        sboms: Sequence[Claim] = (),
+        together: bool = False,
     ) -> list[Entry]:
         """The files with statements for an output of files, to be laid over its root; none for none.
 
@@ -108,6 +115,7 @@ class Attesting:
             plan: of the image.
             files: what is written. The statements' subjects are all regular files in it.
             sboms: further claims.
+            together: other platforms' files go to the same folder, so that names have this one's.
         """
         wanted = wanted_of(self._sources.request.attestations, output)
         if wanted is None:
@@ -119,7 +127,13 @@ class Attesting:
         out: dict[str, Entry] = {}
         for claim in self._claims(wanted, image, plan, sboms):
             data = statement(claim, subjects, indent=2)
-            e = Entry(f"{prefix}{claim.file}", "f", 0o600, size=len(data), mtime_ns=mtime_ns)
+            e = Entry(
+                f"{prefix}{_named(claim.file, image, together)}",
+                "f",
+                0o600,
+                size=len(data),
+                mtime_ns=mtime_ns,
+            )
             e.content = BytesContent(data)
             if e.path in out:
                 raise UsageError(f"duplicate attestation path name {e.path}")
@@ -175,3 +189,9 @@ class Attesting:
         folder = Path(context).resolve()
         found = worktree_of(folder)
         return None if found is None else (found, folder.relative_to(found.top).as_posix())
+
+
+def _named(file: str, image: Image, together: bool) -> str:
+    """The name of a statement's file: provenance.json, or provenance.linux_amd64.json."""
+    stem, _, kind = file.rpartition(".")
+    return f"{stem}.{str(image.config.platform).replace('/', '_')}.{kind}" if together else file

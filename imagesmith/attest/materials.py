@@ -105,7 +105,7 @@ def materials_of(sources: Sources, plan: Plan) -> tuple[Material, ...]:
     """All sources of one image, sorted by address."""
     found = {config_source(sources)}
     local: dict[str, set[tuple[str, tuple[str, ...], bool, str]]] = {}
-    for step in all_steps([plan.tip]):
+    for step in all_steps(plan.tips):
         if isinstance(step.op, ImageOp):
             found.add(_image(step.op, sources.bases))
         digests = sources.noted.inputs.get(step, ())

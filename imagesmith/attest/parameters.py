@@ -41,7 +41,7 @@ def request_document(request: BuildRequest, plan: Plan, *, full: bool) -> dict[s
     names = _local_names(request)
     if names:
         document["locals"] = [{"name": name} for name in names]
-    document["platform"] = str(plan.image.platform)
+    document["platform"] = str(plan.images[0].platform)
     return document
 
 
@@ -113,7 +113,7 @@ def _local_names(request: BuildRequest) -> list[str]:
 def _ids(plan: Plan, kind: str) -> list[dict[str, object]]:
     """The ids of secrets or agents that steps are given, each once."""
     found: dict[str, bool] = {}
-    for step in all_steps([plan.tip]):
+    for step in all_steps(plan.tips):
         for m in step.op.mounts if isinstance(step.op, RunOp) else ():
             if m.mount.type == kind:
                 default = "default" if kind == "ssh" else posixpath.basename(m.mount.target)

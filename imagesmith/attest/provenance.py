@@ -161,7 +161,7 @@ def _is_request_complete(facts: Facts, *, full: bool) -> bool:
 
 def _is_hermetic(facts: Facts) -> bool:
     """True if nothing could come in that is not listed."""
-    runs = (step.op for step in all_steps([facts.plan.tip]) if isinstance(step.op, RunOp))
+    runs = (step.op for step in all_steps(facts.plan.tips) if isinstance(step.op, RunOp))
     return is_complete(facts.materials) and all(op.network == "none" for op in runs)
 
 
@@ -189,7 +189,7 @@ def _vcs(facts: Facts) -> Mapping[str, str]:
 def _layers(facts: Facts) -> dict[str, list[dict[str, Any]]]:
     """The layers of the image by the step that brought them; a base image's step brings all of that."""
     names = step_names(facts.plan)
-    steps = list(chain(facts.plan.tip))[::-1]
+    steps = list(chain(facts.plan.images[0].tip))[::-1]
     own = sum(step.op.makes_layer for step in steps)
     left = list(facts.image.manifest.layers)
     out: dict[str, list[dict[str, Any]]] = {}

@@ -66,8 +66,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "op": told(row["op"]),
             }
         )
-    tip = document["tip"]
-    return {**document, "tip": tip and names[tip], "image": told(document["image"]), "steps": steps}
+    return {**document, "images": told(document["images"]), "steps": steps}
 
 
 def _placed(key: str, value: Any) -> Any:  # noqa: ANN401 - JSON

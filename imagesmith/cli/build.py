@@ -30,7 +30,7 @@ from imagesmith.options import (
     parse_ulimit,
 )
 from imagesmith.outputoptions import check_deletions, check_places, parse_annotation, parse_output
-from imagesmith.request import BuildRequest, Output, SecretSource
+from imagesmith.request import Attestations, BuildRequest, Output, SecretSource
 from imagesmith.settings import Settings
 from imagesmith.values import replace
 
@@ -162,7 +162,28 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         step_timeout_s=parse_timeout(args.step_timeout, "--step-timeout") if args.step_timeout else 0.0,
         allow=frozenset(args.allow),
         access=access_of(args),
+        attestations=_attestations(args, build_args),
+        recorded=_recorded(args),
     )
+
+
+def _attestations(args: argparse.Namespace, build_args: dict[str, str]) -> Attestations | None:
+    """What is to be attested; nothing unless it is asked for."""
+    asking = "BUILDKIT_ATTEST_PROVENANCE" in build_args or "BUILDKIT_ATTEST_SBOM" in build_args
+    if not (args.provenance or args.sbom or args.attest or asking):
+        return None
+    from imagesmith.attest.asked import parse_attestations
+
+    return parse_attestations(args.provenance, args.sbom, args.attest, build_args, os.environ)
+
+
+def _recorded(args: argparse.Namespace) -> str:
+    """How much provenance the metadata file has, if one is written."""
+    if not args.metadata_file:
+        return ""
+    from imagesmith.attest.asked import recorded_mode
+
+    return recorded_mode(os.environ)
 
 
 def _there(secrets: list[SecretSource]) -> tuple[SecretSource, ...]:

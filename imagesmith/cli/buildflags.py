@@ -36,7 +36,7 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     _screen_flags(parser)
     parser.set_defaults(
         tag=[], push=False, output=[], load=False, annotation=[], cache_from=[], cache_to=[], no_cache=True,
-        no_cache_filter=[], iidfile="", digest_file="", metadata_file="",
+        no_cache_filter=[], iidfile="", digest_file="", metadata_file="", provenance="", sbom="", attest=[],
     )  # fmt: skip
 
 
@@ -91,6 +91,9 @@ def _result_flags(parser: argparse.ArgumentParser) -> None:
     g.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
     _many(g, "--label", metavar="K=V", text="label of the image")
     _many(g, "--annotation", metavar="K=V", text="annotation of the manifest")
+    _text(g, "--provenance", metavar="V", text="attest how it was built: true, false or mode=min|max,…")
+    _text(g, "--sbom", metavar="V", text="attest what is in it: true, false or format=spdx|cyclonedx")
+    _many(g, "--attest", metavar="type=…", text="type=provenance or type=sbom, with their keys")
     _file(g, "--iidfile", text="write the image's ID to a file")
     _file(g, "--digest-file", "--digestfile", text="write the digest of the manifest to a file")
     _file(g, "--metadata-file", text="write what was built as JSON")

@@ -18,7 +18,6 @@ __all__ = ["boolean", "instead_of", "lines_of", "passed_over"]
 _BUILD = """
 switch --rm --force-rm --compress --stream
 value  --builder
-off    --provenance --sbom --attest = images are made without attestations
 off    --squash --single-snapshot = build, then `imagesmith flatten REF`
 no     --memory -m --memory-swap --cpu-period --cpu-quota --cpu-shares -c = --cgroup-parent, or systemd-run
 no     --cpuset-cpus --cpuset-mems = taskset

@@ -15,4 +15,5 @@ HOLDS_INDEX = False
 
 def write(output: Output, export: Export) -> None:
     """Write the archive, whole or not at all."""
-    oci.write(output, export, docker=True)
+    # An index has no manifest.json, as BuildKit has it: `docker load` takes it into containerd's store alone.
+    oci.write(output, export, docker=export.built.index is None)

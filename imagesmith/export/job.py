@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from imagesmith.events import EventSink, Vertex
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.view import LayerIndex, View
 from imagesmith.image.commit import Image
 from imagesmith.image.result import BuildResult
 from imagesmith.oci.mediatype import is_nondistributable
@@ -14,14 +16,17 @@ from imagesmith.request import BuildRequest
 from imagesmith.solve.result import BuiltLayer, Result
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
-from imagesmith.values import frozen
+from imagesmith.values import field, frozen
 
 __all__ = ["Export"]
 
 
 @frozen(kw_only=True)
 class Export:
-    """What was built, its file systems by platform, where it comes from, and who is told."""
+    """What was built, its file systems by platform, where it comes from, and who is told.
+
+    `beside` are files that go with those of each: statements about them.
+    """
 
     built: BuildResult
     results: Mapping[str, Result]
@@ -31,11 +36,17 @@ class Export:
     request: BuildRequest
     events: EventSink
     vertex: Vertex
+    beside: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
 
     @property
     def image(self) -> Image:
         """The one image, or the first."""
         return self.built.image
+
+    def files(self, platform: str) -> View:
+        """The files of a platform's result, and those beside them."""
+        view, beside = self.results[platform].view, self.beside.get(platform, ())
+        return view.plus(LayerIndex(list(beside))) if beside else view
 
     @property
     def created(self) -> str:

@@ -18,10 +18,10 @@ from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.materialise import materialise
 from imagesmith.fs.view import View, flat
 from imagesmith.layer.tarwrite import write_layer
-from imagesmith.request import Output
+from imagesmith.request import BuildRequest, Output
 from imagesmith.values import frozen
 
-__all__ = ["Root", "roots_of", "write_folder", "write_tar"]
+__all__ = ["Root", "is_split", "roots_of", "write_folder", "write_tar"]
 
 _CHUNK = 1 << 20
 
@@ -54,17 +54,22 @@ class Root:
         return own_ns if self.epoch is None else self.epoch * 1_000_000_000
 
 
+def is_split(output: Output, request: BuildRequest) -> bool:
+    """True if each platform has a folder: where there is an index, or that is asked for."""
+    return output.flag("platform-split", request.indexed)
+
+
 def roots_of(export: Export, output: Output) -> list[Root]:
-    """The file systems of what was built, each in its folder where there is an index or one is asked for."""
-    split = output.flag("platform-split", export.request.indexed)
+    """The file systems of what was built."""
+    split = is_split(output, export.request)
     return [
         Root(
             platform=platform,
             folder=platform.replace("/", "_") if split else "",
-            view=result.view,
+            view=export.files(platform),
             epoch=export.built.images[platform].form.epoch,
         )
-        for platform, result in export.results.items()
+        for platform in export.results
     ]
 
 

@@ -6,12 +6,14 @@ that are pushed are on their way while later steps run (uploading.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from imagesmith.errors import UsageError
 from imagesmith.events import EventSink, Vertex, nobody
 from imagesmith.export.job import Export
+from imagesmith.export.rootfs import is_split
 from imagesmith.image.commit import Image, commit
 from imagesmith.image.forms import Form, Reforming, is_image
 from imagesmith.image.index import commit_index
@@ -28,11 +30,14 @@ from imagesmith.solve.watching import Watching
 from imagesmith.transports.bases import Bases
 from imagesmith.values import replace
 
-__all__ = ["Outputs", "Wanted", "names_of_output", "refuse_what_it_cannot_hold", "uploader_of"]
+if TYPE_CHECKING:
+    from imagesmith.attest.attesting import Attesting
+    from imagesmith.fs.entry import Entry
+
+__all__ = ["Outputs", "Wanted", "access_of", "names_of_output", "refuse_what_it_cannot_hold", "uploader_of"]
 
 #: An output, and the form of each platform's image in it.
 Wanted = tuple[Output, tuple[Form, ...]]
-
 #: What outputs are called on the screen.
 _EXPORTING = {
     "oci": "oci image format",
@@ -46,7 +51,13 @@ class Outputs:
     """The outputs of one build, and the images in the forms that they want."""
 
     def __init__(
-        self, request: BuildRequest, plan: Plan, keeper: CacheExport, images: Bases, reforming: Reforming
+        self,
+        request: BuildRequest,
+        plan: Plan,
+        keeper: CacheExport,
+        images: Bases,
+        reforming: Reforming,
+        attesting: Attesting | None = None,
     ) -> None:
         """Find the form of each.
 
@@ -56,10 +67,13 @@ class Outputs:
             keeper: writes the caches.
             images: has the connections, and the vertices.
             reforming: makes layers in another form.
+            attesting: makes attestations, if any are wanted.
         """
         self._request, self._plan, self._keeper = request, plan, keeper
-        self._images, self._reforming = images, reforming
-        self._made: dict[tuple[tuple[Form, ...], bool], BuildResult] = {}
+        self._images, self._reforming, self._attesting = images, reforming, attesting
+        self._made: dict[tuple[tuple[Form, ...], bool], dict[str, Image]] = {}
+        #: Of each platform by itself.
+        self._plans = {str(image.platform): Plan((image,)) for image in plan.images}
 
     def write(self, wanted: Sequence[Wanted], results: Sequence[Result]) -> BuildResult:
         """Commit the images in each form, write the outputs and the caches.
@@ -67,57 +81,85 @@ class Outputs:
         Raises:
             UsageError: an output cannot hold what was built.
         """
+        done: list[tuple[Output, BuildResult]] = []
         for output, forms in wanted:
             exporter = load(EXPORTERS[output.type])
             with _exporting(output, self._images) as vertex:
                 built = self._built(output, forms, results, vertex)
                 refuse_what_it_cannot_hold(output, exporter, built)
                 exporter.write(output, self._export(output, built, results, vertex))
+                done.append((output, built))
         layers = [layer for result in results for layer in result.layers]
         written = self._keeper.finish(layers, self._reforming.recompressed)
-        output, forms = next(((o, f) for o, f in wanted if is_image(o)), wanted[0])
-        shown = is_image(output)
+        output, built = next((one for one in done if is_image(one[0])), done[0])
         names = names_of_output(output, self._request)
-        return replace(self._made[forms, shown], tags=names, exported=shown, cache=written)
+        told = self._attesting.recorded(built, self._plans) if self._attesting is not None else {}
+        return replace(built, tags=names, exported=is_image(output), cache=written, provenance=told)
 
     def _built(
         self, output: Output, forms: tuple[Form, ...], results: Sequence[Result], vertex: Vertex
     ) -> BuildResult:
-        whole = is_image(output)
-        if (forms, whole) not in self._made:
-            images = {
+        """The images in these forms, with an index of them where one is wanted."""
+        key = forms, is_image(output)
+        if key not in self._made:
+            self._made[key] = {
                 str(planned.platform): _commit(
-                    planned, result, self._reforming, self._keeper, (form, whole), vertex
+                    planned, result, self._reforming, self._keeper, (form, key[1]), vertex
                 )
                 for planned, form, result in zip(self._plan.images, forms, results, strict=True)
             }
-            index = None
-            if self._request.indexed and whole:
-                index = commit_index(images.values(), forms[0], self._keeper.store)
-                vertex.did(f"exporting manifest list {index.digest}")
-            self._made[forms, whole] = BuildResult(images=images, index=index)
-        return self._made[forms, whole]
+        built = self._attested(output, BuildResult(images=self._made[key]), forms[0], vertex)
+        if built.index is None and self._request.indexed and is_image(output):
+            index = commit_index(built.images.values(), forms[0], self._keeper.store)
+            built = replace(built, index=index)
+        if built.index is not None:
+            vertex.did(f"exporting manifest list {built.index.digest}")
+        return built
+
+    def _attested(self, output: Output, built: BuildResult, form: Form, vertex: Vertex) -> BuildResult:
+        """The result with what is attested of it in an output."""
+        if self._attesting is None:
+            return built
+        names = names_of_output(output, self._request)
+        found = self._attesting.attest(built, output, self._plans, names, annotations=dict(form.index))
+        for d in (d for entries in found.attestations.values() for d in entries):
+            vertex.did(f"exporting attestation manifest {d.digest}")
+        if found.index is None:
+            return found
+        return replace(found, index=replace(found.index, annotations=dict(form.index_descriptor)))
 
     def _export(
         self, output: Output, built: BuildResult, results: Sequence[Result], vertex: Vertex
     ) -> Export:
-        by_platform = {
-            str(planned.platform): result for planned, result in zip(self._plan.images, results, strict=True)
-        }
+        by_platform = dict(zip(self._plans, results, strict=True))
         return Export(
             built=built, results=by_platform, tags=names_of_output(output, self._request),
             store=self._keeper.store, images=self._images, request=self._request,
-            events=self._keeper.events, vertex=vertex,
+            events=self._keeper.events, vertex=vertex, beside=self._beside(output, built, by_platform),
         )  # fmt: skip
+
+    def _beside(
+        self, output: Output, built: BuildResult, results: Mapping[str, Result]
+    ) -> dict[str, Sequence[Entry]]:
+        """The files with statements that go with an output of files, by platform."""
+        if self._attesting is None or is_image(output):
+            return {}
+        together = len(results) > 1 and not is_split(output, self._request)
+        return {
+            platform: self._attesting.files(
+                built.images[platform], output, self._plans[platform], result.view, together=together
+            )
+            for platform, result in results.items()
+        }
 
 
 def refuse_what_it_cannot_hold(output: Output, exporter: ModuleType, built: BuildResult) -> None:
-    """Refuse an index where an exporter holds one image only.
+    """Refuse several images where an exporter holds one only, be it with its attestations.
 
     Raises:
         UsageError: in BuildKit's words.
     """
-    if built.index is not None and not exporter.HOLDS_INDEX:
+    if len(built.images) > 1 and not exporter.HOLDS_INDEX:
         raise UsageError(f"{output.type} exporter does not currently support exporting manifest lists")
 
 

@@ -24,6 +24,7 @@ class BuildResult:
     tags          the names that it was given
     exported      False where no output holds an image, but files or nothing
     cache         the manifest of the cache that was written
+    provenance    how each image was built, by platform, for the metadata file
     """
 
     images: Mapping[str, Image]
@@ -32,6 +33,7 @@ class BuildResult:
     tags: tuple[ImageRef, ...] = ()
     exported: bool = True
     cache: Descriptor | None = None
+    provenance: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @property
     def image(self) -> Image:
@@ -63,6 +65,9 @@ class BuildResult:
                 document["containerimage.config.digest"] = str(self.image_id)
             if self.tags:
                 document["image.name"] = ",".join(map(str, self.tags))
+        for platform, predicate in self.provenance.items():
+            alone = len(self.provenance) == 1
+            document[f"buildx.build.provenance{'' if alone else f'/{platform}'}"] = predicate
         if warnings:
             document["buildx.build.warnings"] = list(warnings)
         if self.cache is not None:

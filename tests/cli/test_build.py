@@ -127,3 +127,30 @@ def test_what_cannot_be_used_is_told_before_anything_is_built(
     done = _run(tmp_path, "build", flag, value, context)
     assert done.returncode == 2
     assert done.stderr.decode().splitlines()[0] == f"error: {message}"
+
+
+def test_attestations_are_asked_for_as_with_buildx(tmp_path: Path, context: Path) -> None:
+    def media_type(*words: str, **env: str) -> str:
+        done = _run(tmp_path, "build", "-q", "-t", "a:1", *words, context, **env)
+        assert done.returncode == 0, done.stderr
+        shown = _run(tmp_path, "inspect", "-f", "{{.MediaType}}", "a:1").stdout.decode()
+        return shown.strip().rpartition(".image.")[2]
+
+    for words in ([], ["--provenance=false"], ["--sbom=false", "--attest", "type=provenance,disabled=true"]):
+        assert media_type(*words) == "manifest.v1+json"
+    assert media_type(BUILDX_NO_DEFAULT_ATTESTATIONS="1") == "manifest.v1+json"
+    for words in (["--provenance", "true"], ["--attest", "type=provenance,mode=min"]):
+        assert media_type(*words) == "index.v1+json"
+    assert media_type("--build-arg", "BUILDKIT_ATTEST_PROVENANCE=mode=min") == "index.v1+json"
+
+
+@pytest.mark.parametrize("mode", ["", "max", "false"])
+def test_metadata_file_has_provenance(tmp_path: Path, context: Path, mode: str) -> None:
+    words = ("build", "-q", "--metadata-file", tmp_path / "meta", "-t", "a", context)
+    assert _run(tmp_path, *words, BUILDX_METADATA_PROVENANCE=mode).returncode == 0
+    found = json.loads((tmp_path / "meta").read_bytes()).get("buildx.build.provenance")
+    if mode == "false":
+        assert found is None
+    else:
+        assert list(found)[:4] == ["builder", "buildType", "materials", "invocation"]
+        assert ("buildConfig" in found) == (mode == "max")

@@ -54,3 +54,13 @@ def test_table_json_and_digests_tell_the_same(run: Run, image: str) -> None:
         "B",
     ]
     assert run("images", "-q") == f"{image}\n"
+
+
+def test_size_has_the_statements_in_it(run: Run, context: Path) -> None:
+    def size(*words: str) -> int:
+        run("build", "-q", "-t", "a:1", *words, str(context))
+        (row,) = json.loads(run("images", "--json"))
+        assert row["platform"].startswith("linux/")
+        return int(row["size"])
+
+    assert size("--provenance", "mode=max") > size("--provenance", "mode=min") > size() + 500

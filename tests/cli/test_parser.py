@@ -56,8 +56,6 @@ def test_a_switch_is_true_or_false() -> None:
         "--compress .",
         "--builder default .",
         "--builder=x .",
-        "--provenance=false .",
-        "--sbom=false .",
         "--disable-content-trust .",
         "--load=false .",
         "--pull=false .",
@@ -76,8 +74,6 @@ def test_what_changes_nothing_here_is_passed_over(words: str) -> None:
     ("words", "instead"),
     [
         ("--squash", "flatten"),
-        ("--provenance=true", "attestations"),
-        ("--sbom", "attestation"),
         ("--memory 1g", "--cgroup-parent"),
         ("-m 1g", "--cgroup-parent"),
         ("--layers=false", "--no-cache"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from imagesmith.errors import UsageError
@@ -11,6 +9,7 @@ from imagesmith.export.writing import refuse_what_it_cannot_hold
 from imagesmith.outputoptions import parse_output
 from imagesmith.plugins import EXPORTERS, load
 from imagesmith.request import Output
+from imagesmith.values import replace
 from tests.kitchen import Kitchen
 
 DESTS = {"oci": ",dest=x.tar", "docker": ",dest=x.tar", "local": ",dest=x", "tar": ",dest=x.tar"}
@@ -43,13 +42,15 @@ def test_exporter_declares_its_options_and_what_it_holds(
 
 
 @pytest.mark.parametrize("kind", EXPORTERS)
-def test_index_is_refused_where_one_image_is_held(kitchen: Kitchen, kind: str) -> None:
+def test_several_images_are_refused_where_one_is_held(kitchen: Kitchen, kind: str) -> None:
     built = kitchen.build("FROM scratch\nLABEL a=b\n")
     exporter, output = load(EXPORTERS[kind]), Output(type=kind)
-    refuse_what_it_cannot_hold(output, exporter, built)
-    with_index = SimpleNamespace(index=built.descriptor)
+    attested = replace(built, index=built.descriptor)  # one image is one image, whatever is said of it
+    for one in (built, attested):
+        refuse_what_it_cannot_hold(output, exporter, one)
+    both = replace(attested, images={**built.images, "linux/other": built.image})
     if exporter.HOLDS_INDEX:
-        refuse_what_it_cannot_hold(output, exporter, with_index)  # type: ignore[arg-type]
+        refuse_what_it_cannot_hold(output, exporter, both)
     else:
         with pytest.raises(UsageError, match="manifest lists"):
-            refuse_what_it_cannot_hold(output, exporter, with_index)  # type: ignore[arg-type]
+            refuse_what_it_cannot_hold(output, exporter, both)
