@@ -51,6 +51,7 @@ cache import
 inspect
   imagesmith inspect registry.example.com/app:1.0
   imagesmith inspect -f '{{.Digest}} {{json .Config.Cmd}}' app:1
+  imagesmith inspect -f '{{json .Provenance}}' app:1
 digest
   imagesmith digest registry.example.com/app:1.0
 tags

@@ -1,19 +1,22 @@
 """`imagesmith inspect`: what an image is, in any place; the manifest, config or index as they are stored.
 
-Spec: `skopeo inspect`'s and `docker inspect`'s names for the fields.
+Spec: `skopeo inspect`'s and `docker inspect`'s names for the fields; Provenance and SBOM as `docker buildx
+imagetools inspect` has them.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say, source_at
 from imagesmith.cli.flags import add_platform
+from imagesmith.interfaces import ImageSource
 from imagesmith.oci.codec import parse_object
 from imagesmith.oci.config import ImageConfig
-from imagesmith.oci.mediatype import is_image_config
+from imagesmith.oci.mediatype import MANIFEST_TYPES, is_image_config
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
 
@@ -56,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
         if args.raw:
             sys.stdout.buffer.write(raw)
             return 0
-        manifest_raw = chosen(source, found, platform_of(args))
+        only = None if args.platform else _only_image(source, found, raw)
+        manifest_raw = source.document(only) if only else chosen(source, found, platform_of(args))
         manifest = Manifest.parse(manifest_raw)
         if args.manifest:
             sys.stdout.buffer.write(manifest_raw)
@@ -66,10 +70,11 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.buffer.write(config)
             return 0
         report = _report(args.ref, found, raw, manifest, config)
-    if args.format:
-        from imagesmith.cli.template import render
+        if args.format:
+            from imagesmith.cli.template import render
 
-        text = render(args.format, _record(report))
+            text = render(args.format, _record(report, _attested(source, args)))
+    if args.format:
         if sys.stdout.isatty():
             say(text)
         else:
@@ -77,6 +82,31 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_json(report)
     return 0
+
+
+def _only_image(source: ImageSource, root: Descriptor, raw: bytes) -> Descriptor | None:
+    """The one image of an index that holds nothing else but attestations, whatever its platform."""
+    document = parse_document(raw, root.media_type)
+    images = [d for d in document.manifests if not d.is_attestation] if isinstance(document, Index) else []
+    is_image = len(images) == 1 and images[0].media_type in MANIFEST_TYPES
+    return images[0] if is_image and not source.lacks(images[0]) else None
+
+
+def _attested(source: ImageSource, args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    """What is attested, in the shapes of `docker buildx imagetools inspect`; read where it is asked for."""
+    platform = platform_of(args) if args.platform else None
+
+    def provenance() -> dict[str, Any]:
+        from imagesmith.attest.reading import shown_provenance
+
+        return shown_provenance(source, platform)
+
+    def sbom() -> dict[str, Any]:
+        from imagesmith.attest.reading import shown_sbom
+
+        return shown_sbom(source, platform)
+
+    return {"Provenance": provenance, "SBOM": sbom}
 
 
 def _report(
@@ -126,10 +156,10 @@ def _report(
     return {k: v for k, v in out.items() if v is not None or k == "Tag"}
 
 
-def _record(report: dict[str, Any]) -> Record:
+def _record(report: dict[str, Any], later: dict[str, Callable[[], Any]]) -> Record:
     """The report for a template, which may ask for the fields that there are."""
     from imagesmith.cli.template import Record
 
     layers = [Record(layer, _LAYER_FIELDS) for layer in report["Layers"]]
     config = Record(report["Config"], _CONFIG_FIELDS)
-    return Record({**report, "Config": config, "Layers": layers}, _FIELDS)
+    return Record({**report, "Config": config, "Layers": layers}, _FIELDS, later)

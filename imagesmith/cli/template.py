@@ -1,7 +1,8 @@
 """`--format` templates: the part of Go's text/template that people write for docker, skopeo and podman.
 
 Known: `{{.A.B}}`, `{{json .A}}`, `{{index .A "key" 0}}`, `{{len .A}}`, `{{join .A ","}}`, `{{upper .A}}`,
-`{{lower .A}}`, `{{println .A}}`, `{{range .A}}…{{else}}…{{end}}`, `{{if .A}}…{{end}}`, `-` to trim blanks.
+`{{lower .A}}`, `{{println .A}}`, `{{range .A}}…{{else}}…{{end}}`, `{{if .A}}…{{end}}`, `(…).B` in any of
+them, `-` to trim blanks.
 Why records: a field that does not exist would print an empty line, which a script takes for an answer.
 Trust: the template is the user's; the values come from registries and are printed as text only.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from imagesmith.dockerfile.suggest import suggest
@@ -20,19 +22,28 @@ __all__ = ["Record", "render"]
 
 _TAG = re.compile(r"(\s*)\{\{-\s|\{\{")
 _END = re.compile(r"\s-\}\}\s*|\}\}")
+#: Parentheses in parentheses.
+_DEPTH = 20
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
-_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|[^\s"`()]+')
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|[()]|[^\s"`()]+')
 
 
 class Record(dict[str, Any]):
     """An object whose fields are known: one that is not there is empty, and any other is a mistake.
 
-    A plain dict is a map, as labels are: it has what it has.
+    A plain dict is a map, as labels are: it has what it has. What `later` gives is looked up when it is asked
+    for by name, and is no part of the whole.
     """
 
-    def __init__(self, found: Mapping[str, Any], fields: Iterable[str]) -> None:
+    def __init__(
+        self,
+        found: Mapping[str, Any],
+        fields: Iterable[str],
+        later: Mapping[str, Callable[[], Any]] | None = None,
+    ) -> None:
         super().__init__(found)
-        self.fields = frozenset((*found, *fields))
+        self.later = {name.lower(): cache(look) for name, look in (later or {}).items()}
+        self.fields = frozenset((*found, *fields, *(later or ())))
 
 
 def render(template: str, value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
@@ -101,7 +112,7 @@ def _block(parts: list[tuple[str, str]], at: int, word: str, value: Any, dot: An
 
 
 def _value(text: str, dot: Any) -> Any:  # noqa: ANN401
-    words = _WORD.findall(text)
+    words = _words(text)
     if not words:
         raise UsageError("template: empty {{}}")
     if words[0] in _FUNCTIONS:
@@ -113,18 +124,54 @@ def _value(text: str, dot: Any) -> Any:  # noqa: ANN401
     return _operand(words[0], dot)
 
 
+def _words(text: str) -> list[str]:
+    """The words of an action; what is in parentheses is one, with the fields behind it."""
+    out: list[str] = []
+    depth, start, closed = 0, 0, -1
+    for match in _WORD.finditer(text):
+        word = match[0]
+        if word == "(":
+            start = start if depth else match.start()
+            depth += 1
+        elif word == ")":
+            depth -= 1
+            if not depth:
+                closed = match.end()
+                out.append(text[start:closed])
+        elif not depth and word[0] == "." and match.start() == closed:
+            out[-1] += word
+        elif not depth:
+            out.append(word)
+        if depth < 0 or depth > _DEPTH:
+            break
+    if depth:
+        raise UsageError(f"template: {text}: parentheses do not match, or are too deep")
+    return out
+
+
 def _operand(word: str, dot: Any) -> Any:  # noqa: ANN401
+    if word[0] == "(":
+        inner, _, word = word.rpartition(")")
+        return _field(word, _value(inner[1:], dot)) if word else _value(inner[1:], dot)
     if word[0] in '"`':
         return _unquoted(word) if word[0] == '"' else word[1:-1]
     if _NUMBER.fullmatch(word):
         return int(word)
     if not word.startswith("."):
         raise UsageError(f"template: {word!r} is neither a field nor a value", hint="fields begin with a dot")
+    return _field(word, dot)
+
+
+def _field(word: str, dot: Any) -> Any:  # noqa: ANN401
+    """What `.A.B` is of an object."""
     for name in filter(None, word.split(".")):
         if dot is None:
             return None
         if not isinstance(dot, dict):
             raise UsageError(f"template: {word}: there is no field {name} in a value that is no object")
+        if isinstance(dot, Record) and name.lower() in dot.later:
+            dot = dot.later[name.lower()]()
+            continue
         found = next((k for k in dot if k.lower() == name.lower()), None)
         if found is None and isinstance(dot, Record):
             _check_field(name, word, dot.fields)

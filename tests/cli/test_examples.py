@@ -76,6 +76,7 @@ AFTER = {
     "cache import kept-caches.tar": "grep -q . .out .err",
     "inspect registry.example.com/app:1.0": "grep -q sha256: .out",
     "inspect -f '{{.Digest}} {{json .Config.Cmd}}' app:1": """grep -q '^sha256:.* \\["/app"]' .out""",
+    "inspect -f '{{json .Provenance}}' app:1": "grep -qx '{}' .out",
     "digest registry.example.com/app:1.0": "grep -qx 'sha256:[0-9a-f]*' .out",
     "tags registry.example.com/app": "grep -qx 1.0 .out",
     "catalog registry.example.com": "grep -qx both .out",

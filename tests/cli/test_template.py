@@ -26,6 +26,8 @@ VALUE = {
         ("{{.Config.Labels.k}}", "v"),
         ("{{json .Config.Env}}", '["A=b", "C=d"]'),
         ('{{index .Config.Labels "k"}} {{index .Config.Env 1}}', "v C=d"),
+        ('{{(index .Config "Labels").k}} {{len (index .Config "Env")}} {{(.Name)}}', "v 2 n"),
+        ('{{range (index (index . "Config") "Env")}}{{.}};{{end}}', "A=b;C=d;"),
         ("{{len .Config.Env}}", "2"),
         ('{{join .Config.Env ","}}', "A=b,C=d"),
         ("{{range .Config.Env}}<{{.}}>{{end}}", "<A=b><C=d>"),
@@ -76,3 +78,19 @@ def test_any_template_is_filled_in_or_refused(template: str) -> None:
         render(template, VALUE)
     except UsageError:
         return
+
+
+@pytest.mark.parametrize(
+    "template", ["{{(.Name}}", "{{.Name)}}", "{{" + "(" * 30 + ".Name" + ")" * 30 + "}}"]
+)
+def test_parentheses_match(template: str) -> None:
+    with pytest.raises(UsageError, match="parentheses"):
+        render(template, VALUE)
+
+
+def test_what_is_looked_up_later_is_looked_up_once_and_by_name_only() -> None:
+    asked: list[int] = []
+    record = Record({"A": 1}, (), {"Later": lambda: {"n": asked.append(1) or len(asked)}})
+    assert render("{{.A}} {{json .}}", record) == '1 {"A": 1}'
+    assert not asked
+    assert render("{{.Later.n}} {{.later.n}}", record) == "1 1"
