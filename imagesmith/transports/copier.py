@@ -155,6 +155,8 @@ def plan_copy(
     platforms = choice.platforms or ((choice.default,) if choice.default and choice.sparse else ())
     plan.root = walker.visit(walker.top(root or source.root()), 0, platforms)
     if choice.referrers:
+        for d in walker.about:
+            walker.visit(d, 0, ())
         for d in [*plan.manifests, *plan.there]:
             walker.visit_referrers(d, 0)
     if choice.whole and plan.absent:
@@ -187,6 +189,8 @@ class _Walker:
     ) -> None:
         self._source, self._choice, self._plan = source, choice, plan
         self._read, self._known, self._keep_index = read, known, keep_index
+        #: What the index says of the one image that is taken out of it.
+        self.about: list[Descriptor] = []
         self._done: dict[Digest, Descriptor] = {}
         #: Documents that were asked for ahead; None for what the target has.
         self._ahead: dict[Digest, bytes | None] = {}
@@ -202,7 +206,9 @@ class _Walker:
         if choice.sparse or len(choice.platforms) > 1:
             return root
         if choice.platforms:
-            return choose(self._source, root, choice.platforms[0])[0]
+            found = choose(self._source, root, choice.platforms[0])[0]
+            self.about = [m for m in document.manifests if m.annotations.get(_SUBJECT) == str(found.digest)]
+            return found
         there, absent = self._split(document)
         images = [m for m in there if not m.is_attestation]
         if len(images) == 1 and depth < _DEPTH and (choice.default or (absent and not self._keep_index)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,33 @@ def test_archive_of_docker_gets_this_machines_platform_of_an_index(run: Run, ind
     one = run("copy", "store:multi:1", "docker-archive:d.tar:multi:1")
     assert one != f"{index}\n"
     assert run("copy", "--all", "store:multi:1", "oci-archive:o.tar:1") == f"{index}\n"
+
+
+def test_attestations_go_with_their_images(run: Run, host: str, context: Path) -> None:
+    for arch in ("amd64", "arm64", "s390x"):
+        words = ("--platform", f"linux/{arch}", "--provenance", "mode=min", str(context))
+        run("build", "-q", "-t", f"a:{arch}", *words)
+    run("index", "create", "store:all:1", *(f"store:a:{arch}" for arch in ("amd64", "arm64", "s390x")))
+    run("push", "all:1", f"{host}/t/all:1")
+    run("copy", f"{host}/t/all:1", "oci:layout:all")
+    run("copy", "--platform", "linux/s390x,linux/amd64", f"{host}/t/all:1", "oci:layout:two")
+
+    def attested(name: str) -> list[str]:
+        return sorted(json.loads(run("inspect", "-f", "{{json .Provenance}}", name)))
+
+    assert attested("oci:layout:all") == ["linux/amd64", "linux/arm64", "linux/s390x"]
+    assert attested("oci:layout:two") == ["linux/amd64", "linux/s390x"]
+
+
+def test_one_platform_is_an_image_and_takes_its_attestation_as_a_referrer(
+    run: Run, host: str, context: Path
+) -> None:
+    run("build", "-q", "-t", "a:1", "--provenance", "mode=min", "-o", "type=image", str(context))
+    run("push", "a:1", f"{host}/t/a:1")
+    platform = ("--platform", run("inspect", "-f", "{{.Os}}/{{.Architecture}}", "a:1").strip())
+    for n, flags in enumerate([(), ("--referrers",)]):
+        for name in (f"{host}/t/b{n}:1", f"oci:layout:{n}"):
+            run("copy", *platform, *flags, f"{host}/t/a:1", name)
+            assert "image.manifest" in run("inspect", "-f", "{{.MediaType}}", name)
+            shown = json.loads(run("inspect", "-f", "{{json .Provenance}}", name))
+            assert list(shown) == ["SLSA"] * n
