@@ -1,14 +1,17 @@
-"""`imagesmith referrers`: what is attached to an image, also by cosign's tags."""
+"""`imagesmith referrers`: what is attached to an image, also by cosign's tags, and where that was found."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from imagesmith.cli.common import add_session_flags, descriptor_at, opened, print_json, say, source_at
 from imagesmith.cli.flags import add_platform
-from imagesmith.oci.model import Descriptor
+from imagesmith.cli.lines import one_line
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci.model import Descriptor, Index, parse_document
 
 __all__ = ["configure", "run"]
 
@@ -34,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
             *source.referrers(subject.digest),
             *(described(source, tag, d) for tag, d in beside),
         ]
+        looked = _looked_at(source, subject)
     found = [d for d in known if args.artifact_type in ("", d.artifact_type)]
     if args.json:
         print_json(_index(found))
@@ -42,7 +46,34 @@ def run(args: argparse.Namespace) -> int:
             tag = d.annotations.get(REF, "")
             beside_as = f" {tag}" if COMPANION.fullmatch(tag) else ""
             say(f"{d.digest} {d.artifact_type or d.media_type}{beside_as}")
+    sys.stderr.write("".join(f"{one_line(line)}\n" for line in looked))
     return 0
+
+
+def _looked_at(source: ImageSource, subject: Descriptor) -> list[str]:
+    """Where was looked, and what is attached in another way: attestations that an index lists."""
+    from imagesmith.attest.manifest import REFERENCE
+    from imagesmith.registry.repository import Repository, fallback_tag
+
+    if isinstance(source, Repository):
+        host = source.ref.registry
+        tag = f"tag {fallback_tag(subject.digest)}, for {host} has no referrers API"
+        where = f"the referrers API of {host}" if source.has_referrers(subject.digest) else tag
+    else:
+        where = source.name
+    out = [f"looked at {where}, and at tags of cosign"]
+    root = source.root()
+    document = parse_document(source.document(root), root.media_type)
+    if isinstance(document, Index):
+        about = [
+            d for d in document.manifests
+            if d.is_attestation
+            and (root.digest == subject.digest or d.annotations.get(REFERENCE) == str(subject.digest))
+        ]  # fmt: skip
+        if about:
+            many = f"{len(about)} attestation manifest{'s' * (len(about) != 1)}"
+            out.append(f"the index lists {many} besides: see inspect --format '{{{{json .Provenance}}}}'")
+    return out
 
 
 def _index(found: Sequence[Descriptor]) -> dict[str, Any]:
