@@ -68,7 +68,7 @@ MISTAKES = [
     ("imagesmith build --isolation docker .", 2, "docker"),
     ("imagesmith build --load -t a .", 2, "--load needs a Docker daemon"),
     ("imagesmith build --squash .", 2, "--squash: a flag of another tool"),
-    ("imagesmith build --sbom=true .", 2, "--sbom=true: a flag of another tool"),
+    ("imagesmith build --provenance=mode=most .", 2, 'invalid mode "most"'),
     ("imagesmith build --memory 1g .", 2, "--memory: a flag of another tool"),
     ("imagesmith build --destination {open}/a .", 2, "--destination: a flag of another tool"),
     ("imagesmith build --context dir://x --no-push", 2, "--context: a flag of another tool"),
