@@ -33,9 +33,10 @@ MOUNTS = (
 def plan(*mounts: Mount) -> Plan:
     run = RunOp(argv=("true",), env=(), cwd="/", mounts=tuple(RunMount(m, None) for m in mounts))
     image = PlannedImage(
-        platform=Platform("linux", "arm", "v7"), runtime=Runtime(), author="", base_history=(), history=()
-    )
-    return Plan(tip=Step.of(run, None, "RUN true"), image=image)
+        platform=Platform("linux", "arm", "v7"), tip=Step.of(run, None, "RUN true"), epoch=None,
+        runtime=Runtime(), author="", base_history=(), history=(),
+    )  # fmt: skip
+    return Plan((image,))
 
 
 def told(request: BuildRequest, *mounts: Mount, full: bool = True) -> Any:

@@ -222,5 +222,5 @@ def test_hermetic_is_what_nothing_unlisted_could_come_into(
     for network in networks:
         step = Step.of(RunOp(argv=("x",), env=(), cwd="/", network=network), step, "RUN x")
     uri = "local://context" if local else "https://e.example/f"
-    facts = SimpleNamespace(plan=SimpleNamespace(tip=step), materials=(Material(uri, "sha256", "0"),))
+    facts = SimpleNamespace(plan=SimpleNamespace(tips=[step]), materials=(Material(uri, "sha256", "0"),))
     assert _is_hermetic(facts) is hermetic  # type: ignore[arg-type]

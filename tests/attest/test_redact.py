@@ -53,10 +53,15 @@ def plan(place: str) -> Plan:
     run = Step.of(
         RunOp(argv=("true",), env=(), cwd="/", proxy_env=proxies, cgroup_parent=place), copy, "RUN true"
     )
+    return plan_to(run)
+
+
+def plan_to(tip: Step) -> Plan:
     image = PlannedImage(
-        platform=Platform("linux", "amd64"), runtime=Runtime(), author="", base_history=(), history=()
-    )
-    return Plan(tip=run, image=image, epoch=1)
+        platform=Platform("linux", "amd64"), tip=tip, epoch=1, runtime=Runtime(), author="",
+        base_history=(), history=(),
+    )  # fmt: skip
+    return Plan((image,))
 
 
 def test_plan_is_told_alike_wherever_it_is_made() -> None:
@@ -65,7 +70,8 @@ def test_plan_is_told_alike_wherever_it_is_made() -> None:
     text = json.dumps(one)
     assert all(word not in text for word in ("alice", "secret", "sha256:", "/lay", "http://p"))
     assert [step["id"] for step in one["steps"]] == ["step0", "step1", "step2", "step3"]
-    assert (one["tip"], one["steps"][3]["parent"]) == ("step3", "step2")
+    assert one["images"][0]["tip"] == {"kind": "step", "id": "step3"}
+    assert one["steps"][3]["parent"] == "step2"
     (source,) = one["steps"][2]["op"]["sources"]
     assert source["origin"] == {"kind": "step", "id": "step1"}
     assert set(step_names(plan("/a")).values()) == {"step0", "step1", "step2", "step3"}
@@ -73,16 +79,15 @@ def test_plan_is_told_alike_wherever_it_is_made() -> None:
 
 def test_where_a_remote_context_is_stays() -> None:
     (step,) = plan_document(
-        Plan(
-            tip=Step.of(
+        plan_to(
+            Step.of(
                 CopyOp(
                     sources=(CopySource(ContextFiles("context", "https://u:secret@e.example/c.tar"), "f"),),
                     dest="/",
                 ),
                 None,
                 "COPY f /",
-            ),
-            image=plan("/a").image,
+            )
         )
     )["steps"]
     assert step["op"]["sources"][0]["origin"]["place"] == "https://e.example/c.tar"
