@@ -56,6 +56,7 @@ FLOORS = {
     "imagesmith.ops": 16,
     "imagesmith.plan": 17,
     "imagesmith.image": 18,
+    "imagesmith.sbom": 18,
     "imagesmith.attest.asked": 12,
     "imagesmith.attest": 19,
     # 20 to 23: results, and who asks for them

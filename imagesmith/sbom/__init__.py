@@ -1,0 +1,1 @@
+"""What software an image holds, read from its layers, and which layer brought each part."""

@@ -1,0 +1,260 @@
+"""Reading packages out of an image's files: what a reader is, what it may ask, and the walk over all paths.
+
+A reader is a module of this room with two functions:
+
+    def wants(path: str) -> bool                              asked once for each regular file of the image
+    def read(path: str, image: Files) -> Iterator[Package]    asked for the files that it wants
+
+Paths are as in fs.entry: relative to the image's root, without leading slash. `READERS` names the modules;
+they are imported when the first SBOM is made.
+
+Why: files are read through the view of the layers, where they lie in the stored tar: nothing is extracted.
+What a file says costs a warning and never the SBOM: a reader raises what it likes, and what it gave until
+then stays.
+Trust: everything is hostile. Reads are bounded, links are followed within the image only, texts are cut
+(`package.checked`), packages are counted.
+Threads: one for each `Files`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from imagesmith.errors import ImagesmithError, LimitExceeded, MissingSource, StoreError
+from imagesmith.fs.entry import Entry
+from imagesmith.fs.limits import shown
+from imagesmith.fs.view import View
+from imagesmith.sbom.package import Package, checked
+
+__all__ = ["MOST_PACKAGES", "MOST_WARNINGS", "READERS", "Files", "Reader", "packages_in", "readers", "told"]
+
+#: The modules that read packages.
+READERS: dict[str, str] = {
+    "dpkg": "imagesmith.sbom.dpkg",
+    "apk": "imagesmith.sbom.apk",
+    "rpm": "imagesmith.sbom.rpm",
+}
+
+#: Packages of one image; warnings that are told of it.
+MOST_PACKAGES, MOST_WARNINGS = 200_000, 100
+_RELEASE_BYTES = 1 << 16
+
+
+class Reader(Protocol):
+    """A module that reads packages of one kind; see above."""
+
+    def wants(self, path: str, /) -> bool:
+        """True if the reader is to be asked about a file; told by its path alone."""
+
+    def read(self, path: str, image: Files, /) -> Iterator[Package]:
+        """The packages that a file tells of."""
+
+
+class Files:
+    """The files of an image, for readers; every path is followed through links, within the image.
+
+    A reader raises what it meets: `ImagesmithError` of these functions, ValueError, struct.error, anything.
+    """
+
+    def __init__(
+        self, view: View, folder: Path | None = None, warn: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Look at the files of a view.
+
+        Args:
+            view: the layers.
+            folder: of the store, where what must be a file on the disk is put for a while.
+            warn: is told what cannot be read.
+        """
+        self.view = view
+        self._folder, self._warn, self._told = folder, warn, 0
+        self._release: Mapping[str, str] | None = None
+
+    def stat(self, path: str) -> Entry | None:
+        """What is at a path: its kind, mode and size (bytes); None if there is nothing."""
+        try:
+            return self.view.get(self.view.resolve(path))
+        except ImagesmithError:  # links in circles
+            return None
+
+    def exists(self, path: str) -> bool:
+        """True if there is something at a path."""
+        return self.stat(path) is not None
+
+    def list(self, folder: str) -> list[str]:
+        """The names in a folder, sorted; empty if it is none."""
+        try:
+            return self.view.children(self.view.resolve(folder))
+        except ImagesmithError:
+            return []
+
+    def read(self, path: str, limit_bytes: int) -> bytes:
+        """The whole of a regular file.
+
+        Raises:
+            MissingSource: there is none.
+            LimitExceeded: it is larger than the limit.
+        """
+        e = self._file(path)
+        if e.size > limit_bytes:
+            raise LimitExceeded(f"{shown(path)}: a file of {e.size} bytes, more than {limit_bytes}")
+        if e.content is None:
+            return b""
+        with e.content.open() as f:
+            parts, left = [], e.size
+            while left > 0 and (data := f.read(left)):
+                parts.append(data)
+                left -= len(data)
+        return b"".join(parts)
+
+    def open(self, path: str) -> BinaryIO:
+        """A regular file, open at its first byte and seekable; it ends where the file ends.
+
+        Raises:
+            MissingSource: there is none.
+        """
+        e = self._file(path)
+        if e.content is None:
+            return io.BytesIO()
+        return io.BufferedReader(_Bounded(e.content.open(), e.size), 1 << 14)
+
+    @contextlib.contextmanager
+    def on_disk(self, *paths: str, limit_bytes: int) -> Iterator[Path]:
+        """Copies of files below their last names, in a folder of the store that is deleted afterwards.
+
+        Raises:
+            MissingSource, LimitExceeded: see `read`.
+        """
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix="tmp") as at:
+                for path in paths:
+                    size = self._file(path).size
+                    if size > limit_bytes:
+                        raise LimitExceeded(f"{shown(path)}: a file of {size} bytes, more than {limit_bytes}")
+                    with self.open(path) as f, Path(at, path.rpartition("/")[2]).open("xb") as out:
+                        shutil.copyfileobj(f, out, 1 << 20)
+                yield Path(at)
+        except OSError as e:
+            raise StoreError(f"cannot copy {shown(paths[0])} out of the image: {e.strerror}") from e
+
+    def _file(self, path: str) -> Entry:
+        e = self.view.get(self.view.resolve(path))
+        if e is None or e.kind != "f":
+            raise MissingSource(f"{shown(path)}: no such file in the image")
+        return e
+
+    @property
+    def release(self) -> Mapping[str, str]:
+        """The fields of the image's os-release, read once; empty if it has none."""
+        if self._release is None:
+            found: Mapping[str, str] = {}
+            for path in ("etc/os-release", "usr/lib/os-release"):
+                with contextlib.suppress(ImagesmithError):
+                    found = _fields(self.read(path, _RELEASE_BYTES))
+                    break
+            self._release = found
+        return self._release
+
+    def warn(self, text: str) -> None:
+        """Tell what cannot be read; one line, lower case. Only the first of many are told."""
+        self._told += 1
+        if self._told <= MOST_WARNINGS:
+            self._warn("".join(c if c.isprintable() else "?" for c in text[:1000]))
+        if self._told == MOST_WARNINGS:
+            self._warn("more of the image's packages cannot be read; nothing is told of these")
+
+
+def _fields(raw: bytes) -> dict[str, str]:
+    """The rows of os-release."""
+    text = raw.decode("utf-8", "replace")
+    rows = re.findall(r"""(?m)^\s*([A-Z0-9_]+)=("[^"\n]*"|'[^'\n]*'|[^\s"']*)""", text)
+    return {key: value.strip("\"'") for key, value in rows}
+
+
+class _Bounded(io.RawIOBase):
+    """The bytes of a file from where another one stands."""
+
+    def __init__(self, inner: BinaryIO, size: int) -> None:
+        super().__init__()
+        self._inner, self._size, self._at = inner, size, 0
+        self._begin = inner.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if at < 0:
+            raise ValueError(f"negative place {at} in a file")
+        self._at = at
+        return at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - whatever has room
+        wanted = min(len(buffer), self._size - self._at)
+        if wanted <= 0:
+            return 0
+        self._inner.seek(self._begin + self._at)
+        data = self._inner.read(wanted)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._inner.close()
+        super().close()
+
+
+def readers() -> list[Reader]:
+    """The modules of READERS."""
+    return [import_module(name) for name in READERS.values()]
+
+
+def packages_in(image: Files) -> list[Package]:
+    """All packages of an image, sorted by purl and path, each telling file's once."""
+    found: dict[tuple[str, str], Package] = {}
+    known = [(reader.wants, reader) for reader in readers()]
+    for e in image.view.walk():
+        if e.kind != "f":
+            continue
+        for wants, reader in known:
+            if wants(e.path):
+                for package in told(reader, e.path, image):
+                    found.setdefault((package.purl, package.path), package)
+        if len(found) > MOST_PACKAGES:
+            raise LimitExceeded(f"the image has more than {MOST_PACKAGES} packages")
+    return [found[key] for key in sorted(found)]
+
+
+def told(reader: Reader, path: str, image: Files) -> Iterator[Package]:
+    """What a reader makes of a file; whatever goes wrong is a warning."""
+    try:
+        for n, package in enumerate(reader.read(path, image)):
+            whole = checked(package)
+            if whole is None:
+                image.warn(f"/{path}: a package without a usable name is left out")
+            elif n < MOST_PACKAGES:
+                yield whole
+            else:
+                raise LimitExceeded(f"more than {MOST_PACKAGES} packages")
+    except StoreError:
+        raise
+    except Exception as e:  # a reader meets every kind of damage
+        said = e.message if isinstance(e, ImagesmithError) else f"{type(e).__name__}: {e}"
+        image.warn(f"/{path} cannot be read as a list of packages: {said}")
