@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mutate": ("imagesmith.cli.mutate", "change an image's config, labels or annotations"),
     "flatten": ("imagesmith.cli.flatten", "merge an image's layers into one"),
     "rebase": ("imagesmith.cli.rebase", "put an image's own layers onto another base"),
+    "sbom": ("imagesmith.cli.sbom", "list an image's packages, and what brought each"),
     "export": ("imagesmith.cli.export", "write an image's file system as a tar"),
     "diff": ("imagesmith.cli.diff", "show what differs between two images: config, files, sizes"),
     "attach": ("imagesmith.cli.attach", "attach files to an image"),

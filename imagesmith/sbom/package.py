@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from imagesmith.values import field, frozen, replace
 
-__all__ = ["LONGEST", "Package", "checked", "clean", "supplier_of"]
+__all__ = ["LONGEST", "LONGEST_TEXT", "Package", "checked", "clean", "supplier_of"]
 
 #: Of a name or a version; of any other text of a package: more characters than that are cut.
 LONGEST, LONGEST_TEXT = 1000, 4000
@@ -55,6 +55,29 @@ class Package:
     checksums: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
     files: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> tuple[str, str, str, str, str]:
+        """What makes two packages of two states of one file the same."""
+        space = "" if self.of_distribution else self.namespace  # which os-release may change
+        return self.kind, space, self.name, self.version, self.qualifiers.get("arch", "")
+
+    @property
+    def of_distribution(self) -> bool:
+        """True for what the distribution's own package manager installed."""
+        return self.kind in ("apk", "deb", "rpm")
+
+    @property
+    def full_name(self) -> str:
+        """The name as its users write it: with the scope, vendor or module's path."""
+        spaced = self.namespace and self.kind in ("composer", "golang", "npm")
+        return f"{self.namespace}/{self.name}" if spaced else self.name
+
+    @property
+    def version_info(self) -> str:
+        """The version as people read it: an RPM's with its epoch."""
+        epoch = self.qualifiers.get("epoch", "")
+        return f"{epoch}:{self.version}" if epoch and self.kind == "rpm" else self.version
 
     @property
     def purl(self) -> str:

@@ -5,6 +5,10 @@ A reader is a module of this room with two functions:
     def wants(path: str) -> bool                              asked once for each regular file of the image
     def read(path: str, image: Files) -> Iterator[Package]    asked for the files that it wants
 
+and one more if that is cheaper where nothing but names and versions is asked for:
+
+    def brief(path: str, image: Files) -> Iterator[Package]
+
 Paths are as in fs.entry: relative to the image's root, without leading slash. `READERS` names the modules;
 they are imported when the first SBOM is made.
 
@@ -31,10 +35,21 @@ from typing import Any, BinaryIO, Protocol
 from imagesmith.errors import ImagesmithError, LimitExceeded, MissingSource, StoreError
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.limits import shown
-from imagesmith.fs.view import View
+from imagesmith.fs.tree import Tree
 from imagesmith.sbom.package import Package, checked
+from imagesmith.values import replace
 
-__all__ = ["MOST_PACKAGES", "MOST_WARNINGS", "READERS", "Files", "Reader", "packages_in", "readers", "told"]
+__all__ = [
+    "MOST_PACKAGES",
+    "MOST_WARNINGS",
+    "READERS",
+    "Files",
+    "Reader",
+    "identities",
+    "packages_in",
+    "readers",
+    "told",
+]
 
 #: The modules that read packages.
 READERS: dict[str, str] = {
@@ -45,6 +60,8 @@ READERS: dict[str, str] = {
 
 #: Packages of one image; warnings that are told of it.
 MOST_PACKAGES, MOST_WARNINGS = 200_000, 100
+#: What the readers of an image may read into memory, one after the other; paths that packages own together.
+_ALL_BYTES, _ALL_FILES = 4 << 30, 2_000_000
 _RELEASE_BYTES = 1 << 16
 
 
@@ -65,23 +82,23 @@ class Files:
     """
 
     def __init__(
-        self, view: View, folder: Path | None = None, warn: Callable[[str], None] = lambda _: None
+        self, tree: Tree, folder: Path | None = None, warn: Callable[[str], object] = lambda _: None
     ) -> None:
-        """Look at the files of a view.
+        """Look at the files of a tree.
 
         Args:
-            view: the layers.
+            tree: the view of an image's layers, or a context.
             folder: of the store, where what must be a file on the disk is put for a while.
             warn: is told what cannot be read.
         """
-        self.view = view
-        self._folder, self._warn, self._told = folder, warn, 0
+        self.tree = tree
+        self._folder, self._warn, self._told, self._left = folder, warn, 0, _ALL_BYTES
         self._release: Mapping[str, str] | None = None
 
     def stat(self, path: str) -> Entry | None:
         """What is at a path: its kind, mode and size (bytes); None if there is nothing."""
         try:
-            return self.view.get(self.view.resolve(path))
+            return self.tree.get(self.tree.resolve(path))
         except ImagesmithError:  # links in circles
             return None
 
@@ -92,7 +109,7 @@ class Files:
     def list(self, folder: str) -> list[str]:
         """The names in a folder, sorted; empty if it is none."""
         try:
-            return self.view.children(self.view.resolve(folder))
+            return self.tree.children(self.tree.resolve(folder))
         except ImagesmithError:
             return []
 
@@ -101,9 +118,14 @@ class Files:
 
         Raises:
             MissingSource: there is none.
-            LimitExceeded: it is larger than the limit.
+            LimitExceeded: it is larger than the limit, or too much was read of the image already.
         """
         e = self._file(path)
+        self._left -= e.size
+        if self._left < 0:
+            raise LimitExceeded(
+                f"{shown(path)}: more than {_ALL_BYTES} bytes of the image are read for packages"
+            )
         if e.size > limit_bytes:
             raise LimitExceeded(f"{shown(path)}: a file of {e.size} bytes, more than {limit_bytes}")
         if e.content is None:
@@ -148,7 +170,7 @@ class Files:
             raise StoreError(f"cannot copy {shown(paths[0])} out of the image: {e.strerror}") from e
 
     def _file(self, path: str) -> Entry:
-        e = self.view.get(self.view.resolve(path))
+        e = self.tree.get(self.tree.resolve(path))
         if e is None or e.kind != "f":
             raise MissingSource(f"{shown(path)}: no such file in the image")
         return e
@@ -230,13 +252,16 @@ def packages_in(image: Files) -> list[Package]:
     """All packages of an image, sorted by purl and path, each telling file's once."""
     found: dict[tuple[str, str], Package] = {}
     known = [(reader.wants, reader) for reader in readers()]
-    for e in image.view.walk():
+    files = _ALL_FILES
+    for e in image.tree.walk():
         if e.kind != "f":
             continue
         for wants, reader in known:
             if wants(e.path):
                 for package in told(reader, e.path, image):
-                    found.setdefault((package.purl, package.path), package)
+                    files -= len(package.files)
+                    one = package if files >= 0 or not package.files else replace(package, files=())
+                    found.setdefault((one.purl, one.path), one)
         if len(found) > MOST_PACKAGES:
             raise LimitExceeded(f"the image has more than {MOST_PACKAGES} packages")
     return [found[key] for key in sorted(found)]
@@ -244,8 +269,12 @@ def packages_in(image: Files) -> list[Package]:
 
 def told(reader: Reader, path: str, image: Files) -> Iterator[Package]:
     """What a reader makes of a file; whatever goes wrong is a warning."""
+    return _told(reader.read, path, image)
+
+
+def _told(read: Callable[[str, Files], Iterator[Package]], path: str, image: Files) -> Iterator[Package]:
     try:
-        for n, package in enumerate(reader.read(path, image)):
+        for n, package in enumerate(read(path, image)):
             whole = checked(package)
             if whole is None:
                 image.warn(f"/{path}: a package without a usable name is left out")
@@ -258,3 +287,13 @@ def told(reader: Reader, path: str, image: Files) -> Iterator[Package]:
     except Exception as e:  # a reader meets every kind of damage
         said = e.message if isinstance(e, ImagesmithError) else f"{type(e).__name__}: {e}"
         image.warn(f"/{path} cannot be read as a list of packages: {said}")
+
+
+def identities(path: str, image: Files) -> set[tuple[str, str, str, str, str]]:
+    """Of the packages that a file tells of, what makes each the same in another state of the file."""
+    out: set[tuple[str, str, str, str, str]] = set()
+    for reader in readers():
+        if reader.wants(path):
+            read = getattr(reader, "brief", reader.read)
+            out.update(package.identity for package in _told(read, path, image))
+    return out

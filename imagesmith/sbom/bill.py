@@ -1,0 +1,113 @@
+"""What an SBOM says, before it is written in one format or another.
+
+Why: SPDX and CycloneDX are two ways to write one thing (sbom/spdx.py, sbom/cyclonedx.py). Nothing in it is of
+the clock or of chance: what is the same image gives the same document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.sbom.attribution import Origin
+from imagesmith.sbom.package import Package
+from imagesmith.values import field, frozen
+
+__all__ = ["Bill", "is_address", "notes_of", "owners", "subject_of", "supplier_or_none"]
+
+
+@frozen(kw_only=True)
+class Bill:
+    """The packages of one thing.
+
+    name        what it is called: an image's reference, a stage, a folder
+    reference   the image's, where it has one
+    digest      of the image's manifest; None for what is no image
+    platform    of the image
+    created     when it was made, RFC 3339 in whole seconds
+    supplier    of the image itself; see Package
+    packages    sorted
+    origins     of packages by purl and path, where they are known
+    release     the fields of os-release
+    """
+
+    name: str
+    created: str
+    packages: tuple[Package, ...]
+    reference: ImageRef | None = None
+    digest: Digest | None = None
+    platform: Platform | None = None
+    supplier: str = ""
+    origins: Mapping[tuple[str, str], Origin] = field(default_factory=dict)
+    release: Mapping[str, str] = field(default_factory=dict)
+
+
+def subject_of(bill: Bill) -> str:
+    """The package URL of what is described; empty for what is no image."""
+    if bill.digest is None:
+        return ""
+    at = bill.reference
+    return Package(
+        kind="oci",
+        name=at.repository.rpartition("/")[2] if at else "image",
+        version=str(bill.digest),
+        qualifiers={
+            "arch": bill.platform.architecture if bill.platform else "",
+            "repository_url": at.name if at else "",
+            "tag": (at.tag or "") if at else "",
+        },
+    ).purl
+
+
+def supplier_or_none(package: Package) -> str:
+    """Who supplies a package: its own word, else who owns its name (a scope, group, account), else nobody."""
+    if package.supplier:
+        return package.supplier
+    parts = [part for part in package.namespace.split("/") if part]
+    match package.kind:
+        case "golang":
+            whole = [*parts, package.name]
+            hosted = len(whole) > 1 and whole[0] in (
+                "github.com",
+                "gitlab.com",
+                "bitbucket.org",
+                "codeberg.org",
+            )
+            owner = whole[1] if hosted else whole[0] if "." in whole[0] else "The Go Authors"
+        case "npm" | "composer" | "maven":
+            owner = parts[0].removeprefix("@") if parts else ""
+        case _:
+            owner = ""
+    return f"Organization: {owner}" if owner else ""
+
+
+def notes_of(origin: Origin) -> Iterator[tuple[str, str]]:
+    """What there is to say of where a package came from: names and values."""
+    if origin.diff_id is not None:
+        yield "layerID", str(origin.diff_id)
+    if origin.created_by:
+        yield "createdBy", origin.created_by
+    if origin.file:
+        yield "dockerfile", f"{origin.file}:{origin.line}"
+
+
+def owners(packages: Iterable[Package]) -> Iterator[tuple[Package, Package]]:
+    """Packages of the distribution, each with a package of a language whose telling file it owns."""
+    told: dict[str, list[Package]] = {}
+    distribution = []
+    for package in packages:
+        if package.of_distribution:
+            distribution.append(package)
+        else:
+            told.setdefault(package.path, []).append(package)
+    for owner in distribution if told else ():
+        for path in owner.files:
+            for package in told.get(path, ()):
+                yield owner, package
+
+
+def is_address(text: str) -> bool:
+    """True for an address that a document may name."""
+    return re.fullmatch(r"(?:git\+)?https?://[A-Za-z0-9\[][!-;=?-~]*", text) is not None
