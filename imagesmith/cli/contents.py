@@ -17,13 +17,20 @@ __all__ = ["contents_of"]
 
 
 def contents_of(
-    args: argparse.Namespace, text: str, session: Session, store: Store, *, files: bool
+    args: argparse.Namespace,
+    text: str,
+    session: Session,
+    store: Store,
+    *,
+    files: bool,
+    contents: bool = False,
 ) -> tuple[Manifest, bytes, View | None]:
-    """An image's manifest, config and, if asked for, file system."""
+    """An image's manifest, config and, if asked for, file system; see view_of for `contents`."""
     from imagesmith.image.layers import view_of
     from imagesmith.transports.copier import chosen
 
     with source_at(text, session, store) as source:
         manifest = Manifest.parse(chosen(source, source.root(), platform_of(args)))
         config = source.document(manifest.config)
-        return manifest, config, view_of(source, manifest, store) if files else None
+        view = view_of(source, manifest, store, contents=contents) if files else None
+        return manifest, config, view

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     with opened(args) as (session, store):
         place = place_of(args.ref, store)
-        manifest, config, view = contents_of(args, args.ref, session, store, files=True)
+        manifest, config, view = contents_of(args, args.ref, session, store, files=True, contents=True)
         assert view is not None
         document = sbom_of(
             view,

@@ -100,13 +100,19 @@ def appended(
     ), raw
 
 
-def view_of(source: ImageSource, manifest: Manifest, store: Store) -> View:
-    """The file system of an image; its layers are brought into the store where they are missing."""
+def view_of(source: ImageSource, manifest: Manifest, store: Store, *, contents: bool = False) -> View:
+    """The file system of an image; its layers are brought into the store where they are missing.
+
+    With `contents` files will be read: a layer that is new is unpacked at once, not when the first one is.
+    """
     indexes = []
     for diff_id, d in layers_of(source, manifest):
         if not store.blobs.has(d.digest):
             write_blob(store.blobs, d, source, lambda _current: None)
-        indexes.append(store.layers.layer(diff_id, d.digest).index())
+        layer = store.layers.layer(diff_id, d.digest)
+        if contents:
+            layer.unpack("tar")
+        indexes.append(layer.index())
     return View(indexes)
 
 
