@@ -88,6 +88,9 @@ flatten
   imagesmith flatten app:1 -t app:flat
 rebase
   imagesmith rebase app:1 --old-base base:1 --new-base base:2 -t app:rebased
+sbom
+  imagesmith sbom app:1 --supplier 'Example Ltd' -o app.spdx.json
+  imagesmith sbom --format cyclonedx registry.example.com/app:1.0
 export
   imagesmith export app:1 files.tar
 diff

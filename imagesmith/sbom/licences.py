@@ -154,9 +154,10 @@ class Licences:
             return _Parser(found, self).parse() if " " in found else found
         if len(text) <= _LONGEST and "\n" not in text:
             try:
-                return _Parser(text, self).parse()
+                _Parser(text, Licences()).parse()
             except _Unreadable:
-                pass
+                return self.reference(text)
+            return _Parser(text, self).parse()
         return self.reference(text)
 
     def reference(self, text: str) -> str:

@@ -134,6 +134,7 @@ class _Berkeley:
         if self.size not in (1 << n for n in range(9, 17)):
             raise InvalidDocument(f"pages of {self.size} bytes")
         self.pages = f.seek(0, 2) // self.size
+        self.last = struct.unpack_from(f"{self.order}I", head, 32)[0]
 
     def page(self, number: int) -> bytes:
         """A whole page."""
@@ -184,6 +185,8 @@ def _bdb(path: str, image: Files) -> Iterator[bytes]:
                 if length > _HEADER_BYTES or budget < 0:
                     raise InvalidDocument(f"a value of {length} bytes on page {number}")
                 yield db.chain(first, length)
+        if db.last >= db.pages:
+            raise InvalidDocument("the file ends too early")
 
 
 def _exactly(f: BinaryIO, length: int) -> bytes:

@@ -105,6 +105,9 @@ AFTER = {
         "test $(imagesmith manifest get store:app:flat | grep -o 'layer.v1' | wc -l) = 1",
     "rebase app:1 --old-base base:1 --new-base base:2 -t app:rebased":
         "imagesmith export app:rebased - | tar t | grep -q more",
+    "sbom app:1 --supplier 'Example Ltd' -o app.spdx.json":
+        "grep -q SPDX-2.3 app.spdx.json && grep -q 'Organization: Example Ltd' app.spdx.json",
+    "sbom --format cyclonedx registry.example.com/app:1.0": "grep -q CycloneDX .out",
     "export app:1 files.tar": "tar tf files.tar | grep -q greeting",
     "diff app:1 registry.example.com/app:1.0": "test -f .status",
     "attach oci:image sbom.json --artifact-type application/spdx+json":
