@@ -1,5 +1,6 @@
 """RPM packages: what rpm's database holds, in any of its three forms, and Mariner's list in place of one.
 
+Why: keys that rpm trusts are packages named gpg-pubkey in its database; `rpm -qa` lists them, and so do we.
 Spec: rpm's docs/manual/format_header.md (a header: an index of tags, then their data) and tags.md; purl type
 rpm: the epoch is a qualifier, the name of the source package is `upstream`.
 Trust: all of it comes from an image: sizes and counts are bounded, places are checked by slicing only.
@@ -63,10 +64,8 @@ def _packages(path: str, image: Files, *, files: bool) -> Iterator[Package]:
         except (InvalidDocument, struct.error) as e:
             image.warn(f"/{path}: a package's header cannot be read: {e}")
             continue
-        name = str(fields.get(_NAME, ""))
-        if not name or name == "gpg-pubkey":
-            continue
-        yield _package(fields, path, image, top)
+        if fields.get(_NAME):
+            yield _package(fields, path, image, top)
 
 
 def _package(fields: Mapping[int, str | tuple[object, ...]], path: str, image: Files, top: str) -> Package:

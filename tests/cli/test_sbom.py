@@ -69,14 +69,14 @@ def test_platform_of_an_index(run: Run, index: str) -> None:
 
 
 def test_what_cannot_be_read_is_a_warning(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     with Store(tmp_path / "store") as store:
         make_image(store, "bad:1", ({"var/lib/rpm/Packages.db": b"damaged"},))
     run("sbom", "bad:1", "-o", "bad.json")
     assert len(json.loads((tmp_path / "bad.json").read_bytes())["packages"]) == 1
     assert main(["sbom", "bad:1", "-o", "bad.json"]) == 0
-    assert "warning: /var/lib/rpm/Packages.db cannot be read" in capsys.readouterr().err
+    assert b"warning: /var/lib/rpm/Packages.db cannot be read" in capfdbinary.readouterr().err
 
 
 def test_missing_image_and_wrong_words(run: Run) -> None:

@@ -14,6 +14,7 @@ from imagesmith.image.edited import Edited, edit_image
 from imagesmith.image.indexes import entries_of, index_of, without
 from imagesmith.image.layers import appended, flattened, layer_of_file, rebased, scratch, view_of
 from imagesmith.image.mutate import Changes
+from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.store.store import Store
@@ -141,6 +142,14 @@ def test_flatten_keeps_the_files_in_one_layer(store: Store) -> None:
     flat = StorePlace(store, root=made.descriptor())
     assert validate(flat).startswith("1 manifests")
     assert compare_files(view_of(place, manifest, store), view_of(flat, made, store)) == []
+
+
+@pytest.mark.parametrize("contents", [False, True])
+def test_view_whose_files_will_be_read_unpacks_new_layers_at_once(store: Store, contents: bool) -> None:
+    place, manifest, config = opened(store, make_image(store))
+    view_of(place, manifest, store, contents=contents)
+    folders = [store.layers.folder(Digest.parse(d)) for d in json.loads(config)["rootfs"]["diff_ids"]]
+    assert [(f / "tar").exists() for f in folders] == [contents] * 2
 
 
 def test_rebase_exchanges_the_base(store: Store) -> None:

@@ -18,12 +18,14 @@ __all__ = ["layer_tar", "make_image", "make_index"]
 
 
 def layer_tar(files: Mapping[str, bytes]) -> bytes:
-    """A tar with these files."""
+    """A tar with these files; a name that ends with a slash is a directory."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
+            if name.endswith("/"):
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(info, io.BytesIO(data))
     return out.getvalue()
 

@@ -33,14 +33,14 @@ def _named(name: str, version: str) -> dict[int, Value]:
     return {1000: name, 1001: version, 1002: "1.el9", 1022: "noarch"}
 
 
-#: Three packages, one of them of many pages, and a key, which is none.
+#: Three packages, one of them of many pages, and a key, which rpm lists as one.
 HEADERS: list[bytes] = [
     header({**_named("one", "1.0"), 1011: "ACME", 1014: "GPLv2+ and MIT", 1020: "https://example.org/",
             1004: "the first", 1044: "one-1.0-1.el9.src.rpm"}),
     header({**_named("two", "2.0"), 1003: 7, 1015: "Jane Doe <jane@example.org>", 1014: "ASL 2.0"}),
     header({**_named("large", "3.0"), 1116: [0, 1] * 400, 1117: [f"file{n}" for n in range(800)],
             1118: ["/usr/", "/etc/x/"]}),
-    header({1000: "gpg-pubkey", 1001: "abc", 1002: "1"}),
+    header({1000: "gpg-pubkey", 1001: "abc", 1002: "1", 1015: "ACME (9) <key@example.org>"}),
 ]  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def test_rpm(form: str, tmp_path: Path) -> None:
         return {"var/lib/rpm/Packages": rpms.berkeley(given)}
 
     found = brought(database(1), database(2), database(4), folder=tmp_path)
-    assert found == {"one": 0, "two": 1, "large": 2}
+    assert found == {"one": 0, "two": 1, "large": 2, "gpg-pubkey": 2}
 
 
 def test_step_and_line_are_told_where_they_are_known() -> None:

@@ -17,8 +17,9 @@ RELEASE = b'ID="rhel"\nVERSION_ID="9.2"\n'
 @pytest.mark.parametrize("folder", ["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"])
 def test_packages(folder: str) -> None:
     found = packages({f"{folder}/Packages.db": rpms.ndb(), "etc/os-release": RELEASE})
-    large, one, two = found
+    key, large, one, two = found
     assert [p.purl for p in found] == [
+        "pkg:rpm/redhat/gpg-pubkey@abc-1?distro=rhel-9.2",
         "pkg:rpm/redhat/large@3.0-1.el9?arch=noarch&distro=rhel-9.2",
         "pkg:rpm/redhat/one@1.0-1.el9?arch=noarch&distro=rhel-9.2&upstream=one-1.0-1.el9.src.rpm",
         "pkg:rpm/redhat/two@2.0-1.el9?arch=noarch&distro=rhel-9.2&epoch=7",
@@ -28,6 +29,7 @@ def test_packages(folder: str) -> None:
         "Person: Jane Doe (jane@example.org)",
         "",
     )
+    assert key.supplier == "Person: ACME 9 (key@example.org)"
     assert (one.licenses, two.licenses, large.licenses) == (("GPLv2+ and MIT",), ("ASL 2.0",), ())
     assert (one.homepage, one.description) == ("https://example.org/", "the first")
     assert len(large.files) == 800
