@@ -61,25 +61,30 @@ def subject_of(bill: Bill) -> str:
     ).purl
 
 
+#: Where the first part of a path is who owns what is below it.
+_HOSTS = ("bitbucket.org", "codeberg.org", "github.com", "gitlab.com")
+_OWNER = re.compile(rf"(?:git\+)?(?:https?|ssh|git)://(?:[^/@]*@)?(?:www\.)?({'|'.join(_HOSTS)})/([^/?#]+)/.")
+
+
 def supplier_or_none(package: Package) -> str:
-    """Who supplies a package: its own word, else who owns its name (a scope, group, account), else nobody."""
+    """Who supplies a package: its own word, else who owns its name or its repository; empty if unknown."""
     if package.supplier:
         return package.supplier
     parts = [part for part in package.namespace.split("/") if part]
+    owner = ""
     match package.kind:
         case "golang":
             whole = [*parts, package.name]
-            hosted = len(whole) > 1 and whole[0] in (
-                "github.com",
-                "gitlab.com",
-                "bitbucket.org",
-                "codeberg.org",
-            )
-            owner = whole[1] if hosted else whole[0] if "." in whole[0] else "The Go Authors"
+            if whole[0] in _HOSTS and len(whole) > 1:
+                owner = whole[1]
+            else:
+                owner = whole[0] if "." in whole[0] else "The Go Authors"
         case "npm" | "composer" | "maven":
             owner = parts[0].removeprefix("@") if parts else ""
-        case _:
-            owner = ""
+    for address in (package.source, package.homepage):
+        found = _OWNER.match(address)
+        if found and not owner:
+            owner = found[2]
     return f"Organization: {owner}" if owner else ""
 
 
