@@ -53,7 +53,7 @@ from imagesmith.oci.times import format_ns
 from imagesmith.registry.challenge import parse_challenges, split_scope
 from imagesmith.solve.cacheio import decode
 from imagesmith.values import replace
-from tests.attack import seeds
+from tests.attack import packages, seeds
 from tests.attack.references import BadPattern, filepath_match, ignored, shell_match
 
 __all__ = ["TARGETS", "Target"]
@@ -455,5 +455,6 @@ TARGETS: dict[str, Target] = {
         Target("challenge", _challenge, seeds.CHALLENGES, seeds.CHALLENGE, inputs=2500, longest=16384),
         Target("json", _json, seeds.documents(), seeds.DOCUMENT, inputs=4000, longest=16384),
         Target("wire", _wire, seeds.REQUESTS, seeds.REQUEST, inputs=5000, longest=16384),
+        Target("packages", packages.run, packages.seeds(), packages.WORDS, inputs=150, longest=32768),
     )
 }
