@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imagesmith.context.local import LocalTree
 from imagesmith.errors import UsageError
 from imagesmith.oci.config import ImageConfig, Runtime
 from imagesmith.oci.digest import digest_bytes
@@ -99,6 +101,15 @@ def test_tree_that_is_no_image() -> None:
     assert (root["name"], root["primaryPackagePurpose"]) == ("sbom-context", "SOURCE")
     assert "versionInfo" not in root
     assert [p["name"] for p in document["packages"][1:]] == ["a", "b"]
+
+
+def test_context_is_a_tree_like_any_other(tmp_path: Path) -> None:
+    for path, data in TREE.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    (tmp_path / "var/lib/dpkg/info").symlink_to("/nowhere")
+    document = json.loads(sbom_of(LocalTree(tmp_path), name="sbom-context", epoch=0))
+    assert [p["name"] for p in document["packages"]] == ["sbom-context", "a", "b"]
 
 
 def test_other_formats_are_refused() -> None:
