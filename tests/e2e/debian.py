@@ -53,19 +53,27 @@ def apt_sources() -> list[Path]:
     ]
 
 
-def make_context(folder: Path) -> None:
-    """Put the Dockerfile, the base and apt's settings into a folder; skips where no archive is reached."""
-    mmdebstrap = need_program("mmdebstrap")
+def make_context(folder: Path, base: str = "") -> None:
+    """Put the Dockerfile, the base and apt's settings into a folder; skips where no archive is reached.
+
+    Args:
+        folder: an empty one.
+        base: a tar of it that was made before.
+    """
     (folder / "apt").mkdir()
     for n, path in enumerate(apt_settings()):
         shutil.copy(path, folder / "apt" / f"99-{n}")
     options = [f"--aptopt={folder / 'apt' / name}" for name in sorted(os.listdir(folder / "apt"))]
     (folder / "apt" / "98-empty").touch()
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    if base:
+        shutil.copy(base, folder / "base.tar")
+        return
+    mmdebstrap = need_program("mmdebstrap")
     command = [mmdebstrap, "--quiet", "--variant=minbase", *options, SUITE, str(folder / "base.tar")]
     done = subprocess.run([*command, *map(str, apt_sources())], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lacking(f"no Debian base: {done.stderr.strip().splitlines()[-1:]}")
-    (folder / "Dockerfile").write_text(DOCKERFILE)
 
 
 def layers(layout: Path) -> list[dict[str, tuple[Any, ...]]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.debian import DOCKERFILE, apt_settings, layers, make_context
+from tests.e2e.debian import layers, make_context
 from tests.support import IMAGESMITH, PROJECT, in_ci, need_root
 from tests.worker.sandbox.driver import NOBODY
 
@@ -45,15 +44,7 @@ def place() -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "context").mkdir()
-        if wanted.startswith("/"):
-            (folder / "context" / "apt").mkdir()
-            shutil.copy(Path(wanted), folder / "context" / "base.tar")
-            (folder / "context" / "Dockerfile").write_text(DOCKERFILE)
-            for n, path in enumerate(apt_settings()):
-                shutil.copy(path, folder / "context" / "apt" / f"99-{n}")
-            (folder / "context" / "apt" / "98-empty").touch()
-        else:
-            make_context(folder / "context")
+        make_context(folder / "context", wanted if wanted.startswith("/") else "")
         yield folder
 
 
