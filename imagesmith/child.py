@@ -172,6 +172,10 @@ def _build(stream: socket.socket, events: EventSink) -> BuildResult:
         except (ConnectionError, pickle.UnpicklingError):
             raise EOFError from None
     watched = [stream.fileno(), *_process(parent)]
+    if any(output.loads for output in request.outputs):
+        from imagesmith.export.loading import prepare
+
+        prepare(request.outputs)  # before the process moves: commands are to find the machine as it is
     if isolation == "none":
         refused = (("none", "the caller asked for no isolation"),)
         world = World(Place(ids="own", mounts=False), "none", refused)

@@ -27,13 +27,18 @@ from imagesmith.request import Annotation, Output
 from imagesmith.values import replace
 
 __all__ = [
+    "LOADS",
     "annotation_of",
     "check_deletions",
     "check_places",
+    "loaded",
     "parse_annotation",
     "parse_output",
+    "pushed",
 ]
 
+#: Who can be given an image.
+LOADS = ("docker", "podman", "containerd", "kind")
 _ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _ANNOTATION_TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
 _ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
@@ -87,10 +92,10 @@ def _placed(output: Output) -> Output:
             raise UsageError(f"destination directory {dest} is a file")
         return output
     if kind == "docker" and not dest:
-        raise UsageError(
-            "the docker exporter without dest loads into a daemon, and there is none here",
-            hint="write an archive with dest=FILE and `docker load` that",
-        )
+        _check_loading(output.options)
+        return output
+    if said := [key for key in ("context", "load") if key in output.options]:
+        raise UsageError(f"{said[0]}= says who is given the image, and dest={dest} is a file")
     if dest in ("", "-") and sys.stdout.isatty():
         raise UsageError(f"dest file is required for {kind} exporter. refusing to write to console")
     if os.path.isdir(dest):
@@ -98,6 +103,18 @@ def _placed(output: Output) -> Output:
     if dest != "-" and (refusal := refusal_of(dest)):
         raise UsageError(f"destination file {refusal}")
     return replace(output, dest=dest or "-")
+
+
+def _check_loading(options: Mapping[str, str]) -> None:
+    kind, colon, place = options.get("load", "").partition(":")
+    if "load" in options and kind not in LOADS:
+        raise UsageError(
+            f"load={kind}: who is that?{suggest(kind, list(LOADS))}", hint=f"{', '.join(LOADS)} are known"
+        )
+    if colon and (kind not in ("containerd", "kind") or not place):
+        raise UsageError(f"load={kind}:{place}: a cluster of kind or a namespace of containerd has a name")
+    if options.get("context") and kind not in ("", "docker"):
+        raise UsageError(f"context= is Docker's, and load={kind} says that it is not to be loaded there")
 
 
 def _check_options(kind: str, options: Mapping[str, str]) -> None:
@@ -188,6 +205,32 @@ def check_deletions(outputs: Sequence[Output], *, allowed: bool) -> None:
                 f"mode=delete would empty {output.dest}, which is not below the working directory",
                 hint="--allow buildx.local.delete lets it",
             )
+
+
+def pushed(outputs: Sequence[Output]) -> list[Output]:
+    """The outputs of --push: an image among them is pushed, or one more is."""
+    if not any(o.type in ("image", "registry") for o in outputs):
+        return [*outputs, Output(type="image", options={"push": "true"})]
+    kinds = ("image", "registry")
+    return [replace(o, options={**o.options, "push": "true"}) if o.type in kinds else o for o in outputs]
+
+
+def loaded(outputs: Sequence[Output], where: str) -> list[Output]:
+    """The outputs of --load: one that loads already is told where, or there is one more.
+
+    Raises:
+        UsageError: a place that is not known.
+    """
+    if where.lower() in ("1", "t", "true", "0", "f", "false"):
+        if not boolean("--load", where):
+            return list(outputs)
+        options: dict[str, str] = {}
+    else:
+        options = {"load": where}
+    _check_loading(options)
+    if not any(o.loads for o in outputs):
+        return [*outputs, Output(type="docker", options=options)]
+    return [replace(o, options={**o.options, **options}) if o.loads else o for o in outputs]
 
 
 def annotation_of(key: str) -> tuple[str, Platform | None, str] | None:

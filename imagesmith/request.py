@@ -56,6 +56,11 @@ class Output:
         return default if value is None else value.lower() in ("1", "t", "true")
 
     @property
+    def loads(self) -> bool:
+        """True if the image is given to a daemon or a store of this machine."""
+        return self.type == "docker" and not self.dest
+
+    @property
     def pushes(self) -> bool:
         """True if the image is sent to the registry of each of its names."""
         return self.type in ("image", "registry") and self.flag("push", self.type == "registry")

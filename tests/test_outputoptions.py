@@ -50,7 +50,6 @@ def test_output_is_read_as_buildx_reads_it(text: str, output: Output) -> None:
         ("type=local,dest=-", "dest cannot be stdout for local exporter"),
         ("type=oci,tar=false", "dest is required for oci exporter"),
         ("type=oci,dest=/", "destination file / is a directory"),
-        ("type=docker", "the docker exporter without dest loads into a daemon"),
         ("type=local,dest=/,mode=x", "mode x is neither copy nor delete"),
         ("type=local,dest=/,compresion=x", "output local has no option compresion"),
         ("type=oci,dest=x,compresion=zstd", r"no option compresion \(did you mean compression\?\)"),

@@ -29,7 +29,14 @@ from imagesmith.options import (
     parse_timeout,
     parse_ulimit,
 )
-from imagesmith.outputoptions import check_deletions, check_places, parse_annotation, parse_output
+from imagesmith.outputoptions import (
+    check_deletions,
+    check_places,
+    loaded,
+    parse_annotation,
+    parse_output,
+    pushed,
+)
 from imagesmith.request import Attestations, BuildRequest, Output, SecretSource
 from imagesmith.settings import Settings
 from imagesmith.values import replace
@@ -56,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
         from imagesmith.cli.calls import run_call
 
         return run_call(call, request, settings)
+    if any(output.loads for output in request.outputs):
+        from imagesmith.export.loading import prepare
+
+        prepare(request.outputs)  # before the process moves: commands are to find the machine as it is
     here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
     front = make_front("quiet" if args.quiet else args.progress)
     front.request = request
@@ -125,11 +136,6 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
     unknown = set(args.allow) - _ENTITLEMENTS
     if unknown:
         raise UsageError(f"--allow {min(unknown)}: not known; {', '.join(sorted(_ENTITLEMENTS))} are")
-    if args.load:
-        raise UsageError(
-            "--load needs a Docker daemon",
-            hint="write an archive with -o type=docker,dest=FILE and load that",
-        )
     tags = tuple(ImageRef.parse(t) for t in args.tag)
     build_args = parse_build_args(args.build_arg, os.environ)
     asked = [args.platform] if isinstance(args.platform, str) else args.platform
@@ -215,22 +221,16 @@ def _without_artifact(output: Output) -> Output:
 
 def _outputs(args: argparse.Namespace, tags: tuple[ImageRef, ...]) -> tuple[Output, ...]:
     outputs = [parse_output(o) for o in args.output]
+    if args.push:
+        outputs = pushed(outputs)
+    if args.load:
+        outputs = loaded(outputs, args.load)
     if args.iidfile and any(o.type in ("local", "tar") for o in outputs):
         raise UsageError("local and tar exporters are incompatible with image ID file")
     if boolean(_NO_ARTIFACT, os.environ.get(_NO_ARTIFACT) or "false"):
         outputs = [_without_artifact(o) for o in outputs]
     check_places(outputs)
     check_deletions(outputs, allowed="buildx.local.delete" in args.allow)
-    if args.push:
-        others = [o for o in outputs if o.type not in ("image", "registry")]
-        if others:
-            raise UsageError(f'push and "{others[0].type}" output can\'t be used together')
-        if not outputs:
-            outputs = [Output(type="image", options={"push": "true"})]
-        else:
-            outputs = [
-                Output(type=o.type, dest=o.dest, options={**o.options, "push": "true"}) for o in outputs
-            ]
     pushes = any(o.pushes for o in outputs)
     if pushes and not tags and not any("name" in o.options for o in outputs):
         raise UsageError("tag is needed when pushing to registry")

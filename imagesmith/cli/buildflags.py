@@ -35,7 +35,7 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     _store_flag(parser.add_argument_group("store"))
     _screen_flags(parser)
     parser.set_defaults(
-        tag=[], push=False, output=[], load=False, annotation=[], cache_from=[], cache_to=[], no_cache=True,
+        tag=[], push=False, output=[], load="", annotation=[], cache_from=[], cache_to=[], no_cache=True,
         no_cache_filter=[], iidfile="", digest_file="", metadata_file="", provenance="", sbom="", attest=[],
     )  # fmt: skip
 
@@ -88,7 +88,10 @@ def _result_flags(parser: argparse.ArgumentParser) -> None:
     _many(g, "-t", "--tag", metavar="REF", text="name of the image; may be repeated")
     _switch(g, "--push", text="push to the registry of each --tag")
     _many(g, "-o", "--output", metavar="OUT", text="type=oci|docker|local|tar|image|registry,…")
-    g.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
+    g.add_argument(
+        "--load", nargs="?", const="true", default="", metavar="WHERE",
+        help="give the image to docker, podman, containerd[:NS] or kind[:CLUSTER]; alone, to the first",
+    )  # fmt: skip
     _many(g, "--label", metavar="K=V", text="label of the image")
     _many(g, "--annotation", metavar="K=V", text="annotation of the manifest")
     _text(g, "--provenance", metavar="V", text="attest how it was built: true, false or mode=min|max,…")

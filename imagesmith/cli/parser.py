@@ -76,7 +76,12 @@ class Parser(argparse.ArgumentParser):
                 continue
             name, equals, value = word.partition("=")
             action = self._option_string_actions.get(name)
-            if action is not None and action.nargs == 0 and equals:
+            if action is not None and action.nargs == "?":  # a switch that may say more
+                if not equals:
+                    kept.append(f"{name}={action.const}")  # its value is never the next word
+                elif value.lower() not in ("0", "f", "false"):
+                    kept.append(word)
+            elif action is not None and action.nargs == 0 and equals:
                 kept = self._switched(kept, name, action, value)
             elif action is not None or self._is_bundle(name):
                 kept.append(word)

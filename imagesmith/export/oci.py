@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from imagesmith.export.foreign import bring_foreign
 from imagesmith.export.job import Export
 from imagesmith.export.options import IMAGE, Options
 from imagesmith.interfaces import ImageTarget
 from imagesmith.request import Output
-from imagesmith.transports.archive import archive_target
+from imagesmith.transports.archive import ArchiveTarget, archive_target
 from imagesmith.transports.layout import LayoutFolder
 
-__all__ = ["HOLDS_INDEX", "OPTIONS", "send", "write"]
+__all__ = ["HOLDS_INDEX", "OPTIONS", "complete", "names_of", "send", "write", "write_archive"]
 
 OPTIONS: Options = {**IMAGE, "tar": bool}
 HOLDS_INDEX = True
@@ -20,12 +21,8 @@ HOLDS_INDEX = True
 
 def write(output: Output, export: Export, *, docker: bool = False) -> None:
     """Write the layout; a tar is there whole or not at all, and `docker load` reads it with `docker`."""
-    bring_foreign(export)
-    export.complete()
-    names = [str(ref) for ref in export.tags]
-    if output.flag("name-canonical"):
-        digest = export.built.descriptor.digest
-        names += dict.fromkeys(str(ref.with_tag(None).with_digest(digest)) for ref in export.tags)
+    complete(export)
+    names = names_of(output, export)
     if output.flag("tar", True):
         with (
             export.vertex.part("sending tarball"),
@@ -36,6 +33,29 @@ def write(output: Output, export: Export, *, docker: bool = False) -> None:
     else:
         folder = Path(output.dest)
         send(export, LayoutFolder(folder, create=True, names=names, exported=export.created))
+
+
+def complete(export: Export) -> None:
+    """Bring all that the image consists of into the store."""
+    bring_foreign(export)
+    export.complete()
+
+
+def names_of(output: Output, export: Export) -> list[str]:
+    """What the image is called in the index of an export."""
+    names = [str(ref) for ref in export.tags]
+    if output.flag("name-canonical"):
+        digest = export.built.descriptor.digest
+        names += dict.fromkeys(str(ref.with_tag(None).with_digest(digest)) for ref in export.tags)
+    return names
+
+
+def write_archive(out: BinaryIO, name: str, output: Output, export: Export, *, docker: bool) -> None:
+    """Write the archive on a stream, which is called so."""
+    archive = ArchiveTarget(out, name, docker=docker, exported=export.created)
+    archive.labels = names_of(output, export)
+    send(export, archive)
+    archive.close()
 
 
 def send(export: Export, target: ImageTarget) -> None:

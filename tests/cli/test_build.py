@@ -68,7 +68,8 @@ def test_two_outputs_cannot_share_standard_output(tmp_path: Path, context: Path)
     [
         (["-f", "-", "-"], b"can't use stdin for both build context and dockerfile"),
         (["--push", "."], b"tag is needed when pushing to registry"),
-        (["--push", "-o", "out", "."], b'push and "local" output can\'t be used together'),
+        (["--push", "-o", "out", "."], b"tag is needed when pushing to registry"),
+        (["--load=minikube", "."], b"load=minikube: who is that?"),
         (
             ["--iidfile", "x", "-o", "out", "."],
             b"local and tar exporters are incompatible with image ID file",

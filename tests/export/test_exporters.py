@@ -16,7 +16,8 @@ DESTS = {"oci": ",dest=x.tar", "docker": ",dest=x.tar", "local": ",dest=x", "tar
 
 #: Values of options that not everything is a value of, and what they need beside them.
 VALUES = {
-    "compression": ("estargz", ""),
+    "context": ("other", ""),
+    "load": ("kind:two", ""),
     "unpack": ("false", ""),
     "danging-name-empty-only": ("true", ",dangling-name-prefix=a"),
 }
@@ -32,8 +33,9 @@ def test_exporter_declares_its_options_and_what_it_holds(
     assert isinstance(exporter.HOLDS_INDEX, bool)
     for name, values in exporter.OPTIONS.items():
         value = "true" if values is bool else values[0] if isinstance(values, tuple) else "1"
-        value, more = VALUES.get(name, (value, ""))
-        assert parse_output(f"type={kind}{DESTS.get(kind, '')}{more},{name}={value}").options[name] == value
+        value = "estargz" if name == "compression" else value
+        value, more = VALUES.get(name, (value, DESTS.get(kind, "")))
+        assert parse_output(f"type={kind}{more},{name}={value}").options[name] == value
         if values is not str:
             with pytest.raises(UsageError, match=name):
                 parse_output(f"type={kind}{DESTS.get(kind, '')},{name}=other")
