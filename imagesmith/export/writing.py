@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from imagesmith.errors import UsageError
-from imagesmith.events import EventSink, Vertex, nobody
+from imagesmith.events import EventSink, Vertex, Warned, nobody
 from imagesmith.export.job import Export
 from imagesmith.export.rootfs import is_split
 from imagesmith.image.commit import Image, commit
@@ -185,6 +185,9 @@ def _commit(
     with vertex.part("exporting layers"):
         layers = reforming.layers(result.layers, form)
     extra = keeper.inline(layers)
+    if extra and form.codec.is_estargz:  # its layers have a table that no step made
+        keeper.events(Warned(rule="", text="an image with compression=estargz holds no inline cache"))
+        extra = {}
     image = commit(planned, layers, keeper.store, form=form, extra=extra)
     vertex.did(f"exporting manifest {image.manifest.digest}")
     vertex.did(f"exporting config {image.manifest.config.digest}")

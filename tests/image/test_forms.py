@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.errors import UsageError
+from imagesmith.events import Warned
 from imagesmith.image.result import BuildResult
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Manifest
@@ -234,3 +235,13 @@ def test_other_programs_take_estargz_for_a_gzip_image(kitchen: Kitchen, tmp_path
     )
     manifest = json.loads((tmp_path / "d" / "manifest.json").read_bytes())
     assert all(_TABLE in layer["annotations"] for layer in manifest["layers"])
+
+
+def test_estargz_has_no_inline_cache_and_says_so(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.write({"f": "text"})
+    out = f"type=oci,tar=false,dest={tmp_path / 'o'},compression=estargz"
+    built = kitchen.build(FILE, outputs=[out], cache_to=["type=inline"])
+    assert not built.image.config.extra
+    assert [e.text for e in kitchen.events if isinstance(e, Warned)] == [
+        "an image with compression=estargz holds no inline cache"
+    ]
