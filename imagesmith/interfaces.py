@@ -107,6 +107,8 @@ class RunSpec:
     tty, interactive   for `imagesmith run`: the caller's terminal and standard input are the process's
     forwards    for `imagesmith run`: signals that this process gets are the other's
     largest_id  the largest user or group id of the root's files; needed where ids are lent
+    emulators   for programs that the kernel cannot start: what they are for (foreign.Kind), and the
+                descriptor of the emulator that runs them: (class, order, machine, descriptor)
     """
 
     argv: tuple[str, ...]
@@ -130,6 +132,7 @@ class RunSpec:
     interactive: bool = False
     forwards: bool = False
     largest_id: int = 0
+    emulators: tuple[tuple[int, int, int, int], ...] = ()
 
 
 class LayerTree(Protocol):

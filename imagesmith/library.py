@@ -24,7 +24,7 @@ from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.context.named import parse_named
 from imagesmith.events import EventSink, nobody
 from imagesmith.oci.names import ImageRef, Platform
-from imagesmith.options import is_indexed, parse_platforms, parse_secret
+from imagesmith.options import is_indexed, parse_emulator, parse_platforms, parse_secret
 from imagesmith.outputoptions import check_places, parse_output
 from imagesmith.settings import Access, Settings
 
@@ -59,6 +59,7 @@ def build(
     sbom: str | bool = False,
     network: str = "default",
     isolation: str = "auto",
+    emulators: Iterable[str] = (),
     insecure: bool = False,
     root: str | Path = "",
     events: EventSink = nobody,
@@ -76,6 +77,7 @@ def build(
         cache_from, cache_to: places of caches, as the command line takes them.
         explain, report: tell `events` why steps are executed; where to write a page about the build.
         isolation: of RUN: auto, native, chroot, oci, or none, without RUN; auto takes a chroot in containers.
+        emulators: what runs RUN of other architectures: `PATH` or `PLATFORM=PATH` of a static qemu.
 
     Raises:
         ImagesmithError: located in the Dockerfile where it belongs to an instruction.
@@ -87,8 +89,8 @@ def build(
         context=str(context), dockerfile=str(dockerfile) if dockerfile else None, target=target,
         build_args=dict(build_args or {}), labels=dict(labels or {}),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
-        secrets=tuple(parse_secret(s) for s in secrets),
-        tags=tuple(ImageRef.parse(t) for t in tags), outputs=_outputs(outputs, push),
+        secrets=tuple(map(parse_secret, secrets)), tags=tuple(map(ImageRef.parse, tags)),
+        outputs=_outputs(outputs, push), emulators=tuple(map(parse_emulator, emulators)),
         platforms=(asked := parse_platforms([platform] if isinstance(platform, str) else platform)),
         indexed=is_indexed(asked, build_args or {}), pull=pull, no_cache=() if no_cache else None,
         network=network, access=Access(insecure=insecure),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError, UsageError
 from imagesmith.oci.names import Platform
-from imagesmith.request import SecretSource
+from imagesmith.request import Emulator, SecretSource
 
 __all__ = [
     "boolean",
@@ -21,6 +21,7 @@ __all__ = [
     "is_indexed",
     "parse_age",
     "parse_build_args",
+    "parse_emulator",
     "parse_hosts",
     "parse_labels",
     "parse_platforms",
@@ -103,6 +104,20 @@ def parse_labels(words: Iterable[str]) -> dict[str, str]:
             raise UsageError(f'invalid key-value pair "{word}": empty key')
         out[key] = value
     return out
+
+
+def parse_emulator(text: str) -> Emulator:
+    """--emulator: `PATH`, or `PLATFORM=PATH`.
+
+    Raises:
+        UsageError: there is no such program.
+    """
+    platform, equals, path = text.partition("=")
+    if not equals or platform.startswith(("/", ".")):
+        platform, path = "", text
+    if not os.path.isfile(path) or not os.access(path, os.R_OK | os.X_OK):
+        raise UsageError(f"--emulator {text}: there is no program at {path or 'an empty path'}")
+    return Emulator(os.path.abspath(path), Platform.parse(platform) if platform else None)
 
 
 def parse_secret(text: str) -> SecretSource:

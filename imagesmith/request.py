@@ -22,6 +22,7 @@ __all__ = [
     "Attestations",
     "BuildRequest",
     "CachePlace",
+    "Emulator",
     "Output",
     "ProvenanceWanted",
     "SbomWanted",
@@ -73,6 +74,14 @@ class SecretSource:
     id: str
     file: str = ""
     env: str = ""
+
+
+@frozen
+class Emulator:
+    """An --emulator: a static program that runs those of another architecture; no platform is every one's."""
+
+    path: str
+    platform: Platform | None = None
 
 
 @frozen(kw_only=True)
@@ -149,6 +158,7 @@ class BuildRequest:
     explain         tell for each step why it was executed
     report          path of an HTML page about the build, or empty
     step_timeout_s  how long a RUN step may take, 0 for no limit
+    emulators       what runs RUN of other architectures, before what is registered or found on PATH
     access          how registries are reached
     attestations    statements that go with the images; None for none
     recorded        the provenance in the metadata file: min, max, or empty for none
@@ -180,6 +190,7 @@ class BuildRequest:
     ulimits: tuple[tuple[str, int, int], ...] = ()
     cgroup_parent: str = ""
     step_timeout_s: float = 0.0
+    emulators: tuple[Emulator, ...] = ()
     allow: frozenset[str] = frozenset()
     access: Access = field(default_factory=Access)
     attestations: Attestations | None = None

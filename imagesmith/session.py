@@ -131,7 +131,8 @@ class _Build:
         keeping = Keeping(after_runs(plan.tips), contexts.tree_of, store.work)
         tools = Tools(
             store=store, trees=Trees(contexts, contexts.file_digest, time.time_ns()),
-            workshop=Workshop(self.session.world, store, self.events), bases=bases, request=request,
+            workshop=Workshop(self.session.world, store, self.events, request.emulators),
+            bases=bases, request=request,
             events=self.events, cancel=cancel, before_run=keeping.begin,
         )  # fmt: skip
         platforms = [image.platform for image in plan.images]

@@ -119,6 +119,7 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
     _many(g, "--ulimit", metavar="T=S[:H]", text="a limit")
     _text(g, "--cgroup-parent", metavar="GROUP", text="cgroup to run below")
     _text(g, "--step-timeout", metavar="TIME", text="how long one RUN may take, as 90s or 1h30m")
+    _many(g, "--emulator", metavar="[PLATFORM=]PATH", text="what runs programs of another architecture")
     _many(g, "--allow", metavar="WHAT", text="network.host or security.insecure")
 
 

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
-_BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _RUN = {
     ("native", "root"): "namespaces, as root",
     ("native", "subid"): "namespaces, with the ids that the system lends",
     ("native", "single"): "namespaces with one id; what the kernel refuses there is answered for it",
     ("chroot", "root"): "a chroot",
 }
+_BY = {
+    "kernel": "registered on this machine", "namespace": "registered for the build alone",
+    "calls": "started by the sandbox", "image": "registered without flag F: only for images that have it",
+}  # fmt: skip
 _WAYS = {
     "root": "namespaces, as root", "subid": "namespaces with lent ids", "chroot": "a chroot",
     "overlay": "overlayfs", "files": "layers mounted from files", "native": "namespaces",
@@ -39,13 +42,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--isolation", choices=("auto", "native", "chroot", "oci"), default="auto", help="as for build"
     )
+    parser.add_argument(
+        "--emulator", action="append", default=[], metavar="[PLATFORM=]PATH", help="as for build"
+    )
     parser.add_argument("--root", default="", metavar="DIR", help="the store")
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    found = _examine(args.root, args.isolation)
+    found = _examine(args.root, args.isolation, args.emulator)
     if args.json:
         from imagesmith.cli.common import print_json
 
@@ -58,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 # --- what is found -----------------------------------------------------------------------------
 
 
-def _examine(root: str, isolation: str) -> dict[str, Any]:
+def _examine(root: str, isolation: str, emulators: list[str]) -> dict[str, Any]:
     """Everything that is told, as JSON's values."""
     from imagesmith.oci.names import host_platform
     from imagesmith.settings import Settings
@@ -91,7 +97,7 @@ def _examine(root: str, isolation: str) -> dict[str, Any]:
         "machine": machine,
         "run": run,
         "snapshots": snapshots,
-        "platforms": {"native": str(host_platform()), "emulated": _emulated()},
+        "platforms": {"native": str(host_platform()), "run": _platforms(emulators, world, settings)},
         "compression": {
             "gzip": {"by": "libdeflate", "level": 1, "default": True},
             "zstd": {"by": "libzstd", "level": 3, "default": False, "enable": "-o type=…,compression=zstd"},
@@ -165,12 +171,23 @@ def _snapshots(settings: Settings, place: Any) -> dict[str, Any]:  # noqa: ANN40
     }  # fmt: skip
 
 
-def _emulated() -> list[str]:
-    """The machines whose programs an emulator runs here."""
-    with contextlib.suppress(OSError):
-        known = sorted(p for p in _BINFMT.iterdir() if p.name.startswith("qemu-"))
-        return [p.name.removeprefix("qemu-") for p in known if p.read_text().startswith("enabled")]
-    return []
+def _platforms(given: list[str], world: World, settings: Settings) -> list[dict[str, str]]:
+    """The platforms that RUN works for, or why not where somebody asked for one."""
+    from imagesmith.oci.names import Platform
+    from imagesmith.options import parse_emulator
+    from imagesmith.worker.emulator import PLATFORMS, Emulators
+
+    if world.isolation == "none":
+        return []
+    with tempfile.TemporaryDirectory(prefix="imagesmith-doctor-") as spare:
+        folder = settings.root if os.access(settings.root, os.W_OK) else Path(spare)
+        emulators = Emulators([parse_emulator(text) for text in given], world, folder)
+        found = [(name, emulators.way(Platform.parse(name))) for name in PLATFORMS]
+    return [
+        {"platform": name, "by": way.by, "path": way.path, "reason": way.reason}
+        for name, way in found
+        if way.by or "would run it" in way.reason
+    ]
 
 
 # --- how it is told ----------------------------------------------------------------------------
@@ -195,9 +212,7 @@ def _sections(found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     )
     yield "RUN", list(_run_lines(found["run"]))
     yield "snapshots", list(_snapshot_lines(found["snapshots"]))
-    emulated = ", ".join(found["platforms"]["emulated"])
-    none = "none; to have them, install qemu-user-static (with binfmt-support)"
-    yield "emulators", [emulated or none]
+    yield "platforms", list(_platform_lines(found["platforms"]["run"]))
     threads = found["compression"]["threads"]
     yield (
         "compression",
@@ -223,6 +238,20 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         yield f"to improve: {run['hint']}"
     if run["isolation"] != "oci" and runtime["path"]:
         yield f"also there: --isolation oci, by {runtime['path']}"
+
+
+def _platform_lines(rows: list[dict[str, str]]) -> Iterator[str]:
+    """RUN's platforms: those of the processor in one line, then each emulator's."""
+    plain = [row["platform"] for row in rows if row["by"] == "kernel" and not row["path"]]
+    if plain:
+        yield f"RUN works for {', '.join(plain)}"
+    for row in rows:
+        if not row["by"]:
+            yield f"not {row['platform']}: {row['reason']}"
+        elif row["path"]:
+            yield f"{row['platform']} by {row['path']}, {_BY[row['by']]}"
+    if not any(row["path"] and row["by"] for row in rows):
+        yield "no others; to have them, install qemu-user-static, or give static qemus by --emulator PATH"
 
 
 def _snapshot_lines(snapshots: dict[str, Any]) -> Iterator[str]:

@@ -20,6 +20,8 @@ from imagesmith.options import parse_hosts, parse_size, parse_ulimit, parse_vari
 if TYPE_CHECKING:
     from imagesmith.fs.view import View
     from imagesmith.interfaces import Workspace
+    from imagesmith.oci.names import Platform
+    from imagesmith.store.store import Store
     from imagesmith.transports.bases import ResolvedImage
     from imagesmith.worker.sandbox.world import World
 
@@ -66,6 +68,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_registry_flags(image)
     image.add_argument("--isolation", choices=("auto", "native", "chroot", "oci"), default="auto",
                        help="how it is kept apart")  # fmt: skip
+    image.add_argument("--emulator", action="append", default=[], metavar="[PLATFORM=]PATH",
+                       help="what runs programs of another architecture")  # fmt: skip
     add_root(image)
 
 
@@ -84,7 +88,7 @@ def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> in
     from imagesmith.cli.flags import settings_of
     from imagesmith.cli.fronts import make_front
     from imagesmith.fs.view import View
-    from imagesmith.oci.names import Platform
+    from imagesmith.oci.names import Platform, is_native
     from imagesmith.request import BuildRequest
     from imagesmith.store.store import Store
     from imagesmith.transports.bases import Bases
@@ -105,11 +109,30 @@ def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> in
         layers = images.layers(image)
         view = View([layer.index() for layer in layers])
         spec = spec_of(args, image, view, volumes)
+        if not is_native(image.config.platform):
+            spec = _emulated(args, here, store, image.config.platform, spec)
         snapshots = make_snapshotter(here.place, store)
         try:
             return _execute(here, spec, snapshots.prepare(layers, view))
         finally:
             snapshots.close()
+
+
+def _emulated(
+    args: argparse.Namespace, here: World, store: Store, platform: Platform, spec: RunSpec
+) -> RunSpec:
+    """The process of an image of another architecture.
+
+    Raises:
+        SandboxUnavailable: nothing runs its programs here.
+    """
+    from imagesmith.options import parse_emulator
+    from imagesmith.values import replace
+    from imagesmith.worker.emulator import Emulators
+
+    emulators = Emulators([parse_emulator(text) for text in args.emulator], here, store.root)
+    emulators.require(platform)
+    return replace(spec, emulators=emulators.rows(platform))
 
 
 def _execute(here: World, spec: RunSpec, workspace: Workspace) -> int:

@@ -15,7 +15,7 @@ from imagesmith.errors import InvalidDocument, InvalidReference
 from imagesmith.oci.digest import Digest
 from imagesmith.values import frozen, replace
 
-__all__ = ["ImageRef", "Platform", "choose_platform", "host_platform"]
+__all__ = ["ImageRef", "Platform", "choose_platform", "host_platform", "is_native"]
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -297,6 +297,11 @@ def host_platform() -> Platform:
     if machine.machine.startswith("armv"):
         arch, variant = "arm", machine.machine[3:5]
     return Platform(machine.sysname.lower(), arch, variant)
+
+
+def is_native(platform: Platform | None) -> bool:
+    """Whether a platform is of this machine's architecture, so that nobody has to be asked."""
+    return platform is None or platform.architecture == host_platform().architecture
 
 
 def _acceptable(wanted: Platform) -> list[tuple[str, str]]:

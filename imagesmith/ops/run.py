@@ -83,6 +83,11 @@ class RunOp(Op):
     kind = "run"
     runs = True
 
+    @property
+    def runs_on(self) -> Platform | None:
+        """See Op."""
+        return self.platform
+
     def reads(self) -> Iterator[Reads]:
         """See Op."""
         for m in self.mounts:
@@ -200,6 +205,7 @@ class RunOp(Op):
             ulimits=self.ulimits,
             cgroup_parent=self.cgroup_parent,
             timeout_s=work.tools.request.step_timeout_s,
+            emulators=tuple(work.tools.workshop.emulators(self.platform)),
             largest_id=largest_id(view) if work.tools.workshop.world.place.ids == "subid" else 0,
         )
 
@@ -237,8 +243,8 @@ def _foreign(op: RunOp) -> str:
     if op.platform is None or op.platform.architecture == host_platform().architecture:
         return ""
     return (
-        f"a program of {op.platform} runs here with an emulator that is registered in binfmt_misc only: "
-        "install qemu-user-static (with binfmt-support)"
+        f"a program of {op.platform} runs here by an emulator: install qemu-user-static, or give one by "
+        "--emulator PATH; `imagesmith doctor` tells what there is"
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from imagesmith.oci.names import Platform
 from imagesmith.solve.step import Step
 
-__all__ = ["after_runs", "all_steps", "chain", "names_of", "under_runs"]
+__all__ = ["after_runs", "all_steps", "chain", "names_of", "runs_above", "under_runs"]
 
 
 def all_steps(tips: Iterable[Step | None]) -> list[Step]:
@@ -48,6 +49,18 @@ def names_of(tips: Iterable[Step | None]) -> tuple[str, ...]:
             seen[step] = None
             todo += step.inputs()
     return tuple(step.name for step in seen if step.op.makes_layer)
+
+
+def runs_above(tips: Iterable[Step | None]) -> dict[Step, dict[Platform, Step]]:
+    """For each step the RUNs that need its result, itself among them: the nearest one of each platform."""
+    found: dict[Step, dict[Platform, Step]] = {}
+    for step in reversed(all_steps(tips)):
+        above = found.get(step, {})
+        if step.op.runs_on is not None:
+            above = found[step] = above | {step.op.runs_on: step}
+        for needed in step.inputs() if above else ():
+            found[needed] = found.get(needed, {}) | above
+    return found
 
 
 def under_runs(tips: Iterable[Step | None]) -> frozenset[Step]:

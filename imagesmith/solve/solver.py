@@ -22,7 +22,8 @@ from imagesmith.context.rows import KnownDigests, Rows
 from imagesmith.errors import ImagesmithError, SandboxError
 from imagesmith.events import StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
-from imagesmith.solve.graph import chain, under_runs
+from imagesmith.oci.names import Platform
+from imagesmith.solve.graph import chain, runs_above, under_runs
 from imagesmith.solve.key import base_of, key_of, parts_of
 from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.solve.result import NOTHING, BuiltLayer, Result
@@ -137,6 +138,7 @@ class Solver:
         self._results: dict[Step, Result] = {}
         self._wanted: frozenset[Step] = frozenset()
         self._under_runs: frozenset[Step] = frozenset()
+        self._runs_above: Mapping[Step, Mapping[Platform, Step]] = {}
         self._making: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -149,6 +151,7 @@ class Solver:
         goals = [tip for tip in tips if tip is not None]
         self._wanted = frozenset(step for tip in goals for step in chain(tip))
         self._under_runs = under_runs(goals)
+        self._runs_above = runs_above(goals)
         if goals:
             Schedule(self._attempt, self.tools.cancel).run([_Task(tip) for tip in goals])
         return [self.result(tip) for tip in tips]
@@ -280,6 +283,7 @@ class Solver:
     def _make(self, keys: _Keys, work: _Working) -> BuiltLayer:
         """Execute a step."""
         step, parent, number, events = keys.step, work.parent, work.number, self.tools.events
+        self._require(step)
         events(StepStarted(step=number, name=step.name))
         began = time.monotonic()
         try:
@@ -300,6 +304,15 @@ class Solver:
             raise
         events(StepDone(step=number, seconds=time.monotonic() - began))
         return layer
+
+    def _require(self, step: Step) -> None:
+        """Raise if a RUN that needs the step cannot be executed here: what cannot end shall not begin."""
+        for platform, run in self._runs_above.get(step, {}).items():
+            try:
+                self.tools.workshop.require(platform)
+            except ImagesmithError as e:
+                e.located("", run.span.first, run.span.last, "")
+                raise
 
     def _remember(self, keys: _Keys, layer: BuiltLayer, work: _Working) -> tuple[StepRecord, ...]:
         """Keep what was made, under its key, and under the short one that points to it."""

@@ -18,6 +18,7 @@ from imagesmith.dockerfile.nodes import Span
 from imagesmith.fs.entry import Entry
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.names import Platform
 from imagesmith.solve.plain import plain
 from imagesmith.solve.result import BuiltLayer, Result
 from imagesmith.solve.tools import Tools
@@ -90,6 +91,11 @@ class Op:
     makes_layer = True
     always_cached = False
     learns = False
+
+    @property
+    def runs_on(self) -> Platform | None:
+        """The platform of the program that it executes; None if that is not said."""
+        return None
 
     def inputs(self) -> Iterator[Step]:
         """The steps whose results this one needs besides what it works on."""

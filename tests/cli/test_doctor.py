@@ -43,7 +43,7 @@ def test_json_and_text_tell_the_same(tmp_path: Path) -> None:
     done = run("doctor", "--root", str(tmp_path / "store"))
     assert done.returncode == status == (0 if found["run"]["works"] else 1)
     heads = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
-    assert heads == ["machine", "RUN", "snapshots", "emulators", "compression"]
+    assert heads == ["machine", "RUN", "snapshots", "platforms", "compression"]
     assert found["machine"]["uid"] == os.geteuid()
     for row in found["run"]["refused"] + found["snapshots"]["refused"]:
         assert row["reason"] in done.stdout

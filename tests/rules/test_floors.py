@@ -85,11 +85,14 @@ STEP_PROCESS = (
         f"imagesmith.worker.sandbox.{name}"
         for name in (
             "accesslists",
+            "execs",
+            "foreign",
             "initchild",
             "initchroot",
             "initchrooted",
             "initcopy",
             "initdevices",
+            "initends",
             "initpaths",
             "initproc",
             "initprocess",
@@ -97,6 +100,7 @@ STEP_PROCESS = (
             "initseals",
             "initsecrets",
             "kernel",
+            "tracing",
         )
     ),
     *(

@@ -34,6 +34,7 @@ APART = (
     "imagesmith.worker.sandbox.chroot_caller",
     "imagesmith.worker.sandbox.chroot_changes",
     "imagesmith.worker.sandbox.chroot_files",
+    "imagesmith.worker.sandbox.tracing",
     "imagesmith.worker.sandbox.unotify_peers",
     "imagesmith.worker.sandbox.unotify_task",
     "imagesmith.embedded",

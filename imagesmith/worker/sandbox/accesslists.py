@@ -22,16 +22,21 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imagesmith.worker.sandbox.execs import Starts
     from imagesmith.worker.sandbox.notify import Listener
 
 __all__ = ["AccessLists", "lists_filter"]
 
 _CALLS = ("setxattr", "lsetxattr", "fsetxattr")
+_EXECS = ("execve", "execveat")
 _NAME = b"system.posix_acl_"
 
 
-def lists_filter() -> bytes:
-    """The filter that hands over what sets attributes; empty if the machine is not known."""
+def lists_filter(*, execs: bool = False) -> bytes:
+    """The filter that hands over what sets attributes; empty if the machine is not known.
+
+    execs: and what starts programs, for those that an emulator runs (execs.py).
+    """
     from imagesmith.worker.sandbox import seccomp
     from imagesmith.worker.sandbox.seccomp import ALLOW, NOTIFY
     from imagesmith.worker.sandbox.syscalls import numbers
@@ -39,9 +44,10 @@ def lists_filter() -> bytes:
     found = seccomp.machines()
     if not found or found[0] == "i386":
         return b""
+    names = (*_CALLS, *(_EXECS if execs else ()))
     return seccomp.assemble(
         (
-            (m, seccomp.switch(dict.fromkeys((numbers(m)[name] for name in _CALLS), NOTIFY), ALLOW))
+            (m, seccomp.switch(dict.fromkeys((numbers(m)[name] for name in names), NOTIFY), ALLOW))
             for m in found
         ),
         ALLOW,
@@ -56,6 +62,11 @@ class AccessLists:
         plan["listener"] = self._theirs.fileno()
         self.fd = self._ours.fileno()
         self._listener: Listener | None = None
+        self._starts: Starts | None = None
+        if plan["emulators"]:
+            from imagesmith.worker.sandbox.execs import Starts
+
+            self._starts = Starts(plan["emulators"])
 
     def forked(self) -> None:
         """The step has its end of the socket."""
@@ -77,6 +88,8 @@ class AccessLists:
         call = self._listener.receive()
         if call is not None:
             number, tid, arch, nr, args = call
+            if self._starts is not None and self._starts.answer(self._listener, call):
+                return
             with contextlib.suppress(OSError):  # the kernel says what is wrong
                 self._look(tid, arch, nr, args)
             self._listener.let(number)
@@ -88,6 +101,9 @@ class AccessLists:
             if self._listener is None:
                 self._ours.detach()
             self.fd = -1
+        if self._starts is not None:
+            self._starts.close()
+            self._starts = None
 
     def _look(self, tid: int, arch: int, nr: int, a: tuple[int, ...]) -> None:
         from imagesmith.worker.sandbox.seccomp import ARCHES, machines

@@ -22,8 +22,9 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.worker.sandbox import kernel as k
 from imagesmith.worker.sandbox import seccomp
@@ -37,10 +38,15 @@ from imagesmith.worker.sandbox.notify import Listener, listener_of, signed
 from imagesmith.worker.sandbox.signals import SIGNALS, Family, check_signal
 from imagesmith.worker.sandbox.unotify_task import AT_FDCWD
 
+if TYPE_CHECKING:
+    from imagesmith.worker.sandbox.execs import Execs
+    from imagesmith.worker.sandbox.tracing import Traced
+
 __all__ = ["ChrootCalls", "prepare"]
 
 _ALIKE = {"faccessat2": "faccessat", "fchmodat2": "fchmodat"}
 _FIELD = 65
+_X86_64, _EXECS = 0xC000003E, ("execve", "execveat")
 _GAINED = "ran without the rights of its set-uid or set-gid mark, which RUN --security=insecure would give it"
 
 Handler = Callable[[int, Args], int | Opened | None]
@@ -74,6 +80,10 @@ class ChrootCalls:
     """
 
     def __init__(self, root: str, host_name: str, proc: ProcFolder, *, real_devices: bool) -> None:
+        #: What runs programs of other architectures, and the processes that start them (execs.py).
+        self.emulators: Sequence[Mapping[str, Any]] = ()
+        self.traced: Traced | None = None
+        self._execs: Execs | None = None
         #: What differed from a step that root runs natively, each once.
         self.notes: dict[str, None] = {}
         self._host_name = host_name
@@ -103,6 +113,9 @@ class ChrootCalls:
             return
         self._number, tid, arch, nr, args = call
         at, name = self._table[arch, nr]
+        if self.emulators and arch == _X86_64 and name in _EXECS:
+            self._starts().answer(listener, self._number, tid, nr, args)
+            return
         begins = self._callers.begins(tid, args[at]) if at >= 0 else b""
         if at >= 0 and not begins.startswith(self._prefixes):
             if begins or not name.startswith("open") or not self._opens_terminal(tid, args, at):
@@ -119,6 +132,19 @@ class ChrootCalls:
             self._hand(found)
         else:
             listener.answer(self._number, found)
+
+    def _starts(self) -> Execs:
+        """Who starts programs."""
+        if self._execs is None:
+            from imagesmith.worker.sandbox.execs import Execs  # read by the helper
+            from imagesmith.worker.sandbox.foreign import Kind
+
+            emulators = {Kind(*e["kind"]): e["fd"] for e in self.emulators}
+            callers = self._callers
+            self._execs = Execs(
+                emulators, callers, lambda tid: callers.acting_as(callers.ids(tid)), self.traced
+            )
+        return self._execs
 
     def _opens_terminal(self, tid: int, a: Args, at: int) -> bool:
         """Answer one whose memory cannot be read, if its parent has the name of a terminal at that place.

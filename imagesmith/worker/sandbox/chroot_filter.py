@@ -35,15 +35,23 @@ _FLAGS = {"open": 1, "openat": 2}
 _AT_FDCWD, _NOFOLLOW, _STATX_ALL = 0xFFFFFF9C, 0x100, 0xFFF
 
 
-def calls_filter(*, scoped: bool) -> bytes:
+def calls_filter(*, scoped: bool, only_execs: bool = False) -> bytes:
     """The filter that hands calls over to the warden; empty if the machine is not known.
 
     scoped: Landlock holds signals.
+    only_execs: nothing but what starts programs, for those that an emulator runs (execs.py).
     """
     found = seccomp.machines()
     if not found or found[0] == "i386":
         return b""
+    if only_execs:
+        return seccomp.assemble(((m, _execs(m)) for m in found), ALLOW)
     return seccomp.assemble(((m, _handed_over(m, scoped=scoped)) for m in found), ALLOW)
+
+
+def _execs(machine: Machine) -> Code:
+    known = numbers(machine)
+    return seccomp.switch({known[name]: NOTIFY for name in ("execve", "execveat")}, ALLOW)
 
 
 def _calls(machine: Machine) -> dict[str, int]:

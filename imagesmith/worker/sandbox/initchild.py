@@ -6,8 +6,7 @@
 Why apart: forking the builder, with its threads and its memory, costs tens of milliseconds and is unsafe;
 this one has no threads, 10 MB, and forks in one or two. Each step has a socket of its own, on which its
 request comes and its end is answered; a byte on it is the number of a signal, SIGKILL and the socket's end
-kill all of the step. When the control socket ends,
-because the builder ended in whatever way, every step is killed.
+kill all of the step. When the control socket ends, because the builder ended, every step is killed.
 Runs as `python -I -S`; imports the standard library and its init* neighbours only.
 Trust: requests come from the builder, and with each the descriptors of what it mounts. `unmake` works in a
 hostile root (initpaths.py).
@@ -30,14 +29,16 @@ from typing import Any
 
 from imagesmith.worker.sandbox import kernel as k
 from imagesmith.worker.sandbox.accesslists import AccessLists
-from imagesmith.worker.sandbox.initchroot import Warden, children
+from imagesmith.worker.sandbox.initchroot import Warden
 from imagesmith.worker.sandbox.initdevices import DeviceGroup
+from imagesmith.worker.sandbox.initends import children
 from imagesmith.worker.sandbox.initpaths import unmake
 from imagesmith.worker.sandbox.initprocess import Process
 from imagesmith.worker.sandbox.initroot import Root
 
 __all__ = ["main"]
 
+_EXECS, _ABOVE = "imagesmith.worker.sandbox.execs", 64
 _NAMESPACES = k.CLONE_NEWNS | k.CLONE_NEWPID | k.CLONE_NEWIPC | k.CLONE_NEWUTS
 
 
@@ -141,7 +142,7 @@ def _server_of(plan: dict[str, Any]) -> Callable[[socket.socket], None]:
 
     root, real, few = Path(plan["root"]), plan["ids"] == "subid", plan["few"]
     mounts = [(m["target"], *m["owners"]) for m in plan["mounts"] if m["owners"][0]]
-    return lambda sock: serve(sock, root, mounts, real=real, few=few)
+    return lambda sock: serve(sock, root, mounts, real=real, few=few, emulators=plan["emulators"])
 
 
 class _Supervisor:
@@ -155,9 +156,11 @@ class _Supervisor:
             try:
                 k.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)
                 os.dup2(1, 0)
-                os.dup2(os.dup(report), 4)
-                os.dup2(ours.detach(), 3)
-                k.close_from(5)
+                held = [{"fd": ours.detach()}, {"fd": report}, *plan["emulators"]]
+                copies = [fcntl.fcntl(h["fd"], fcntl.F_DUPFD, _ABOVE) for h in held]
+                for place, (h, fd) in enumerate(zip(held, copies, strict=True), 3):
+                    h["fd"] = os.dup2(fd, place)
+                k.close_from(3 + len(held))
                 serve(socket.socket(fileno=3))
                 os._exit(0)
             except BaseException as e:  # this process must end here, whatever it was
@@ -245,8 +248,10 @@ class _Server:
         if plan["way"] == "chroot" and not plan["scoped"]:
             streams.pop()  # the lock of a step that is alone; who is forked here holds it too
         binds = [m for m in plan["mounts"] if m["kind"] == "bind"]
-        for m in reversed(binds):
-            m["fd"] = streams.pop()
+        for holder in reversed([*binds, *plan["emulators"]]):
+            holder["fd"] = streams.pop()
+        if plan["emulators"]:
+            __import__(_EXECS)  # here, for all that are forked, and have another root then
         read, write = os.pipe()
         plan["orders"], orders = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         supervisor = lists = None

@@ -13,7 +13,6 @@ than a tmpfs may hold, fails the step at its end only (initseals.py). A secret i
 bytes in it while it is open (initsecrets.py). The documentation lists it. For names in /proc, and for the
 host name, the warden answers in the kernel's stead (chroot_calls.py). Where root may unshare after all, a
 step has /dev/shm of its size.
-Why a subreaper: a step's strays become the warden's children, whatever they forked, so it can kill them all.
 Imports the standard library only: the step's process uses it.
 Trust: a step may put a link in place of anything in its root, also of a mount: what is put back is reached
 from descriptors that were opened before it began, and no link is followed. What is moved is what was held;
@@ -36,6 +35,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from imagesmith.worker.sandbox import kernel as k
 from imagesmith.worker.sandbox.initchrooted import Chrooted, Plain
 from imagesmith.worker.sandbox.initcopy import copy_tree, remove_folder, same_node
+from imagesmith.worker.sandbox.initends import Ends
 from imagesmith.worker.sandbox.initpaths import FOLDER, Places, opened, unmake
 from imagesmith.worker.sandbox.initproc import ProcFolder
 from imagesmith.worker.sandbox.initprocess import Process
@@ -45,7 +45,7 @@ from imagesmith.worker.sandbox.initsecrets import Secrets
 if TYPE_CHECKING:
     from imagesmith.worker.sandbox.chroot_calls import ChrootCalls
 
-__all__ = ["Warden", "children"]
+__all__ = ["Warden"]
 
 _DEVICES = {
     "null": (1, 3),
@@ -59,24 +59,6 @@ _DEVICES = {
 _LINKS = {"fd": "/proc/self/fd", "stdin": "null", "stdout": "null", "stderr": "null"}
 
 
-def children() -> list[int]:
-    """The pids of this process's children, those that it took over among them."""
-    pid = os.getpid()
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-            return [int(word) for word in f.read().split()]
-    except OSError:  # a kernel without that file
-        return [p for p in map(int, filter(str.isdigit, os.listdir("/proc"))) if _parent(p) == pid]
-
-
-def _parent(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
-            return int(f.read().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
 class Warden:
     """The parent of one step. Arguments as for Process."""
 
@@ -85,6 +67,7 @@ class Warden:
         self.secrets = Secrets()
         self.layout = _Layout(plan["root"], self.secrets)
         self.calls: ChrootCalls | None = None
+        self.ends = Ends(traced=bool(plan["emulators"]))
 
     def run(self) -> NoReturn:
         """Start the step, wait for it, put everything back, and end with its status."""
@@ -107,7 +90,7 @@ class Warden:
         except BaseException as e:  # this process must end here, whatever it was
             process.say({"error": f"{type(e).__name__}: {e}"})
         try:
-            self._kill_all()
+            self.ends.kill_all()
             if broken := "" if status else self.layout.broken():
                 process.say({"error": broken, "started": True})
             if self.calls is not None:
@@ -128,6 +111,7 @@ class Warden:
             self.calls = ChrootCalls(
                 plan["root"], plan["hostname"], ProcFolder(lambda: layout.proc("/proc")), real_devices=real
             )
+            self.calls.emulators = plan["emulators"]
         for m in plan["mounts"]:
             layout.put(m)
         layout.seal()
@@ -146,8 +130,9 @@ class Warden:
         pidfd, orders = os.pidfd_open(pid), self.plan["orders"]
         waiting = select.poll()
         ends = {pidfd, wake, self.parent}
-        for fd in (*ends, self.secrets.asked, ours.fileno(), orders):
-            waiting.register(fd, select.POLLIN)
+        for fd in (*ends, self.secrets.asked, ours.fileno(), orders, self.ends.fd):
+            if fd >= 0:
+                waiting.register(fd, select.POLLIN)
         while True:
             events = waiting.poll(self.secrets.patience_ms)
             if self.calls is not None and (listening, select.POLLIN) in events:
@@ -155,13 +140,19 @@ class Warden:
                 if len(events) == 1:
                     continue  # as nearly always
             ready = dict(events)
+            if self.ends.fd in ready:
+                self.ends.turn()
             if ready.keys() & ends:
                 break
             if ready.get(listening, 0) & ~select.POLLIN:  # nobody is left who could make one
                 waiting.unregister(listening)
             if ours.fileno() in ready:
                 waiting.unregister(ours)
-                if self.calls is not None and (listening := self.calls.take(ours)) >= 0:
+                self.ends.begin(pid)
+                if self.calls is not None:
+                    self.calls.traced = self.ends.traced
+                    listening = self.calls.take(ours)
+                if listening >= 0:
                     waiting.register(listening, select.POLLIN)
             if ready.get(orders, 0) & select.POLLIN:
                 for number in os.read(orders, 64):
@@ -170,17 +161,8 @@ class Warden:
             self.secrets.turn()
         if pidfd not in ready:
             os.kill(pid, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        code = os.waitstatus_to_exitcode(self.ends.status(pid))
         return 128 - code if code < 0 else code
-
-    def _kill_all(self) -> None:
-        while pids := children():
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            for pid in pids:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
 
 
 class _Layout:

@@ -158,12 +158,14 @@ class Process:
     def _hand_over(self) -> None:
         """Let the supervisor answer what the kernel would refuse; see unotify.py."""
         k.prctl(k.PR_SET_TIMERSLACK, k.USUAL_SLACK_NS)  # whoever builds may have another; see unotify_ids.py
+        if self.plan["emulators"] and self.plan["way"] == "chroot":
+            k.prctl(k.PR_SET_DUMPABLE, 1)  # for the warden to trace it, see tracing.py
         with socket.socket(fileno=self.plan["listener"]) as sock:
             try:
                 listener = self._listen()
             except OSError as e:
                 mild = self.plan["scoped"] if self.plan["way"] == "chroot" else self.plan["ids"] == "root"
-                if e.errno == errno.EBUSY and mild:
+                if e.errno == errno.EBUSY and mild and not self.plan["emulators"]:
                     return  # something outside answers calls already; then the step does without
                 raise
             sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("@i", listener))])
@@ -191,13 +193,39 @@ class Process:
             if not program:
                 reason = "permission denied" if found else "executable file not found in $PATH"
                 raise _NotStarted(f'exec: "{name}": {reason}')
+        emulated = self._emulated(program) if self.plan["emulators"] else None
         self.report = os.dup2(self.report, 3, inheritable=False)
-        k.close_from(4)
+        if emulated is not None:
+            os.dup2(emulated[0], 4, inheritable=False)
+        k.close_from(4 + (emulated is not None))
         try:
+            if emulated is not None:
+                os.execve(4, emulated[1], env)  # noqa: S606 - the step itself
             os.execve(program, argv, env)  # noqa: S606 - the step itself
         except (OSError, ValueError) as e:
             reason = (e.strerror or "").lower() if isinstance(e, OSError) else str(e)
             raise _NotStarted(f'exec: "{name}": {reason}') from e
+
+    def _emulated(self, program: str) -> tuple[int, list[bytes]] | None:
+        """An emulator's descriptor, above those that are given away, and its arguments; None for none."""
+        from imagesmith.worker.sandbox.foreign import Kind, command_of, head_of
+
+        def look(path: bytes) -> bytes:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                return head_of(fd, bare=False)
+            finally:
+                os.close(fd)
+
+        emulators = {Kind(*e["kind"]): e["fd"] for e in self.plan["emulators"]}
+        try:
+            command = command_of(os.fsencode(program), look, emulators)
+        except OSError:
+            return None  # the kernel says what is wrong
+        if command is None or not os.access(program, os.X_OK, effective_ids=True):
+            return None
+        fd = fcntl.fcntl(emulators[command.kind], fcntl.F_DUPFD_CLOEXEC, 5)
+        return fd, command.argv([os.fsencode(word) for word in self.plan["argv"]])
 
 
 def _is_file(path: str) -> bool:

@@ -35,6 +35,7 @@ __all__ = [
     "prctl",
     "set_flags",
     "set_host_name",
+    "signal_fd",
     "umount",
     "unshare",
 ]
@@ -301,6 +302,14 @@ def bpf_load(command: int, kind: int, attach: int, program: bytes) -> int:
     licence = ctypes.create_string_buffer(b"Apache-2.0")
     where = len(program) // 8, ctypes.addressof(code), ctypes.addressof(licence)
     return bpf(command, struct.pack("=IIQQIIQII16sII", kind, *where, 0, 0, 0, 0, 0, b"", 0, attach))
+
+
+def signal_fd(number: int) -> int:
+    """A descriptor that is readable when a signal has come that is blocked; reading it takes the signal."""
+    import ctypes
+
+    mask = ctypes.create_string_buffer(struct.pack("=Q", 1 << (number - 1)), 128)
+    return _check(_libc().signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC), "signalfd")
 
 
 def close_from(first: int) -> None:

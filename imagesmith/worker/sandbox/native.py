@@ -141,7 +141,8 @@ class NativeSandbox:
                 held.enter_context(theirs)
                 alone = [self._alone(whole, cancelled)] if self._way == "chroot" and not self._scoped else []
                 binds = [self._hold(m, held) for m in mounts if m.kind == "bind"]
-                self._ask(request, ours, [theirs.fileno(), *streams.theirs, *binds, *alone])
+                emulators = [e[3] for e in spec.emulators]
+                self._ask(request, ours, [theirs.fileno(), *streams.theirs, *binds, *emulators, *alone])
             answer = follow(ours, streams, spec, output, cancelled)
         status, notes = _status(answer)
         for note in notes:
@@ -185,7 +186,8 @@ class NativeSandbox:
     def _ask(self, request: bytes, ours: socket.socket, fds: list[int]) -> None:
         """Send the helper a request, on a socket of its own, and what goes with it.
 
-        fds: its end of that socket, the step's ends of the streams, one for each bind mount, and the lock.
+        fds: its end of that socket, the step's ends of the streams, one for each bind mount and emulator, and
+        the lock.
         """
         if len(fds) > k.SCM_MAX_FD:
             raise SandboxError(f"a step can have {k.SCM_MAX_FD - 5} bind and cache mounts at most")
@@ -202,6 +204,7 @@ class NativeSandbox:
         plan: dict[str, Any] = {name: getattr(spec, name) for name in field_names(spec)}
         plan["root"] = _text(os.path.realpath(root))
         plan["mounts"] = [_mount(m) for m in mounts]
+        plan["emulators"] = [{"kind": e[:3]} for e in spec.emulators]
         plan["capabilities"] = capabilities_of(spec, self._place.ids)
         plan["filter"] = "" if spec.insecure else base64.b64encode(self._seccomp()).decode()
         plan["few"] = self._place.ids == "subid" and _needs_few(spec)
@@ -228,16 +231,18 @@ class NativeSandbox:
         if self._way == "chroot":
             from imagesmith.worker.sandbox.chroot_filter import calls_filter
 
-            return b"" if spec.insecure else calls_filter(scoped=self._scoped)
+            if spec.insecure and not spec.emulators:
+                return b""
+            return calls_filter(scoped=self._scoped, only_execs=spec.insecure)
         if self._way == "namespaces" and self._place.ids == "root":
             from imagesmith.worker.sandbox.accesslists import lists_filter
 
-            return lists_filter()
+            return lists_filter(execs=bool(spec.emulators))
         if self._place.ids not in ("single", "subid") or self._way != "namespaces":
             return b""
         from imagesmith.worker.sandbox.unotify import faked_filter
 
-        return faked_filter(held=held() if few else None)
+        return faked_filter(held=held() if few else None, execs=bool(spec.emulators))
 
 
 def capabilities_of(spec: RunSpec, ids: Ids) -> int:

@@ -109,6 +109,17 @@ class Listener:
         except OSError as e:  # the caller has too many already
             self.answer(number, error=e.errno or errno.EMFILE)
 
+    def add(self, number: int, fd: int, flags: int) -> int:
+        """Put a copy of `fd` into the caller, whose call is still to be answered.
+
+        Returns its number there, or less than 0: an errno.
+        """
+        try:
+            data = bytearray(struct.pack("=QIIII", number, 0, fd, 0, flags))
+            return int(fcntl.ioctl(self._fd, _ADD_FD, data))
+        except OSError as e:  # the caller has too many already, or is gone
+            return -(e.errno or errno.EMFILE)
+
     def _tell(self, request: int, data: bytes) -> None:
         try:
             fcntl.ioctl(self._fd, request, data)

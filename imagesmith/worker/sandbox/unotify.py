@@ -45,9 +45,10 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.worker.sandbox import seccomp
 from imagesmith.worker.sandbox.notify import Listener, listener_of
@@ -61,6 +62,9 @@ from imagesmith.worker.sandbox.unotify_peers import SO_PEERCRED, Peers
 from imagesmith.worker.sandbox.unotify_rights import Rights
 from imagesmith.worker.sandbox.unotify_task import Tasks
 from imagesmith.worker.snapshot.ownership import Owners, table_of
+
+if TYPE_CHECKING:
+    from imagesmith.worker.sandbox.execs import Starts
 
 __all__ = ["LISTENER_FLAGS", "Supervisor", "faked_filter", "serve"]
 
@@ -84,6 +88,7 @@ _ALIKE = {
     "utimensat_time64": "utimensat",
     "truncate64": "truncate",
 }
+_EXECS = ("execve", "execveat")
 _STATS = ("stat", "lstat", "fstat", "newfstatat")
 _CHOWNS = ("chown", "lchown", "fchown")
 #: The argument that is an id which stands for none.
@@ -96,23 +101,28 @@ _SHORT = {*_CHOWNS, *_SETS, *_GETS, *_OTHERS}
 _UNCONDITIONAL = (*_MAKES, *_FILES, *_RIGHTS, *_STATS, *_CHOWNS, *_SETS, *_GETS, *_OTHERS)
 
 
-def faked_filter(machine: str = "", *, held: tuple[int, int] | None = None) -> bytes:
+def faked_filter(machine: str = "", *, held: tuple[int, int] | None = None, execs: bool = False) -> bytes:
     """The filter for a machine, by uname's name; empty bytes if it is not known.
 
     Args:
         machine: this one if empty.
         held: the kernel gives files the ids below this user and this group, and processes have theirs; only
             devices and changes of owner to other ids are handed over.
+        execs: and what starts programs, for those that an emulator runs (execs.py).
     """
     found = seccomp.machines(machine)
     if not found or found[0] == "i386":
         return b""
-    return seccomp.assemble(((m, _section(m) if held is None else _few(m, held)) for m in found), ALLOW)
+    return seccomp.assemble(
+        ((m, _section(m) if held is None else _few(m, held, execs=execs)) for m in found), ALLOW
+    )
 
 
-def _few(machine: Machine, held: tuple[int, int]) -> seccomp.Code:
+def _few(machine: Machine, held: tuple[int, int], *, execs: bool) -> seccomp.Code:
     known = numbers(machine)
     code: seccomp.Code = []
+    for name in _EXECS if execs else ():
+        code += seccomp.equal(known[name], seccomp.result(NOTIFY))
     keep = seccomp.equal(_NONE, seccomp.result(ALLOW))
     for name in (*_CHOWNS, "fchownat"):
         number = known.get(f"{name}32" if machine == "i386" and name in _SHORT else name)
@@ -174,6 +184,7 @@ def serve(
     *,
     real: bool = False,
     few: bool = False,
+    emulators: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Be the supervisor of one step, whose root directory that is.
 
@@ -183,10 +194,16 @@ def serve(
         mounts: see snapshot.ownership.Owners.
         real: ids are lent; what is below the last of them is on the disk.
         few: the filter is that of a step whose processes have their ids, see `faked_filter`.
+        emulators: of the request, with their descriptors.
     """
     listener = listener_of(sock)
     if listener is not None:
-        Supervisor(listener, Owners(table_of(root), real=real, mounts=mounts), few=few).run()
+        supervisor = Supervisor(listener, Owners(table_of(root), real=real, mounts=mounts), few=few)
+        if emulators:
+            from imagesmith.worker.sandbox.execs import Starts
+
+            supervisor.starts = Starts(emulators)
+        supervisor.run()
 
 
 class Supervisor:
@@ -195,6 +212,8 @@ class Supervisor:
     def __init__(self, listener: Listener, owners: Owners, *, few: bool = False) -> None:
         os.umask(0)
         self._listener = listener
+        #: Starts programs of other architectures.
+        self.starts: Starts | None = None
         self._tasks, self._ids = Tasks(), IdTable()
         self._tasks.pending = self._is_pending
         self._number = 0
@@ -225,7 +244,10 @@ class Supervisor:
                 self._listener.answer(number, error=e.errno or errno.EIO)
                 continue
             if found is None:
-                self._listener.let(number)
+                if self.starts is None or not self.starts.answer(
+                    self._listener, (number, tid, arch, nr, args)
+                ):
+                    self._listener.let(number)
             elif isinstance(found, Opened):
                 self._hand(number, found)
             else:

@@ -176,6 +176,14 @@ class Tasks:
                 return data[:end]
         raise OSError(errno.ENAMETOOLONG, "path too long")
 
+    def memory(self, tid: int) -> int:
+        """A descriptor of its memory, as it is now; it stays ours.
+
+        Raises:
+            OSError: it may not be looked at, or is gone.
+        """
+        return self._memory_of(tid, fresh=True)
+
     def forget(self, tid: int) -> None:
         """Its memory will be another one."""
         fd = self._memory.pop(tid, -1)

@@ -17,7 +17,7 @@ from typing import Any
 
 from imagesmith.worker.sandbox.kernel import mount
 
-__all__ = ["MAX_LOWERS", "mount_overlay"]
+__all__ = ["MAX_LOWERS", "mount_nowhere", "mount_overlay"]
 
 #: The kernel's own limit is 500 lower directories.
 MAX_LOWERS = 480
@@ -59,6 +59,20 @@ def mount_overlay(
         if e.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
             raise
         _by_page(lowers, upper, work, target, options)
+
+
+def mount_nowhere(kind: str) -> int:
+    """Mount a file system of the kernel's that takes no options; a descriptor of its root, which has no name.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    fs = _call(f"fsopen {kind}", _FSOPEN, kind.encode(), _CLOEXEC)
+    try:
+        _call(kind, _FSCONFIG, fs, _CREATE, None, None, 0)
+        return _call("fsmount", _FSMOUNT, fs, _CLOEXEC, 0)
+    finally:
+        os.close(fs)
 
 
 def _by_calls(lowers: Sequence[Path], upper: Path, work: Path, target: Path, options: Sequence[str]) -> None:
