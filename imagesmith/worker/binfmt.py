@@ -81,7 +81,7 @@ class Instance:
             OSError: the kernel is older than Linux 6.7, has none, or does not allow it.
         """
         kept = list(machine_entries())
-        self._fd = mount_nowhere("binfmt_misc")
+        self.fd = mount_nowhere("binfmt_misc")
         for entry in kept:
             with contextlib.suppress(OSError):  # its interpreter is not here
                 self._write("register", entry.line())
@@ -105,7 +105,7 @@ class Instance:
     def _write(self, name: str, data: bytes) -> None:
         if len(data) > _LONGEST:
             raise OSError(f"a line of {len(data)} bytes")
-        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._fd)
+        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.fd)
         try:
             os.write(fd, data)
         finally:
