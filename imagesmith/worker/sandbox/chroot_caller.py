@@ -40,11 +40,12 @@ class Ids(NamedTuple):
 
 
 class Callers(Tasks):
-    """The threads of one step."""
+    """The threads of one step. `root`: its root folder, without links."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: str = "") -> None:
         super().__init__()
         self._set = libc().setfsuid, libc().setfsgid
+        self._below = os.fsencode(root)
 
     def ids(self, tid: int) -> Ids:
         """Who a thread is.
@@ -85,6 +86,11 @@ class Callers(Tasks):
         """A system call of this process; -1 where ctypes.get_errno() tells why not."""
         full = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
         return int(self._syscall(ctypes.c_long(number), *full))
+
+    def _name_of(self, here: bytes) -> bytes:
+        """The name of a folder in the step's root: in our own it has another."""
+        name = super()._name_of(here)
+        return name[len(self._below) :] if name.startswith(self._below + b"/") else name
 
     def begins(self, tid: int, address: int) -> bytes:
         """How a string of its memory begins; empty if that cannot be read."""

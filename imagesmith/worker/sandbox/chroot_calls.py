@@ -87,7 +87,7 @@ class ChrootCalls:
         #: What differed from a step that root runs natively, each once.
         self.notes: dict[str, None] = {}
         self._host_name = host_name
-        self._callers, self._family = Callers(), Family()
+        self._callers, self._family = Callers(root), Family()
         self._names = Names(self._callers, self._family, root, host_name)
         self._prefixes = PREFIXES if real_devices else (*PREFIXES, *DEVICES)
         self._listener: Listener | None = None

@@ -15,6 +15,7 @@ from typing import Any
 
 from imagesmith.errors import ImagesmithError, SandboxError
 from imagesmith.interfaces import Mount, Place, RunSpec, Sandbox
+from imagesmith.worker import emulator as emulators
 from imagesmith.worker.sandbox import kernel as k
 from imagesmith.worker.sandbox import world as worlds
 from imagesmith.worker.sandbox.world import World, enter
@@ -29,6 +30,8 @@ def _spec(request: dict[str, Any]) -> RunSpec:
     )
     for name in ("argv", "groups"):
         request[name] = tuple(request.get(name, ()))
+    if emulator := request.pop("emulator", ""):
+        request["emulators"] = ((2, 1, 183, emulators._copy(emulator)),)
     for name in ("env", "hosts", "ulimits"):
         request[name] = tuple(map(tuple, request.get(name, ())))
     return RunSpec(**request)
