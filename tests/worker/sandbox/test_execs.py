@@ -114,8 +114,6 @@ def test_the_first_program_may_be_a_users(foreign: Foreign) -> None:
 
 
 def test_who_may_not_execute_a_file_does_not(foreign: Foreign) -> None:
-    if foreign.bench.ids == "single":
-        pytest.skip("one id only")
     made = foreign.sh("cp /bin/busybox /tmp/own; chmod 700 /tmp/own")
     assert made.status == 0
     assert foreign.sh("env /tmp/own true", uid=7, gid=7).status == 126
