@@ -56,6 +56,12 @@ READERS: dict[str, str] = {
     "dpkg": "imagesmith.sbom.dpkg",
     "apk": "imagesmith.sbom.apk",
     "rpm": "imagesmith.sbom.rpm",
+    "python": "imagesmith.sbom.python",
+    "npm": "imagesmith.sbom.npm",
+    "java": "imagesmith.sbom.java",
+    "executables": "imagesmith.sbom.executables",  # Go's and Rust's
+    "gems": "imagesmith.sbom.gems",
+    "composer": "imagesmith.sbom.composer",
 }
 
 #: Packages of one image; warnings that are told of it.

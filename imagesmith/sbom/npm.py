@@ -1,0 +1,91 @@
+"""npm's packages: the package.json of each that is installed, and of the application itself.
+
+Why not lock files: they say what was wanted, perhaps for another platform. What lies in a package's own
+folders of tests and examples is no package that runs; scanners that list it report holes that nobody has.
+Spec: docs.npmjs.com, package.json, with the older forms of its fields that registries still hand out.
+Trust: hostile; files are bounded, and every value may be of any type.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from imagesmith.sbom.package import Package, supplier_of
+from imagesmith.sbom.reading import Files
+
+__all__ = ["read", "wants"]
+
+_BYTES = 4 << 20
+_FOLDERS = """
+    test tests __tests__ spec specs fixture fixtures __fixtures__ test-fixtures testdata example examples
+    benchmark benchmarks bench demo demos
+"""
+_ASIDE = frozenset(_FOLDERS.split())
+
+
+def wants(path: str) -> bool:
+    """True for the package.json of what may be a package."""
+    if not path.endswith("/package.json") and path != "package.json":
+        return False
+    _, found, inside = f"/{path}".rpartition("/node_modules/")
+    if not found:
+        return True
+    below = inside.split("/")[2 if inside.startswith("@") else 1 : -1]
+    return _ASIDE.isdisjoint(below)
+
+
+def read(path: str, image: Files) -> Iterator[Package]:
+    """The package, if it has a name and a version: others are parts of one."""
+    told = json.loads(image.read(path, _BYTES).decode("utf-8", "replace").removeprefix("\ufeff"))
+    name, version = (_text(told, "name"), _text(told, "version")) if isinstance(told, dict) else ("", "")
+    if not name or not version:
+        return
+    space, slash, last = name.partition("/")
+    yield Package(
+        kind="npm",
+        namespace=space if slash else "",
+        name=last if slash else name,
+        version=version,
+        licenses=_licenses(told),
+        supplier=_supplier(told),
+        homepage=_text(told, "homepage"),
+        description=_text(told, "description"),
+        source=_text(told, "_resolved") or _repository(told),
+        path=path,
+    )
+
+
+def _text(told: dict[str, Any], key: str) -> str:
+    value = told.get(key)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _licenses(told: dict[str, Any]) -> tuple[str, ...]:
+    """A text; or an object with a type, or several of these, as before 2014."""
+    several = told.get("licenses")
+    given = [told.get("license"), *(several if isinstance(several, list) else [several])]
+    out = []
+    for one in given:
+        said = one.get("type") or one.get("name") if isinstance(one, dict) else one
+        if isinstance(said, str) and said.strip():
+            out.append(said.strip())
+    return tuple(dict.fromkeys(out))
+
+
+def _supplier(told: dict[str, Any]) -> str:
+    people = told.get("maintainers")
+    for who in (told.get("author"), *(people[:1] if isinstance(people, list) else ())):
+        if isinstance(who, dict):
+            mail = _text(who, "email") or _text(who, "mail")
+            who = f"{_text(who, 'name')} <{mail}>" if mail else _text(who, "name")
+        if isinstance(who, str) and (found := supplier_of(who)):
+            return found
+    return ""
+
+
+def _repository(told: dict[str, Any]) -> str:
+    where = told.get("repository")
+    url = _text(where, "url") if isinstance(where, dict) else where
+    return url if isinstance(url, str) and "://" in url else ""
