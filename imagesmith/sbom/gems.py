@@ -20,7 +20,8 @@ _FIELD = re.compile(
     r"\s{0,40}\w{1,40}\.(name|version|licenses?|authors?|email|homepage|summary)\s{0,20}=\s{0,20}"
     r"(?:Gem::Version\.new\(?\s?)?(.*)"
 )
-_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"|' + r"'((?:[^'\\]|\\.)*)'")
+#: A string, and its end: without one it was cut.
+_TEXT = re.compile(r"""(["'])((?:(?!\1)[^\\]|\\.)*)(\1?)""")
 _ESCAPED = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\}|(.))")
 _FILE = re.compile(r"(.+?)-(\d[^-]*)(?:-(.+))?$")
 
@@ -58,9 +59,7 @@ def read(path: str, image: Files) -> Iterator[Package]:
 
 def _texts(said: str) -> list[str]:
     """The strings of a line of Ruby."""
-    return [
-        _ESCAPED.sub(_meant, found[1] if found[1] is not None else found[2]) for found in _TEXT.finditer(said)
-    ]
+    return [_ESCAPED.sub(_meant, found[2]) for found in _TEXT.finditer(said) if found[3]]
 
 
 def _meant(found: re.Match[str]) -> str:

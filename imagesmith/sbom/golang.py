@@ -133,8 +133,9 @@ def _parsed(go: str, text: str) -> BuildInfo:
             replacement = _module(rest)
             if last == "mod":
                 main = replacement
-            elif last == "dep" and not replacement.path.startswith((".", "/")):  # a folder has no version
-                needed[-1] = replacement
+            elif last == "dep":
+                local = replacement.path.startswith((".", "/"))  # a folder, which has no version
+                needed[-1] = Module(needed[-1].path, "") if local else replacement
         elif kind == "build":
             key, value = _setting(rest)
             settings[key] = value
@@ -201,8 +202,8 @@ def _package(module: str, version: str, path: str) -> Package:
 
 
 _IN_FLAGS = (
-    re.compile(r"\.(?:[gG]it)?(?:[bB]uild)?[vV]er(?:sion)?=(?:\S+/)*(v?\d+\.\d+\.\d+[-\w]*)"),
-    re.compile(r"\.[tT]ag=(?:\S+/)*(v?\d+\.\d+\.\d+[-\w]*)"),
+    re.compile(r"\.(?:[gG]it)?(?:[bB]uild)?[vV]er(?:sion)?=(?:\S*/)?(v?\d+\.\d+\.\d+[-+.\w]*)"),
+    re.compile(r"\.[tT]ag=(?:\S*/)?(v?\d+\.\d+\.\d+[-+.\w]*)"),
 )
 
 

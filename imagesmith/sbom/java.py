@@ -35,21 +35,23 @@ from imagesmith.values import frozen
 
 __all__ = ["read", "wants"]
 
-_ARCHIVES = (".jar", ".war", ".ear", ".par", ".sar", ".nar", ".jpi", ".hpi", ".kar", ".lpkg", ".rar")
+_ARCHIVES = (".jar", ".war", ".ear", ".par", ".sar", ".nar", ".jpi", ".hpi", ".kar", ".lpkg")
 _POM, _PROPERTIES, _MANIFEST = "/pom.xml", "/pom.properties", "META-INF/MANIFEST.MF"
 
 _DEPTH, _MOST_ARCHIVES = 8, 5000
 #: Of one nested archive that must be unpacked to be read, and of all that is unpacked.
 _INNER_BYTES, _ALL_BYTES = 192 << 20, 1 << 30
-_PROPERTIES_BYTES, _POM_BYTES, _MANIFEST_BYTES, _HASHED_BYTES = 1 << 16, 2 << 20, 16 << 20, 512 << 20
-_MOST_POMS = 10_000
+_PROPERTIES_BYTES, _POM_BYTES, _MANIFEST_BYTES = 1 << 16, 2 << 20, 16 << 20
+_MOST_POMS, _NAME_LENGTH = 10_000, 500
 
 
 class _Reading:
     """What is shared by the archives in one file of the image."""
 
     def __init__(self, path: str, image: Files) -> None:
-        self.path, self.image, self.archives, self.budget = path, image, 0, Budget(_ALL_BYTES)
+        self.path, self.image, self.archives = path, image, 0
+        self.budget = Budget(min(_ALL_BYTES, image.left))
+        self.hashing = _ALL_BYTES  # bytes
 
     def warn(self, text: str) -> None:
         self.image.warn(f"/{self.path}: {text}")
@@ -85,14 +87,21 @@ def _wanted(name: str) -> bool:
 def read(path: str, image: Files) -> Iterator[Package]:
     """The packages in an archive and in those that it holds."""
     e = image.stat(path)
+    reading = _Reading(path, image)
+    before = reading.budget.left
     with image.open(path) as file:
-        yield from _inside(_Reading(path, image), path, file, e.size if e is not None else 0, 1)
+        try:
+            yield from _inside(reading, path, file, e.size if e is not None else 0, 1)
+        finally:
+            image.spend(path, before - max(0, reading.budget.left))
 
 
 def _inside(reading: _Reading, name: str, file: BinaryIO, size: int, depth: int) -> Iterator[Package]:
     reading.archives += 1
     opened = Zip(file, size, _wanted, reading.budget)
-    yield from _packages(_Archive(name.rpartition("/")[2], opened, _sha1(file, size), reading))
+    sha1 = _sha1(file) if size <= reading.hashing else ""
+    reading.hashing -= size
+    yield from _packages(_Archive(name.rpartition("/")[2][-_NAME_LENGTH:], opened, sha1, reading))
     for row in opened.rows:
         if not row.name.endswith(_ARCHIVES):
             continue
@@ -108,10 +117,8 @@ def _inside(reading: _Reading, name: str, file: BinaryIO, size: int, depth: int)
             reading.warn(f"{row.name[:200]} in it cannot be read: {e}")
 
 
-def _sha1(file: BinaryIO, size: int) -> str:
-    """The digest by which Maven Central knows a jar; empty for what is too large."""
-    if size > _HASHED_BYTES:
-        return ""
+def _sha1(file: BinaryIO) -> str:
+    """The digest by which Maven Central knows a jar."""
     file.seek(0)
     digest = hashlib.sha1()
     while data := file.read(1 << 18):

@@ -60,7 +60,7 @@ class Package:
     def identity(self) -> tuple[str, str, str, str, str]:
         """What makes two packages of two states of one file the same."""
         space = "" if self.of_distribution else self.namespace  # which os-release may change
-        return self.kind, space, self.name, self.version, self.qualifiers.get("arch", "")
+        return self.kind, space, f"{self.name}#{self.subpath}", self.version, self.qualifiers.get("arch", "")
 
     @property
     def of_distribution(self) -> bool:
@@ -71,7 +71,8 @@ class Package:
     def full_name(self) -> str:
         """The name as its users write it: with the scope, vendor or module's path."""
         spaced = self.namespace and self.kind in ("composer", "golang", "npm")
-        return f"{self.namespace}/{self.name}" if spaced else self.name
+        name = f"{self.namespace}/{self.name}" if spaced else self.name
+        return f"{name}/{self.subpath}" if self.subpath and self.kind == "golang" else name
 
     @property
     def version_info(self) -> str:
@@ -93,14 +94,14 @@ class Package:
             out += f"@{_encoded(self.version)}"
         given = sorted((key.lower(), value) for key, value in self.qualifiers.items() if value)
         if given:
-            out += "?" + "&".join(f"{key}={_encoded(value)}" for key, value in given)
+            out += "?" + "&".join(f"{key}={_encoded(value, '/')}" for key, value in given)
         below = [_encoded(part) for part in self.subpath.split("/") if part not in ("", ".", "..")]
         return f"{out}#{'/'.join(below)}" if below else out
 
 
-def _encoded(text: str) -> str:
-    """Percent-encoded, all but letters, digits, `.-_~` and the colon."""
-    return quote(text.encode("utf-8", "replace"), safe=":")
+def _encoded(text: str, more: str = "") -> str:
+    """Percent-encoded, all but letters, digits, `.-_~`, the colon and the characters of `more`."""
+    return quote(text.encode("utf-8", "replace"), safe=f":{more}")
 
 
 def checked(package: Package) -> Package | None:
@@ -157,7 +158,7 @@ def supplier_of(text: str, *, organization: bool = False) -> str:
         text: "NAME <MAIL>", either alone, or a name with its mail in parentheses; of several the first.
         organization: it is one whatever its name is; else a name that speaks of many is one.
     """
-    first = text.strip().partition("\n")[0]
+    first = text[:LONGEST].strip().partition("\n")[0]  # patterns below are not for megabytes
     found = _MAIL.search(first)
     mail = found[1] if found else ""
     name = (first[: found.start()] if found else re.split(r"[<(]", first)[0]).strip(" \t,;\"'")

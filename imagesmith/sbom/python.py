@@ -21,7 +21,7 @@ from imagesmith.sbom.reading import Files
 __all__ = ["read", "wants"]
 
 _METADATA_BYTES, _RECORD_BYTES, _MOST_FILES = 8 << 20, 32 << 20, 100_000
-_HEAD_LINES = 5000
+_HEAD_LINES, _LONGEST = 5000, 10_000
 #: Of a licence: a longer text is the licence itself, not its name.
 _NAME_LENGTH = 100
 _FIELDS = """
@@ -77,7 +77,7 @@ def _fields(raw: bytes) -> dict[str, list[str]]:
         if not line:
             break
         if line[0] in " \t":
-            if last:
+            if last and len(last[-1]) < _LONGEST:
                 last[-1] += f"\n{line.strip()}"
             continue
         key, colon, value = line.partition(":")

@@ -127,11 +127,7 @@ class Files:
             LimitExceeded: it is larger than the limit, or too much was read of the image already.
         """
         e = self._file(path)
-        self._left -= e.size
-        if self._left < 0:
-            raise LimitExceeded(
-                f"{shown(path)}: more than {_ALL_BYTES} bytes of the image are read for packages"
-            )
+        self.spend(path, e.size)
         if e.size > limit_bytes:
             raise LimitExceeded(f"{shown(path)}: a file of {e.size} bytes, more than {limit_bytes}")
         if e.content is None:
@@ -142,6 +138,23 @@ class Files:
                 parts.append(data)
                 left -= len(data)
         return b"".join(parts)
+
+    @property
+    def left(self) -> int:
+        """How much may still be read into memory of the image's files, bytes."""
+        return max(0, self._left)
+
+    def spend(self, path: str, count: int) -> None:
+        """Count bytes that are read into memory, or unpacked, for the file at a path.
+
+        Raises:
+            LimitExceeded: too much was read of the image.
+        """
+        self._left -= count
+        if self._left < 0:
+            raise LimitExceeded(
+                f"{shown(path)}: more than {_ALL_BYTES} bytes of the image are read for packages"
+            )
 
     def open(self, path: str) -> BinaryIO:
         """A regular file, open at its first byte and seekable; it ends where the file ends.

@@ -21,7 +21,7 @@ from imagesmith.values import frozen
 __all__ = ["Budget", "Row", "Zip"]
 
 _END, _END64, _PLACE64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
-_DIRECTORY_BYTES, _MOST_ROWS = 64 << 20, 500_000
+_DIRECTORY_BYTES, _MOST_ROWS, _MOST_WANTED = 64 << 20, 500_000, 20_000
 _STORED, _DEFLATED, _ENCRYPTED = 0, 8, 1
 _BLOCK = 1 << 16
 _FULL = 0xFFFFFFFF
@@ -111,7 +111,8 @@ class Zip:
         return count, length, offset, end
 
     def _listed(self, raw: bytes, count: int, wanted: Callable[[str], bool]) -> list[Row]:
-        rows, at = [], 0
+        rows: list[Row] = []
+        at = 0
         for _ in range(count):
             if raw[at : at + 4] != b"PK\x01\x02" or at + 46 > len(raw):
                 raise ValueError("an archive whose list is damaged")
@@ -126,6 +127,8 @@ class Zip:
             if _FULL in (packed, size, offset):
                 more = raw[begin + name_bytes : begin + name_bytes + more_bytes]
                 size, packed, offset = _large(more, size, packed, offset)
+            if len(rows) == _MOST_WANTED:
+                raise ValueError(f"an archive with more than {_MOST_WANTED} files to read")
             rows.append(Row(name, offset, method, packed, size))
         return rows
 
