@@ -101,13 +101,11 @@ class Zip:
             raise ValueError("no zip archive")
         count, length, offset = struct.unpack_from("<HII", tail, at + 10)
         end = start + at
-        if end >= 20 and (count == 0xFFFF or _FULL in (length, offset)):
-            place = self._read(end - 20, 20)
-            if place[:4] == _PLACE64:
-                large = self._read(end - 76, 56)  # of the usual length, without further fields
-                if large[:4] == _END64:
-                    count, length, offset = struct.unpack_from("<QQQ", large, 32)
-                    end -= 76
+        if end >= 76 and self._read(end - 20, 4) == _PLACE64:
+            large = self._read(end - 76, 56)  # of the usual length, without further fields
+            if large[:4] == _END64:
+                count, length, offset = struct.unpack_from("<QQQ", large, 32)
+                end -= 76
         return count, length, offset, end
 
     def _listed(self, raw: bytes, count: int, wanted: Callable[[str], bool]) -> list[Row]:

@@ -1,10 +1,10 @@
 """Packages of languages as syft finds them: over files of real images, cut down to what is read of them.
 
 fixtures/sbom/languages.tar.xz was made by tests/sbom/oracle.py with syft 1.18.1 of: syft's own binary,
-esbuild 0.8 (Go 1.15), Debian's dockerd, skopeo and umoci, terraform, uvx; Django, Flask, Black, Jupyter and others
-that pip installed, Debian's Python packages; some of the packages that npm installs for Next.js, ESLint and webpack;
-the jars of Allure, the Closure compiler, Tabula, JPype and KoNLPy, and made ones (nested, shaded, OSGi's,
-without a manifest); Debian's gems; Composer's lists in both forms.
+esbuild 0.8 (Go 1.15), Debian's dockerd, skopeo and umoci, terraform, uvx; Django, Flask, Black, Jupyter and
+others that pip installed, Debian's Python packages; some of the packages that npm installs for Next.js,
+ESLint and webpack; the jars of Allure, the Closure compiler, Tabula, JPype and KoNLPy, and made ones
+(nested, shaded, OSGi's, without a manifest); Debian's gems; Composer's lists in both forms.
 """
 
 from __future__ import annotations
