@@ -29,7 +29,7 @@ def wants(path: str) -> bool:
     """True for every file whose name may be that of a program."""
     name = path[path.rfind("/") + 1 :]
     dot = name.rfind(".")
-    return dot <= 0 or name[dot + 1 :] not in _NEVER
+    return name != "" and (dot <= 0 or name[dot + 1 :] not in _NEVER)
 
 
 def read(path: str, image: Files) -> Iterator[Package]:

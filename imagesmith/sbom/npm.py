@@ -9,6 +9,7 @@ Trust: hostile; files are bounded, and every value may be of any type.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from imagesmith.sbom.reading import Files
 __all__ = ["read", "wants"]
 
 _BYTES = 4 << 20
+_AT_HOST = re.compile(r"(?:(github|gitlab|bitbucket):)?([\w.-]{1,100}/[\w.-]{1,100})")
 _FOLDERS = """
     test tests __tests__ spec specs fixture fixtures __fixtures__ test-fixtures testdata example examples
     benchmark benchmarks bench demo demos
@@ -75,8 +77,9 @@ def _licenses(told: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _supplier(told: dict[str, Any]) -> str:
-    people = told.get("maintainers")
-    for who in (told.get("author"), *(people[:1] if isinstance(people, list) else ())):
+    several = (told.get("maintainers"), told.get("contributors"))
+    firsts = (people[0] for people in several if isinstance(people, list) and people)
+    for who in (told.get("author"), *firsts):
         if isinstance(who, dict):
             mail = _text(who, "email") or _text(who, "mail")
             who = f"{_text(who, 'name')} <{mail}>" if mail else _text(who, "name")
@@ -86,6 +89,11 @@ def _supplier(told: dict[str, Any]) -> str:
 
 
 def _repository(told: dict[str, Any]) -> str:
+    """An address, also of what is given as OWNER/NAME at a host that npm knows."""
     where = told.get("repository")
     url = _text(where, "url") if isinstance(where, dict) else where
-    return url if isinstance(url, str) and "://" in url else ""
+    if not isinstance(url, str):
+        return ""
+    if found := _AT_HOST.fullmatch(url):
+        return f"https://{found[1] or 'github'}.{'org' if found[1] == 'bitbucket' else 'com'}/{found[2]}"
+    return url if "://" in url else ""

@@ -48,6 +48,7 @@ def crates(elf: Elf, path: str) -> Iterator[Package]:
                 kind="cargo",
                 name=name,
                 version=version,
+                supplier=f"Organization: {_REGISTRY}" if from_registry else "",  # the note names no author
                 source=f"https://crates.io/crates/{name}/{version}" if from_registry else "",
                 path=path,
             )

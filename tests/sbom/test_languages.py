@@ -20,7 +20,8 @@ from imagesmith.fs.layerindex import LayerIndex
 from imagesmith.fs.view import View
 from imagesmith.sbom.package import Package
 from imagesmith.sbom.reading import Files, packages_in
-from tests.sbom.oracle import FOUND
+from tests.sbom.oracle import FOUND, found_by_syft
+from tests.sbom.test_peers import program
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "sbom" / "languages.tar.xz"
 
@@ -65,6 +66,20 @@ def test_all_of_syfts_are_found(found):
     ours, theirs, _ = found
     assert len(theirs) > 1000
     assert sorted(row for row in theirs - set(ours) if not explained(*row)) == []
+
+
+@pytest.mark.slow
+def test_what_lies_in_the_fixture_is_still_what_syft_says(found, tmp_path):
+    syft = program("syft")
+    with tarfile.open(FIXTURE) as tar:
+        for info in tar:
+            file = tmp_path / info.name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(tar.extractfile(info).read())
+            file.chmod(info.mode)
+    theirs = {(purl, path) for purl, path, _ in found_by_syft(tmp_path, syft)}
+    assert sorted(row for row in theirs - set(found[0]) if not explained(*row)) == []
+    assert len(theirs) >= len(found[1]) - 30
 
 
 def test_nothing_is_explained_away(found):

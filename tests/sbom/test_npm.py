@@ -60,6 +60,10 @@ def test_licences(told, licenses):
         ({"author": {"name": "Ann", "email": "ann@example.org"}}, "Person: Ann (ann@example.org)"),
         ({"author": {"name": "Acme Inc."}}, "Organization: Acme Inc."),
         ({"author": 7, "maintainers": [{"name": "Bob"}]}, "Person: Bob"),
+        (
+            {"maintainers": [], "contributors": ["Eve <eve@example.org>", "Bob"]},
+            "Person: Eve (eve@example.org)",
+        ),
         ({}, ""),
     ],
 )
@@ -69,7 +73,9 @@ def test_suppliers(told, supplier):
 
 def test_where_it_is_from():
     assert one(repository={"url": "git+https://x.example/a.git"}).source == "git+https://x.example/a.git"
-    assert one(repository="acme/a").source == ""
+    assert one(repository="acme/a").source == "https://github.com/acme/a"
+    assert one(repository={"url": "bitbucket:acme/a"}).source == "https://bitbucket.org/acme/a"
+    assert one(repository="git@x.example:acme/a").source == ""
     assert (
         one(_resolved="https://r.example/a.tgz", repository="https://x.example").source
         == "https://r.example/a.tgz"
