@@ -16,6 +16,7 @@ from imagesmith.sbom.licences import known
 from imagesmith.sbom.making import sbom_of
 from tests.sbom import rpms
 from tests.sbom.test_apk import INSTALLED
+from tests.sbom.test_damage import CASES, PROGRAM
 from tests.sbom.test_dpkg import DEP5, STATUS
 from tests.sbom.trees import RELEASE, view
 
@@ -32,6 +33,7 @@ PATHS = (
     "usr/share/doc/trig/copyright",
     "etc/os-release",
     "var/lib/rpmmanifest/container-manifest-2",
+    *(path if path != PROGRAM else "usr/lib/libx.so" for _, path, _ in CASES.values()),
 )
 WORDS = (
     b"Package: ", b"Version: ", b"Source: ", b"Status: install ok installed", b"Maintainer: ", b"\n\n",
@@ -49,7 +51,8 @@ def seeds() -> tuple[bytes, ...]:
     manifest = b"a\t1-2\t0\t0\tACME\t(none)\t1\tx86_64\t0\ta-1-2.src.rpm\n"
     few = rpms.HEADERS[:2]
     wholes = (STATUS, STATUS, INSTALLED, rpms.ndb(few), rpms.berkeley(few), sqlite, DEP5, RELEASE, manifest)
-    return tuple(bytes([n]) + whole for n, whole in enumerate(wholes))
+    languages = (whole for _, _, whole in CASES.values())
+    return tuple(bytes([n]) + whole for n, whole in enumerate((*wholes, *languages)))
 
 
 def run(data: bytes) -> None:

@@ -455,6 +455,6 @@ TARGETS: dict[str, Target] = {
         Target("challenge", _challenge, seeds.CHALLENGES, seeds.CHALLENGE, inputs=2500, longest=16384),
         Target("json", _json, seeds.documents(), seeds.DOCUMENT, inputs=4000, longest=16384),
         Target("wire", _wire, seeds.REQUESTS, seeds.REQUEST, inputs=5000, longest=16384),
-        Target("packages", packages.run, packages.seeds(), packages.WORDS, inputs=150, longest=32768),
+        Target("packages", packages.run, packages.seeds(), packages.WORDS, inputs=200, longest=32768),
     )
 }

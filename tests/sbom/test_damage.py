@@ -28,6 +28,8 @@ from tests.sbom.test_gems import GEM
 from tests.sbom.test_golang import LINES
 from tests.sbom.test_python import METADATA
 
+#: Where programs lie.
+PROGRAM = "usr/bin/program"
 RUST = zlib.compress(
     json.dumps({"packages": [{"name": f"c{n}", "version": "1"} for n in range(30)]}).encode()
 )
@@ -37,14 +39,14 @@ WAR = jar(
 )
 
 CASES = {
-    "go": (executables, "usr/bin/go", elf({golang.NOTE: go_inline("go1.22.3", LINES)})),
-    "old go": (executables, "usr/bin/go", elf({golang.NOTE: go_pointers("go1.12", LINES)})),
+    "go": (executables, PROGRAM, elf({golang.NOTE: go_inline("go1.22.3", LINES)})),
+    "old go": (executables, PROGRAM, elf({golang.NOTE: go_pointers("go1.12", LINES)})),
     "narrow": (
         executables,
-        "usr/bin/go",
+        PROGRAM,
         elf({golang.NOTE: go_inline("go1.2", LINES)}, wide=False, order=">"),
     ),
-    "rust": (executables, "usr/bin/rust", elf({".text": bytes(100), rust.NOTE: RUST})),
+    "rust": (executables, PROGRAM, elf({".text": bytes(100), rust.NOTE: RUST})),
     "war": (java, "opt/a.war", WAR),
     "stored": (java, "opt/a.war", jar({"b.jar": WAR, "c.jar": INNER}, stored=True)),
     "npm": (
