@@ -18,7 +18,7 @@ from imagesmith.context.trees import Trees
 from imagesmith.dockerfile.lint import Finding
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.places import mark
-from imagesmith.errors import ImagesmithError, IntegrityError, Unsupported
+from imagesmith.errors import ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Planned, Warned
 from imagesmith.export.writing import Outputs, Wanted, access_of, uploader_of
 from imagesmith.image.forms import Form, Reforming, common_form, form_of, is_image
@@ -47,6 +47,12 @@ from imagesmith.worker.workshop import Workshop
 
 if TYPE_CHECKING:
     from imagesmith.attest.attesting import Attesting
+    from imagesmith.attest.bills import Bills
+    from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
+    from imagesmith.fs.tree import Tree
+
+    #: What an SBOM looks at: a stage's last step (None for an empty one), or a context.
+    Scanned = Step | ContextFiles | GitFiles | Fetched | None
 
 __all__ = ["Session", "run_build"]
 
@@ -141,22 +147,47 @@ class _Build:
         keeper = CacheExport(request.cache_to, store, bases, cache, self.events)
         pushed = [output for output, forms in wanted if forms[0].same_layers(first)]
         uploading = uploader_of(pushed, request, plan, bases, self.session.settings.transfers, self.events)
+        scans = self._scans(plan)
         attesting, noted = self._attesting(tools)
         solver = Solver(
             tools, self._writer(first.codec, first.clamp_s), cache,
             [keeper, *watchers, *self._explainer(cache), *noted, uploading], contexts.numbers,
         )  # fmt: skip
         outputs = Outputs(request, plan, keeper, bases, Reforming(store, self._writer, cancel), attesting)
-        with keeping, _solved(solver, plan.tips, uploading) as results:
-            return outputs.write(wanted, results)
+        stages = [tip for _, _, tip in scans if isinstance(tip, Step)]
+        with keeping, _solved(solver, [*plan.tips, *stages], uploading) as results:
+            if attesting is not None:
+                attesting.bills = self._bills(scans, solver, tools.trees)
+            return outputs.write(wanted, results[: len(plan.images)])
+
+    def _scans(self, plan: Plan) -> list[tuple[str, str, Scanned]]:
+        """What the SBOMs of each platform look at besides its result, if any are made."""
+        attestations = self.request.attestations
+        if attestations is None or attestations.sbom is None:
+            return []
+        return [(str(image.platform), name, of) for image in plan.images for name, of in image.scans]
+
+    def _bills(self, scans: Sequence[tuple[str, str, Scanned]], solver: Solver, trees: Trees) -> Bills | None:
+        """Who makes the SBOMs, if they are asked for; all steps are solved."""
+        attestations = self.request.attestations
+        if attestations is None or attestations.sbom is None:
+            return None
+        from imagesmith.attest.bills import Bills
+
+        scanned: dict[str, list[tuple[str, Tree]]] = {}
+        for platform, name, of in scans:
+            tree = solver.result(of).view if isinstance(of, Step) or of is None else trees.tree(of)
+            scanned.setdefault(platform, []).append((name, tree))
+        return Bills(
+            attestations.sbom, self.dockerfile, scanned, self.session.store.blobs.ingest,
+            lambda text: self.events(Warned(rule="", text=text)),
+        )  # fmt: skip
 
     def _attesting(self, tools: Tools) -> tuple[Attesting | None, tuple[Watcher, ...]]:
         """Who makes attestations, if any are asked for, and who notes for it what steps take."""
         request = self.request
         if request.attestations is None and not request.recorded:
             return None, ()
-        if request.attestations is not None and request.attestations.sbom is not None:
-            raise Unsupported("--sbom: SBOMs are not made yet")
         from imagesmith.attest.attesting import Attesting
         from imagesmith.attest.materials import Noted, Sources
 

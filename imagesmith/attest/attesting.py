@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.attest.asked import wanted_of
 from imagesmith.attest.manifest import attestation_of, index_with
@@ -32,6 +32,9 @@ from imagesmith.plan.plan import Plan
 from imagesmith.request import Attestations, Output
 from imagesmith.store.blobs import BlobStore
 from imagesmith.values import replace
+
+if TYPE_CHECKING:
+    from imagesmith.attest.bills import Bills
 
 __all__ = ["Attesting"]
 
@@ -54,6 +57,8 @@ class Attesting:
         self._sources, self._blobs = sources, blobs
         self._started_ns, self._invocation = time.time_ns(), uuid.uuid4().hex
         self._finished_ns = 0
+        #: Who makes SBOMs, once all steps are solved.
+        self.bills: Bills | None = None
 
     def attest(
         self,
@@ -62,7 +67,6 @@ class Attesting:
         plans: Mapping[str, Plan],
         names: Sequence[ImageRef],
         *,
-        sboms: Mapping[str, Sequence[Claim]] | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> BuildResult:
         """The result with attestations, and with an index of the images and them; see BuildResult.
@@ -75,7 +79,6 @@ class Attesting:
             output: where they go; its options say what it can have, and in which form.
             plans: of each image, by the same platforms.
             names: of the image in this output; the statements' subjects. Without any, a statement has none.
-            sboms: further claims by platform, the SBOM of the image first.
             annotations: of the index.
 
         Raises:
@@ -86,7 +89,7 @@ class Attesting:
             return built
         entries: dict[str, tuple[Descriptor, ...]] = {}
         for platform, image in built.images.items():
-            claims = self._claims(wanted, image, plans[platform], (sboms or {}).get(platform, ()))
+            claims = self._claims(wanted, image, plans[platform], names)
             subjects = subjects_of_image(names, image.config.platform, image.manifest.digest)
             made = attestation_of(image.descriptor, claims, subjects, artifact=wanted.oci_artifact)
             for blob in (*made.blobs, made.raw):
@@ -104,7 +107,6 @@ class Attesting:
         plan: Plan,
         files: Tree,
         *,
-        sboms: Sequence[Claim] = (),
         together: bool = False,
     ) -> list[Entry]:
         """The files with statements for an output of files, to be laid over its root; none for none.
@@ -114,7 +116,6 @@ class Attesting:
             output: of type local or tar; `attestation-prefix` begins the names.
             plan: of the image.
             files: what is written. The statements' subjects are all regular files in it.
-            sboms: further claims.
             together: other platforms' files go to the same folder, so that names have this one's.
         """
         wanted = wanted_of(self._sources.request.attestations, output)
@@ -125,7 +126,7 @@ class Attesting:
         epoch = image.form.epoch
         mtime_ns = self._finished() if epoch is None else epoch * 1_000_000_000
         out: dict[str, Entry] = {}
-        for claim in self._claims(wanted, image, plan, sboms):
+        for claim in self._claims(wanted, image, plan, ()):
             data = statement(claim, subjects, indent=2)
             e = Entry(
                 f"{prefix}{_named(claim.file, image, together)}",
@@ -153,9 +154,10 @@ class Attesting:
         }
 
     def _claims(
-        self, wanted: Attestations, image: Image, plan: Plan, sboms: Sequence[Claim]
+        self, wanted: Attestations, image: Image, plan: Plan, names: Sequence[ImageRef]
     ) -> tuple[Claim, ...]:
-        claims = tuple(sboms) if wanted.sbom is not None else ()
+        bills = self.bills if wanted.sbom is not None else None
+        claims = tuple(bills.claims(image, plan.images[0], names)) if bills is not None else ()
         if wanted.provenance is None:
             return claims
         facts = self._facts_of(image, plan)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from imagesmith.attest.manifest import ARTIFACT, REFERENCE
-from imagesmith.attest.statement import IN_TOTO, PREDICATE_TYPE, SLSA, SPDX
+from imagesmith.attest.statement import CYCLONEDX, IN_TOTO, PREDICATE_TYPE, SLSA, SPDX
 from imagesmith.errors import InvalidDocument, LimitExceeded
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
@@ -44,7 +44,6 @@ MAX_STATEMENT_BYTES = 40 << 20
 _OLD_REFERENCE = "com.docker.reference.digest"
 _DSSE = re.compile(r"application/vnd\.in-toto\..*\+dsse")
 _TYPES = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
-_CYCLONEDX = "https://cyclonedx.org/bom"
 _DEPTH, _MOST_MANIFESTS, _MOST_STATEMENTS = 4, 1_000, 100
 
 
@@ -205,9 +204,9 @@ def _provenance(source: ImageSource, one: Attached) -> dict[str, Any]:
 
 
 def _sbom(source: ImageSource, one: Attached) -> dict[str, Any]:
-    found = predicates_of(source, one, (SPDX, _CYCLONEDX))
+    found = predicates_of(source, one, (SPDX, CYCLONEDX))
     spdx = [predicate for kind, predicate in found if kind.startswith(SPDX)]
-    others = [predicate for kind, predicate in found if kind.startswith(_CYCLONEDX)]
+    others = [predicate for kind, predicate in found if kind.startswith(CYCLONEDX)]
     out: dict[str, Any] = {"SPDX": spdx[0]} if spdx else {}
     if spdx[1:]:
         out["AdditionalSPDXs"] = spdx[1:]

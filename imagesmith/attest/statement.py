@@ -19,6 +19,7 @@ from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.values import frozen
 
 __all__ = [
+    "CYCLONEDX",
     "IN_TOTO",
     "PREDICATE_TYPE",
     "SLSA",
@@ -36,8 +37,9 @@ __all__ = [
 IN_TOTO = "application/vnd.in-toto+json"
 PREDICATE_TYPE = "in-toto.io/predicate-type"
 STATEMENT = "https://in-toto.io/Statement/v1"
-#: What the predicate types of provenance begin with, and those of SPDX documents.
+#: What the predicate types of provenance begin with, and those of the two kinds of SBOM.
 SLSA, SPDX = "https://slsa.dev/provenance/", "https://spdx.dev/Document"
+CYCLONEDX = "https://cyclonedx.org/bom"
 _EMPTY = hashlib.sha256().hexdigest()
 
 

@@ -23,7 +23,7 @@ def bring_foreign(export: Export) -> None:
     """
     if export.image.form.foreign:
         return
-    for layer in export.image.layers:
+    for layer in export.layers:
         d = layer.descriptor
         if not is_nondistributable(d.media_type) or export.store.blobs.has(d.digest):
             continue

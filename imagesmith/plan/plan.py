@@ -54,6 +54,7 @@ class PlannedImage:
     """An image: its last step (None for an empty one), and what it says besides its layers.
 
     The base image's history comes before its own; times are clamped to the epoch (seconds), if there is one.
+    Where an SBOM is made, `scans` are the stages, by name, and the context that are looked at besides.
     """
 
     platform: Platform
@@ -63,6 +64,7 @@ class PlannedImage:
     author: str
     base_history: tuple[History, ...]
     history: tuple[PlannedHistory, ...]
+    scans: tuple[tuple[str, Step | ContextFiles | GitFiles | Fetched | None], ...] = ()
 
     @property
     def base(self) -> ImageOp | None:

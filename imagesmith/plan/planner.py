@@ -32,6 +32,7 @@ from imagesmith.ops.root import RootOp
 from imagesmith.plan import filesystem, metadata, naming
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import PlannedImage
+from imagesmith.plan.scans import CONTEXT_SCAN, STAGE_SCAN, asks_for_scan
 from imagesmith.plan.scope import global_args, platform_args, proxy_env
 from imagesmith.plan.stages import PlannedStage, StageGraph, from_word
 from imagesmith.plan.state import StageState
@@ -125,7 +126,18 @@ class Planner:
         for stage in self.graph.reachable():
             self.state_of(stage)
         state = self.state_of(self.graph.target)
-        return state.image(self.request.labels, self.epoch)
+        return replace(state.image(self.request.labels, self.epoch), scans=self._scans())
+
+    def _scans(self) -> tuple[tuple[str, Step | ContextFiles | GitFiles | Fetched | None], ...]:
+        """What an SBOM looks at besides the result: the context, and stages, by ARGs that ask for it."""
+        found: list[tuple[str, Step | ContextFiles | GitFiles | Fetched | None]] = []
+        if asks_for_scan(CONTEXT_SCAN, self.graph.target, self.scope, self.request.build_args):
+            found.append(("context", self.contexts.main()))
+        for stage in self.graph.reachable():
+            asked = asks_for_scan(STAGE_SCAN, stage, self.scope, self.request.build_args)
+            if stage is not self.graph.target and not stage.context and asked:
+                found.append((stage.shown, self.state_of(stage).tip))
+        return tuple(found)
 
     def plan_all(self) -> None:
         """Work out all stages; for `--call check` without a target."""
