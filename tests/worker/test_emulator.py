@@ -59,7 +59,7 @@ def context() -> Iterator[Path]:
         folder.mkdir()
         (folder / "busybox").write_bytes(foreign_busybox())
         (folder / "Dockerfile").write_text(_DOCKERFILE)
-        (folder / "inner").write_text("#!/bin/sh -e\nexec env sh -c 'echo $0 $1 $2 $3' \"$0\" \"$@\"\n")
+        (folder / "inner").write_text('#!/bin/sh -e\nexec env sh -c \'echo $0 $1 $2 $3\' "$0" "$@"\n')
         (folder / "outer").write_text("#!/bin/inner first and only\n")
         for path in (Path(place), folder):
             path.chmod(0o755)
@@ -113,9 +113,7 @@ def test_a_step_is_emulated(context: Path, reference: str, tmp_path: Path) -> No
     assert reference.startswith("sha256:")
     done = _build(context, tmp_path, [], ["--no-cache", "-o", f"type=local,dest={tmp_path}/out"])
     assert _digest(done)
-    found = {
-        name: (tmp_path / "out" / name).read_text() for name in ("machine", "uid", "out", "found")
-    }
+    found = {name: (tmp_path / "out" / name).read_text() for name in ("machine", "uid", "out", "found")}
     assert found == {
         "machine": "aarch64\n", "uid": "0\n", "out": "/bin/inner first and only /bin/outer second\n",
         "found": "",
@@ -124,7 +122,7 @@ def test_a_step_is_emulated(context: Path, reference: str, tmp_path: Path) -> No
 
 @pytest.mark.everyone
 def test_a_build_without_an_emulator_ends_before_anything_is_built(tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\nRUN [\"/x\"]\n")
+    (tmp_path / "Dockerfile").write_text('FROM scratch\nCOPY Dockerfile /\nRUN ["/x"]\n')
     words = [*IMAGESMITH, "build", "--platform", "linux/sparc64", "--root", f"{tmp_path}/store"]
     done = subprocess.run([*words, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 9

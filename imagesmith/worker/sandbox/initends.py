@@ -56,7 +56,11 @@ class Ends:
         if self.fd >= 0:
             from imagesmith.worker.sandbox.tracing import Traced  # read by the helper
 
-            self.traced = Traced(pid)
+            try:
+                self.traced = Traced(pid)
+            except OSError as e:
+                what = "programs of another architecture take ptrace, which is refused here"
+                raise OSError(e.errno, what) from e
 
     def turn(self) -> None:
         """Something has stopped, or ended."""

@@ -1,4 +1,4 @@
-"""Programs of arm64 in each sandbox, started by who answers a step's calls; nothing is registered anywhere."""
+"""Programs of arm64 in each sandbox, started by who answers a step's calls; nothing is registered."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ class Foreign:
 
 
 @pytest.fixture(params=["native", "chroot", "single"])
-def foreign(
-    request: pytest.FixtureRequest, drivers: dict[str, Driver], base: Path
-) -> Iterator[Foreign]:
+def foreign(request: pytest.FixtureRequest, drivers: dict[str, Driver], base: Path) -> Iterator[Foreign]:
     """Each sandbox that works here."""
     emulator, busybox = need_qemu(), foreign_busybox()
     place = Path(tempfile.mkdtemp(prefix="imagesmith-execs-"))
@@ -67,7 +65,9 @@ def test_children_are_emulated_and_native_programs_are_not(foreign: Foreign) -> 
 
 
 def test_arguments_arrive_whole(foreign: Foreign) -> None:
-    text = """env printf '[%s]' a '' 'b c'; set -- $(seq 9000); env sh -c 'echo $# $0 $1 ${9000}' zero "$@" """
+    text = (
+        """env printf '[%s]' a '' 'b c'; set -- $(seq 9000); env sh -c 'echo $# $0 $1 ${9000}' zero "$@" """
+    )
     assert foreign.out(text) == "[a][][b c]9000 zero 1 9000\n"
 
 
@@ -127,7 +127,8 @@ def test_many_processes_at_once(foreign: Foreign) -> None:
 def test_signals_arrive(foreign: Foreign) -> None:
     text = """
     env sh -c 'trap "echo caught; exit 3" TERM; while :; do env true; done' & pid=$!
-    sleep 1; kill $pid; wait $pid; echo $?; env sleep 60 & kill -STOP $!; kill -CONT $!; kill $!; wait $!; echo $?
+    sleep 1; kill $pid; wait $pid; echo $?; env sleep 60 & kill -STOP $!; kill -CONT $!
+    kill $!; wait $!; echo $?
     """
     assert foreign.out(text) == "caught\n3\n143\n"
 
@@ -136,7 +137,9 @@ def test_a_step_leaves_no_process_and_no_file(foreign: Foreign) -> None:
     before = foreign.bench.files()
     done = foreign.sh("setsid env sleep 77 & env sh -c 'sleep 78 & sleep 79 &'; exit 4")
     assert done.status == 4
-    assert [f for f in foreign.bench.files() if f not in before and f not in ("dev", "proc", "sys", "etc")] == []
+    assert [
+        f for f in foreign.bench.files() if f not in before and f not in ("dev", "proc", "sys", "etc")
+    ] == []
     left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if _runs(p, (b"77", b"78", b"79"))]
     assert left == []
 
@@ -153,7 +156,8 @@ def test_the_emulator_cannot_be_changed(foreign: Foreign) -> None:
     """Neither while it runs, nor by who has kept it open; and a file of its name is not taken for it."""
     text = """
     env sleep 3 & pid=$!; sleep 1
-    /native/busybox sh -c "exec 9< /proc/$pid/exe; wait; echo x > /proc/self/fd/9; echo x > /proc/$pid/exe" && echo no
+    /native/busybox sh -c "exec 9< /proc/$pid/exe; echo x > /proc/$pid/exe" && echo changed
+    /native/busybox sh -c "exec 9< /proc/$pid/exe; sleep 3; echo x > /proc/self/fd/9" && echo changed
     printf '#!/native/busybox sh\\necho replaced\\n' > /tmp/emulator; cp /tmp/emulator /bin/emulator
     cd /tmp; PATH=/tmp:/bin env uname -m
     """

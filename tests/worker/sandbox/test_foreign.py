@@ -38,7 +38,14 @@ def test_a_program_tells_what_it_is_for(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"", b"\x7fELF", b"\x7fELF\x02\x03" + bytes(20), b"#!/bin/sh\n" + bytes(20), b"\x7fELF\x02\x01" + bytes(20)]
+    "head",
+    [
+        b"",
+        b"\x7fELF",
+        b"\x7fELF\x02\x03" + bytes(20),
+        b"#!/bin/sh\n" + bytes(20),
+        b"\x7fELF\x02\x01" + bytes(20),
+    ],
 )
 def test_what_is_no_program_is_for_nothing(head: bytes) -> None:
     assert kind_of(head) is None
