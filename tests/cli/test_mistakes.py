@@ -66,7 +66,7 @@ MISTAKES = [
     ("imagesmith build -t", 2, "expected one argument"),
     ("imagesmith build --progress loud .", 2, "loud"),
     ("imagesmith build --isolation docker .", 2, "docker"),
-    ("imagesmith build --load -t a .", 2, "--load needs a Docker daemon"),
+    ("imagesmith build --load=minikube -t a .", 2, "load=minikube: who is that?"),
     ("imagesmith build --squash .", 2, "--squash: a flag of another tool"),
     ("imagesmith build --provenance=mode=most .", 2, 'invalid mode "most"'),
     ("imagesmith build --memory 1g .", 2, "--memory: a flag of another tool"),
