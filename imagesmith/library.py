@@ -76,7 +76,9 @@ def build(
         outputs: as --output takes them, or Output values; by default the store, if there are tags.
         cache_from, cache_to: places of caches, as the command line takes them.
         explain, report: tell `events` why steps are executed; where to write a page about the build.
-        isolation: of RUN: auto, native, chroot, oci, or none, without RUN; auto takes a chroot in containers.
+        provenance, sbom: what is attested of the image: True, or values as the command line takes them.
+        isolation: of RUN: auto, native, chroot, oci, or none, without RUN. A chroot is taken by auto in a
+            container only.
         emulators: what runs RUN of other architectures: `PATH` or `PLATFORM=PATH` of a static qemu.
 
     Raises:

@@ -21,8 +21,14 @@ def test_module_is_short_enough_to_read(module: Module) -> None:
 
 @every_module
 def test_functions_are_short_enough_to_read(module: Module) -> None:
-    long = {f.name: size for f in functions(module) if (size := f.end_lineno - f.lineno + 1) > FUNCTION_LINES}
+    long = {f.name: size for f in functions(module) if (size := _lines(f)) > FUNCTION_LINES}
     assert long == {}
+
+
+def _lines(f: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Those of a function but for its docstring, which is not to be shortened for a rule's sake."""
+    whole = (f.end_lineno or f.lineno) - f.lineno + 1
+    return whole - len(ast.get_docstring(f, clean=False).splitlines()) if ast.get_docstring(f) else whole
 
 
 @every_module
