@@ -78,7 +78,7 @@ def _load_layout(
 def _load_docker(
     files: TarFiles, store: Store, platform: Platform | None
 ) -> Iterator[tuple[str, Descriptor]]:
-    from imagesmith.transports.archive import docker_image, docker_names
+    from imagesmith.transports.dockerarchive import docker_image, docker_names
 
     for n, names in enumerate(docker_names(files)):
         d = docker_image(files, f"@{n}", store, platform)

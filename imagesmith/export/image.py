@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from imagesmith.errors import UsageError
-from imagesmith.export.foreign import bring_foreign
 from imagesmith.export.job import Export
 from imagesmith.export.options import NAMED, Options
 from imagesmith.oci.model import Descriptor
@@ -29,7 +28,7 @@ def write(output: Output, export: Export) -> None:
     if output.flag("store", True):
         _dangling(output, export, descriptor)
     if output.pushes:
-        bring_foreign(export)
+        export.bring_foreign()
     for ref in export.tags:
         if by_digest and ref.tag is not None:
             raise UsageError(f"can't push tagged ref {ref} by digest", hint="give the name without a tag")

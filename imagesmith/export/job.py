@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from imagesmith.errors import NotFound, UsageError
 from imagesmith.events import EventSink, Vertex
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.view import LayerIndex, View
@@ -12,13 +13,18 @@ from imagesmith.image.result import BuildResult
 from imagesmith.oci.mediatype import is_nondistributable
 from imagesmith.oci.names import ImageRef
 from imagesmith.oci.times import format_ns
-from imagesmith.request import BuildRequest
+from imagesmith.request import BuildRequest, Output
 from imagesmith.solve.result import BuiltLayer, Result
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
 from imagesmith.values import field, frozen
 
-__all__ = ["Export"]
+__all__ = ["Export", "is_split"]
+
+
+def is_split(output: Output, request: BuildRequest) -> bool:
+    """True if an output of files has a folder a platform: where there is an index, or that is asked for."""
+    return output.flag("platform-split", request.indexed)
 
 
 @frozen(kw_only=True)
@@ -69,3 +75,25 @@ class Export:
                 continue  # stays where its addresses say
             if base or layer.created_ns is not None:
                 layer.stored.bring(layer.descriptor.digest)
+
+    def bring_foreign(self) -> None:
+        """Fetch the base's layers that may not be distributed, where they are to be as others.
+
+        Why: such a layer is often in no registry, but at an address that its descriptor names, and addresses
+        are not followed. An image that names it as a usual one, which BuildKit makes unless
+        prefer-nondist-layers=true, must come with it.
+
+        Raises:
+            UsageError: one is not where the base is.
+        """
+        for layer in () if self.image.form.foreign else self.layers:
+            d = layer.descriptor
+            if not is_nondistributable(d.media_type) or self.store.blobs.has(d.digest):
+                continue
+            try:
+                layer.stored.bring(d.digest)
+            except NotFound as e:
+                raise UsageError(
+                    f"layer {d.digest} of the base may not be distributed, and its registry has not got it",
+                    hint="prefer-nondist-layers=true leaves it where its manifest says",
+                ) from e

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from imagesmith.export.foreign import bring_foreign
 from imagesmith.export.job import Export
 from imagesmith.export.options import IMAGE, Options
 from imagesmith.interfaces import ImageTarget
@@ -37,7 +36,7 @@ def write(output: Output, export: Export, *, docker: bool = False) -> None:
 
 def complete(export: Export) -> None:
     """Bring all that the image consists of into the store."""
-    bring_foreign(export)
+    export.bring_foreign()
     export.complete()
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.errors import UsageError
-from imagesmith.export.job import Export
+from imagesmith.export.job import Export, is_split
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.materialise import materialise
 from imagesmith.fs.view import View, flat
 from imagesmith.layer.tarwrite import write_layer
-from imagesmith.request import BuildRequest, Output
+from imagesmith.request import Output
 from imagesmith.values import frozen
 
-__all__ = ["Root", "is_split", "roots_of", "write_folder", "write_tar"]
+__all__ = ["Root", "roots_of", "write_folder", "write_tar"]
 
 _CHUNK = 1 << 20
 
@@ -52,11 +52,6 @@ class Root:
 
     def _time_ns(self, own_ns: int) -> int:
         return own_ns if self.epoch is None else self.epoch * 1_000_000_000
-
-
-def is_split(output: Output, request: BuildRequest) -> bool:
-    """True if each platform has a folder: where there is an index, or that is asked for."""
-    return output.flag("platform-split", request.indexed)
 
 
 def roots_of(export: Export, output: Output) -> list[Root]:

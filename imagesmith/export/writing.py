@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 from imagesmith.errors import UsageError
 from imagesmith.events import EventSink, Vertex, Warned, nobody
-from imagesmith.export.job import Export
-from imagesmith.export.rootfs import is_split
+from imagesmith.export.job import Export, is_split
 from imagesmith.image.commit import Image, commit
 from imagesmith.image.forms import Form, Reforming, is_image
-from imagesmith.image.index import commit_index
 from imagesmith.image.result import BuildResult
 from imagesmith.oci.names import ImageRef
 from imagesmith.plan.plan import Plan, PlannedImage
@@ -110,6 +108,8 @@ class Outputs:
             }
         built = self._attested(output, BuildResult(images=self._made[key]), forms[0], vertex)
         if built.index is None and self._request.indexed and is_image(output):
+            from imagesmith.image.index import commit_index
+
             index = commit_index(built.images.values(), forms[0], self._keeper.store)
             built = replace(built, index=index)
         if built.index is not None:

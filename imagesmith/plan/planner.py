@@ -32,8 +32,7 @@ from imagesmith.ops.root import RootOp
 from imagesmith.plan import filesystem, metadata, naming
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import PlannedImage
-from imagesmith.plan.scans import CONTEXT_SCAN, STAGE_SCAN, asks_for_scan
-from imagesmith.plan.scope import global_args, platform_args, proxy_env
+from imagesmith.plan.scope import CONTEXT_SCAN, STAGE_SCAN, global_args, platform_args, proxy_env
 from imagesmith.plan.stages import PlannedStage, StageGraph, from_word
 from imagesmith.plan.state import StageState
 from imagesmith.request import BuildRequest
@@ -130,6 +129,11 @@ class Planner:
 
     def _scans(self) -> tuple[tuple[str, Step | ContextFiles | GitFiles | Fetched | None], ...]:
         """What an SBOM looks at besides the result: the context, and stages, by ARGs that ask for it."""
+        attestations = self.request.attestations
+        if attestations is None or attestations.sbom is None:
+            return ()
+        from imagesmith.plan.scans import asks_for_scan
+
         found: list[tuple[str, Step | ContextFiles | GitFiles | Fetched | None]] = []
         if asks_for_scan(CONTEXT_SCAN, self.graph.target, self.scope, self.request.build_args):
             found.append(("context", self.contexts.main()))

@@ -14,9 +14,7 @@ from imagesmith.dockerfile.nodes import Arg
 from imagesmith.dockerfile.values import parse_bool
 from imagesmith.plan.stages import PlannedStage
 
-__all__ = ["CONTEXT_SCAN", "STAGE_SCAN", "asks_for_scan"]
-
-CONTEXT_SCAN, STAGE_SCAN = "BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"
+__all__ = ["asks_for_scan"]
 
 
 def asks_for_scan(name: str, stage: PlannedStage, scope: Mapping[str, str], given: Mapping[str, str]) -> bool:

@@ -15,11 +15,11 @@ from imagesmith.dockerfile.places import locate
 from imagesmith.dockerfile.words import Lexer
 from imagesmith.errors import DockerfileError
 from imagesmith.oci.names import Platform, host_platform
-from imagesmith.plan.scans import CONTEXT_SCAN, STAGE_SCAN
 
-__all__ = ["NEVER_ENV", "global_args", "platform_args", "proxy_env"]
+__all__ = ["CONTEXT_SCAN", "NEVER_ENV", "STAGE_SCAN", "global_args", "platform_args", "proxy_env"]
 
-#: ARGs that speak to the builder alone: no step and no expansion ever sees them.
+#: ARGs that speak to the builder alone (plan/scans.py): no step and no expansion ever sees them.
+CONTEXT_SCAN, STAGE_SCAN = "BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"
 NEVER_ENV = frozenset((CONTEXT_SCAN, STAGE_SCAN))
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 

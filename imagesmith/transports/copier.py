@@ -8,7 +8,6 @@ Threads: a plan is made by one; documents are asked for on a pool.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
 from imagesmith.interfaces import ImageSource
@@ -286,9 +285,13 @@ class _Walker:
 
     def _look_ahead(self, children: Sequence[Descriptor]) -> None:
         """Ask for documents at the same time where each takes a journey."""
+        if len(children) < 2:
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
         from imagesmith.registry.repository import Repository
 
-        if len(children) < 2 or not isinstance(self._source, Repository):
+        if not isinstance(self._source, Repository):
             return
         with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="documents") as pool:
             for n in range(0, len(children), _ASKED_AT_ONCE):

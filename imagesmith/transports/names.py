@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from imagesmith.errors import UsageError
 from imagesmith.interfaces import ImageSource, ImageTarget
 from imagesmith.oci.names import ImageRef
-from imagesmith.transports.archive import archive_target, docker_image
+from imagesmith.transports.archive import archive_target
+from imagesmith.transports.dockerarchive import docker_image
 from imagesmith.transports.files import TarFiles
 from imagesmith.transports.layout import LayoutFolder, LayoutSource, is_layout
 from imagesmith.transports.stored import StorePlace

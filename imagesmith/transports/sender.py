@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Self
 
 from imagesmith.concurrency import Cancel
@@ -99,6 +98,8 @@ def _in_parallel(
         for d in largest:
             blob(d)
         return
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     # Twice as many threads as transfers: those whose bytes are all sent wait for a disk or a registry.
     with ThreadPoolExecutor(min(2 * transfers, len(largest)), thread_name_prefix="transfer") as pool:
         futures = [pool.submit(blob, d) for d in largest]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from imagesmith.request import Attestations, SbomWanted
 from tests.kitchen import Kitchen
 from tests.plan.conftest import plan_of
 
@@ -48,5 +49,7 @@ def test_what_is_scanned(
 ) -> None:
     kitchen.write({"f": "f"})
     text = STAGES.format(**{"head": "", "one": "", "two": "", "last": "", **given})
-    [image] = plan_of(kitchen, text, build_args=args).images
+    wanted = Attestations(sbom=SbomWanted())
+    [image] = plan_of(kitchen, text, build_args=args, attestations=wanted).images
     assert [name for name, _ in image.scans] == found
+    assert plan_of(kitchen, text, build_args=args).images[0].scans == ()
