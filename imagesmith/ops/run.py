@@ -22,7 +22,7 @@ from imagesmith.fs.view import View, largest_id
 from imagesmith.interfaces import Output, RunSpec, Sandbox, Workspace
 from imagesmith.layer.diff import layer_entries
 from imagesmith.oci.config import DEFAULT_PATH
-from imagesmith.oci.names import Platform, host_platform
+from imagesmith.oci.names import Platform, is_native
 from imagesmith.ops.origins import layers_of, mounted, tree_of
 from imagesmith.ops.runmount import RunMount
 from imagesmith.solve.key import counted_as, uncounted
@@ -84,9 +84,9 @@ class RunOp(Op):
     runs = True
 
     @property
-    def runs_on(self) -> Platform | None:
+    def foreign(self) -> Platform | None:
         """See Op."""
-        return self.platform
+        return None if is_native(self.platform) else self.platform
 
     def reads(self) -> Iterator[Reads]:
         """See Op."""
@@ -240,7 +240,7 @@ def _weakness(weaker: Sequence[str], said: str) -> str:
 
 def _foreign(op: RunOp) -> str:
     """What to do where a program of another machine's kind could not be executed."""
-    if op.platform is None or op.platform.architecture == host_platform().architecture:
+    if op.foreign is None:
         return ""
     return (
         f"a program of {op.platform} runs here by an emulator: install qemu-user-static, or give one by "

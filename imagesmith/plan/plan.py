@@ -49,6 +49,10 @@ class PlannedHistory:
     layer: bool = False
 
 
+#: What an SBOM looks at besides an image: a name, and a stage's last step (None: it is empty) or a context.
+Scan = tuple[str, Step | ContextFiles | GitFiles | Fetched | None]
+
+
 @frozen(kw_only=True)
 class PlannedImage:
     """An image: its last step (None for an empty one), and what it says besides its layers.
@@ -64,7 +68,7 @@ class PlannedImage:
     author: str
     base_history: tuple[History, ...]
     history: tuple[PlannedHistory, ...]
-    scans: tuple[tuple[str, Step | ContextFiles | GitFiles | Fetched | None], ...] = ()
+    scans: tuple[Scan, ...] = ()
 
     @property
     def base(self) -> ImageOp | None:

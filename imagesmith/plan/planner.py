@@ -31,8 +31,8 @@ from imagesmith.ops.image import ImageOp
 from imagesmith.ops.root import RootOp
 from imagesmith.plan import filesystem, metadata, naming
 from imagesmith.plan.lints import BuildLints
-from imagesmith.plan.plan import PlannedImage
-from imagesmith.plan.scope import CONTEXT_SCAN, STAGE_SCAN, global_args, platform_args, proxy_env
+from imagesmith.plan.plan import PlannedImage, Scan
+from imagesmith.plan.scope import global_args, platform_args, proxy_env
 from imagesmith.plan.stages import PlannedStage, StageGraph, from_word
 from imagesmith.plan.state import StageState
 from imagesmith.request import BuildRequest
@@ -127,21 +127,15 @@ class Planner:
         state = self.state_of(self.graph.target)
         return replace(state.image(self.request.labels, self.epoch), scans=self._scans())
 
-    def _scans(self) -> tuple[tuple[str, Step | ContextFiles | GitFiles | Fetched | None], ...]:
-        """What an SBOM looks at besides the result: the context, and stages, by ARGs that ask for it."""
+    def _scans(self) -> tuple[Scan, ...]:
+        """What an SBOM looks at besides the result, if one is made."""
         attestations = self.request.attestations
         if attestations is None or attestations.sbom is None:
             return ()
-        from imagesmith.plan.scans import asks_for_scan
+        from imagesmith.plan.scans import scans_of
 
-        found: list[tuple[str, Step | ContextFiles | GitFiles | Fetched | None]] = []
-        if asks_for_scan(CONTEXT_SCAN, self.graph.target, self.scope, self.request.build_args):
-            found.append(("context", self.contexts.main()))
-        for stage in self.graph.reachable():
-            asked = asks_for_scan(STAGE_SCAN, stage, self.scope, self.request.build_args)
-            if stage is not self.graph.target and not stage.context and asked:
-                found.append((stage.shown, self.state_of(stage).tip))
-        return tuple(found)
+        given = self.request.build_args
+        return scans_of(self.graph, self.scope, given, self.contexts.main, lambda s: self.state_of(s).tip)
 
     def plan_all(self) -> None:
         """Work out all stages; for `--call check` without a target."""

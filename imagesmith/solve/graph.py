@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from imagesmith.oci.names import Platform
 from imagesmith.solve.step import Step
 
-__all__ = ["after_runs", "all_steps", "chain", "names_of", "runs_above", "under_runs"]
+__all__ = ["after_runs", "all_steps", "chain", "foreign_runs", "names_of", "under_runs"]
 
 
 def all_steps(tips: Iterable[Step | None]) -> list[Step]:
@@ -51,13 +51,16 @@ def names_of(tips: Iterable[Step | None]) -> tuple[str, ...]:
     return tuple(step.name for step in seen if step.op.makes_layer)
 
 
-def runs_above(tips: Iterable[Step | None]) -> dict[Step, dict[Platform, Step]]:
-    """For each step the RUNs that need its result, itself among them: the nearest one of each platform."""
+def foreign_runs(tips: Iterable[Step | None]) -> dict[Step, dict[Platform, Step]]:
+    """For each step the RUNs of other machines' programs that need its result, itself among them.
+
+    Of each platform it is the nearest one.
+    """
     found: dict[Step, dict[Platform, Step]] = {}
     for step in reversed(all_steps(tips)):
         above = found.get(step, {})
-        if step.op.runs_on is not None:
-            above = found[step] = above | {step.op.runs_on: step}
+        if (platform := step.op.foreign) is not None:
+            above = found[step] = above | {platform: step}
         for needed in step.inputs() if above else ():
             found[needed] = found.get(needed, {}) | above
     return found

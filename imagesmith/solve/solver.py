@@ -23,7 +23,7 @@ from imagesmith.errors import ImagesmithError, SandboxError
 from imagesmith.events import StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
 from imagesmith.oci.names import Platform
-from imagesmith.solve.graph import chain, runs_above, under_runs
+from imagesmith.solve.graph import chain, foreign_runs, under_runs
 from imagesmith.solve.key import base_of, key_of, parts_of
 from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.solve.result import NOTHING, BuiltLayer, Result
@@ -138,7 +138,8 @@ class Solver:
         self._results: dict[Step, Result] = {}
         self._wanted: frozenset[Step] = frozenset()
         self._under_runs: frozenset[Step] = frozenset()
-        self._runs_above: Mapping[Step, Mapping[Platform, Step]] = {}
+        self._goals: Sequence[Step] = ()
+        self._foreign: Mapping[Step, Mapping[Platform, Step]] | None = None
         self._making: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -151,7 +152,7 @@ class Solver:
         goals = [tip for tip in tips if tip is not None]
         self._wanted = frozenset(step for tip in goals for step in chain(tip))
         self._under_runs = under_runs(goals)
-        self._runs_above = runs_above(goals)
+        self._goals = goals
         if goals:
             Schedule(self._attempt, self.tools.cancel).run([_Task(tip) for tip in goals])
         return [self.result(tip) for tip in tips]
@@ -307,7 +308,10 @@ class Solver:
 
     def _require(self, step: Step) -> None:
         """Raise if a RUN that needs the step cannot be executed here: what cannot end shall not begin."""
-        for platform, run in self._runs_above.get(step, {}).items():
+        with self._lock:
+            if self._foreign is None:
+                self._foreign = foreign_runs(self._goals)
+        for platform, run in self._foreign.get(step, {}).items():
             try:
                 self.tools.workshop.require(platform)
             except ImagesmithError as e:

@@ -93,8 +93,8 @@ class Op:
     learns = False
 
     @property
-    def runs_on(self) -> Platform | None:
-        """The platform of the program that it executes; None if that is not said."""
+    def foreign(self) -> Platform | None:
+        """The platform of the program that it executes, if that is not this machine's."""
         return None
 
     def inputs(self) -> Iterator[Step]:
@@ -154,6 +154,7 @@ class Step:
     span: Span = field(default_factory=lambda: Span(0, 0))
     stage: str = ""
     no_cache: bool = False
+    _inputs: tuple[Step, ...] = field(default=(), shown=False)
 
     @classmethod
     def of(
@@ -171,6 +172,7 @@ class Step:
         The platform is a field of the ops that depend on it: what does not is one step for all platforms.
         """
         definition = {"op": plain(op), "parent": plain(parent), "no_cache": no_cache}
+        needed = (*(() if parent is None else (parent,)), *op.inputs())
         return cls(
             op=op,
             parent=parent,
@@ -179,17 +181,18 @@ class Step:
             span=span or Span(0, 0),
             stage=stage,
             no_cache=no_cache,
+            _inputs=needed,
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Step) and self.step_digest == other.step_digest
+        return self is other or (isinstance(other, Step) and self.step_digest.hex == other.step_digest.hex)
 
     def __hash__(self) -> int:
-        return hash(self.step_digest)
+        return hash(self.step_digest.hex)
 
     def inputs(self) -> tuple[Step, ...]:
         """The steps whose results this one needs, the parent first."""
-        return (*(() if self.parent is None else (self.parent,)), *self.op.inputs())
+        return self._inputs
 
 
 def _steps(values: Iterable[object]) -> Iterator[Step]:
