@@ -40,9 +40,11 @@ def scans_of(
     found: list[Scan] = []
     if _asks(CONTEXT_SCAN, graph.target, scope, given):
         found.append(("context", context()))
-    for stage in graph.reachable():
-        if stage is not graph.target and not stage.context and _asks(STAGE_SCAN, stage, scope, given):
-            found.append((stage.shown, tip_of(stage)))
+    found += [
+        (stage.shown, tip_of(stage))
+        for stage in graph.reachable()
+        if stage is not graph.target and not stage.context and _asks(STAGE_SCAN, stage, scope, given)
+    ]
     return tuple(found)
 
 
