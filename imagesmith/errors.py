@@ -66,7 +66,8 @@ class ImagesmithError(Exception):
 
     An error that belongs to an instruction carries its place: `file` is the Dockerfile's name as the user
     gave it; `first` and `last` are line numbers from 1, 0 where none is known; `source` is the whole text,
-    for showing the lines around. Whoever raises it may say which `word` of the instruction is wrong, as it is
+    for showing the lines around; `step` is what the step is called that it belongs to, where a Dockerfile is
+    built for several platforms. Whoever raises it may say which `word` of the instruction is wrong, as it is
     written there, and which `part` of the word; dockerfile/places.py finds it, and then the caret goes under
     the characters from `column` up to `end` of line `line`. `column` is -1 where the whole is meant.
     """
@@ -80,6 +81,7 @@ class ImagesmithError(Exception):
         self.file, self.first, self.last, self.source = "", 0, 0, ""
         self.word, self.part, self.which = "", (0, 0), 0
         self.line, self.column, self.end = 0, -1, -1
+        self.step = ""
 
     def about(self, word: str, start: int = 0, end: int | None = None, *, which: int = 0) -> Self:
         """Say which word is wrong, if that is not known yet, and return the error itself.

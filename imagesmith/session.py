@@ -111,6 +111,7 @@ class Session:
             except ImagesmithError as e:
                 for i in dockerfile.at(e.first):  # what a step was about when it failed
                     mark(e, i.span, i.text)
+                e.step = e.step if request.indexed else ""
                 raise e.located(dockerfile.file, 0, 0, dockerfile.source) from e.__cause__
 
 

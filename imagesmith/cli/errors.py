@@ -28,8 +28,9 @@ _MOST_LINES = 40
 
 
 def show_error(error: ImagesmithError, out: TextIO) -> None:
-    """Write the error's place, if it has one, its message and its hint."""
-    lines = _place(error, width_of(out))
+    """Write the error's step and place, if it has them, its message and its hint."""
+    lines = [f" > {one_line(error.step)}:"] if error.step else []
+    lines += _place(error, width_of(out))
     lines.append(f"error: {one_line(error.message)}")
     if error.hint:
         lines.append(f"hint: {one_line(error.hint)}")

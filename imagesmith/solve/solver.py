@@ -187,6 +187,7 @@ class Solver:
         except ImagesmithError as e:
             if step.span.first:
                 e.located("", step.span.first, step.span.last, "")
+            e.step = e.step or step.name
             raise
         if layer is None:
             return [_Task(needed, full=True) for needed in reversed(hollow)]
@@ -316,6 +317,7 @@ class Solver:
                 self.tools.workshop.require(platform)
             except ImagesmithError as e:
                 e.located("", run.span.first, run.span.last, "")
+                e.step = run.name
                 raise
 
     def _remember(self, keys: _Keys, layer: BuiltLayer, work: _Working) -> tuple[StepRecord, ...]:

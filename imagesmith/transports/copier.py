@@ -102,7 +102,9 @@ def choose(
             lacking = len(offers) < sum(not m.is_attestation for m in document.manifests)
             raise NotFound(
                 f"no match for platform in manifest {d.digest}: not found",
-                hint=f"{source.name} has {have} alone of it" if lacking else f"it has {have}; see --platform",
+                hint=f"{source.name} has {have} alone of it"
+                if lacking
+                else f"it has {have}, not {platform}; see --platform",
             )
         d = offers[n]
     raise InvalidDocument(f"{source.name}: indexes nested too deeply")

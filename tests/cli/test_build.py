@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Run
 from tests.support import IMAGESMITH
 
 pytestmark = pytest.mark.slow
@@ -155,3 +156,22 @@ def test_metadata_file_has_provenance(tmp_path: Path, context: Path, mode: str) 
     else:
         assert list(found)[:4] == ["builder", "buildType", "materials", "invocation"]
         assert ("buildConfig" in found) == (mode == "max")
+
+
+def test_of_several_platforms_an_error_names_the_step_and_the_platform(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nARG TARGETARCH\nCOPY f-$TARGETARCH /f\n")
+    (tmp_path / "f-amd64").touch()
+    words = ("build", "-q", "-o", "type=oci,dest=o.tar", ".")
+    said = run(*words, "--platform", "linux/amd64,linux/arm64", status=5)
+    assert said.startswith(" > [linux/arm64 1/1] COPY f-arm64 /f:\nDockerfile:3\n----"), said
+    assert " > " not in run(*words, "--platform", "linux/arm64", status=5).split("Dockerfile:3")[0]
+    assert not (tmp_path / "o.tar").exists()
+
+
+def test_a_platform_that_the_base_lacks_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    run("build", "--platform", "linux/amd64,linux/arm64", "-o", "type=oci,tar=false,dest=base", ".")
+    (tmp_path / "Dockerfile").write_text("FROM base\n")
+    words = ("build", "--build-context", f"base=oci-layout://{tmp_path}/base", "-o", "type=oci,dest=o.tar", ".")
+    said = run(*words, "--platform", "linux/amd64,linux/s390x", status=7)
+    assert "hint: it has linux/amd64, linux/arm64, not linux/s390x; see --platform\n" in said
