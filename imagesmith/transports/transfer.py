@@ -330,7 +330,10 @@ class Session:
                 standing=there,
                 parts=("", "")
                 if verb != "push"
-                else ("pushing layers", f"pushing manifest for {target.name}@{plan.the_root().digest}"),
+                else (
+                    "pushing layers",
+                    f"pushing manifest for {target.name.partition('@')[0]}@{plan.the_root().digest}",
+                ),
             )
 
     def _plan(

@@ -107,8 +107,14 @@ def test_a_push_is_part_of_the_export(kitchen: Kitchen, tmp_path: Path) -> None:
     kitchen.write({"f": "x"})
     with serve_docker(tmp_path / "registry") as served:
         built = kitchen.build(TEXT, tags=[f"{served.host}/app:1"], push=True, insecure=True)
-    parts = vertices(kitchen.events)["exporting to image"]
-    assert parts[-2:] == ["pushing layers", f"pushing manifest for {served.host}/app:1@{built.digest}"]
+        parts = vertices(kitchen.events)["exporting to image"]
+        assert parts[-2:] == ["pushing layers", f"pushing manifest for {served.host}/app:1@{built.digest}"]
+        kitchen.events.clear()
+        by_digest = f"type=image,name={served.host}/app,push=true,push-by-digest=true,registry.insecure=true"
+        kitchen.build(TEXT, outputs=[by_digest])
+    assert vertices(kitchen.events)["exporting to image"][-1] == (
+        f"pushing manifest for {served.host}/app@{built.digest}"
+    )
 
 
 @pytest.mark.slow
