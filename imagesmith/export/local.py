@@ -25,7 +25,8 @@ HOLDS_INDEX = True
 
 def write(output: Output, export: Export) -> None:
     """Write the files; with mode=delete what was in the folder goes first."""
-    folder = Path(output.dest)
+    folder, roots = Path(output.dest), rootfs.roots_of(export, output)
+    rootfs.check(roots)
     try:
         if output.options.get("mode") == "delete" and folder.is_dir():
             for child in folder.iterdir():
@@ -35,7 +36,7 @@ def write(output: Output, export: Export) -> None:
                     child.unlink()
         with export.vertex.part("copying files"):
             rootfs.write_folder(
-                rootfs.roots_of(export, output),
+                roots,
                 folder,
                 lambda text: export.events(Message(text=f"local: {text}")),
             )

@@ -21,7 +21,7 @@ from imagesmith.layer.tarwrite import write_layer
 from imagesmith.request import Output
 from imagesmith.values import frozen
 
-__all__ = ["Root", "roots_of", "write_folder", "write_tar"]
+__all__ = ["Root", "check", "roots_of", "write_folder", "write_tar"]
 
 _CHUNK = 1 << 20
 
@@ -66,6 +66,17 @@ def roots_of(export: Export, output: Output) -> list[Root]:
         )
         for platform in export.results
     ]
+
+
+def check(roots: Sequence[Root]) -> None:
+    """See before anything is written that nothing is overwritten.
+
+    Raises:
+        UsageError: two of them have different files of one name.
+    """
+    if len(roots) > 1 and not roots[0].folder:
+        for _ in _together(roots):
+            pass
 
 
 def write_tar(roots: Sequence[Root], out: BinaryIO) -> None:

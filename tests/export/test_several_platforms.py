@@ -148,11 +148,17 @@ def test_platforms_that_are_not_split_share_what_is_the_same(cook: Kitchen, tmp_
         assert sorted(n for n in tar.getnames() if n) == sorted(expected)
 
 
-@pytest.mark.parametrize("kind", ["local", "tar"])
+@pytest.mark.parametrize("kind", ["local", "local,mode=delete", "tar"])
 def test_platforms_that_are_not_split_may_not_differ(cook: Kitchen, tmp_path: Path, kind: str) -> None:
     said = "cannot overwrite own from linux/arm64 with linux/amd64 when split option is disabled"
+    place = tmp_path / "o"
+    if kind != "tar":
+        place.mkdir()
+        (place / "mine").touch()
     with pytest.raises(UsageError, match=said):
-        cook.build(platform=PLATFORMS, outputs=[f"type={kind},dest={tmp_path}/o,platform-split=false"])
+        cook.build(platform=PLATFORMS, outputs=[f"type={kind},dest={place},platform-split=false"])
+    assert not place.is_file()
+    assert [p.name for p in place.glob("*")] == ([] if kind == "tar" else ["mine"]), "nothing was written"
 
 
 def test_single_platform_is_split_where_that_is_asked_for(cook: Kitchen, tmp_path: Path) -> None:
