@@ -106,7 +106,7 @@ class Session:
                     return _attempts(build)
                 with reporting(recorder, request, self.store) as page:
                     built = _attempts(build, recorder)
-                    page.image = built.image
+                    page.built = built
                 return built
             except ImagesmithError as e:
                 for i in dockerfile.at(e.first):  # what a step was about when it failed

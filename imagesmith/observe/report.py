@@ -25,7 +25,7 @@ from imagesmith.events import (
     StepStarted,
 )
 from imagesmith.fs.results import put_file
-from imagesmith.image.commit import Image
+from imagesmith.image.result import BuildResult
 from imagesmith.observe.timeline import Bar, Growth, LayerLine, Report
 from imagesmith.oci.digest import Digest
 from imagesmith.request import BuildRequest
@@ -111,13 +111,13 @@ class Recorder(Watcher):
     def _needs(self, step: Step) -> tuple[int, ...]:
         return tuple(self._solved[s].number for s in step.inputs() if s.op.makes_layer and s in self._solved)
 
-    def finish(self, store: Store, name: str, image: Image | None, title: str, error: str) -> Report:
+    def finish(self, store: Store, name: str, built: BuildResult | None, title: str, error: str) -> Report:
         """The report, with what changed since the last build of that name, which this one becomes.
 
         Args:
             store: remembers builds.
             name: what is the same from build to build.
-            image: what came out; None where it failed.
+            built: what came out; None where it failed.
             title: what the page is called.
             error: why it failed, or empty.
         """
@@ -140,23 +140,23 @@ class Recorder(Watcher):
         known = {b.number: b for b in bars}
         last = store.cache.build(name)
         old = _old_layers(last)
-        layers = () if image is None else self._layers(image.layers, old)
+        layers = _all_layers(built)
         report = Report(
             title=title,
-            digest="" if image is None else str(image.manifest.digest),
-            platform="" if image is None else str(image.config.platform),
+            digest="" if built is None else str(built.digest),
+            platform="" if built is None else ", ".join(built.images),
             error=error,
             at_s=self._began_s,
             seconds=seconds,
             bars=tuple(bars),
             path=tuple(known[n] for n in numbers),
-            layers=layers,
-            grown=() if image is None else _grown(store, image.layers, old),
+            layers=self._layers(layers, old),
+            grown=_grown(store, layers, old),
             last_seconds=_number(last.get("seconds")),
             last_size=sum(o["size"] for o in old.values()) if old else None,
         )
-        if image is not None:
-            store.cache.put_build(name, _summary(image.layers, seconds))
+        if built is not None:
+            store.cache.put_build(name, _summary(layers, seconds))
         return report
 
     def _layers(self, layers: Sequence[BuiltLayer], old: Mapping[str, _Old]) -> tuple[LayerLine, ...]:
@@ -186,6 +186,15 @@ class Recorder(Watcher):
                     )
                 )
         return tuple(out)
+
+
+def _all_layers(built: BuildResult | None) -> list[BuiltLayer]:
+    """The layers of all platforms' images; one that several have once."""
+    if built is None:
+        return []
+    several = len(built.images) > 1
+    layers = [layer for image in built.images.values() for layer in image.layers]
+    return list({layer.descriptor.digest: layer for layer in layers}.values()) if several else layers
 
 
 class _Old(TypedDict):
@@ -275,7 +284,7 @@ def _sizes(store: Store, diff_id: Digest) -> dict[str, int] | None:
 class Outcome:
     """What the page says came out; filled in where the build ends well."""
 
-    image: Image | None = None
+    built: BuildResult | None = None
 
 
 @contextlib.contextmanager
@@ -296,5 +305,6 @@ def reporting(recorder: Recorder, request: BuildRequest, store: Store) -> Iterat
         raise
     finally:
         title = ", ".join(t.familiar for t in request.tags) or Path(request.context).absolute().name or name
-        report = recorder.finish(store, f"{name} {request.platform or ''}", outcome.image, title, error)
+        key = f"{name} {','.join(map(str, request.platforms))}"
+        report = recorder.finish(store, key, outcome.built, title, error)
         put_file(request.report, page(report).encode(), "the report")

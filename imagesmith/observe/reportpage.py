@@ -208,7 +208,8 @@ def _layers(layers: tuple[LayerLine, ...]) -> str:
 
 
 def _layer(layer: LayerLine, most: int) -> str:
-    _, text = _split(layer.name)
+    place, text = _split(layer.name)
+    stage = f" <small>{_text(place)}</small>" if "/" in place.partition(" ")[0] and " " in place else ""
     width = max(0.4, 100 * layer.size / most)
     change = '<small class="up">new</small>' if layer.is_new else ""
     if layer.before is not None:
@@ -217,7 +218,7 @@ def _layer(layer: LayerLine, most: int) -> str:
     mark = ' class="new"' if bigger else ""
     hit = {"": "", "store": "hit"}.get(layer.hit, f"hit, {_text(layer.hit)}")
     return (
-        f"<tr><td><code>{_text(text)}</code></td>"
+        f"<tr><td><code>{_text(text)}</code>{stage}</td>"
         '<td class="size"><svg viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect width="{width:.2f}" height="12" rx="1"{mark}/></svg></td>'
         f'<td class="num">{_size(layer.size)}</td><td class="hit">{hit}</td>'

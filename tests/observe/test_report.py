@@ -63,6 +63,18 @@ def test_critical_path_of_nothing_and_of_instants_ends() -> None:
 # --- what is in it -----------------------------------------------------------------------------
 
 
+def test_page_of_several_platforms_is_about_all_of_them(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.write({"amd64": "x" * 1000, "arm64": "y" * 1000, "same": "both"})
+    text = "FROM scratch\nARG TARGETARCH\nCOPY same /same\nCOPY $TARGETARCH /f\n"
+    built = kitchen.build(text, report=tmp_path / "b.html", platform="linux/amd64,linux/arm64")
+    said = (tmp_path / "b.html").read_text()
+    assert "linux/amd64, linux/arm64 · " in said
+    assert f"<code>{built.digest}</code>" in said
+    for platform, arch in {"linux/amd64": "amd64", "linux/arm64": "arm64"}.items():
+        assert f"<code>COPY {arch} /f</code> <small>{platform} 2/2</small>" in said
+    assert said.count("<code>COPY same /same</code> <small>") == 1
+
+
 def test_page_of_a_build_names_its_steps_layers_and_what_grew(kitchen: Kitchen, tmp_path: Path) -> None:
     file = tmp_path / "build.html"
     text = "FROM scratch AS one\nCOPY a /a\nFROM scratch\nCOPY --from=one /a /b\nCOPY big /big\n"
