@@ -78,7 +78,7 @@ def read(path: str, image: Files) -> Iterator[Package]:
     listed = set() if "/status.d/" in path else set(image.list(info))
     for found in brief(path, image):
         if "/" in found.name or found.name.startswith("."):
-            image.warn(f"/{path}: {found.name[:100]!r} is no name of a package")
+            image.warn(path, f"{found.name[:100]!r} is no name of a package")
             continue
         files: tuple[str, ...] = ()
         if "/status.d/" in path:
@@ -113,7 +113,7 @@ def _licences(path: str, image: Files) -> list[str]:
     if e is None or e.kind != "f":
         return []
     if e.size > _COPYRIGHT_BYTES:
-        image.warn(f"/{path}: a copyright file of {e.size} bytes is not read")
+        image.warn(path, f"a copyright file of {e.size} bytes is not read")
         return []
     text = image.read(path, _COPYRIGHT_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
     found: dict[str, None] = {}

@@ -54,7 +54,7 @@ class _Reading:
         self.hashing = _ALL_BYTES  # bytes
 
     def warn(self, text: str) -> None:
-        self.image.warn(f"/{self.path}: {text}")
+        self.image.warn(self.path, text)
 
 
 @frozen

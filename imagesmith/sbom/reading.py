@@ -64,8 +64,8 @@ READERS: dict[str, str] = {
     "composer": "imagesmith.sbom.composer",
 }
 
-#: Packages of one image; warnings that are told of it.
-MOST_PACKAGES, MOST_WARNINGS = 200_000, 100
+#: Packages of one image; warnings that are told of it, and of one file in it.
+MOST_PACKAGES, MOST_WARNINGS, _OF_ONE_FILE = 200_000, 100, 5
 #: What the readers of an image may read into memory, one after the other; paths that packages own together.
 _ALL_BYTES, _ALL_FILES = 4 << 30, 2_000_000
 _RELEASE_BYTES = 1 << 16
@@ -99,6 +99,7 @@ class Files:
         """
         self.tree = tree
         self._folder, self._warn, self._told, self._left = folder, warn, 0, _ALL_BYTES
+        self._about = ("", 0)
         self._release: Mapping[str, str] | None = None
 
     def stat(self, path: str) -> Entry | None:
@@ -127,9 +128,9 @@ class Files:
             LimitExceeded: it is larger than the limit, or too much was read of the image already.
         """
         e = self._file(path)
-        self.spend(path, e.size)
         if e.size > limit_bytes:
             raise LimitExceeded(f"{shown(path)}: a file of {e.size} bytes, more than {limit_bytes}")
+        self.spend(path, e.size)
         if e.content is None:
             return b""
         with e.content.open() as f:
@@ -206,8 +207,17 @@ class Files:
             self._release = found
         return self._release
 
-    def warn(self, text: str) -> None:
-        """Tell what cannot be read; one line, lower case. Only the first of many are told."""
+    def warn(self, path: str, text: str) -> None:
+        """Tell what of a file cannot be read; one line, lower case. Only the first of many are told.
+
+        A file that has much to tell of leaves room for others: what an archive holds must not hide that the
+        list of the system's packages is damaged.
+        """
+        of_it = self._about[1] + 1 if self._about[0] == path else 1
+        self._about = path, of_it
+        if of_it > _OF_ONE_FILE:
+            return
+        text = f"/{path}: {text}" if of_it < _OF_ONE_FILE else f"/{path}: more of it cannot be read"
         self._told += 1
         if self._told <= MOST_WARNINGS:
             self._warn("".join(c if c.isprintable() else "?" for c in text[:1000]))
@@ -296,7 +306,7 @@ def _told(read: Callable[[str, Files], Iterator[Package]], path: str, image: Fil
         for n, package in enumerate(read(path, image)):
             whole = checked(package)
             if whole is None:
-                image.warn(f"/{path}: a package without a usable name is left out")
+                image.warn(path, "a package without a usable name is left out")
             elif n < MOST_PACKAGES:
                 yield whole
             else:
@@ -304,8 +314,16 @@ def _told(read: Callable[[str, Files], Iterator[Package]], path: str, image: Fil
     except StoreError:
         raise
     except Exception as e:  # a reader meets every kind of damage
-        said = e.message if isinstance(e, ImagesmithError) else f"{type(e).__name__}: {e}"
-        image.warn(f"/{path} cannot be read as a list of packages: {said}")
+        image.warn(path, f"cannot be read as a list of packages: {_said(e, path)}")
+
+
+def _said(e: Exception, path: str) -> str:
+    """What went wrong, without the name of the file that the warning begins with."""
+    if isinstance(e, RecursionError):
+        return "nested too deeply"
+    if isinstance(e, ImagesmithError):
+        return e.message.removeprefix(f"{shown(path)}: ")
+    return str(e) if isinstance(e, ValueError) else f"{type(e).__name__}: {e}"
 
 
 def identities(path: str, image: Files) -> set[tuple[str, str, str, str, str]]:

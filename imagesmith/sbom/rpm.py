@@ -62,7 +62,7 @@ def _packages(path: str, image: Files, *, files: bool) -> Iterator[Package]:
         try:
             fields = _header(raw, files=files)
         except (InvalidDocument, struct.error) as e:
-            image.warn(f"/{path}: a package's header cannot be read: {e}")
+            image.warn(path, f"a package's header cannot be read: {e}")
             continue
         if fields.get(_NAME):
             yield _package(fields, path, image, top)

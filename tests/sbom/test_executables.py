@@ -72,4 +72,4 @@ def test_a_damaged_program_is_a_warning():
     packages, warnings = read_all({"usr/bin/x": PROGRAM[:200], "usr/bin/y": PROGRAM})
     assert len(packages) == 2
     assert len(warnings) == 1
-    assert warnings[0].startswith("/usr/bin/x cannot be read as a list of packages: ValueError: an ELF file ")
+    assert warnings[0].startswith("/usr/bin/x: cannot be read as a list of packages: an ELF file ")

@@ -59,6 +59,16 @@ def test_all_that_is_read_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         image.read("a", 10)
 
 
+def test_what_is_too_large_to_be_read_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a sparse file that costs nothing would hide all packages that are told of after it."""
+    monkeypatch.setattr(reading, "_ALL_BYTES", 25)
+    image = Files(view({"a": b"0123456789", "huge": b"x" * 100}))
+    for _ in range(3):
+        with pytest.raises(LimitExceeded):
+            image.read("huge", 20)
+    assert image.read("a", 10) == b"0123456789"
+
+
 def test_release_is_read_from_either_place() -> None:
     assert Files(view({"etc/os-release": RELEASE})).release["VERSION_ID"] == "12"
     linked = {"etc/os-release": "../usr/lib/os-release", "usr/lib/os-release": b"ID='x'\n#NO=1\nBAD\n"}
@@ -83,16 +93,48 @@ def test_fault_of_a_reader_is_a_warning_and_costs_what_comes_after_it(
     found = packages_in(Files(view({"db1": b"", "db2": b"", "other": b""}), None, told.append))
     assert [p.name for p in found] == ["db1", "db2"]
     assert len(told) == 4
-    assert told[1] == "/db1 cannot be read as a list of packages: KeyError: 'x\\x1b'"
+    assert told[1] == "/db1: cannot be read as a list of packages: KeyError: 'x\\x1b'"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (ValueError("no archive"), "no archive"),
+        (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
+        (LimitExceeded("'db1': a file of 9 bytes, more than 5"), "a file of 9 bytes, more than 5"),
+    ],
+)
+def test_warnings_are_told_in_plain_words(fault: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: str, image: Files) -> Iterator[Package]:
+        raise fault
+        yield
+
+    monkeypatch.setattr(reading, "readers", lambda: [_reader(read)])
+    told = Told()
+    packages_in(Files(view({"db1": b""}), None, told.append))
+    assert told == [f"/db1: cannot be read as a list of packages: {said}"]
 
 
 def test_many_warnings_are_not_all_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told()
     image = Files(view({}), None, told.append)
     for n in range(1000):
-        image.warn(f"{n}\x1b")
+        image.warn(f"{n}\x1b", "broken")
     assert len(told) == 101
-    assert told[0] == "0?"
+    assert told[0] == "/0?: broken"
+
+
+def test_one_file_leaves_room_for_warnings_of_others() -> None:
+    told = Told()
+    image = Files(view({}), None, told.append)
+    for n in range(1000):
+        image.warn("opt/a.jar", f"{n} in it cannot be read")
+    image.warn("var/lib/dpkg/status", "broken")
+    assert told[3:] == [
+        "/opt/a.jar: 3 in it cannot be read",
+        "/opt/a.jar: more of it cannot be read",
+        "/var/lib/dpkg/status: broken",
+    ]
 
 
 def test_packages_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
