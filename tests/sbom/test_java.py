@@ -108,10 +108,7 @@ def test_all_that_is_unpacked_is_bounded(monkeypatch):
     monkeypatch.setattr(java, "_ALL_BYTES", 1 << 20)
     packages, warnings = read_all({"a.war": jar({f"{n}.jar": bytes(300_000) for n in range(10)})})
     assert [p.purl for p in packages] == ["pkg:maven/a/a"]
-    assert (
-        warnings[-1]
-        == "/a.war: cannot be read as a list of packages: archives that unpack to too much"
-    )
+    assert warnings[-1] == "/a.war: cannot be read as a list of packages: archives that unpack to too much"
     assert len(warnings) == 4
 
 

@@ -104,7 +104,9 @@ def test_fault_of_a_reader_is_a_warning_and_costs_what_comes_after_it(
         (LimitExceeded("'db1': a file of 9 bytes, more than 5"), "a file of 9 bytes, more than 5"),
     ],
 )
-def test_warnings_are_told_in_plain_words(fault: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_are_told_in_plain_words(
+    fault: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def read(path: str, image: Files) -> Iterator[Package]:
         raise fault
         yield
