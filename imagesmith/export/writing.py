@@ -184,7 +184,7 @@ def _commit(
         return commit(planned, result.layers, keeper.store, form=form, extra={})
     with vertex.part("exporting layers"):
         layers = reforming.layers(result.layers, form)
-    extra = keeper.inline(layers)
+    extra = keeper.inline(layers, form.epoch)
     if extra and form.codec.is_estargz:  # its layers have a table that no step made
         keeper.events(Warned(rule="", text="an image with compression=estargz holds no inline cache"))
         extra = {}

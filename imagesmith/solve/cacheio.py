@@ -54,6 +54,7 @@ def encode(
     solved: Iterable[Solved],
     position: Callable[[Solved], int | None],
     note: Callable[[str], Mapping[str, str]],
+    made_ns: int | None = None,
 ) -> dict[str, Any]:
     """The document of steps.
 
@@ -61,6 +62,7 @@ def encode(
         solved: the steps.
         position: of a step's layer among the layers that go along; None where it stays away.
         note: what is noted beside a key.
+        made_ns: when the steps are said to have been made; else when they were.
     """
     records = {}
     for s in solved:
@@ -73,7 +75,7 @@ def encode(
                 "parts": dict(r.parts),
                 "layer": n,
                 "diff_id": str(s.layer.diff_id),
-                "created_ns": r.created_ns,
+                "created_ns": r.created_ns if made_ns is None else made_ns,
                 "note": dict(note(r.key)),
             }
     return {"version": _VERSION, "records": [records[key] for key in sorted(records)]}

@@ -197,12 +197,16 @@ class CacheExport(Watcher):
         """See Watcher."""
         self._solved.append(solved)
 
-    def inline(self, layers: Sequence[BuiltLayer]) -> Mapping[str, object]:
-        """What the config of an image with these layers gets: the cache, if it is to be inline."""
+    def inline(self, layers: Sequence[BuiltLayer], epoch: int | None = None) -> Mapping[str, object]:
+        """What the config of an image with these layers gets: the cache, if it is to be inline.
+
+        Under an epoch (seconds) its steps were all made then, as the image says too: it is reproducible.
+        """
         if all(place.type != "inline" for place in self._places):
             return {}
         places = {layer.diff_id: n for n, layer in enumerate(layers) if layer.created_ns is not None}
-        document = encode(self._solved, lambda s: places.get(s.layer.diff_id), self._cache.note)
+        made_ns = None if epoch is None else epoch * 1_000_000_000
+        document = encode(self._solved, lambda s: places.get(s.layer.diff_id), self._cache.note, made_ns)
         return {INLINE: document}
 
     def finish(

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,6 +200,16 @@ def test_inline_cache_lies_in_the_image_and_serves(kitchen: Kitchen, other: Kitc
     assert INLINE in first.image.config.extra
     other.build(text, cache_from=[local(layout)])
     assert [n for n in other.executed if n.startswith("COPY")] == []
+
+
+def test_image_with_inline_cache_is_reproducible_under_an_epoch(kitchen: Kitchen, other: Kitchen) -> None:
+    words: dict[str, Any] = {
+        "build_args": {"BUILDKIT_INLINE_CACHE": "1", "SOURCE_DATE_EPOCH": "1500000000"},
+        "outputs": ["type=image,name=a"],
+    }
+    built = [each.build("FROM scratch\nCOPY a /a\n", **words) for each in (kitchen, other)]
+    assert INLINE in built[0].image.config.extra
+    assert built[0].digest == built[1].digest
 
 
 def test_image_without_inline_cache_has_no_field_for_it(kitchen: Kitchen) -> None:
