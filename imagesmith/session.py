@@ -20,7 +20,13 @@ from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.places import mark
 from imagesmith.errors import ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Planned, Warned
-from imagesmith.export.writing import Outputs, Wanted, access_of, uploader_of
+from imagesmith.export.writing import (
+    Outputs,
+    Wanted,
+    access_of,
+    refuse_what_it_cannot_hold,
+    uploader_of,
+)
 from imagesmith.image.forms import Form, Reforming, common_form, form_of, is_image
 from imagesmith.image.result import BuildResult
 from imagesmith.layer.codecs import Codec
@@ -231,6 +237,8 @@ class _Build:
             )
 
         wanted = [(o, forms(o)) for o in request.outputs or (Output(type=kind),)]
+        for output, _ in wanted:
+            refuse_what_it_cannot_hold(output, len(plan.images))
         if any(found[0].epoch is None and o.flag("rewrite-timestamp") for o, found in wanted):
             text = "rewrite-timestamp is specified, but no source-date-epoch was found"
             self.events(Warned(rule="", text=text))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesmith.attest.asked import wanted_of
 from imagesmith.attest.manifest import attestation_of, index_with
-from imagesmith.attest.materials import Sources, config_source, materials_of
+from imagesmith.attest.materials import Material, Sources, config_source, materials_of
 from imagesmith.attest.provenance import Facts, is_complete, provenance_of, recorded
 from imagesmith.attest.statement import Claim, statement, subjects_of_files, subjects_of_image
 from imagesmith.attest.worktree import Worktree, worktree_of
@@ -50,10 +50,14 @@ class Attesting:
             blobs: where documents go.
 
         Raises:
-            UsageError: an output of the request cannot have what is asked for.
+            UsageError: an output of the request cannot have what is asked for; or the Dockerfile is this
+                machine's, and complete sources are asked for.
         """
+        asked = sources.request.attestations
         for output in sources.request.outputs:
-            wanted_of(sources.request.attestations, output)
+            wanted_of(asked, output)
+        if asked is not None and asked.provenance is not None and asked.provenance.complete:
+            _refuse_local([config_source(sources)])  # the rest is known when all steps are
         self._sources, self._blobs = sources, blobs
         self._started_ns, self._invocation = time.time_ns(), uuid.uuid4().hex
         self._finished_ns = 0
@@ -117,6 +121,9 @@ class Attesting:
             plan: of the image.
             files: what is written. The statements' subjects are all regular files in it.
             together: other platforms' files go to the same folder, so that names have this one's.
+
+        Raises:
+            UsageError: two statements would have one name, or one and a file of the image.
         """
         wanted = wanted_of(self._sources.request.attestations, output)
         if wanted is None:
@@ -138,6 +145,11 @@ class Attesting:
             e.content = BytesContent(data)
             if e.path in out:
                 raise UsageError(f"duplicate attestation path name {e.path}")
+            if files.get(e.path) is not None:
+                raise UsageError(
+                    f"{output.type}: the image has a file {e.path}, and so is its attestation called",
+                    hint="attestation-prefix=NAME among the output's options gives attestations other names",
+                )
             out[e.path] = e
         return [out[name] for name in sorted(out)]
 
@@ -161,12 +173,8 @@ class Attesting:
         if wanted.provenance is None:
             return claims
         facts = self._facts_of(image, plan)
-        if wanted.provenance.complete and not is_complete(facts.materials):
-            local = ", ".join(m.uri for m in facts.materials if m.is_local)
-            raise UsageError(
-                f"provenance: complete-materials=true, but nobody else can fetch {local}",
-                hint="build from a repository or an address",
-            )
+        if wanted.provenance.complete:
+            _refuse_local(facts.materials)
         return (*claims, provenance_of(facts, wanted.provenance))
 
     def _finished(self) -> int:
@@ -191,6 +199,15 @@ class Attesting:
         folder = Path(context).resolve()
         found = worktree_of(folder)
         return None if found is None else (found, folder.relative_to(found.top).as_posix())
+
+
+def _refuse_local(materials: Sequence[Material]) -> None:
+    if not is_complete(materials):
+        local = ", ".join(m.uri for m in materials if m.is_local)
+        raise UsageError(
+            f"provenance: complete-materials=true, but nobody else can fetch {local}",
+            hint="build from a repository or an address",
+        )
 
 
 def _named(file: str, image: Image, together: bool) -> str:

@@ -7,7 +7,6 @@ that are pushed are on their way while later steps run (uploading.py).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from imagesmith.errors import UsageError
@@ -84,7 +83,6 @@ class Outputs:
             exporter = load(EXPORTERS[output.type])
             with _exporting(output, self._images) as vertex:
                 built = self._built(output, forms, results, vertex)
-                refuse_what_it_cannot_hold(output, exporter, built)
                 exporter.write(output, self._export(output, built, results, vertex))
                 done.append((output, built))
         layers = [layer for result in results for layer in result.layers]
@@ -153,14 +151,21 @@ class Outputs:
         }
 
 
-def refuse_what_it_cannot_hold(output: Output, exporter: ModuleType, built: BuildResult) -> None:
+def refuse_what_it_cannot_hold(output: Output, platforms: int) -> None:
     """Refuse several images where an exporter holds one only, be it with its attestations.
+
+    Args:
+        output: asked for.
+        platforms: of the build, each of which has an image.
 
     Raises:
         UsageError: in BuildKit's words.
     """
-    if len(built.images) > 1 and not exporter.HOLDS_INDEX:
-        raise UsageError(f"{output.type} exporter does not currently support exporting manifest lists")
+    if platforms > 1 and not load(EXPORTERS[output.type]).HOLDS_INDEX:
+        raise UsageError(
+            f"{output.type} exporter does not currently support exporting manifest lists",
+            hint="type=oci holds several platforms; or ask for one",
+        )
 
 
 def _exporting(output: Output, images: Bases) -> Vertex:

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from imagesmith.embedded.registry import Registry
-from imagesmith.errors import UsageError
+from imagesmith.errors import RegistryError, UsageError
 from imagesmith.image.result import BuildResult
 from imagesmith.oci.names import host_platform
 from imagesmith.request import BuildRequest
 from imagesmith.session import run_build
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
+from imagesmith.transports.bases import Bases
 from tests.attest.conftest import EPOCH, Shelf
 from tests.kitchen import NOWHERE, Kitchen
 from tests.support import need_program
@@ -131,6 +132,27 @@ def test_tar_has_them_too_under_a_prefix(kitchen: Kitchen, tmp_path: Path) -> No
         assert (info.mode, info.mtime, info.uid) == (0o600, int(EPOCH["SOURCE_DATE_EPOCH"]), 0)
         statement = json.load(tar.extractfile(info))  # type: ignore[arg-type]
     assert [s["name"] for s in statement["subject"]] == ["a", "d/b"]
+
+
+@pytest.mark.parametrize(("status", "words"), [(400, {}), (500, {}), (400, {"provenance": ""})])
+def test_a_registry_that_refuses_attestations_is_told_with_what_helps(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch, status: int, words: dict[str, str]
+) -> None:
+    def push(*_: object) -> None:
+        raise RegistryError("the registry refused it", status=status)
+
+    monkeypatch.setattr(Bases, "push", push)
+    with pytest.raises(RegistryError) as e:
+        build(kitchen, "type=image,push=true,name=r.example/a", **words)
+    assert ("oci-artifact=false" in e.value.hint) == (status == 400 and not words)
+
+
+def test_no_statement_takes_the_place_of_a_file_of_the_image(kitchen: Kitchen, tmp_path: Path) -> None:
+    for place in (f"type=local,dest={tmp_path}/out", f"type=tar,dest={tmp_path}/out.tar"):
+        with pytest.raises(UsageError, match="the image has a file a, and so is its attestation called"):
+            build(kitchen, place, provenance="filename=a")
+    build(kitchen, f"type=local,dest={tmp_path}/out,attestation-prefix=x-", provenance="filename=a")
+    assert (tmp_path / "out/a").read_text() == "text"
 
 
 def test_inline_only_leaves_files_alone(kitchen: Kitchen, tmp_path: Path) -> None:

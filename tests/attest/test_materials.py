@@ -166,5 +166,13 @@ def test_local_sources_are_named_by_their_context(kitchen: Kitchen, shelf: Shelf
 
 def test_incomplete_sources_are_refused_where_complete_ones_are_asked_for(kitchen: Kitchen) -> None:
     kitchen.write({"f": "f"})
-    with pytest.raises(UsageError, match=r"nobody else can fetch local://context, local://dockerfile$"):
+    with pytest.raises(UsageError, match=r"nobody else can fetch local://dockerfile$"):
         made(kitchen, "FROM scratch\nCOPY f /\n", provenance="complete-materials=true", tags=["a"])
+    assert kitchen.executed == []  # nobody waits for a build of which this is known
+
+
+def test_local_context_is_refused_beside_a_dockerfile_from_elsewhere(kitchen: Kitchen, files: Web) -> None:
+    kitchen.write({"f": "f"})
+    files.files["Dockerfile"] = b"FROM scratch\nCOPY f /\n"
+    with pytest.raises(UsageError, match=r"nobody else can fetch local://context$"):
+        made(kitchen, "", dockerfile=files.url("Dockerfile"), provenance="complete-materials=true")

@@ -9,8 +9,6 @@ from imagesmith.export.writing import refuse_what_it_cannot_hold
 from imagesmith.outputoptions import parse_output
 from imagesmith.plugins import EXPORTERS, load
 from imagesmith.request import Output
-from imagesmith.values import replace
-from tests.kitchen import Kitchen
 
 DESTS = {"oci": ",dest=x.tar", "docker": ",dest=x.tar", "local": ",dest=x", "tar": ",dest=x.tar"}
 
@@ -44,15 +42,11 @@ def test_exporter_declares_its_options_and_what_it_holds(
 
 
 @pytest.mark.parametrize("kind", EXPORTERS)
-def test_several_images_are_refused_where_one_is_held(kitchen: Kitchen, kind: str) -> None:
-    built = kitchen.build("FROM scratch\nLABEL a=b\n")
-    exporter, output = load(EXPORTERS[kind]), Output(type=kind)
-    attested = replace(built, index=built.descriptor)  # one image is one image, whatever is said of it
-    for one in (built, attested):
-        refuse_what_it_cannot_hold(output, exporter, one)
-    both = replace(attested, images={**built.images, "linux/other": built.image})
-    if exporter.HOLDS_INDEX:
-        refuse_what_it_cannot_hold(output, exporter, both)
+def test_several_images_are_refused_where_one_is_held(kind: str) -> None:
+    output = Output(type=kind)
+    refuse_what_it_cannot_hold(output, 1)
+    if load(EXPORTERS[kind]).HOLDS_INDEX:
+        refuse_what_it_cannot_hold(output, 2)
     else:
         with pytest.raises(UsageError, match="manifest lists"):
-            refuse_what_it_cannot_hold(output, exporter, both)
+            refuse_what_it_cannot_hold(output, 2)

@@ -113,6 +113,7 @@ def test_docker_archive_holds_one_platform(cook: Kitchen, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="does not currently support exporting manifest lists"):
         cook.build(platform=PLATFORMS, outputs=[f"type=docker,dest={tmp_path}/d"])
     assert not (tmp_path / "d").exists()
+    assert cook.executed == []  # that is known before
 
 
 def test_store_and_registry_get_the_index_with_all_its_images(cook: Kitchen, tmp_path: Path) -> None:
