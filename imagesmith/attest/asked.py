@@ -44,7 +44,7 @@ def parse_attestations(
     found: dict[str, dict[str, str] | None] = {}
     for kind, keys in given:
         if kind in found:
-            raise UsageError(f"duplicate attestation field {kind}")
+            raise UsageError(f"duplicate attestation field {kind}", hint=f"ask for {kind} once")
         found[kind] = keys
     for kind, name in ASKING_ARGS.items():
         if name in build_args and kind not in found:
@@ -79,7 +79,10 @@ def wanted_of(asked: Attestations | None, output: Output) -> Attestations | None
     if "/" in output.options.get("attestation-prefix", ""):
         raise UsageError("attestation-prefix: the beginning of a file's name has no slash")
     if output.type not in ("local", "tar") and not output.flag("oci-mediatypes", True):
-        raise UsageError("attestations cannot be exported with oci-mediatypes=false")
+        raise UsageError(
+            "attestations cannot be exported with oci-mediatypes=false",
+            hint="leave it out, or ask for no provenance and no SBOM",
+        )
     return Attestations(
         provenance=provenance, sbom=asked.sbom, oci_artifact=output.flag("oci-artifact", asked.oci_artifact)
     )
@@ -98,7 +101,10 @@ def _typed(text: str) -> tuple[str, dict[str, str] | None]:
     keys: dict[str, str] = {}
     for key, value in fields(text, "attestation"):
         if value is None:
-            raise UsageError(f"invalid value {key}")
+            raise UsageError(
+                f"invalid value {key}",
+                hint="an attestation is asked for by true, or by fields KEY=VALUE with commas between",
+            )
         keys[key] = value
     kind = keys.pop("type", "")
     if not kind:
@@ -122,12 +128,13 @@ def _provenance(keys: Mapping[str, str]) -> ProvenanceWanted:
     _check(keys, "provenance", known, {"capture-usage": _usage})
     mode = keys.get("mode", "max")
     if mode not in ("min", "max", "full"):
-        raise UsageError(f'invalid mode "{mode}"')
+        raise UsageError(f'invalid mode "{mode}"', hint="provenance has mode=min and mode=max")
     version = keys.get("version", "v1")
     if version not in ("v1", "v0.2"):
         raise UsageError(
             f"invalid provenance SLSA version: {version}" if version
-            else "provenance SLSA version cannot be empty"
+            else "provenance SLSA version cannot be empty",
+            hint="v1 and v0.2 are known",
         )  # fmt: skip
     filename = keys.get("filename", "provenance.json")
     if not filename or "/" in filename or filename in (".", ".."):

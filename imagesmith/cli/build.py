@@ -129,6 +129,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
     from imagesmith.context.named import parse_named
 
     if not args.context:
+        _attestations(args, {})  # the folder of `--sbom .` is its value
         raise UsageError("no build context is given", hint="`imagesmith build .` takes the current folder")
     if args.context == "-" and args.file == "-":
         raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")

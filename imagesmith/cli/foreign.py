@@ -69,7 +69,7 @@ no     --env = ENV in the Dockerfile
 no     --from = --build-context NAME=docker-image://REF
 no     --userns --userns-uid-map --userns-gid-map --userns-uid-map-user --userns-gid-map-group = --isolation
 switch --compat-volumes --inherit-labels --inherit-annotations --no-hostname --no-hosts --http-proxy --stdin
-no     --all-platforms = --platform, one at a time; then `imagesmith index create`
+no     --all-platforms = --platform A,B
 no     --build-arg-file = --build-arg K=V
 no     --cap-add --device = RUN --security=insecure, with --allow security.insecure
 no     --cap-drop --group-add --hooks-dir --ipc --pid --uts --cgroupns = nothing; see --isolation
@@ -241,7 +241,8 @@ def passed_over(command: str, flag: str, value: str | None, known: list[str]) ->
             break
     else:
         hint = f"`imagesmith {command} --help` shows what it takes"
-        raise UsageError(f"unknown flag: {flag}{suggest(flag, known)}", hint=hint)
+        meant = suggest(flag, known) if flag.startswith("--") else ""  # any letter is near to any other
+        raise UsageError(f"unknown flag: {flag}{meant}", hint=hint)
     if taken == "value":
         return value is None
     if taken != "no":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from imagesmith.errors import UsageError
+import contextlib
+from collections.abc import Iterator
+
+from imagesmith.errors import RegistryError, UsageError
 from imagesmith.export.job import Export
 from imagesmith.export.options import NAMED, Options
 from imagesmith.oci.model import Descriptor
@@ -41,7 +44,19 @@ def write(output: Output, export: Export) -> None:
                 export.store.name(canonical, descriptor)
         if output.pushes:
             layers = [(layer.descriptor, layer.stored) for layer in export.layers]
-            export.images.push(canonical if by_digest else ref, descriptor, layers, export.vertex)
+            with _attested(export):
+                export.images.push(canonical if by_digest else ref, descriptor, layers, export.vertex)
+
+
+@contextlib.contextmanager
+def _attested(export: Export) -> Iterator[None]:
+    """Say of a registry's refusal that it may be about the attestations: some know none, or no artifacts."""
+    try:
+        yield
+    except RegistryError as e:
+        if type(e) is RegistryError and 400 <= e.status < 500 and export.built.attestations:
+            e.hint = e.hint or "some registries take attestations with oci-artifact=false only, or not at all"
+        raise
 
 
 def _dangling(output: Output, export: Export, descriptor: Descriptor) -> None:

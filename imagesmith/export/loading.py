@@ -169,7 +169,11 @@ def _docker(context: str) -> Loader:
     daemon = daemon_of(context)
     if daemon.host.startswith("ssh://"):
         return _ByCommand("docker", [_program("docker"), "--host", daemon.host, "load"])
-    daemon.check()
+    try:
+        daemon.check()
+    except ImagesmithError as e:
+        e.hint = e.hint or _NONE
+        raise
     return _ByApi(daemon)
 
 

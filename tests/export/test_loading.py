@@ -131,8 +131,9 @@ def test_nobody_is_told_in_one_line_before_anything_is_built(machine: Path) -> N
     assert "\n" not in e.value.message
     assert "dest=FILE" in e.value.hint
     for where in ("docker", "podman", "containerd", "kind"):
-        with pytest.raises(ImagesmithError):
+        with pytest.raises(ImagesmithError) as told:
             prepare([parse_output(f"type=docker,load={where}")])
+        assert "dest=FILE" in told.value.hint
 
 
 def test_what_the_command_says_is_told_when_it_fails(cook: Kitchen, machine: Path) -> None:
