@@ -76,7 +76,10 @@ def test_what_cannot_be_read_is_a_warning(
     run("sbom", "bad:1", "-o", "bad.json")
     assert len(json.loads((tmp_path / "bad.json").read_bytes())["packages"]) == 1
     assert main(["sbom", "bad:1", "-o", "bad.json"]) == 0
-    assert b"warning: /var/lib/rpm/Packages.db cannot be read" in capfdbinary.readouterr().err
+    assert (
+        b"warning: /var/lib/rpm/Packages.db: cannot be read as a list of packages: "
+        in capfdbinary.readouterr().err
+    )
 
 
 def test_missing_image_and_wrong_words(run: Run) -> None:
