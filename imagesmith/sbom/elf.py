@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
+from imagesmith.sbom.parts import exactly
 from imagesmith.values import frozen
 
 __all__ = ["LEAST_BYTES", "MAGIC", "Elf", "Section"]
@@ -73,13 +74,7 @@ class Elf:
         self.sections = self._read_sections(fields[1], *fields[6:])
 
     def _read(self, offset: int, length: int) -> bytes:
-        if offset < 0 or length < 0 or offset + length > self._size:
-            raise ValueError(f"an ELF file whose {length} bytes at {offset} are outside")
-        self._file.seek(offset)
-        data = self._file.read(length)
-        if len(data) != length:
-            raise ValueError("an ELF file that ends early")
-        return data
+        return exactly(self._file, self._size, offset, length, "an ELF file")
 
     def _read_segments(self, offset: int, each: int, count: int) -> list[_Segment]:
         """What is loaded into memory, in the order of the file."""

@@ -30,13 +30,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from imagesmith.errors import ImagesmithError, LimitExceeded, MissingSource, StoreError
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.limits import shown
 from imagesmith.fs.tree import Tree
 from imagesmith.sbom.package import Package, checked
+from imagesmith.sbom.parts import Part
 from imagesmith.values import replace
 
 __all__ = [
@@ -166,7 +167,8 @@ class Files:
         e = self._file(path)
         if e.content is None:
             return io.BytesIO()
-        return io.BufferedReader(_Bounded(e.content.open(), e.size), 1 << 14)
+        inner = e.content.open()
+        return io.BufferedReader(Part(inner, inner.tell(), e.size, owns=True), 1 << 14)
 
     @contextlib.contextmanager
     def on_disk(self, *paths: str, limit_bytes: int) -> Iterator[Path]:
@@ -230,46 +232,6 @@ def _fields(raw: bytes) -> dict[str, str]:
     text = raw.decode("utf-8", "replace")
     rows = re.findall(r"""(?m)^\s*([A-Z0-9_]+)=("[^"\n]*"|'[^'\n]*'|[^\s"']*)""", text)
     return {key: value.strip("\"'") for key, value in rows}
-
-
-class _Bounded(io.RawIOBase):
-    """The bytes of a file from where another one stands."""
-
-    def __init__(self, inner: BinaryIO, size: int) -> None:
-        super().__init__()
-        self._inner, self._size, self._at = inner, size, 0
-        self._begin = inner.tell()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if at < 0:
-            raise ValueError(f"negative place {at} in a file")
-        self._at = at
-        return at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - whatever has room
-        wanted = min(len(buffer), self._size - self._at)
-        if wanted <= 0:
-            return 0
-        self._inner.seek(self._begin + self._at)
-        data = self._inner.read(wanted)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._inner.close()
-        super().close()
 
 
 def readers() -> list[Reader]:

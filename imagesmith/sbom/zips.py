@@ -14,8 +14,9 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from imagesmith.sbom.parts import Part, exactly
 from imagesmith.values import frozen
 
 __all__ = ["Budget", "Row", "Zip"]
@@ -84,13 +85,7 @@ class Zip:
         self.rows = self._listed(self._read(end - length, length), count, wanted)
 
     def _read(self, offset: int, length: int) -> bytes:
-        if offset < 0 or length < 0 or offset + length > self._size:
-            raise ValueError(f"an archive whose {length} bytes at {offset} are outside")
-        self._file.seek(offset)
-        data = self._file.read(length)
-        if len(data) != length:
-            raise ValueError("an archive that ends early")
-        return data
+        return exactly(self._file, self._size, offset, length, "an archive")
 
     def _end(self) -> tuple[int, int, int, int]:
         """Of the central directory: rows, bytes, where it says it begins, where it ends."""
@@ -180,7 +175,7 @@ class Zip:
             at = self._begin(row)
             if at + row.packed > self._size:
                 raise ValueError("an archive whose file ends outside")
-            return io.BufferedReader(_Window(self._file, at, row.packed), _BLOCK), row.packed
+            return io.BufferedReader(Part(self._file, at, row.packed), _BLOCK), row.packed
         data = self.content(row, limit_bytes, budget)
         return io.BytesIO(data), len(data)
 
@@ -199,34 +194,3 @@ def _large(more: bytes, size: int, packed: int, offset: int) -> tuple[int, int, 
             return out[0], out[1], out[2]
         at += 4 + length
     return size, packed, offset
-
-
-class _Window(io.RawIOBase):
-    """A part of a file that others read as well."""
-
-    def __init__(self, inner: BinaryIO, begin: int, size: int) -> None:
-        super().__init__()
-        self._inner, self._begin, self._size, self._at = inner, begin, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - whatever has room
-        wanted = min(len(buffer), self._size - self._at)
-        if wanted <= 0:
-            return 0
-        self._inner.seek(self._begin + self._at)
-        data = self._inner.read(wanted)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
