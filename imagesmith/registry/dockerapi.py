@@ -35,6 +35,8 @@ _USUAL = "unix:///var/run/docker.sock"
 _MOST_META_BYTES, _MOST_ANSWER_BYTES = 1 << 20, 4 << 20
 #: How long (seconds) it may take to answer at all; loading takes as long as it takes.
 _PATIENCE_S = 10.0
+#: What sending fails with when the other side has closed; what it said before that tells more, and is read.
+_HUNG_UP = (BrokenPipeError, ConnectionResetError)
 
 
 @frozen
@@ -53,7 +55,8 @@ class Daemon:
             UsageError: its address, or a certificate, cannot be used.
         """
         with self._connected() as connection:
-            connection.request("GET", "/_ping", headers={"Host": "docker"})
+            with contextlib.suppress(*_HUNG_UP):
+                connection.request("GET", "/_ping", headers={"Host": "docker"})
             answer = connection.getresponse()
             answer.read(100)
             if answer.status != 200:
@@ -74,7 +77,8 @@ class Daemon:
             headers = {"Host": "docker", "Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
             for key, value in headers.items():
                 connection.putheader(key, value)
-            connection.endheaders()
+            with contextlib.suppress(*_HUNG_UP):
+                connection.endheaders()
             connection.sock.settimeout(None)
             yield stream
             stream.finish()
@@ -85,6 +89,7 @@ class Daemon:
 
         connection = self._connection()
         try:
+            connection.connect()
             yield connection
         except (OSError, http.client.HTTPException) as e:
             reason = reason_of(e) if isinstance(e, OSError) else f"it speaks no HTTP: {e}"
@@ -139,11 +144,7 @@ class LoadStream:
     def write(self, data: bytes, /) -> int:
         """Send bytes; a daemon that hung up is asked why."""
         if data:
-            try:
-                self._connection.send(b"%x\r\n%b\r\n" % (len(data), data))
-            except (BrokenPipeError, ConnectionResetError):
-                self._answered()
-                raise
+            self._send(b"%x\r\n%b\r\n" % (len(data), data))
         return len(data)
 
     def flush(self) -> None:
@@ -155,8 +156,15 @@ class LoadStream:
         Raises:
             RegistryError: the daemon refused it.
         """
-        self._connection.send(b"0\r\n\r\n")
+        self._send(b"0\r\n\r\n")
         self._answered()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._connection.send(data)
+        except _HUNG_UP:
+            self._answered()
+            raise
 
     def _answered(self) -> None:
         answer = self._connection.getresponse()

@@ -69,6 +69,12 @@ def says(text: str, status: str = "200 OK") -> Answer:
     return answer
 
 
+def send_nothing(daemon: Daemon) -> None:
+    """An archive without a byte."""
+    with daemon.loading():
+        pass
+
+
 def test_archive_is_sent_in_chunks_and_its_answer_read() -> None:
     got: list[object] = []
 
@@ -116,16 +122,40 @@ def test_daemon_that_hangs_up_is_asked_why() -> None:
     assert isinstance(caught.value, RegistryError | NetworkFault)
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b"SSH-2.0-OpenSSH_9\r\n", "it speaks no"),
+        (b"HTTP/1.1 503 E\r\nContent-Length: 0\r\n\r\n", "status 503"),
+        (b"", "no Docker daemon answers"),
+    ],
+)
+@pytest.mark.parametrize("ask", [Daemon.check, send_nothing], ids=["check", "load"])
+def test_what_a_daemon_said_before_it_closed_is_told(
+    said: bytes, why: str, ask: Callable[[Daemon], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, connect = threading.Event(), socket.socket.connect
+
+    def connect_late(s: socket.socket, address: str) -> None:
+        connect(s, address)
+        assert closed.wait(5)
+
+    def answer(_requests: BinaryIO, out: BinaryIO) -> None:
+        out.write(said)
+        out.flush()
+        out.raw._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+        closed.set()
+
+    monkeypatch.setattr(socket.socket, "connect", connect_late)
+    with daemon(answer) as found, pytest.raises((NetworkFault, RegistryError), match=why):
+        ask(found)
+
+
 def test_what_is_no_daemon_is_told(tmp_path: Path) -> None:
     with pytest.raises(
         NetworkFault, match=r"no Docker daemon answers at unix:///.*: no such file or directory"
     ):
         Daemon(f"unix://{tmp_path}/none").check()
-    with (
-        daemon(lambda _in, out: out.write(b"SSH-2.0-OpenSSH_9\r\n") and None) as found,
-        pytest.raises(NetworkFault, match="it speaks no"),
-    ):
-        found.check()
     with (
         daemon(says("", "503 Service Unavailable")) as found,
         pytest.raises(NetworkFault, match="status 503"),
