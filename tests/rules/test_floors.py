@@ -59,6 +59,7 @@ FLOORS = {
     "imagesmith.sbom": 18,
     "imagesmith.attest.asked": 12,
     "imagesmith.attest": 19,
+    "imagesmith.trust": 19,
     # 20 to 23: results, and who asks for them
     "imagesmith.observe": 20,
     "imagesmith.export": 20,

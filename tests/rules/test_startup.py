@@ -17,7 +17,7 @@ HEAVY = {
     "lark": ("imagesmith.dockerfile",),
     "zstandard": ("imagesmith.layer",),
     "deflate": ("imagesmith.layer",),
-    "cryptography": (),
+    "cryptography": ("imagesmith.trust.keys", "imagesmith.trust.certificates"),
     "asyncio": (),
     "email": ("imagesmith.registry", "imagesmith.context", "imagesmith.embedded"),
     "http.client": ("imagesmith.registry",),
