@@ -1,7 +1,8 @@
-"""What a build attests: its images with their attestations in an index, or statements beside its files.
+"""What a build attests: manifests about its images, for their index, or statements beside its files.
 
 Why one place: exporters and the session hand over what was built, and need not know what is said of it, or in
-which form. Everything is stored as blobs, so that an index is exported, pushed and copied as any other.
+which form. Everything is stored as blobs, so that an index is exported, pushed and copied as any other. Of
+each platform all is worked out once, however many outputs there are.
 Threads: one, when all steps are solved; the contexts must still be open.
 """
 
@@ -10,11 +11,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.attest.asked import wanted_of
-from imagesmith.attest.manifest import attestation_of, index_with
+from imagesmith.attest.manifest import attestation_of
 from imagesmith.attest.materials import Material, Sources, config_source, materials_of
 from imagesmith.attest.provenance import Facts, is_complete, provenance_of, recorded
 from imagesmith.attest.statement import Claim, statement, subjects_of_files, subjects_of_image
@@ -61,6 +63,8 @@ class Attesting:
         self._sources, self._blobs = sources, blobs
         self._started_ns, self._invocation = time.time_ns(), uuid.uuid4().hex
         self._finished_ns = 0
+        #: Of each platform, but for the image, which is another in each form.
+        self._facts: dict[str, Facts] = {}
         #: Who makes SBOMs, once all steps are solved.
         self.bills: Bills | None = None
 
@@ -70,27 +74,24 @@ class Attesting:
         output: Output,
         plans: Mapping[str, Plan],
         names: Sequence[ImageRef],
-        *,
-        annotations: Mapping[str, str] | None = None,
-    ) -> BuildResult:
-        """The result with attestations, and with an index of the images and them; see BuildResult.
+    ) -> dict[str, tuple[Descriptor, ...]]:
+        """The attestations of each platform, as an index lists them; see BuildResult.
 
-        A result of which nothing is attested comes back as it is: with provenance off, with `inline-only` in
-        an output that is no inline one, or for a type that holds no image.
+        None where nothing is attested: with provenance off, with `inline-only` in an output that is no inline
+        one, or for a type that holds no image.
 
         Args:
             built: the images by platform, in the order asked for. Their manifests must be final.
             output: where they go; its options say what it can have, and in which form.
             plans: of each image, by the same platforms.
             names: of the image in this output; the statements' subjects. Without any, a statement has none.
-            annotations: of the index.
 
         Raises:
             UsageError: the output has Docker's media types, or the sources are not complete as was asked.
         """
         wanted = wanted_of(self._sources.request.attestations, output)
         if wanted is None or output.type in ("local", "tar"):
-            return built
+            return {}
         entries: dict[str, tuple[Descriptor, ...]] = {}
         for platform, image in built.images.items():
             claims = self._claims(wanted, image, plans[platform], names)
@@ -99,10 +100,7 @@ class Attesting:
             for blob in (*made.blobs, made.raw):
                 self._blobs.put(blob)
             entries[platform] = (made.entry,)
-        images = [image.entry for image in built.images.values()]
-        index = index_with(images, [d for found in entries.values() for d in found], annotations)
-        self._blobs.put(index.raw)
-        return replace(built, attestations=entries, index=index.descriptor())
+        return entries
 
     def files(
         self,
@@ -183,14 +181,18 @@ class Attesting:
         return self._finished_ns
 
     def _facts_of(self, image: Image, plan: Plan) -> Facts:
-        sources = self._sources
-        dockerfile = sources.dockerfile
-        return Facts(
-            request=sources.request, plan=plan, image=image, dockerfile=(dockerfile.file, dockerfile.source),
-            source=config_source(sources), materials=materials_of(sources, plan), worktree=self._worktree(),
-            started_ns=self._started_ns, finished_ns=self._finished(), invocation=self._invocation,
-        )  # fmt: skip
+        platform = str(plan.images[0].platform)
+        if platform not in self._facts:
+            sources, dockerfile = self._sources, self._sources.dockerfile
+            self._facts[platform] = Facts(
+                request=sources.request, plan=plan, image=image,
+                dockerfile=(dockerfile.file, dockerfile.source), source=config_source(sources),
+                materials=materials_of(sources, plan), worktree=self._worktree,
+                started_ns=self._started_ns, finished_ns=self._finished(), invocation=self._invocation,
+            )  # fmt: skip
+        return replace(self._facts[platform], image=image)
 
+    @cached_property
     def _worktree(self) -> tuple[Worktree, str] | None:
         """The git work tree of a context that is a folder, and the context's path in it."""
         context = self._sources.request.context

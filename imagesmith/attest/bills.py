@@ -24,7 +24,7 @@ from imagesmith.request import SbomWanted
 from imagesmith.sbom.attribution import Line
 from imagesmith.sbom.making import sbom_of
 from imagesmith.solve.graph import chain
-from imagesmith.values import frozen
+from imagesmith.values import field, frozen
 
 __all__ = ["Bills", "lines_of"]
 
@@ -41,6 +41,7 @@ class Bills:
     scanned     by platform the names and files of what is looked at besides: stages and the context
     folder      of the store, for copies that need a file
     warn        is told what cannot be read
+    made        what was made of `scanned`, by platform and epoch: it is the same in all outputs
     """
 
     wanted: SbomWanted
@@ -48,6 +49,7 @@ class Bills:
     scanned: Mapping[str, Sequence[tuple[str, Tree]]]
     folder: Path
     warn: Callable[[str], object]
+    made: dict[tuple[str, int | None], list[Claim]] = field(default_factory=dict)
 
     def claims(self, image: Image, planned: PlannedImage, names: Sequence[ImageRef]) -> list[Claim]:
         """The SBOM of an image, and then those of what it was made from and asks for."""
@@ -65,13 +67,23 @@ class Bills:
             folder=self.folder,
             warn=self.warn,
         )
-        claims = [self._claim("sbom", raw)]
-        for name, tree in self.scanned.get(str(planned.platform), ()):
-            raw = sbom_of(
-                tree, name=name, format_=self.wanted.format, epoch=epoch, folder=self.folder, warn=self.warn
-            )
-            claims.append(self._claim(f"sbom-{name}", raw))
-        return claims
+        return [self._claim("sbom", raw), *self._besides(str(planned.platform), epoch)]
+
+    def _besides(self, platform: str, epoch: int | None) -> list[Claim]:
+        """The SBOMs of what is looked at besides the image."""
+        key = platform, epoch
+        if key not in self.made:
+            self.made[key] = [
+                self._claim(
+                    f"sbom-{name}",
+                    sbom_of(
+                        tree, name=name, format_=self.wanted.format, epoch=epoch, folder=self.folder,
+                        warn=self.warn,
+                    ),
+                )
+                for name, tree in self.scanned.get(platform, ())
+            ]  # fmt: skip
+        return self.made[key]
 
     def _claim(self, name: str, raw: bytes) -> Claim:
         kind, ending = _FORMATS[self.wanted.format]

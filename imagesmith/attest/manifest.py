@@ -1,4 +1,4 @@
-"""Attestation manifests, and the index of images and attestations, in the bytes that BuildKit would write.
+"""Attestation manifests, in the bytes that BuildKit would write.
 
 Why two forms: since BuildKit 0.32 an attestation is an OCI artifact that names its image as its subject; some
 registries and readers know only the form before that, an image whose layers are statements. Readers find both
@@ -10,17 +10,17 @@ Spec: BuildKit's exporter/containerimage/writer.go, docs/attestations/attestatio
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from imagesmith.attest.statement import IN_TOTO, PREDICATE_TYPE, Claim, Subject, statement
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import digest_bytes
-from imagesmith.oci.model import Descriptor, Index, Manifest
+from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.values import frozen, replace
 
-__all__ = ["ARTIFACT", "REFERENCE", "TYPE", "UNKNOWN", "Attestation", "attestation_of", "index_with"]
+__all__ = ["ARTIFACT", "REFERENCE", "TYPE", "UNKNOWN", "Attestation", "attestation_of"]
 
 #: The type of the artifact that holds statements.
 ARTIFACT = "application/vnd.docker.attestation.manifest.v1+json"
@@ -71,15 +71,6 @@ def attestation_of(
     notes = {REFERENCE: str(image.digest), TYPE: "attestation-manifest"}
     entry = replace(manifest.descriptor(UNKNOWN), artifact_type="", annotations=notes)
     return Attestation(entry=entry, raw=manifest.raw, blobs=(config, *statements))
-
-
-def index_with(
-    images: Sequence[Descriptor],
-    attestations: Iterable[Descriptor],
-    annotations: Mapping[str, str] | None = None,
-) -> Index:
-    """The index of images, each with its platform, and after all of them what is attested of them."""
-    return Index.build([*images, *attestations], annotations=annotations)
 
 
 def _described(raw: bytes, media_type: str) -> Descriptor:

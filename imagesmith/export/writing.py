@@ -104,27 +104,24 @@ class Outputs:
                 )
                 for planned, form, result in zip(self._plan.images, forms, results, strict=True)
             }
-        built = self._attested(output, BuildResult(images=self._made[key]), forms[0], vertex)
-        if built.index is None and self._request.indexed and is_image(output):
+        built = self._attested(output, BuildResult(images=self._made[key]))
+        about = [d for entries in built.attestations.values() for d in entries]
+        for d in about:
+            vertex.did(f"exporting attestation manifest {d.digest}")
+        if about or (self._request.indexed and is_image(output)):
             from imagesmith.image.index import commit_index
 
-            index = commit_index(built.images.values(), forms[0], self._keeper.store)
+            index = commit_index(built.images.values(), about, forms[0], self._keeper.store)
+            vertex.did(f"exporting manifest list {index.digest}")
             built = replace(built, index=index)
-        if built.index is not None:
-            vertex.did(f"exporting manifest list {built.index.digest}")
         return built
 
-    def _attested(self, output: Output, built: BuildResult, form: Form, vertex: Vertex) -> BuildResult:
+    def _attested(self, output: Output, built: BuildResult) -> BuildResult:
         """The result with what is attested of it in an output."""
         if self._attesting is None:
             return built
         names = names_of_output(output, self._request)
-        found = self._attesting.attest(built, output, self._plans, names, annotations=dict(form.index))
-        for d in (d for entries in found.attestations.values() for d in entries):
-            vertex.did(f"exporting attestation manifest {d.digest}")
-        if found.index is None:
-            return found
-        return replace(found, index=replace(found.index, annotations=dict(form.index_descriptor)))
+        return replace(built, attestations=self._attesting.attest(built, output, self._plans, names))
 
     def _export(
         self, output: Output, built: BuildResult, results: Sequence[Result], vertex: Vertex

@@ -1,4 +1,4 @@
-"""The index of a build: its images, one a platform, as BuildKit lists them.
+"""The index of a build: its images, one a platform, and what is attested of them, as BuildKit lists them.
 
 Spec: OCI image-spec 1.1, image-index.md; BuildKit's exporter/containerimage/writer.go.
 """
@@ -17,16 +17,19 @@ from imagesmith.values import replace
 __all__ = ["commit_index"]
 
 
-def commit_index(images: Iterable[Image], form: Form, store: Store) -> Descriptor:
+def commit_index(
+    images: Iterable[Image], attestations: Iterable[Descriptor], form: Form, store: Store
+) -> Descriptor:
     """Write the index of some images, in their order, into the store, and return what names it.
 
     Args:
         images: whose manifests are in the store.
+        attestations: the entries of what is attested of them, which come after all images.
         form: the media types and the annotations that are wanted.
         store: where the document goes.
     """
     index = Index.build(
-        [image.entry for image in images],
+        [*(image.entry for image in images), *attestations],
         media_type=mt.OCI_INDEX if form.oci_types else mt.DOCKER_INDEX,
         annotations=dict(form.index),
     )

@@ -10,9 +10,12 @@ import sys
 import tarfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from imagesmith.attest.materials import materials_of
+from imagesmith.attest.worktree import worktree_of
 from imagesmith.embedded.registry import Registry
 from imagesmith.errors import RegistryError, UsageError
 from imagesmith.image.result import BuildResult
@@ -93,6 +96,19 @@ def test_outputs_of_one_build_have_what_each_can(kitchen: Kitchen, tmp_path: Pat
         (named,) = store.images()
     assert (entry["digest"], built.index) == (str(built.image.manifest.digest), None)
     assert named[1].media_type == "application/vnd.oci.image.index.v1+json"
+
+
+def test_what_outputs_share_is_worked_out_once(kitchen: Kitchen, tmp_path: Path) -> None:
+    outputs = (f"type=oci,dest={tmp_path}/o.tar", "type=image", f"type=local,dest={tmp_path}/out")
+    with (
+        patch("imagesmith.attest.attesting.materials_of", wraps=materials_of) as materials,
+        patch("imagesmith.attest.attesting.worktree_of", wraps=worktree_of) as worktree,
+    ):
+        built = build(kitchen, *outputs, tags=["a:1"], platform="linux/amd64,linux/arm64", build_args=EPOCH)
+    assert (materials.call_count, worktree.call_count) == (2, 1)
+    with tarfile.open(tmp_path / "o.tar") as tar:
+        [entry] = json.load(tar.extractfile("index.json"))["manifests"]  # type: ignore[arg-type]
+    assert entry["digest"] == str(built.digest)
 
 
 def test_old_form_is_the_outputs_choice(kitchen: Kitchen, shelf: Shelf) -> None:

@@ -6,9 +6,11 @@ import json
 import tarfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from imagesmith.sbom.making import sbom_of
 from tests.attest.conftest import EPOCH, Shelf
 from tests.kitchen import Kitchen
 
@@ -71,6 +73,15 @@ def test_stage_and_context_that_ask_for_it_have_documents_of_their_own(cook: Kit
     assert core == {"pkg:pypi/alpha@1.0", "pkg:pypi/beta@2.0"}
     assert stage == {"pkg:pypi/gamma@3"}
     assert context == core | stage
+
+
+def test_stages_are_looked_at_once_for_all_outputs(cook: Kitchen, tmp_path: Path) -> None:
+    text = FILE.replace("FROM scratch AS tools", "FROM scratch AS tools\nARG BUILDKIT_SBOM_SCAN_STAGE=true")
+    outputs = [f"type=oci,dest={tmp_path}/o.tar", f"type=local,dest={tmp_path}/out", "type=image"]
+    with patch("imagesmith.attest.bills.sbom_of", wraps=sbom_of) as made:
+        cook.build(text + "COPY --from=tools /lib/none* /\n", sbom=True, tags=["a:1"], outputs=outputs)
+    assert sorted(call.kwargs["name"] for call in made.call_args_list) == ["a:1", "a:1", "image", "tools"]
+    assert (tmp_path / "out/sbom-tools.spdx.json").exists()
 
 
 def test_each_platform_has_its_own_sbom_after_all_images(cook: Kitchen, shelf: Shelf) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-from imagesmith.attest.manifest import attestation_of, index_with
+from imagesmith.attest.manifest import attestation_of
 from imagesmith.attest.statement import Claim, Subject, statement
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.mediatype import OCI_MANIFEST
 from imagesmith.oci.model import Descriptor, Manifest
-from imagesmith.oci.names import Platform
 
 IMAGE = Descriptor(media_type=OCI_MANIFEST, digest=digest_bytes(b"image"), size=854)
 SLSA = Claim("https://slsa.dev/provenance/v1", {"buildDefinition": {}})
@@ -90,16 +89,3 @@ def test_sboms_come_before_provenance() -> None:
     assert kinds == [SBOM.kind, SBOM.kind, SLSA.kind]
     predicates = [json.loads(raw)["predicate"] for raw in made.blobs[1:]]
     assert predicates == [SBOM.predicate, extra.predicate, SLSA.predicate]
-
-
-def test_index_lists_images_first() -> None:
-    images = [
-        Descriptor(media_type=OCI_MANIFEST, digest=digest_bytes(arch.encode()), size=1,
-                   platform=Platform("linux", arch))
-        for arch in ("arm64", "amd64", "s390x")
-    ]  # fmt: skip
-    made = [attestation_of(image, [SLSA], []).entry for image in images]
-    index = index_with(images, made, {"k": "v"})
-    assert [m.digest for m in index.manifests] == [d.digest for d in (*images, *made)]
-    assert index.raw.startswith(b'{\n  "schemaVersion": 2,\n  "mediaType": "application/vnd.oci.image.index')
-    assert index.annotations == {"k": "v"}
