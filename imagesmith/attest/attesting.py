@@ -215,4 +215,4 @@ def _refuse_local(materials: Sequence[Material]) -> None:
 def _named(file: str, image: Image, together: bool) -> str:
     """The name of a statement's file: provenance.json, or provenance.linux_amd64.json."""
     stem, _, kind = file.rpartition(".")
-    return f"{stem}.{str(image.config.platform).replace('/', '_')}.{kind}" if together else file
+    return f"{stem}.{image.config.platform.as_name}.{kind}" if together else file

@@ -60,11 +60,11 @@ def roots_of(export: Export, output: Output) -> list[Root]:
     return [
         Root(
             platform=platform,
-            folder=platform.replace("/", "_") if split else "",
+            folder=image.config.platform.as_name if split else "",
             view=export.files(platform),
-            epoch=export.built.images[platform].form.epoch,
+            epoch=image.form.epoch,
         )
-        for platform in export.results
+        for platform, image in export.built.images.items()
     ]
 
 

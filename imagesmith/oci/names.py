@@ -269,6 +269,11 @@ class Platform:
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
+    @property
+    def as_name(self) -> str:
+        """The text as a part of a file's name: `linux_arm64`, as BuildKit's outputs have it."""
+        return str(self).replace("/", "_")
+
 
 def _os_of(os: str) -> str:
     return "darwin" if os == "macos" else os
