@@ -23,10 +23,10 @@ from imagesmith.errors import InvalidDocument, LimitExceeded
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import Object, parse_object
-from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index, parse_document
+from imagesmith.oci.model import Descriptor, Index
 from imagesmith.oci.names import Platform, choose_platform
+from imagesmith.transports.documents import config_of, document_of
 from imagesmith.values import frozen
 
 __all__ = [
@@ -99,7 +99,7 @@ def _entries(source: ImageSource, d: Descriptor, depth: int) -> Iterator[Descrip
         return
     if depth > _DEPTH:
         raise InvalidDocument(f"{source.name}: indexes nested too deeply")
-    index = parse_document(source.document(d), d.media_type)
+    index = document_of(source, d)
     for child in index.manifests if isinstance(index, Index) else ():
         if not source.lacks(child):
             yield from _entries(source, child, depth + 1)
@@ -108,10 +108,10 @@ def _entries(source: ImageSource, d: Descriptor, depth: int) -> Iterator[Descrip
 def _platform(source: ImageSource, d: Descriptor) -> str:
     if d.platform is not None:
         return str(d.platform)
-    document = parse_document(source.document(d), d.media_type)
+    document = document_of(source, d)
     if isinstance(document, Index) or not mt.is_image_config(document.config.media_type):
         return ""
-    return str(ImageConfig.parse(source.document(document.config)).platform)
+    return str(config_of(source, document).platform)
 
 
 def predicates_of(source: ImageSource, attached: Attached, kinds: Sequence[str]) -> list[tuple[str, Any]]:
@@ -123,7 +123,7 @@ def predicates_of(source: ImageSource, attached: Attached, kinds: Sequence[str])
     """
     out = []
     for d in attached.manifests:
-        manifest = parse_document(source.document(d), d.media_type)
+        manifest = document_of(source, d)
         if isinstance(manifest, Index):
             continue
         for layer in manifest.layers:
@@ -131,7 +131,9 @@ def predicates_of(source: ImageSource, attached: Attached, kinds: Sequence[str])
             signed = _DSSE.fullmatch(layer.media_type) is not None
             if (layer.media_type == IN_TOTO or signed) and kind.startswith(tuple(kinds)):
                 raw = _blob(source, layer)
-                out.append((kind, _predicate(_payload(raw) if signed else raw, layer, attached.image)))
+                what = f"{source.name}: statement {layer.digest}"
+                payload = _payload(raw, what) if signed else raw
+                out.append((kind, _predicate(payload, what, attached.image)))
                 if len(out) > _MOST_STATEMENTS:
                     raise LimitExceeded(f"{source.name}: more than {_MOST_STATEMENTS} statements")
     return out
@@ -149,17 +151,16 @@ def _blob(source: ImageSource, d: Descriptor) -> bytes:
     return bytes(out)
 
 
-def _payload(raw: bytes) -> bytes:
+def _payload(raw: bytes, what: str) -> bytes:
     """The statement in a signed envelope."""
-    text = parse_object(raw, "envelope").need_text("payload")
+    text = parse_object(raw, what).need_text("payload")
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error) as e:
-        raise InvalidDocument("envelope: payload is no base64") from e
+        raise InvalidDocument(f"{what}: payload is no base64") from e
 
 
-def _predicate(raw: bytes, layer: Descriptor, image: Descriptor) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    what = f"statement {layer.digest}"
+def _predicate(raw: bytes, what: str, image: Descriptor) -> Any:  # noqa: ANN401 - whatever JSON can hold
     document = parse_object(raw, what)
     if document.text("_type") not in _TYPES:
         raise InvalidDocument(f"{what}: not an in-toto statement of a known version")

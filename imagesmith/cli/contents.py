@@ -30,7 +30,7 @@ def contents_of(
     from imagesmith.transports.copier import chosen
 
     with source_at(text, session, store) as source:
-        manifest = Manifest.parse(chosen(source, source.root(), platform_of(args)))
+        manifest = chosen(source, source.root(), platform_of(args))
         config = source.document(manifest.config)
         view = view_of(source, manifest, store, contents=contents) if files else None
         return manifest, config, view

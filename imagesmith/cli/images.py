@@ -12,7 +12,7 @@ from imagesmith.cli.flags import add_root, settings_of
 from imagesmith.errors import InvalidDocument
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import is_image_config
-from imagesmith.oci.model import Descriptor, Index, parse_document
+from imagesmith.oci.model import Descriptor, Index
 from imagesmith.oci.names import ImageRef
 from imagesmith.store.store import Store
 
@@ -59,7 +59,7 @@ def _weigh(
 ) -> None:
     """Collect the platforms of an image, or of an index those that are here, and blobs' sizes (bytes)."""
     seen.add(d.digest)
-    document = parse_document(store.blobs.read(d.digest), d.media_type)
+    document = store.document(d.digest, d.media_type)
     if isinstance(document, Index):
         for m in document.manifests:
             if m.digest not in seen and store.blobs.has(m.digest):

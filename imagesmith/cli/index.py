@@ -11,7 +11,7 @@ from imagesmith.errors import InvalidDocument, UsageError
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index, parse_document
+from imagesmith.oci.model import Descriptor, Index
 from imagesmith.oci.names import Platform
 
 __all__ = ["configure", "run"]
@@ -74,8 +74,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _index(source: ImageSource) -> Index:
-    root = source.root()
-    document = parse_document(source.document(root), root.media_type)
+    from imagesmith.transports.documents import document_of
+
+    document = document_of(source, source.root())
     if not isinstance(document, Index):
         raise UsageError(
             f"{source.name} is a single image, not an index", hint="`imagesmith index create` makes one"

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.interfaces import ImageSource
-from imagesmith.oci.codec import parse_object
-from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.config import config_object
 from imagesmith.oci.mediatype import MANIFEST_TYPES, is_image_config
-from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.transports.copier import chosen
+    from imagesmith.transports.documents import parsed
 
     with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
         found = source.root()
@@ -59,17 +59,16 @@ def run(args: argparse.Namespace) -> int:
         if args.raw:
             sys.stdout.buffer.write(raw)
             return 0
-        only = None if args.platform else _only_image(source, found, raw)
-        manifest_raw = source.document(only) if only else chosen(source, found, platform_of(args))
-        manifest = Manifest.parse(manifest_raw)
+        document = parsed(source, found, raw)
+        only = None if args.platform else _only_image(source, document)
+        manifest = chosen(source, only or found, platform_of(args))
         if args.manifest:
-            sys.stdout.buffer.write(manifest_raw)
+            sys.stdout.buffer.write(manifest.raw)
             return 0
-        config = source.document(manifest.config)
         if args.config:
-            sys.stdout.buffer.write(config)
+            sys.stdout.buffer.write(source.document(manifest.config))
             return 0
-        report = _report(args.ref, found, raw, manifest, config)
+        report = _report(args.ref, source, found, document, manifest)
         if args.format:
             from imagesmith.cli.template import render
 
@@ -84,9 +83,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _only_image(source: ImageSource, root: Descriptor, raw: bytes) -> Descriptor | None:
+def _only_image(source: ImageSource, document: Manifest | Index) -> Descriptor | None:
     """The one image of an index that holds nothing else but attestations, whatever its platform."""
-    document = parse_document(raw, root.media_type)
     images = [d for d in document.manifests if not d.is_attestation] if isinstance(document, Index) else []
     is_image = len(images) == 1 and images[0].media_type in MANIFEST_TYPES
     return images[0] if is_image and not source.lacks(images[0]) else None
@@ -110,13 +108,14 @@ def _attested(source: ImageSource, args: argparse.Namespace) -> dict[str, Callab
 
 
 def _report(
-    text: str, found: Descriptor, raw: bytes, manifest: Manifest, config_raw: bytes
+    text: str, source: ImageSource, found: Descriptor, document: Manifest | Index, manifest: Manifest
 ) -> dict[str, Any]:
-    document = parse_document(raw, found.media_type)
+    from imagesmith.transports.documents import config_of
+
     config: dict[str, Any] = {}
     if is_image_config(manifest.config.media_type):
-        ImageConfig.parse(config_raw)  # refuses what could not be shown below
-        config = parse_object(config_raw, "image config").data
+        config_of(source, manifest)  # refuses what could not be shown below
+        config = config_object(source.document(manifest.config)).data
     name, tag = text, None
     if not text.startswith(("oci:", "oci-archive:", "docker-archive:")):
         ref = ImageRef.parse(text.removeprefix("docker://").removeprefix("store:"))

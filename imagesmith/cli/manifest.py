@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
         with opened(args) as (session, store), source_at(args.ref, session, store) as source:
             root = source.root()
-            raw = chosen(source, root, platform_of(args)) if args.platform else source.document(root)
+            raw = chosen(source, root, platform_of(args)).raw if args.platform else source.document(root)
         sys.stdout.buffer.write(raw)
         sys.stdout.buffer.flush()
         return 0

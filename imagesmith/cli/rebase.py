@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
         def image(text: str) -> tuple[ImageSource, Manifest, bytes]:
             source = stack.enter_context(source_at(text, session, store))
-            manifest = Manifest.parse(chosen(source, source.root(), platform))
+            manifest = chosen(source, source.root(), platform)
             return source, manifest, source.document(manifest.config)
 
         source, manifest, config = image(args.ref)

@@ -11,7 +11,7 @@ from imagesmith.cli.common import add_session_flags, descriptor_at, opened, prin
 from imagesmith.cli.flags import add_platform
 from imagesmith.cli.lines import one_line
 from imagesmith.interfaces import ImageSource
-from imagesmith.oci.model import Descriptor, Index, parse_document
+from imagesmith.oci.model import Descriptor, Index
 
 __all__ = ["configure", "run"]
 
@@ -54,6 +54,7 @@ def _looked_at(source: ImageSource, subject: Descriptor) -> list[str]:
     """Where was looked, and what is attached in another way: attestations that an index lists."""
     from imagesmith.attest.manifest import REFERENCE
     from imagesmith.registry.repository import Repository, fallback_tag
+    from imagesmith.transports.documents import document_of
 
     if isinstance(source, Repository):
         host = source.ref.registry
@@ -63,7 +64,7 @@ def _looked_at(source: ImageSource, subject: Descriptor) -> list[str]:
         where = source.name
     out = [f"looked at {where}, and at tags of cosign"]
     root = source.root()
-    document = parse_document(source.document(root), root.media_type)
+    document = document_of(source, root)
     if isinstance(document, Index):
         about = [
             d for d in document.manifests

@@ -41,7 +41,6 @@ def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.image.reproduce import Original, reproduce
     from imagesmith.oci.config import check_image
-    from imagesmith.oci.model import Manifest
     from imagesmith.session import run_build
     from imagesmith.transports.copier import chosen
     from imagesmith.worker.sandbox import world
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         opened(args) as (session, store),
         source_at(_place(args.image), session, store) as source,
     ):
-        manifest = Manifest.parse(chosen(source, source.root(), platform_of(args)))
+        manifest = chosen(source, source.root(), platform_of(args))
         check_image(manifest)
         original = Original(source, manifest, source.document(manifest.config))
         report = reproduce(

@@ -146,7 +146,7 @@ class Manifests:
         for key, raw in self._storage.referrers(name, subject):
             if key <= last:
                 continue
-            entry = parse_object(raw, "referrer").data
+            entry = parse_object(raw, f"referrer {key}").data
             if wanted and entry.get("artifactType") != wanted:
                 continue
             if found and size + len(raw) > REFERRERS_BYTES:

@@ -13,7 +13,7 @@ from typing import Any
 
 from imagesmith.fs.entry import Content, Entry
 from imagesmith.fs.view import View
-from imagesmith.oci.codec import parse_object
+from imagesmith.oci.config import config_object
 from imagesmith.store.layers import LayerContent
 from imagesmith.values import frozen
 
@@ -36,7 +36,7 @@ class Difference:
 
 def compare_configs(a: bytes, b: bytes) -> list[Difference]:
     """The values that differ, by their place in the document."""
-    first, second = (dict(_values(parse_object(raw, "image config").data, "")) for raw in (a, b))
+    first, second = (dict(_values(config_object(raw).data, "")) for raw in (a, b))
     out = []
     for key in sorted({*first, *second}):
         if key not in second:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 from imagesmith.errors import NotAnImage, NotFound
 from imagesmith.interfaces import ImageSource
-from imagesmith.oci.config import ImageConfig, check_image
+from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest, digest_bytes
-from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.store.blobs import BlobStore
 from imagesmith.transports.convert import converted
+from imagesmith.transports.documents import config_of, document_of
 from imagesmith.transports.stored import file_pieces
 from imagesmith.values import replace
 
@@ -141,8 +142,7 @@ def _edited(
     annotations: Mapping[str, str],
     depth: int,
 ) -> Descriptor:
-    raw = source.document(d)
-    document = parse_document(raw, d.media_type)
+    document = document_of(source, d)
     if isinstance(document, Manifest):
         try:
             _check(source, document)
@@ -201,7 +201,7 @@ def layers_of(source: ImageSource, manifest: Manifest) -> list[tuple[Digest, Des
         NotFound: its config does not fit.
     """
     _check(source, manifest)
-    config = ImageConfig.parse(source.document(manifest.config))
+    config = config_of(source, manifest)
     if len(config.diff_ids) != len(manifest.layers):
         raise NotFound(f"{source.name}: {len(manifest.layers)} layers but {len(config.diff_ids)} diff_ids")
     return list(zip(config.diff_ids, manifest.layers, strict=True))

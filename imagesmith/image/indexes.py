@@ -12,11 +12,11 @@ from imagesmith.errors import NotFound, UsageError
 from imagesmith.image.edited import Edited
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.store.blobs import BlobStore
+from imagesmith.transports.documents import config_of, document_of
 from imagesmith.values import replace
 
 __all__ = ["entries_of", "index_of", "without"]
@@ -30,13 +30,13 @@ def entries_of(source: ImageSource, platform: Platform | None = None) -> list[De
         platform: to list it under, in place of the config's; for a single manifest only.
     """
     root = source.root()
-    document = parse_document(source.document(root), root.media_type)
+    document = document_of(source, root)
     if isinstance(document, Index):
         if platform is not None:
             raise UsageError(f"{source.name} is an index; a platform can be given to a single image only")
         return list(document.manifests)
     if platform is None and mt.is_image_config(document.config.media_type):
-        platform = ImageConfig.parse(source.document(document.config)).platform
+        platform = config_of(source, document).platform
     return [replace(document.descriptor(), platform=platform)]
 
 
@@ -76,7 +76,7 @@ def _route(out: Edited, source: ImageSource, d: Descriptor, depth: int) -> None:
     out.found_at(d.digest, source)
     if source.lacks(d):
         return  # where it is not, it cannot go; copying says so
-    document = parse_document(source.document(d), d.media_type)
+    document = document_of(source, d)
     below = document.parts if isinstance(document, Manifest) else document.manifests
     for child in below:
         if isinstance(document, Manifest):

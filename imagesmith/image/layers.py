@@ -20,7 +20,8 @@ from imagesmith.layer.decompress import decompressed, sniff
 from imagesmith.layer.tarread import Limits, read_archive
 from imagesmith.layer.tarwrite import write_layer
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.codec import dumps, parse_object
+from imagesmith.oci.codec import Object, dumps
+from imagesmith.oci.config import config_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
@@ -87,8 +88,9 @@ def appended(
     manifest: Manifest, config: bytes, layers: Sequence[Layer], created_by: str, created: str
 ) -> tuple[Manifest, bytes]:
     """An image with layers on top, each with a line of history."""
-    document = parse_object(config, "config").data
-    _rootfs(document)["diff_ids"] += [str(diff_id) for diff_id, _ in layers]
+    found = config_object(config)
+    document = found.data
+    _rootfs(found)["diff_ids"] += [str(diff_id) for diff_id, _ in layers]
     document["history"] = [
         *_history(document),
         *({"created": created, "created_by": created_by} for _ in layers),
@@ -124,8 +126,9 @@ def flattened(
     diff_id, layer = new_layer(
         lambda sink: write_layer(flat(view), sink), store, workers=len(os.sched_getaffinity(0))
     )
-    document = parse_object(config, "config").data
-    _rootfs(document)["diff_ids"] = [str(diff_id)]
+    found = config_object(config)
+    document = found.data
+    _rootfs(found)["diff_ids"] = [str(diff_id)]
     document["history"] = [{"created": created, "created_by": f"imagesmith flatten {manifest.digest}"}]
     raw = dumps(document)
     return rebuilt(manifest, raw, layers=[_of_family(layer, manifest)]), raw
@@ -148,8 +151,9 @@ def rebased(
     Raises:
         NotFound: the image was not made on the old base.
     """
-    document, old_document, new_document = (parse_object(c, "config").data for _, c in (image, old, new))
-    ids, old_ids, new_ids = (_rootfs(d)["diff_ids"] for d in (document, old_document, new_document))
+    configs = [config_object(c) for _, c in (image, old, new)]
+    document, old_document, new_document = (o.data for o in configs)
+    ids, old_ids, new_ids = (_rootfs(o)["diff_ids"] for o in configs)
     if ids[: len(old_ids)] != old_ids:
         raise NotFound("the image does not begin with the layers of the old base", hint="see --old-base")
     for key in ("os", "architecture"):
@@ -158,7 +162,7 @@ def rebased(
                 f"the new base is for {new_document.get(key)}, the image for {document.get(key)}"
             )
     manifest, own = image[0], image[0].layers[len(old_ids) :]
-    _rootfs(document)["diff_ids"] = [*new_ids, *ids[len(old_ids) :]]
+    _rootfs(configs[0])["diff_ids"] = [*new_ids, *ids[len(old_ids) :]]
     document["history"] = [*_history(new_document), *_history(document)[len(_history(old_document)) :]]
     raw = dumps(document)
     layers = [*(_of_family(d, manifest) for d in new[0].layers), *own]
@@ -166,10 +170,10 @@ def rebased(
     return rebuilt(manifest, raw, layers=layers, annotations=notes), raw
 
 
-def _rootfs(document: dict[str, Any]) -> dict[str, Any]:
-    found = document.setdefault("rootfs", {"type": "layers", "diff_ids": []})
+def _rootfs(o: Object) -> dict[str, Any]:
+    found = o.data.setdefault("rootfs", {"type": "layers", "diff_ids": []})
     if not isinstance(found, dict) or not isinstance(found.setdefault("diff_ids", []), list):
-        raise InvalidDocument("config: rootfs.diff_ids must be a list")
+        raise InvalidDocument(f"{o.path}: rootfs.diff_ids must be a list")
     return found
 
 

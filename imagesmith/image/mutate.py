@@ -12,7 +12,8 @@ from typing import Any
 
 from imagesmith.errors import InvalidDocument, UsageError
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.codec import dumps, parse_object
+from imagesmith.oci.codec import dumps
+from imagesmith.oci.config import config_object
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
@@ -46,7 +47,7 @@ class Changes:
 
     def apply(self, manifest: Manifest, config: bytes) -> tuple[Manifest, bytes]:
         """The manifest and config with the changes in."""
-        document = parse_object(config, f"config {manifest.config.digest}").data
+        document = config_object(config).data
         self._top(document)
         runtime = document.get("config")
         document["config"] = self._runtime(dict(runtime) if isinstance(runtime, dict) else {})

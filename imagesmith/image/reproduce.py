@@ -21,8 +21,7 @@ from imagesmith.image.commit import Image
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.compare import Difference, compare_tars
 from imagesmith.layer.decompress import decompressed
-from imagesmith.oci.codec import parse_object
-from imagesmith.oci.config import ImageConfig
+from imagesmith.oci.config import ImageConfig, config_object
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Manifest
 from imagesmith.oci.times import parse_epoch, parse_ns
@@ -203,7 +202,7 @@ def _documents(there: bytes, here: bytes) -> Iterator[Difference]:
     """Where two configs differ; diff_ids are left to the layers."""
     if there == here:
         return
-    a, b = (parse_object(raw, "image config").data for raw in (there, here))
+    a, b = (config_object(raw).data for raw in (there, here))
     found = False
     for difference in _values(a, b, ""):
         found = True

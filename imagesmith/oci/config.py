@@ -14,13 +14,22 @@ from typing import Any
 
 from imagesmith.errors import InvalidDocument, NotAnImage
 from imagesmith.oci.codec import Object, dumps, parse_object
-from imagesmith.oci.digest import Digest
+from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.mediatype import is_image_config, is_layer
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.values import field, frozen
 
-__all__ = ["DEFAULT_PATH", "Healthcheck", "History", "ImageConfig", "Runtime", "chain_id", "check_image"]
+__all__ = [
+    "DEFAULT_PATH",
+    "Healthcheck",
+    "History",
+    "ImageConfig",
+    "Runtime",
+    "chain_id",
+    "check_image",
+    "config_object",
+]
 
 #: What a container has as PATH where its image sets none.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -191,10 +200,10 @@ class ImageConfig:
         Raises:
             InvalidDocument: a field of the wrong type, or a malformed diff_id.
         """
-        o = parse_object(raw, "image config")
+        o = config_object(raw)
         rootfs, runtime = o.obj("rootfs"), o.obj("config")
         if rootfs is not None and rootfs.text("type", "layers") != "layers":
-            raise InvalidDocument(f"image config: rootfs type {rootfs.text('type')[:50]!r} is not layers")
+            raise InvalidDocument(f"{o.path}: rootfs type {rootfs.text('type')[:50]!r} is not layers")
         return cls(
             platform=Platform.of(
                 o.text("os"),
@@ -206,7 +215,7 @@ class ImageConfig:
             created=o.text("created"),
             author=o.text("author"),
             runtime=Runtime() if runtime is None else Runtime.from_json(runtime),
-            diff_ids=tuple(Digest.parse(d) for d in (rootfs and rootfs.texts("diff_ids")) or ()),
+            diff_ids=() if rootfs is None else _diff_ids(rootfs),
             history=tuple(History.from_json(h) for h in o.objects("history")),
             extra={k: v for k, v in o.data.items() if k not in _KNOWN},
         )
@@ -240,6 +249,22 @@ class ImageConfig:
         out["rootfs"] = {"type": "layers", "diff_ids": [str(d) for d in self.diff_ids] or None}
         out |= self.extra
         return dumps(dict(sorted(out.items())))
+
+
+def config_object(raw: bytes) -> Object:
+    """The object that an image config is, fields that nobody knows included; errors tell its digest.
+
+    Raises:
+        InvalidDocument: it is none.
+    """
+    return parse_object(raw, f"image config {digest_bytes(raw)}")
+
+
+def _diff_ids(rootfs: Object) -> tuple[Digest, ...]:
+    try:
+        return tuple(Digest.parse(d) for d in rootfs.texts("diff_ids") or ())
+    except InvalidDocument as e:
+        raise InvalidDocument(f"{rootfs.path}: {e}") from e
 
 
 def check_image(manifest: Manifest) -> None:

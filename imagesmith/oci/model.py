@@ -134,7 +134,9 @@ class Manifest:
         """Read manifest bytes; `media_type` is what the carrier said, used where the document is silent."""
         document = parse_document(raw, media_type)
         if not isinstance(document, Manifest):
-            raise InvalidDocument("expected an image manifest, but found an index")
+            raise InvalidDocument(
+                f"manifest {document.digest}: expected an image manifest, but found an index"
+            )
         return document
 
     @classmethod
@@ -194,7 +196,9 @@ class Index:
         """Read index bytes."""
         document = parse_document(raw, media_type)
         if not isinstance(document, Index):
-            raise InvalidDocument("expected an index, but found an image manifest")
+            raise InvalidDocument(
+                f"manifest {document.digest}: expected an index, but found an image manifest"
+            )
         return document
 
     @classmethod
@@ -245,7 +249,7 @@ def parse_document(raw: bytes, media_type: str = "") -> Manifest | Index:
         InvalidDocument: neither, both, or a field of the wrong type.
         Unsupported: Docker's schema 1.
     """
-    o = parse_object(raw, "manifest")
+    o = parse_object(raw, f"manifest {digest_bytes(raw)}")
     version = o.integer("schemaVersion", 2)
     said = o.text("mediaType")
     kind = said or media_type
@@ -255,22 +259,24 @@ def parse_document(raw: bytes, media_type: str = "") -> Manifest | Index:
             hint="push it again with a current tool, then use it",
         )
     if version != 2:
-        raise InvalidDocument(f"manifest: schemaVersion is {version}, expected 2")
+        raise InvalidDocument(f"{o.path}: schemaVersion is {version}, expected 2")
     has_index, has_manifest = "manifests" in o.data, "layers" in o.data or "config" in o.data
     if kind == mt.OCI_ARTIFACT:
         if has_index or has_manifest:
-            raise InvalidDocument("manifest: an artifact manifest has blobs, not config, layers or manifests")
+            raise InvalidDocument(
+                f"{o.path}: an artifact manifest has blobs, not config, layers or manifests"
+            )
         return _artifact(o, raw)
     if has_index and has_manifest:
-        raise InvalidDocument("manifest: both an index and an image manifest")
+        raise InvalidDocument(f"{o.path}: both an index and an image manifest")
     if has_index or (kind in mt.INDEX_TYPES and not has_manifest):
         if kind in mt.MANIFEST_TYPES:
-            raise InvalidDocument(f"manifest: mediaType {kind}, but it is an index")
+            raise InvalidDocument(f"{o.path}: mediaType {kind}, but it is an index")
         return _index(o, raw, kind if kind in mt.INDEX_TYPES else mt.OCI_INDEX)
     if not has_manifest:
-        raise InvalidDocument("manifest: neither an image manifest nor an index")
+        raise InvalidDocument(f"{o.path}: neither an image manifest nor an index")
     if kind in mt.INDEX_TYPES:
-        raise InvalidDocument(f"manifest: mediaType {kind}, but it is an image manifest")
+        raise InvalidDocument(f"{o.path}: mediaType {kind}, but it is an image manifest")
     return _manifest(o, raw, kind if kind in mt.MANIFEST_TYPES else mt.OCI_MANIFEST)
 
 

@@ -133,7 +133,7 @@ class Client:
         if said and header in known and header != said:
             raise InvalidDocument(f"{self.name}{what}: sent as {header}, but says that it is {said}")
         kind = said or (header if header in known else "")
-        return Fetched(reply.body, kind or _guess(reply.body), digest)
+        return Fetched(reply.body, kind or _guess(reply.body, f"{self.name}{what}"), digest)
 
     def _checked(self, reply: Reply, reference: str) -> Digest:
         wanted = reference if ":" in reference else reply.headers.get("docker-content-digest", "")
@@ -365,9 +365,9 @@ def _first(data: Iterator[bytes], most: int) -> Iterator[bytes]:
             return
 
 
-def _guess(raw: bytes) -> str:
+def _guess(raw: bytes, what: str) -> str:
     """The type of a manifest that neither header nor body name."""
-    o = parse_object(raw, "manifest")
+    o = parse_object(raw, what)
     if o.integer("schemaVersion") == 1:
         return "application/vnd.docker.distribution.manifest.v1+json"
     return mt.OCI_INDEX if "manifests" in o.data else mt.OCI_MANIFEST

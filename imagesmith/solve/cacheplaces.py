@@ -26,9 +26,8 @@ from imagesmith.interfaces import ImageSource, ImageTarget
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import Object, dumps, parse_object
-from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest, digest_bytes
-from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.request import CachePlace
 from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode, encode, exported
@@ -126,12 +125,13 @@ class CacheImport:
         return [self._imported(place, source, m) for m in self._manifests(source, source.root())]
 
     def _imported(self, place: CachePlace, source: ImageSource, manifest: Manifest) -> Imported:
-        config = source.document(manifest.config)
+        from imagesmith.transports.documents import config_of
+
         if manifest.config.media_type == CONFIG_TYPE:
-            document = parse_object(config, "cache")
+            document = parse_object(source.document(manifest.config), f"cache {manifest.config.digest}")
             layers = manifest.layers
         elif mt.is_image_config(manifest.config.media_type):
-            image = ImageConfig.parse(config)
+            image = config_of(source, manifest)
             if INLINE not in image.extra:
                 raise NotFound(
                     "the image holds no cache",
@@ -153,23 +153,24 @@ class CacheImport:
     def _manifests(self, source: ImageSource, d: Descriptor) -> list[Manifest]:
         """The manifests that hold the cache: itself, or those of the build's platforms that there are."""
         from imagesmith.transports.copier import chosen
+        from imagesmith.transports.documents import document_of
 
-        raw = source.document(d)
-        document = parse_document(raw, d.media_type)
+        document = document_of(source, d)
         if not isinstance(document, Index):
             return [document]
         if any(m.media_type == _BUILDKIT for m in document.manifests):
             raise InvalidDocument(_foreign(_BUILDKIT))
-        found: dict[bytes, None] = {}
+        found: dict[Digest, Manifest] = {}
         lacking: NotFound | None = None
         for platform in self._platforms:
             try:
-                found[chosen(source, d, platform)] = None
+                manifest = chosen(source, d, platform)
+                found[manifest.digest] = manifest
             except NotFound as e:
                 lacking = e
         if lacking is not None and not found:
             raise lacking
-        return [Manifest.parse(raw) for raw in found]
+        return list(found.values())
 
 
 def _foreign(media_type: str) -> str:

@@ -28,7 +28,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from imagesmith.errors import InvalidDocument, InvalidReference, LockTimeout, NotFound, StoreError, disk_fault
+from imagesmith.errors import (
+    InvalidDocument,
+    InvalidReference,
+    LockTimeout,
+    NotFound,
+    StoreError,
+    Unsupported,
+    disk_fault,
+)
 from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.sizes import tree_bytes
 from imagesmith.oci.codec import dumps, parse_object
@@ -185,8 +193,7 @@ class Store:
             size = self.blobs.size(ref.digest)
             if size < 0:
                 return None
-            document = parse_document(self.blobs.read(ref.digest))
-            return document.descriptor()
+            return self.document(ref.digest).descriptor()
         return next((d for name, d in self.images() if str(name) == str(ref)), None)
 
     def name(self, ref: ImageRef, descriptor: Descriptor) -> None:
@@ -262,13 +269,26 @@ class Store:
 
     # --- documents -----------------------------------------------------------------------------
 
+    def document(self, digest: Digest, media_type: str = "") -> Manifest | Index:
+        """A manifest or index; `media_type` is what its descriptor says.
+
+        Raises:
+            NotFound: the blob is missing.
+            InvalidDocument: it is neither; with the store's name.
+        """
+        raw = self.blobs.read(digest)
+        try:
+            return parse_document(raw, media_type)
+        except (InvalidDocument, Unsupported) as e:
+            raise e.of(f"the store {self.root}") from e.__cause__
+
     def manifest(self, descriptor: Descriptor, platform: Platform) -> Manifest:
         """The manifest for a platform behind a manifest or an index.
 
         Raises:
             NotFound: the blob is missing, or the index has no such platform.
         """
-        document = parse_document(self.blobs.read(descriptor.digest), descriptor.media_type)
+        document = self.document(descriptor.digest, descriptor.media_type)
         if isinstance(document, Manifest):
             return document
         offers = [d for d in document.manifests if not d.is_attestation]
@@ -353,7 +373,7 @@ class Store:
         if descriptor.digest in live or not self.blobs.has(descriptor.digest):
             return
         live.add(descriptor.digest)
-        document = parse_document(self.blobs.read(descriptor.digest), descriptor.media_type)
+        document = self.document(descriptor.digest, descriptor.media_type)
         if isinstance(document, Index):
             for d in document.manifests:
                 self._mark(d, live, live_layers)

@@ -29,7 +29,7 @@ from imagesmith.fs.view import View
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.config import ImageConfig, check_image
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
@@ -168,7 +168,7 @@ class Bases:
     def _from_store(self, ref: ImageRef, digest: Digest, platform: Platform) -> ResolvedImage | None:
         if not self.store.blobs.has(digest):
             return None
-        document = parse_document(self.store.blobs.read(digest))
+        document = self.store.document(digest)
         try:
             manifest = self.store.manifest(document.descriptor(), platform)
             config = self.store.config(manifest)

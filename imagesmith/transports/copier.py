@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import Platform, choose_platform
 from imagesmith.transports.convert import Family, converted
+from imagesmith.transports.documents import config_of, document_of, parsed
 from imagesmith.values import field, frozen, record
 
 __all__ = ["Choice", "Plan", "choose", "chosen", "left_out", "plan_copy"]
@@ -92,7 +92,7 @@ def choose(
     for _ in range(_DEPTH):
         raw = source.document(d)
         documents[d.digest] = raw
-        document = parse_document(raw, d.media_type)
+        document = parsed(source, d, raw)
         if isinstance(document, Manifest):
             return d, documents
         offers = [m for m in document.manifests if not m.is_attestation and not source.lacks(m)]
@@ -110,22 +110,24 @@ def choose(
     raise InvalidDocument(f"{source.name}: indexes nested too deeply")
 
 
-def chosen(source: ImageSource, root: Descriptor, platform: Platform) -> bytes:
-    """The document of the manifest for a platform below a descriptor.
+def chosen(source: ImageSource, root: Descriptor, platform: Platform) -> Manifest:
+    """The manifest for a platform below a descriptor.
 
     Raises:
         NotFound: there is none for it.
     """
-    found, documents = choose(source, root, platform)
-    return documents[found.digest]
+    d, documents = choose(source, root, platform)
+    found = parsed(source, d, documents[d.digest])
+    assert isinstance(found, Manifest)
+    return found
 
 
 def _config_platform(source: ImageSource, d: Descriptor) -> Platform | None:
     """The platform of an entry that does not say it."""
-    document = parse_document(source.document(d), d.media_type)
+    document = document_of(source, d)
     if isinstance(document, Index) or not mt.is_image_config(document.config.media_type):
         return None
-    return ImageConfig.parse(source.document(document.config)).platform
+    return config_of(source, document).platform
 
 
 def plan_copy(
@@ -200,7 +202,7 @@ class _Walker:
     def top(self, root: Descriptor, depth: int = 0) -> Descriptor:
         """What is taken of an index: itself, the one image that was chosen, or the only one there."""
         choice = self._choice
-        document = parse_document(self._read(root), root.media_type)
+        document = parsed(self._source, root, self._read(root))
         if isinstance(document, Manifest):
             self._check_platform(document)
             return root
@@ -221,7 +223,7 @@ class _Walker:
         """Refuse a single image that is for none of the platforms that were asked for."""
         if not self._choice.platforms or not mt.is_image_config(manifest.config.media_type):
             return
-        have = ImageConfig.parse(self._source.document(manifest.config)).platform
+        have = config_of(self._source, manifest).platform
         if have.architecture and not any(choose_platform(p, [have]) == 0 for p in self._choice.platforms):
             wanted = ", ".join(map(str, self._choice.platforms))
             raise NotFound(f"{self._source.name}: the image is for {have}, not for {wanted}")
@@ -256,7 +258,7 @@ class _Walker:
         self._size += len(raw)
         if self._size > _MOST_BYTES:
             raise LimitExceeded(f"{self._source.name}: more than {_MOST_BYTES} bytes of manifests")
-        document = parse_document(raw, d.media_type)
+        document = parsed(self._source, d, raw)
         children: dict[Digest, Descriptor] = {}
         if isinstance(document, Index):
             wanted = self._wanted(document, platforms)

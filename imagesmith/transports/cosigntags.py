@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Manifest
+from imagesmith.transports.documents import document_of
 from imagesmith.values import replace
 
 __all__ = ["COMPANION", "companions", "described"]
@@ -37,7 +38,7 @@ def companions(source: ImageSource, digest: Digest) -> list[tuple[str, Descripto
 
 def described(source: ImageSource, tag: str, d: Descriptor) -> Descriptor:
     """A companion as referrers are listed: with the type of what it holds, and with its tag."""
-    document = parse_document(source.document(d), d.media_type)
+    document = document_of(source, d)
     kind = document.artifact_type
     if not kind and isinstance(document, Manifest):
         plain = mt.is_image_config(document.config.media_type) and document.layers

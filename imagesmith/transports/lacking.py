@@ -8,31 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index, parse_document
+from imagesmith.oci.model import Descriptor, Index
+from imagesmith.transports.documents import document_of
 
 __all__ = ["lacks"]
 
 _DEPTH = 5
 
 
-def lacks(
-    d: Descriptor, holds: Callable[[Descriptor], bool], document: Callable[[Descriptor], bytes]
-) -> bool:
+def lacks(source: ImageSource, d: Descriptor, holds: Callable[[Descriptor], bool]) -> bool:
     """True if a manifest or one of its blobs is missing, or all that an index names.
 
     Args:
+        source: the place.
         d: the manifest or index.
         holds: true for a blob that is there.
-        document: reads what is there.
     """
-    return _Search(holds, document).lacks(d, 0)
+    return _Search(source, holds).lacks(d, 0)
 
 
 class _Search:
-    def __init__(self, holds: Callable[[Descriptor], bool], document: Callable[[Descriptor], bytes]) -> None:
-        self._holds, self._document = holds, document
+    def __init__(self, source: ImageSource, holds: Callable[[Descriptor], bool]) -> None:
+        self._source, self._holds = source, holds
         self._seen: dict[Digest, bool] = {}
 
     def lacks(self, d: Descriptor, depth: int) -> bool:
@@ -45,7 +45,7 @@ class _Search:
             return True
         if depth > _DEPTH or d.media_type not in mt.MANIFEST_TYPES | mt.INDEX_TYPES:
             return False
-        document = parse_document(self._document(d), d.media_type)
+        document = document_of(self._source, d)
         if isinstance(document, Index):
             named = document.manifests
             return bool(named) and all(self.lacks(m, depth + 1) for m in named)

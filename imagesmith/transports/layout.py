@@ -32,6 +32,7 @@ from imagesmith.oci.mediatype import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX
 from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, parse_document, referrer_descriptor
 from imagesmith.oci.names import ImageRef
 from imagesmith.store.blobs import BlobStore
+from imagesmith.transports.documents import document_of, parsed
 from imagesmith.transports.files import Files, FolderFiles
 from imagesmith.transports.lacking import lacks
 from imagesmith.transports.stored import write_blob
@@ -169,12 +170,12 @@ class LayoutSource:
             raise NotFound(f"{self._files.name}: no {digest} in the layout")
         raw = self._files.read(_path(digest), MAX_MANIFEST_BYTES)
         self._check(raw, digest)
-        return parse_document(raw).descriptor()
+        return parsed(self, Descriptor(media_type="", digest=digest, size=len(raw)), raw).descriptor()
 
     def _is_referrer(self, d: Descriptor) -> bool:
         if d.annotations.get(REF) or d.annotations.get(NAME) or self._files.size(_path(d.digest)) < 0:
             return False
-        return b'"subject"' in self.document(d) and parse_document(self.document(d)).subject is not None
+        return b'"subject"' in self.document(d) and document_of(self, d).subject is not None
 
     def document(self, d: Descriptor) -> bytes:
         """A document, verified; see ImageSource."""
@@ -208,7 +209,7 @@ class LayoutSource:
 
     def lacks(self, d: Descriptor) -> bool:
         """True if part of a manifest is not in the layout; see ImageSource."""
-        return lacks(d, self._holds, self.document)
+        return lacks(self, d, self._holds)
 
     def _holds(self, d: Descriptor) -> bool:
         return self._has(d) or d.embedded() is not None
@@ -228,7 +229,7 @@ class LayoutSource:
             if d.media_type not in MANIFEST_TYPES | INDEX_TYPES or self._files.size(_path(d.digest)) < 0:
                 continue
             raw = self.document(d)
-            subject = parse_document(raw, d.media_type).subject
+            subject = parsed(self, d, raw).subject
             if subject is not None and subject.digest == digest:
                 found.append(referrer_descriptor(raw, d.media_type))
         return found

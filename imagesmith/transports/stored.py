@@ -18,6 +18,7 @@ from imagesmith.oci.model import Descriptor, parse_document, referrer_descriptor
 from imagesmith.oci.names import ImageRef
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.store import Store
+from imagesmith.transports.documents import parsed
 from imagesmith.transports.lacking import lacks
 
 __all__ = ["StorePlace", "file_pieces", "write_blob"]
@@ -99,7 +100,7 @@ class StorePlace:
 
     def lacks(self, d: Descriptor) -> bool:
         """True if part of a manifest is neither in the store nor known to be elsewhere; see ImageSource."""
-        return lacks(d, self._holds, self.document)
+        return lacks(self, d, self._holds)
 
     def _holds(self, d: Descriptor) -> bool:
         known = d.digest in self._elsewhere or self._store.blobs.has(d.digest)
@@ -116,7 +117,7 @@ class StorePlace:
         for d in self._store.named():
             if d.media_type in mt.MANIFEST_TYPES | mt.INDEX_TYPES and self._store.blobs.has(d.digest):
                 raw = self._store.blobs.read(d.digest)
-                subject = parse_document(raw, d.media_type).subject
+                subject = parsed(self, d, raw).subject
                 if subject is not None and subject.digest == digest:
                     found[d.digest] = referrer_descriptor(raw, d.media_type)
         return list(found.values())

@@ -14,9 +14,10 @@ from imagesmith.errors import DigestMismatch, InvalidDocument, NotAnImage, NotFo
 from imagesmith.interfaces import ImageSource
 from imagesmith.layer.decompress import decompressed
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.config import ImageConfig, check_image
+from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Index, Manifest
+from imagesmith.transports.documents import config_of, parsed
 from imagesmith.transports.files import PieceFile
 
 __all__ = ["validate"]
@@ -68,7 +69,7 @@ class _Check:
         raw = self._source.document(d)
         if len(raw) != d.size:
             raise DigestMismatch(f"{d.digest}: {len(raw)} bytes, its descriptor says {d.size}")
-        document = parse_document(raw, d.media_type)
+        document = parsed(self._source, d, raw)
         if isinstance(document, Index):
             for child in document.manifests:
                 if self._sparse and not self._is_there(child):
@@ -98,7 +99,7 @@ class _Check:
         except NotAnImage as e:
             self.artifacts[d.digest] = e.message
         else:
-            config = ImageConfig.parse(raw)
+            config = config_of(self._source, manifest)
             diff_ids = config.diff_ids
             if len(diff_ids) != len(manifest.layers):
                 raise InvalidDocument(

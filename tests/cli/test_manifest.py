@@ -27,7 +27,7 @@ def test_manifest_of_one_platform_within_an_index(run: Run, index: str) -> None:
 @pytest.mark.parametrize(
     ("stdin", "status", "said"),
     [
-        (b"{", 6, "standard input: manifest: not valid JSON"),
+        (b"{", 6, "standard input: manifest sha256:021fb596db81"),
         (b" " * (MAX_MANIFEST_BYTES + 1), 2, "-: longer than a manifest may be"),
     ],
     ids=["no-json", "too-long"],
