@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from imagesmith.attest.manifest import ARTIFACT, REFERENCE
+from imagesmith.attest.manifest import ARTIFACT
 from imagesmith.attest.statement import CYCLONEDX, IN_TOTO, PREDICATE_TYPE, SLSA, SPDX
 from imagesmith.errors import InvalidDocument, LimitExceeded
 from imagesmith.interfaces import ImageSource
@@ -40,8 +40,6 @@ __all__ = [
 
 #: A statement above this is refused.
 MAX_STATEMENT_BYTES = 40 << 20
-#: Before 2023 the annotation had this name.
-_OLD_REFERENCE = "com.docker.reference.digest"
 _DSSE = re.compile(r"application/vnd\.in-toto\..*\+dsse")
 _TYPES = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
 _DEPTH, _MOST_MANIFESTS, _MOST_STATEMENTS = 4, 1_000, 100
@@ -72,9 +70,8 @@ def attached_to(source: ImageSource, platform: Platform | None = None) -> list[A
     is_index = False
     for d in _entries(source, root, 0):
         is_index = is_index or d.digest != root.digest
-        subject = d.annotations.get(_OLD_REFERENCE) or d.annotations.get(REFERENCE)
-        if subject:
-            about.setdefault(subject, {})[d.digest] = d
+        if d.about:
+            about.setdefault(d.about, {})[d.digest] = d
         elif not d.is_attestation:
             images[d.digest] = d
         if len(images) + sum(map(len, about.values())) > _MOST_MANIFESTS:

@@ -6,6 +6,7 @@ import argparse
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
 from imagesmith.cli.copying import add_choice_flags, copied, platforms_of
+from imagesmith.errors import UsageError
 from imagesmith.oci.names import host_platform
 
 __all__ = ["configure", "run"]
@@ -27,6 +28,11 @@ def run(args: argparse.Namespace) -> int:
 
     source, target = PlaceName.parse(args.source), PlaceName.parse(args.target)
     platforms = platforms_of(args.platform)
+    if args.referrers and target.kind == "docker-archive":
+        raise UsageError(
+            "--referrers: a docker archive holds images only",
+            hint="oci-archive:FILE holds what refers to them",
+        )
     one = target.kind == "docker-archive" and not platforms and not args.all  # it can hold one only
     with opened(args) as (session, store):
         found = copied(

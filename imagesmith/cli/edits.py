@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imagesmith.cli.common import opened, place_of, print_descriptor, source_at
+from imagesmith.cli.lines import one_line
 from imagesmith.errors import UsageError
 from imagesmith.oci.names import ImageRef
 from imagesmith.oci.times import format_ns, parse_epoch
@@ -48,10 +49,11 @@ def write_edited(args: argparse.Namespace, text: str, edited: Edited, session: S
     from imagesmith.transports.names import open_target
 
     target = _target_of(args, text, edited.root().digest, store)
-    if edited.absent:
-        from imagesmith.transports.copier import left_out
+    if edited.absent or edited.outdated:
+        from imagesmith.transports.lacking import left_behind
 
-        sys.stderr.write(f"warning: {left_out(edited.name, edited.absent)}\n")
+        for line in left_behind(edited.name, absent=edited.absent, outdated=edited.outdated):
+            sys.stderr.write(f"warning: {one_line(line)}\n")
     with open_target(target, session, store) as place:
         found = session.copy(edited, place)
     print_descriptor(args, found, str(target), beside=not args.tag)

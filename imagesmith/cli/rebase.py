@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.image.edited import Edited
     from imagesmith.image.layers import rebased
-    from imagesmith.transports.copier import chosen
+    from imagesmith.transports.copier import attested, chosen
+    from imagesmith.transports.documents import document_of
 
     platform = Platform.parse(args.platform) if args.platform else host_platform()
     with contextlib.ExitStack() as stack:
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         made, raw = rebased((manifest, config), old[1:], new[1:], notes)
         edited = Edited(args.ref, store.blobs)
         edited.rest(source)
+        edited.outdated += attested([document_of(source, source.root())], manifest.digest)
         for d in new[1].layers:
             edited.found_at(d.digest, new[0])
         edited.add(raw)

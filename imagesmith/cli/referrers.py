@@ -52,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _looked_at(source: ImageSource, subject: Descriptor) -> list[str]:
     """Where was looked, and what is attached in another way: attestations that an index lists."""
-    from imagesmith.attest.manifest import REFERENCE
     from imagesmith.registry.repository import Repository, fallback_tag
     from imagesmith.transports.documents import document_of
 
@@ -69,7 +68,7 @@ def _looked_at(source: ImageSource, subject: Descriptor) -> list[str]:
         about = [
             d for d in document.manifests
             if d.is_attestation
-            and (root.digest == subject.digest or d.annotations.get(REFERENCE) == str(subject.digest))
+            and (root.digest == subject.digest or d.about == str(subject.digest))
         ]  # fmt: skip
         if about:
             many = f"{len(about)} attestation manifest{'s' * (len(about) != 1)}"

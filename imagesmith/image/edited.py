@@ -40,6 +40,8 @@ class Edited:
         self._root: Descriptor | None = None
         #: Of an index, what the source lacks, which is left out.
         self.absent: list[Descriptor] = []
+        #: The attestations of what changed, which are left out.
+        self.outdated: list[Descriptor] = []
 
     def add(self, raw: bytes) -> Digest:
         """Add a document or another small blob."""
@@ -164,8 +166,10 @@ def _edited(
         raise NotFound(f"{source.name}: none of the index's images is there")
     children = {m.digest: _edited(source, m, out, change, {}, depth + 1) for m in images}
     changed = {str(old) for old, new in children.items() if new.digest != old}
+    outdated = [m for m in there if m.about in changed]
+    out.outdated += outdated
     changed |= {str(m.digest) for m in out.absent}
-    kept = [m for m in there if m.annotations.get("vnd.docker.reference.digest") not in changed]
+    kept = [m for m in there if m.about not in changed]
     index = _annotated(document, kept, annotations)
     index = converted(index, "", children)  # type: ignore[assignment]  # of an index comes an index
     out.add(index.raw)

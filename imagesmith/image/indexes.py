@@ -102,8 +102,4 @@ def without(index: Index, digests: Sequence[Digest], platforms: Sequence[Platfor
             raise NotFound(f"the index lists nothing for {platform}")
         gone.update(found)
     named = {str(d) for d in gone}
-    return [
-        m
-        for m in index.manifests
-        if m.digest not in gone and m.annotations.get("vnd.docker.reference.digest") not in named
-    ]
+    return [m for m in index.manifests if m.digest not in gone and m.about not in named]

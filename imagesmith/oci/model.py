@@ -106,6 +106,12 @@ class Descriptor:
             self.platform is not None and self.platform.os == "unknown"
         )
 
+    @property
+    def about(self) -> str:
+        """Of an attestation manifest that an index lists the digest of its image; else empty."""
+        notes = self.annotations
+        return notes.get("com.docker.reference.digest") or notes.get("vnd.docker.reference.digest", "")
+
 
 def _platform_of(o: Object) -> Platform:
     return Platform.of(

@@ -7,24 +7,23 @@ Threads: a plan is made by one; documents are asked for on a pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index, Manifest
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform, choose_platform
 from imagesmith.transports.convert import Family, converted
 from imagesmith.transports.documents import config_of, document_of, parsed
+from imagesmith.transports.lacking import left_out
 from imagesmith.values import field, frozen, record
 
-__all__ = ["Choice", "Plan", "choose", "chosen", "left_out", "plan_copy"]
+__all__ = ["Choice", "Plan", "attested", "choose", "chosen", "plan_copy"]
 
 _DEPTH = 5
 _MOST_MANIFESTS = 5_000
-#: Where an attestation names its image.
-_SUBJECT = "vnd.docker.reference.digest"
 #: How much (bytes) of manifests a plan holds.
 _MOST_BYTES = 64 << 20
 #: Documents that are read at the same time.
@@ -61,13 +60,16 @@ class Plan:
     """What is to be sent: blobs, manifests in order with their bytes, and the root, which comes last.
 
     `tags` are further tags of some manifests.
-    Beside it `there`: manifests below the root that the target has, with all that they name; and `absent`:
-    those that the source's indexes name, and it has not got.
+    Beside it `there`: manifests below the root that the target has, with all that they name; `absent`: those
+    that the source's indexes name, and it has not got; and of attestations that stay behind `unsaid`: of an
+    image that goes without its index, and `outdated`: of images that become others.
     """
 
     root: Descriptor | None = None
     tags: list[tuple[str, Descriptor]] = field(default_factory=list)
     absent: list[Descriptor] = field(default_factory=list)
+    unsaid: list[Descriptor] = field(default_factory=list)
+    outdated: list[Descriptor] = field(default_factory=list)
     there: list[Descriptor] = field(default_factory=list)
     raw: dict[Digest, bytes] = field(default_factory=dict)
     manifests: list[Descriptor] = field(default_factory=list)
@@ -122,6 +124,12 @@ def chosen(source: ImageSource, root: Descriptor, platform: Platform) -> Manifes
     return found
 
 
+def attested(documents: Iterable[Manifest | Index], digest: Digest) -> list[Descriptor]:
+    """The attestations of an image that indexes among some documents list."""
+    indexes = [document for document in documents if isinstance(document, Index)]
+    return [m for index in indexes for m in index.manifests if m.about == str(digest)]
+
+
 def _config_platform(source: ImageSource, d: Descriptor) -> Platform | None:
     """The platform of an entry that does not say it."""
     document = document_of(source, d)
@@ -160,6 +168,9 @@ def plan_copy(
     if choice.referrers:
         for d in walker.about:
             walker.visit(d, 0, ())
+    else:
+        plan.unsaid += walker.about
+    if choice.referrers:
         for d in [*plan.manifests, *plan.there]:
             walker.visit_referrers(d, 0)
     if choice.whole and plan.absent:
@@ -168,13 +179,6 @@ def plan_copy(
     plan.manifests.remove(plan.root)
     plan.manifests.append(plan.root)
     return plan
-
-
-def left_out(name: str, absent: Sequence[Descriptor]) -> str:
-    """The line on what an image's place lacks: its platforms; attestations of those go without saying."""
-    images = {str(m.platform or m.digest): None for m in absent if not m.is_attestation}
-    what = f"{', '.join(images)}: not there" if images else "attestations that are not there"
-    return f"{name}: left out {what}"
 
 
 class _Walker:
@@ -209,15 +213,24 @@ class _Walker:
         if choice.sparse or len(choice.platforms) > 1:
             return root
         if choice.platforms:
-            found = choose(self._source, root, choice.platforms[0])[0]
-            self.about = [m for m in document.manifests if m.annotations.get(_SUBJECT) == str(found.digest)]
-            return found
+            return self._alone(root, choice.platforms[0])
         there, absent = self._split(document)
         images = [m for m in there if not m.is_attestation]
         if len(images) == 1 and depth < _DEPTH and (choice.default or (absent and not self._keep_index)):
             self._plan.absent += absent
+            self._note_about([document], images[0].digest)
             return self.top(images[0], depth + 1)
-        return choose(self._source, root, choice.default)[0] if choice.default else root
+        return self._alone(root, choice.default) if choice.default else root
+
+    def _alone(self, root: Descriptor, platform: Platform) -> Descriptor:
+        """The image for a platform, taken out of its index; what that says of it stands in `about`."""
+        found, documents = choose(self._source, root, platform)
+        self._note_about([parse_document(raw) for raw in documents.values()], found.digest)
+        return found
+
+    def _note_about(self, documents: Iterable[Manifest | Index], digest: Digest) -> None:
+        for m in attested(documents, digest):
+            (self._plan.absent if self._source.lacks(m) else self.about).append(m)
 
     def _check_platform(self, manifest: Manifest) -> None:
         """Refuse a single image that is for none of the platforms that were asked for."""
@@ -237,7 +250,7 @@ class _Walker:
         there: list[Descriptor] = []
         absent: list[Descriptor] = []
         for m in index.manifests:
-            of_none = not self._keep_index and m.annotations.get(_SUBJECT) in lacking
+            of_none = not self._keep_index and m.about in lacking
             (absent if found[m.digest] or of_none else there).append(m)
         return there, absent
 
@@ -260,14 +273,23 @@ class _Walker:
             raise LimitExceeded(f"{self._source.name}: more than {_MOST_BYTES} bytes of manifests")
         document = parsed(self._source, d, raw)
         children: dict[Digest, Descriptor] = {}
+        changed: set[str] = set()
         if isinstance(document, Index):
             wanted = self._wanted(document, platforms)
             self._look_ahead([m for m in wanted if m.digest not in self._done])
-            for child in wanted:
+            outdated: dict[Digest, Descriptor] = {}
+            for child in sorted(wanted, key=lambda m: m.is_attestation):
+                if child.about in changed:
+                    outdated[child.digest] = child
+                    continue
                 children[child.digest] = self.visit(child, depth + 1, ())
-            whole = len(children) == len({m.digest for m in document.manifests})
-            if not (whole or self._choice.sparse or self._keep_index):
-                document = _only(document, children)
+                if children[child.digest].digest != child.digest:
+                    changed.add(str(child.digest))
+            self._plan.outdated += outdated.values()
+            named = {m.digest for m in document.manifests}
+            kept = named - outdated.keys() if self._choice.sparse or self._keep_index else children.keys()
+            if kept != named:
+                document = _only(document, kept)
         else:
             for blob in document.parts:
                 if blob.urls and mt.is_nondistributable(blob.media_type):
@@ -325,7 +347,7 @@ class _Walker:
             out[offers[n].digest] = offers[n]
         kept = {str(digest) for digest in out}
         for m in there:
-            if m.is_attestation and m.annotations.get(_SUBJECT) in kept:
+            if m.is_attestation and m.about in kept:
                 out[m.digest] = m
         return list(out.values())
 
@@ -345,10 +367,10 @@ class _Walker:
                 self.visit_referrers(self.visit(r, 0, ()), depth + 1)
 
 
-def _only(index: Index, children: dict[Digest, Descriptor]) -> Index:
-    """The index with the chosen manifests alone."""
+def _only(index: Index, kept: Collection[Digest]) -> Index:
+    """The index with some of its manifests alone."""
     return Index.build(
-        [m for m in index.manifests if m.digest in children],
+        [m for m in index.manifests if m.digest in kept],
         media_type=index.media_type,
         subject=index.subject,
         artifact_type=index.artifact_type,

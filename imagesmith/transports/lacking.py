@@ -1,12 +1,13 @@
-"""Whether an image is all there: archives and stores keep an index, and the blobs of some platforms only.
+"""Whether an image is all there, and the lines on what does not go along with one.
 
-Why: `docker save`, `ctr images export` and a pull for one platform leave the index as it is, for its digest.
+Why: archives and stores keep an index, and the blobs of some platforms only: `docker save`, `ctr images
+export` and a pull for one platform leave the index as it is, for its digest.
 Trust: indexes are others', and may name the same thing many times; each is looked at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
@@ -14,7 +15,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index
 from imagesmith.transports.documents import document_of
 
-__all__ = ["lacks"]
+__all__ = ["lacks", "left_behind", "left_out"]
 
 _DEPTH = 5
 
@@ -54,3 +55,27 @@ class _Search:
             for blob in document.parts
             if not (blob.urls and mt.is_nondistributable(blob.media_type))
         )
+
+
+def left_out(name: str, absent: Sequence[Descriptor]) -> str:
+    """The line on what an image's place lacks: its platforms; attestations of those go without saying."""
+    images = {str(m.platform or m.digest): None for m in absent if not m.is_attestation}
+    what = f"{', '.join(images)}: not there" if images else "attestations that are not there"
+    return f"{name}: left out {what}"
+
+
+def left_behind(
+    name: str,
+    *,
+    absent: Sequence[Descriptor] = (),
+    unsaid: Sequence[Descriptor] = (),
+    outdated: Sequence[Descriptor] = (),
+) -> list[str]:
+    """The lines on all that does not go along; see Plan."""
+    lines = [left_out(name, absent)] if absent else []
+    if unsaid:
+        kept = "a copy of the whole index keeps it, copy --referrers takes it along"
+        lines.append(f"{name}: left out what is attested of the image: {kept}")
+    if outdated:
+        lines.append(f"{name}: left out what is attested of it, which is about the images as they were")
+    return lines

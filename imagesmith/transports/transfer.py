@@ -35,7 +35,8 @@ from imagesmith.registry.repository import Repository
 from imagesmith.registry.transport import Transport
 from imagesmith.settings import Access
 from imagesmith.store.store import Store
-from imagesmith.transports.copier import Choice, Plan, choose, left_out, plan_copy
+from imagesmith.transports.copier import Choice, Plan, choose, plan_copy
+from imagesmith.transports.lacking import left_behind
 from imagesmith.transports.sender import copy_image
 from imagesmith.transports.stored import StorePlace, write_blob
 from imagesmith.values import frozen
@@ -310,8 +311,10 @@ class Session:
             plan = self._plan(source, target, choice, root, verb)
             if there is not None and there.digest == plan.the_root().digest and not choice.referrers:
                 return there
-            if plan.absent:
-                self._events(Warned(rule="", text=left_out(source.name, plan.absent)))
+            for line in left_behind(
+                source.name, absent=plan.absent, unsaid=plan.unsaid, outdated=plan.outdated
+            ):
+                self._events(Warned(rule="", text=line))
             held = source.ref.name if isinstance(source, Repository) else ""
 
             def finished(d: Descriptor, _how: str) -> None:
