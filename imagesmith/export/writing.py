@@ -161,7 +161,9 @@ def refuse_what_it_cannot_hold(output: Output, platforms: int) -> None:
     if platforms > 1 and not load(EXPORTERS[output.type]).HOLDS_INDEX:
         raise UsageError(
             f"{output.type} exporter does not currently support exporting manifest lists",
-            hint="type=oci holds several platforms; or ask for one",
+            hint="load one platform at a time, or --push all of them and pull what is wanted"
+            if output.loads
+            else "type=oci holds several platforms; or ask for one",
         )
 
 

@@ -109,9 +109,13 @@ def test_index_annotation_of_a_single_image_is_refused(cook: Kitchen, tmp_path: 
         cook.build(outputs=[f"type=oci,dest={tmp_path}/o,annotation-index.a=b"])
 
 
-def test_docker_archive_holds_one_platform(cook: Kitchen, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="does not currently support exporting manifest lists"):
-        cook.build(platform=PLATFORMS, outputs=[f"type=docker,dest={tmp_path}/d"])
+@pytest.mark.parametrize(
+    ("output", "instead"), [("type=docker,dest={}/d", "type=oci"), ("type=docker", "--push all of them")]
+)
+def test_docker_takes_one_platform(cook: Kitchen, tmp_path: Path, output: str, instead: str) -> None:
+    with pytest.raises(UsageError, match="does not currently support exporting manifest lists") as e:
+        cook.build(platform=PLATFORMS, outputs=[output.format(tmp_path)])
+    assert instead in e.value.hint
     assert not (tmp_path / "d").exists()
     assert cook.executed == []  # that is known before
 
