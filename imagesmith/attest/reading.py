@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from imagesmith.attest.manifest import ARTIFACT
 from imagesmith.attest.statement import CYCLONEDX, IN_TOTO, PREDICATE_TYPE, SLSA, SPDX
-from imagesmith.errors import InvalidDocument, LimitExceeded
+from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import Object, parse_object
@@ -90,7 +91,7 @@ def attached_to(source: ImageSource, platform: Platform | None = None) -> list[A
 
 
 def _entries(source: ImageSource, d: Descriptor, depth: int) -> Iterator[Descriptor]:
-    """The manifests below a descriptor that are there."""
+    """The images below a descriptor whose manifests are there, and all that is attested of any."""
     if d.media_type not in mt.INDEX_TYPES:
         yield d
         return
@@ -98,8 +99,19 @@ def _entries(source: ImageSource, d: Descriptor, depth: int) -> Iterator[Descrip
         raise InvalidDocument(f"{source.name}: indexes nested too deeply")
     index = document_of(source, d)
     for child in index.manifests if isinstance(index, Index) else ():
-        if not source.lacks(child):
+        if child.about or _is_there(source, child):
             yield from _entries(source, child, depth + 1)
+
+
+def _is_there(source: ImageSource, d: Descriptor) -> bool:
+    """True if a place has a manifest, be it without its layers."""
+    if not source.lacks(d):
+        return True
+    try:
+        source.document(d)
+    except NotFound:
+        return False
+    return True
 
 
 def _platform(source: ImageSource, d: Descriptor) -> str:
@@ -115,25 +127,41 @@ def predicates_of(source: ImageSource, attached: Attached, kinds: Sequence[str])
     """The predicates about an image whose types begin with one of some words, with their types, in order.
 
     Raises:
+        NotFound: a manifest of statements, or one of the statements, is not where the image is.
         LimitExceeded: a statement is too large, or there are too many.
         InvalidDocument: it is no statement, or one about another image.
     """
     out = []
     for d in attached.manifests:
-        manifest = document_of(source, d)
+        with _told(source, attached, f"attestation manifest {d.digest}"):
+            manifest = document_of(source, d)
         if isinstance(manifest, Index):
             continue
         for layer in manifest.layers:
             kind = layer.annotations.get(PREDICATE_TYPE, "")
             signed = _DSSE.fullmatch(layer.media_type) is not None
             if (layer.media_type == IN_TOTO or signed) and kind.startswith(tuple(kinds)):
-                raw = _blob(source, layer)
+                with _told(source, attached, f"statement {layer.digest}"):
+                    raw = _blob(source, layer)
                 what = f"{source.name}: statement {layer.digest}"
                 payload = _payload(raw, what) if signed else raw
                 out.append((kind, _predicate(payload, what, attached.image)))
                 if len(out) > _MOST_STATEMENTS:
                     raise LimitExceeded(f"{source.name}: more than {_MOST_STATEMENTS} statements")
     return out
+
+
+@contextlib.contextmanager
+def _told(source: ImageSource, attached: Attached, what: str) -> Iterator[None]:
+    """Say of what is missing that it was attested: an image about which nothing is said is another matter."""
+    try:
+        yield
+    except NotFound as e:
+        about = attached.platform or str(attached.image.digest)
+        raise NotFound(
+            f"{source.name}: {what} about {about} is listed, but not there",
+            hint="copy or pull the image again from where it is whole",
+        ) from e
 
 
 def _blob(source: ImageSource, d: Descriptor) -> bytes:

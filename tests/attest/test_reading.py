@@ -13,7 +13,7 @@ from imagesmith.attest import reading
 from imagesmith.attest.manifest import ARTIFACT, attestation_of
 from imagesmith.attest.reading import attached_to, shown_provenance, shown_sbom
 from imagesmith.attest.statement import Claim, Subject
-from imagesmith.errors import DigestMismatch, ImagesmithError, InvalidDocument, LimitExceeded
+from imagesmith.errors import DigestMismatch, ImagesmithError, InvalidDocument, LimitExceeded, NotFound
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.mediatype import OCI_CONFIG, OCI_EMPTY
 from imagesmith.oci.model import Descriptor, Index, Manifest
@@ -165,6 +165,45 @@ def test_an_image_without_anything(shelf: Shelf) -> None:
     assert shown_provenance(shelf.place()) == {}
 
 
+@pytest.mark.parametrize("part", ["attestation manifest", "statement"])
+def test_what_is_listed_and_not_there_is_told(shelf: Shelf, part: str) -> None:
+    arm = make_image(shelf.store, layers=({"c": b"arm"},), architecture="arm64")
+    shelf.entries.append(arm)
+    shelf.attach(shelf.layer(OLD_PREDICATE))
+    said, lost = shelf.layer({"for": "arm64"}, about=arm), shelf.layer({"s": 1}, SPDX, about=arm)
+    shelf.attach(said, lost, about=arm)
+    place = shelf.place()
+    gone = shelf.entries[-1] if part == "attestation manifest" else lost
+    shelf.store.blobs.remove(gone.digest)
+    for platform in (None, Platform("linux", "arm64")):
+        with pytest.raises(
+            NotFound, match=f"{part} {gone.digest} about linux/arm64 is listed, but not there"
+        ):
+            shown_sbom(place, platform)
+    assert shown_provenance(place, AMD64) == {"SLSA": OLD_PREDICATE}
+    if part == "statement":  # the other one is there
+        assert shown_provenance(place, Platform("linux", "arm64")) == {"SLSA": {"for": "arm64"}}
+
+
+def test_what_is_said_of_images_that_are_not_there_is_not_missed(shelf: Shelf) -> None:
+    """A pull for one platform leaves an index that lists the others."""
+    absent = replace(shelf.image, digest=digest_bytes(b"absent"), platform=Platform("linux", "arm64"))
+    shelf.entries.append(absent)
+    shelf.attach(shelf.layer(OLD_PREDICATE))
+    shelf.attach(shelf.layer({}, about=absent), about=absent)
+    place = shelf.place()
+    shelf.store.blobs.remove(shelf.entries[-1].digest)
+    assert shown_provenance(place) == {"SLSA": OLD_PREDICATE}
+
+
+def test_layers_need_not_be_there(shelf: Shelf) -> None:
+    """Those of a base may have gone from registry to registry."""
+    shelf.attach(shelf.layer(OLD_PREDICATE))
+    manifest = Manifest.parse(shelf.store.blobs.read(shelf.image.digest))
+    shelf.store.blobs.remove(manifest.layers[0].digest)
+    assert shown_provenance(shelf.place()) == {"SLSA": OLD_PREDICATE}
+
+
 @pytest.mark.parametrize(
     ("raw", "problem"),
     [
@@ -214,7 +253,8 @@ def test_a_blob_that_is_another_is_refused(shelf: Shelf) -> None:
         shown_sbom(shelf.place())
     shelf.entries = [shelf.image]
     shelf.attach(replace(layer, digest=digest_bytes(b"not there")))
-    assert shown_sbom(shelf.place()) == {}  # the index is taken as one that holds only part of it
+    with pytest.raises(NotFound):
+        shown_sbom(shelf.place())
 
 
 def test_an_index_that_names_itself_ends(shelf: Shelf) -> None:
