@@ -16,7 +16,7 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Iterator
 
-from imagesmith.attest.redact import without_login
+from imagesmith.attest.redact import without_secrets
 from imagesmith.attest.statement import purl_of
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.contexts import Contexts
@@ -94,7 +94,7 @@ def config_source(sources: Sources) -> Material:
     request, pinned = sources.request, sources.contexts.pinned
     given = request.dockerfile or ""
     if is_http_url(given):
-        return _pinned(without_login(given), pinned["-f"])
+        return _pinned(without_secrets(given), pinned["-f"])
     if given != "-" and "context" in pinned:
         return _main(sources)
     raw = sources.dockerfile.source.encode("utf-8", "surrogateescape")
@@ -116,11 +116,11 @@ def materials_of(sources: Sources, plan: Plan) -> tuple[Material, ...]:
                     found.add(_pinned(_git_uri(origin.ref), f"commit:{commit}"))
                 case Fetched():
                     [file] = sources.trees.tree(origin).walk("")
-                    found.add(Material(without_login(origin.url), "sha256", file.digest))
+                    found.add(Material(without_secrets(origin.url), "sha256", file.digest))
                 case ContextFiles(name="context") if "context" in sources.contexts.pinned:
                     found.add(_main(sources))
                 case ContextFiles(name=name, place=place) if name in sources.contexts.pinned:
-                    found.add(_pinned(without_login(place), sources.contexts.pinned[name]))
+                    found.add(_pinned(without_secrets(place), sources.contexts.pinned[name]))
                 case ContextFiles(name=name, place=place) if place != "scratch":
                     digest = digests[n] if n < len(digests) else _looked_up(step.op, origin, path, sources)
                     local.setdefault(name, set()).add((path, excludes, parents, digest))
@@ -163,13 +163,15 @@ def _main(sources: Sources) -> Material:
     """The build context, where it is a repository or an address."""
     given = sources.request.context
     ref = context_ref(given)
-    return _pinned(without_login(given) if ref is None else _git_uri(ref), sources.contexts.pinned["context"])
+    return _pinned(
+        without_secrets(given) if ref is None else _git_uri(ref), sources.contexts.pinned["context"]
+    )
 
 
 def _git_uri(ref: GitRef) -> str:
     """The address of a repository at a ref, and a folder in it."""
     fragment = f"{ref.ref}:{ref.subdir}" if ref.subdir else ref.ref
-    return without_login(ref.remote) + (f"#{fragment}" if fragment else "")
+    return without_secrets(ref.remote) + (f"#{fragment}" if fragment else "")
 
 
 def _pinned(uri: str, pin: str) -> Material:

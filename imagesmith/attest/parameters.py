@@ -13,7 +13,7 @@ import posixpath
 from typing import Any
 
 from imagesmith.attest.asked import ASKING_ARGS
-from imagesmith.attest.redact import without_login
+from imagesmith.attest.redact import without_secrets
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import context_ref
 from imagesmith.context.named import DockerImage, GitContext, HttpContext, NamedContext, OciLayout
@@ -22,7 +22,7 @@ from imagesmith.plan.plan import Plan
 from imagesmith.request import BuildRequest
 from imagesmith.solve.graph import all_steps
 
-__all__ = ["dockerfile_path", "is_incomplete_in_min", "request_document"]
+__all__ = ["dockerfile_path", "is_whole", "request_document"]
 
 
 def request_document(request: BuildRequest, plan: Plan, *, full: bool) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def request_document(request: BuildRequest, plan: Plan, *, full: bool) -> dict[s
     document: dict[str, Any] = {"frontend": "dockerfile.v0"}
     args = _args(request)
     if full:
-        args |= {f"build-arg:{k}": without_login(v) for k, v in _build_args(request).items()}
-        args |= {f"label:{k}": without_login(v) for k, v in request.labels.items()}
+        args |= {f"build-arg:{k}": without_secrets(v) for k, v in _build_args(request).items()}
+        args |= {f"label:{k}": without_secrets(v) for k, v in request.labels.items()}
     if args:
         document["args"] = dict(sorted(args.items()))
     if full:
@@ -45,9 +45,10 @@ def request_document(request: BuildRequest, plan: Plan, *, full: bool) -> dict[s
     return document
 
 
-def is_incomplete_in_min(request: BuildRequest) -> bool:
-    """True if `min` leaves out what the image may depend on: an argument or a label."""
-    return bool(_build_args(request) or request.labels)
+def is_whole(request: BuildRequest, *, full: bool) -> bool:
+    """True if nothing is left out that the image may depend on: arguments, labels, words of them."""
+    values = [*_build_args(request).values(), *request.labels.values()]
+    return all(full and without_secrets(v) == v for v in values)
 
 
 def dockerfile_path(request: BuildRequest) -> str:
@@ -93,9 +94,9 @@ def _place(name: str, place: NamedContext) -> str:
             return f"oci-layout://{name}{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}"
         case GitContext(ref=ref):
             fragment = f"{ref.ref}:{ref.subdir}" if ref.subdir else ref.ref
-            return without_login(ref.remote) + (f"#{fragment}" if fragment else "")
+            return without_secrets(ref.remote) + (f"#{fragment}" if fragment else "")
         case HttpContext(url=url):
-            return without_login(url)
+            return without_secrets(url)
     return f"local:{name}"
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from imagesmith import __version__
 from imagesmith.attest.materials import Material
-from imagesmith.attest.parameters import dockerfile_path, is_incomplete_in_min, request_document
-from imagesmith.attest.redact import plan_document, step_names
+from imagesmith.attest.parameters import dockerfile_path, is_whole, request_document
+from imagesmith.attest.redact import plan_document, step_names, without_secrets
 from imagesmith.attest.statement import SLSA, Claim
 from imagesmith.attest.worktree import Worktree
 from imagesmith.image.commit import Image
@@ -99,7 +99,7 @@ def _slsa_1(facts: Facts, wanted: ProvenanceWanted) -> dict[str, Any]:
     if _is_hermetic(facts):
         metadata["imagesmith_hermetic"] = True
     metadata["imagesmith_completeness"] = {
-        "request": _is_request_complete(facts, full=full),
+        "request": is_whole(facts.request, full=full),
         "resolvedDependencies": is_complete(facts.materials),
     }
     if wanted.reproducible:
@@ -136,7 +136,7 @@ def _slsa_02(facts: Facts, wanted: ProvenanceWanted) -> dict[str, Any]:
              "buildFinishedOn": format_ns(facts.finished_ns)}  # fmt: skip
     metadata: dict[str, Any] = {} if facts.is_timeless else times
     metadata["completeness"] = {
-        "parameters": _is_request_complete(facts, full=full),
+        "parameters": is_whole(facts.request, full=full),
         "environment": True,
         "materials": is_complete(facts.materials),
     }
@@ -155,10 +155,6 @@ def _config_source(facts: Facts, path_key: str) -> dict[str, Any]:
     return {**out, path_key: path} if path else out
 
 
-def _is_request_complete(facts: Facts, *, full: bool) -> bool:
-    return full or not is_incomplete_in_min(facts.request)
-
-
 def _is_hermetic(facts: Facts) -> bool:
     """True if nothing could come in that is not listed."""
     runs = (step.op for step in all_steps(facts.plan.tips) if isinstance(step.op, RunOp))
@@ -170,7 +166,7 @@ def _metadata(facts: Facts, *, full: bool) -> dict[str, Any]:
     out: dict[str, Any] = {"vcs": _vcs(facts)} if facts.worktree is not None and _vcs(facts) else {}
     if full:
         name, text = facts.dockerfile
-        data = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
+        data = base64.b64encode(without_secrets(text).encode("utf-8", "surrogateescape")).decode()
         info = {"filename": name.rpartition("/")[2], "language": "Dockerfile", "data": data}
         out["source"] = {"infos": [info]}
         out["layers"] = _layers(facts)

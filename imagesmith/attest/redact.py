@@ -1,6 +1,9 @@
-"""What of a build may be told to everybody: no login, no folder of the machine, and plans without either.
+"""What of a build may be told to everybody: no login, no word of a query, no folder of the machine.
 
-Why: a step's digest covers the folder of its context, so in an attestation steps are numbered instead, in the
+Why: an address that is signed, or has a token in its query, is a secret for as long as it holds, and no name
+tells which word is one. So all of them are masked, in every text that has an address; scheme, host and path
+stay, and a source has its digest besides. What a repository's query and fragment say of the commit that is
+meant stays. A step's digest covers the folder of its context, so in an attestation steps are numbered, in the
 order of the plan: who builds the same elsewhere tells the same. Proxies and cgroups are the machine's own.
 """
 
@@ -11,26 +14,58 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagesmith.context.addresses import is_http_url
-from imagesmith.context.git import is_git_url
+from imagesmith.context.git import GitRef, is_git_url
+from imagesmith.errors import DockerfileError
 from imagesmith.plan.plan import Plan
 
-__all__ = ["plan_document", "step_names", "without_login"]
+__all__ = ["plan_document", "step_names", "without_secrets"]
 
 #: `user:password@` behind a scheme; a user alone is part of an address for ssh.
 _LOGIN = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s\"'?#]*:[^/@\s\"'?#]*@")
 _HTTP_USER = re.compile(r"(https?://)[^/@\s\"'?#]*@", re.IGNORECASE)
 _SSH_USER = re.compile(r"(ssh://)(?!git@)[^/@\s\"'?#]*@", re.IGNORECASE)
+#: An address in a text, as far as it goes; and what of one is behind its path.
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>`]+")
+_BEHIND = re.compile(r"([?#&;])([^?#&;=]*)(?:=([^?#&;]*))?")
+#: What stands in the place of a word, as in BuildKit's messages.
+_MASK = "xxxxx"
 #: Fields of a step that say something of the machine, and nothing of what is built.
 _MACHINE = {"proxy_env": [], "cgroup_parent": "", "login": ""}
 
 
-def without_login(text: str) -> str:
-    """A text whose addresses have no user and no password; `git@` stays, which is the same for all."""
-    if "@" not in text or "://" not in text:
+def without_secrets(text: str) -> str:
+    """A text whose addresses have no user, no password, and masks for the words of queries and fragments.
+
+    `git@` stays, which is the same for all. A text that begins as an address is one to its end.
+    """
+    if "://" not in text:
         return text
-    for pattern in (_LOGIN, _HTTP_USER, _SSH_USER):
-        text = pattern.sub(r"\1", text)
-    return text
+    if "@" in text:
+        for pattern in (_LOGIN, _HTTP_USER, _SSH_USER):
+            text = pattern.sub(r"\1", text)
+    if "?" not in text and "#" not in text:
+        return text
+    return _masked(text) if _ADDRESS.match(text) else _ADDRESS.sub(lambda m: _masked(m[0]), text)
+
+
+def _masked(address: str) -> str:
+    """An address without the words of its query and fragment; names before a `=` stay."""
+    if is_git_url(address):
+        try:
+            GitRef.parse(address)
+        except DockerfileError:
+            pass  # not as git contexts are written
+        else:
+            return address
+    path, mark, behind = re.match(r"([^?#]*)([?#]?)(.*)", address, re.DOTALL).groups()  # type: ignore[union-attr]
+    return path + _BEHIND.sub(_word, mark + behind)
+
+
+def _word(match: re.Match[str]) -> str:
+    sign, name, value = match.groups()
+    if value and value.strip("="):
+        return f"{sign}{name}={_MASK}"
+    return f"{sign}{_MASK}" if name or value else sign  # a word alone, be it base64 with its padding
 
 
 def step_names(plan: Plan) -> dict[str, str]:
@@ -46,7 +81,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     def told(value: Any) -> Any:  # noqa: ANN401 - JSON
         match value:
             case str():
-                return without_login(value)
+                return without_secrets(value)
             case list():
                 return [told(v) for v in value]
             case {"kind": "step", "digest": digest}:

@@ -14,7 +14,7 @@ import re
 import stat
 from pathlib import Path
 
-from imagesmith.attest.redact import without_login
+from imagesmith.attest.redact import without_secrets
 from imagesmith.context.git import is_commit, is_git_url
 from imagesmith.values import frozen
 
@@ -93,7 +93,7 @@ def _remote(common: Path, branch: str) -> str:
     names = [n for n in (tracked, "origin", *remotes) if n in remotes]
     address = remotes[names[0]] if names else ""
     is_address = re.match(r"https?://", address) is not None or is_git_url(address)
-    return without_login(address) if is_address else ""
+    return without_secrets(address) if is_address else ""
 
 
 def _text(path: Path, most: int) -> str:

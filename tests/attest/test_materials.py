@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,39 @@ def server(tmp_path: Path) -> Iterator[GitServer]:
     """A server of repositories."""
     with git_server(tmp_path / "srv") as here:
         yield here
+
+
+@pytest.mark.parametrize("version", ["v1", "v0.2"])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_no_word_of_a_query_is_told(
+    kitchen: Kitchen, shelf: Shelf, files: Web, version: str, mode: str
+) -> None:
+    """Of a file that is added, the Dockerfile, a named context, an argument and a label."""
+    files.files = {
+        "f": b"text", "c.tar": tar_of({"g": b"more"}),
+        "Dockerfile": f"FROM scratch\nARG WHERE\nADD $WHERE /f\nADD {files.url('f?a=hidden#b=hidden')} /g\n"
+        "COPY --from=c g /h\n".encode(),
+    }  # fmt: skip
+    signed = "?token=hidden&hidden#hidden"
+    built = kitchen.build(
+        dockerfile=files.url(f"Dockerfile{signed}"), contexts={"c": files.url(f"c.tar{signed}")},
+        build_args={"WHERE": files.url(f"f{signed}")}, labels={"l": f"see {files.url(f'f{signed}')}"},
+        provenance=f"mode={mode},version={version}", tags=["a:1"],
+    )  # fmt: skip
+    predicate = shelf.predicate(built)
+    said = json.dumps(predicate)
+    for data in re.findall(r'"data": "([^"]+)"', said):
+        said += base64.b64decode(data).decode()
+    assert "hidden" not in said
+    assert ("ADD $WHERE /f" in said) == (mode == "max")
+    listed = (
+        predicate["materials"] if version == "v0.2" else predicate["buildDefinition"]["resolvedDependencies"]
+    )
+    added = {
+        "uri": files.url("f?token=xxxxx&xxxxx#xxxxx"),
+        "digest": {"sha256": hashlib.sha256(b"text").hexdigest()},
+    }
+    assert added in listed
 
 
 def test_base_has_the_digest_of_what_its_name_stands_for(kitchen: Kitchen, shelf: Shelf) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagesmith.attest.parameters import dockerfile_path, is_incomplete_in_min, request_document
+from imagesmith.attest.parameters import dockerfile_path, is_whole, request_document
 from imagesmith.context.named import parse_named
 from imagesmith.dockerfile.mounts import Mount
 from imagesmith.oci.config import Runtime
@@ -72,15 +72,20 @@ def test_arguments_and_labels_are_told_in_max_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "incomplete"),
+    ("words", "whole"),
     [
-        ({}, False), ({"labels": {"a": "b"}}, True), ({"build_args": {"A": "b"}}, True),
-        ({"build_args": {"BUILDKIT_ATTEST_SBOM": ""}}, False),
-        ({"secrets": (SecretSource("a", "b"),)}, False),
+        ({}, (True, True)), ({"labels": {"a": "b"}}, (False, True)),
+        ({"build_args": {"A": "b"}}, (False, True)),
+        ({"build_args": {"BUILDKIT_ATTEST_SBOM": ""}}, (True, True)),
+        ({"secrets": (SecretSource("a", "b"),)}, (True, True)),
+        ({"build_args": {"A": "https://e.example/?a=b"}}, (False, False)),
+        ({"labels": {"a": "https://u:p@e.example/"}}, (False, False)),
     ],
 )  # fmt: skip
-def test_min_is_incomplete_without_an_argument_or_a_label(words: dict[str, Any], incomplete: bool) -> None:
-    assert is_incomplete_in_min(BuildRequest(**words)) is incomplete
+def test_it_is_whole_where_nothing_is_left_out_or_masked(
+    words: dict[str, Any], whole: tuple[bool, bool]
+) -> None:
+    assert tuple(is_whole(BuildRequest(**words), full=full) for full in (False, True)) == whole
 
 
 def test_named_contexts_are_told_without_their_folders(tmp_path: Path) -> None:
