@@ -103,7 +103,7 @@ def config_source(sources: Sources) -> Material:
 
 def materials_of(sources: Sources, plan: Plan) -> tuple[Material, ...]:
     """All sources of one image, sorted by address."""
-    found = {config_source(sources)}
+    found = {config_source(sources), *(_image(op, sources.bases) for i in plan.images for op in i.bare)}
     local: dict[str, set[tuple[str, tuple[str, ...], bool, str]]] = {}
     for step in all_steps(plan.tips):
         if isinstance(step.op, ImageOp):

@@ -58,6 +58,7 @@ class PlannedImage:
     """An image: its last step (None for an empty one), and what it says besides its layers.
 
     The base image's history comes before its own; times are clamped to the epoch (seconds), if there is one.
+    `bare` are the images without layers that its stages start from: no step brings anything of them.
     Where an SBOM is made, `scans` are the stages, by name, and the context that are looked at besides.
     """
 
@@ -69,6 +70,7 @@ class PlannedImage:
     base_history: tuple[History, ...]
     history: tuple[PlannedHistory, ...]
     scans: tuple[Scan, ...] = ()
+    bare: tuple[ImageOp, ...] = ()
 
     @property
     def base(self) -> ImageOp | None:

@@ -112,6 +112,7 @@ class Planner:
         self.epoch = self._epoch()
         self._states: dict[PlannedStage, StageState] = {}
         self._busy: list[PlannedStage] = []
+        self._bare: dict[ImageOp, None] = {}
         self._steps: dict[Step, Step] = {} if steps is None else steps
         self._sources: dict[str, Step | ContextFiles | GitFiles | Fetched] = {}
 
@@ -125,7 +126,8 @@ class Planner:
         for stage in self.graph.reachable():
             self.state_of(stage)
         state = self.state_of(self.graph.target)
-        return replace(state.image(self.request.labels, self.epoch), scans=self._scans())
+        made = state.image(self.request.labels, self.epoch)
+        return replace(made, scans=self._scans(), bare=tuple(self._bare))
 
     def _scans(self) -> tuple[Scan, ...]:
         """What an SBOM looks at besides the result, if one is made."""
@@ -263,6 +265,8 @@ class Planner:
             name = naming.base(stage, image, state.platform, indexed=self.request.indexed)
             made = Step.of(_image(image), None, name, span=stage.stage.base.span)
             state.tip = self.interned(made)
+        else:
+            self._bare[_image(image)] = None
         return state
 
     def _trigger(self, text: str, stage: PlannedStage) -> n.Instruction:

@@ -19,7 +19,7 @@ from imagesmith.store.store import Store
 from tests.attest.conftest import Shelf
 from tests.gitserver import GitServer, git_server
 from tests.kitchen import Kitchen, tar_of
-from tests.registry.images import make_index
+from tests.registry.images import make_image, make_index
 from tests.web import Web, git, repository, web
 
 ARCH = str(host_platform()).replace("/", "%2F")
@@ -86,6 +86,23 @@ def test_no_word_of_a_query_is_told(
         "digest": {"sha256": hashlib.sha256(b"text").hexdigest()},
     }
     assert added in listed
+
+
+def test_a_base_without_layers_is_a_source_too(kitchen: Kitchen, shelf: Shelf) -> None:
+    """Its config is in the image, be it by way of another stage; one that nothing stands on is none."""
+    with Store(kitchen.root) as store:
+        digests = {name: make_image(store, f"r.example/{name}:1", layers=()).digest for name in "abc"}
+    kitchen.write({"f": "text"})
+    text = (
+        "FROM r.example/a:1 AS x\nFROM x AS y\nFROM r.example/b:1 AS z\nCOPY f /\nFROM r.example/c:1\n"
+        "FROM y\nCOPY --from=z /f /\n"
+    )
+    built = made(kitchen, text, provenance="mode=min")
+    found = {k: v for k, v in materials(shelf, built).items() if k.startswith("pkg:")}
+    assert found == {
+        f"pkg:docker/r.example/{name}@1?platform=linux%2Famd64": {"sha256": digests[name].hex}
+        for name in "ab"
+    }
 
 
 def test_base_has_the_digest_of_what_its_name_stands_for(kitchen: Kitchen, shelf: Shelf) -> None:
