@@ -29,7 +29,7 @@ from imagesmith.fs.view import View
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.config import ImageConfig, check_image
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Manifest
+from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
@@ -142,9 +142,17 @@ class Bases:
             self._pinned.setdefault(str(ref), found.descriptor.digest)
             return found
         except (RegistryError, NotAnImage) as e:
-            raise type(e)(
-                f"{name}: failed to resolve source metadata for {ref}: {e.message}", hint=e.hint
-            ) from e
+            said = f"{name}: failed to resolve source metadata for {ref}: {e.message}"
+            raise type(e)(f"{said}{self._others(ref, wanted)}", hint=e.hint) from e
+
+    def _others(self, ref: ImageRef, wanted: Platform) -> str:
+        """What to add to an error about a reference: for which other platforms the store has it, if any."""
+        found = None if self._request.pull else self.store.find(ref)
+        index = self.store.document(found.digest, found.media_type) if found is not None else None
+        offers = index.manifests if isinstance(index, Index) else ()
+        here = [d for d in offers if not d.is_attestation and self.store.blobs.has(d.digest)]
+        platforms = ", ".join(sorted({str(d.platform) for d in here if d.platform not in (None, wanted)}))
+        return f"; the store has it for {platforms}, not for {wanted}" if platforms else ""
 
     def _remembered(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
         """What a tag was resolved to, for another platform or not long ago, if its documents are stored."""
