@@ -263,8 +263,7 @@ class Planner:
         state.adopt(replace(config.runtime, working_dir=workdir))
         if config.diff_ids:
             name = naming.base(stage, image, state.platform, indexed=self.request.indexed)
-            made = Step.of(_image(image), None, name, span=stage.stage.base.span)
-            state.tip = self.interned(made)
+            state.tip = Step.of(_image(image), None, name, span=stage.stage.base.span)
         else:
             self._bare[_image(image)] = None
         return state

@@ -11,8 +11,10 @@ from unittest.mock import patch
 import pytest
 
 from imagesmith.sbom.making import sbom_of
+from imagesmith.store.store import Store
 from tests.attest.conftest import EPOCH, Shelf
 from tests.kitchen import Kitchen
+from tests.registry.images import make_image
 
 PACKAGE = "Metadata-Version: 2.1\nName: {0}\nVersion: {1}\nLicense: MIT\n"
 FILE = """\
@@ -61,6 +63,21 @@ def test_sbom_lists_what_is_in_the_image_with_the_line_that_brought_it(cook: Kit
     }
     assert any(text.endswith("Dockerfile:4") for text in said["alpha"])
     assert any(text.endswith("Dockerfile:5") for text in said["beta"])
+
+
+def test_a_base_of_two_stages_is_told_by_the_line_of_the_image_s_own(cook: Kitchen, shelf: Shelf) -> None:
+    place = "usr/lib/python3/dist-packages/base-1.dist-info"
+    with Store(cook.root) as store:
+        make_image(
+            store, "r.example/b:1", layers=({f"{place}/METADATA": PACKAGE.format("base", "1").encode()},)
+        )
+    built = cook.build(
+        "FROM r.example/b:1 AS one\nCOPY more /m\nFROM r.example/b:1\nCOPY site /s\nCOPY --from=one /m /n\n",
+        sbom=True, tags=["a:1"],
+    )  # fmt: skip
+    [[statement]] = statements(shelf, built).values()
+    [package] = [p for p in statement["predicate"]["packages"] if p["name"] == "base"]
+    assert [a["comment"].endswith("Dockerfile:3") for a in package["annotations"]] == [True]
 
 
 def test_stage_and_context_that_ask_for_it_have_documents_of_their_own(cook: Kitchen, shelf: Shelf) -> None:
