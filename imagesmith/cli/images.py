@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from typing import Any
 
 from imagesmith.cli.common import human, print_json, table
 from imagesmith.cli.flags import add_root, settings_of
-from imagesmith.errors import InvalidDocument
+from imagesmith.cli.lines import one_line
+from imagesmith.errors import IntegrityError, NotFound
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import is_image_config
 from imagesmith.oci.model import Descriptor, Index
@@ -45,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
 def _row(store: Store, ref: ImageRef, d: Descriptor) -> dict[str, Any]:
     platforms: list[str] = []
     blobs: dict[Digest, int] = {}
-    _weigh(store, d, platforms, blobs, set())
+    try:
+        _weigh(store, d, platforms, blobs, set())
+    except (IntegrityError, NotFound) as e:  # one bad image does not hide the others
+        sys.stderr.write(f"warning: {one_line(f'{ref.familiar}: {e.message}')}\n")
     return {
         "name": ref.familiar,
         "digest": str(d.digest),
@@ -70,7 +73,6 @@ def _weigh(
         return
     platform = str(d.platform or "")
     if is_image_config(document.config.media_type) and store.blobs.has(document.config.digest):
-        with contextlib.suppress(InvalidDocument):  # one bad image does not hide the others
-            platform = platform or str(store.config(document).platform)
+        platform = platform or str(store.config(document).platform)
     if platform:
         platforms.append(platform)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.oci.digest import Digest
-from imagesmith.oci.mediatype import OCI_CONFIG
+from imagesmith.cli.main import main
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.mediatype import OCI_CONFIG, OCI_MANIFEST
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef
 from imagesmith.store.store import Store
@@ -41,6 +42,23 @@ def test_an_image_with_a_bad_config_is_told_and_hides_no_other(
         store.name(ImageRef.parse("bad:1"), bad.descriptor())
     assert "image config" in run("inspect", "bad:1", status=6)
     assert [line.split()[0] for line in run("images").splitlines()] == ["NAME", "app:1", "bad:1"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [(None, "is not in the store"), (b"[]", "must be a JSON object"), (b"{}", "neither an image")],
+)
+def test_an_image_without_a_manifest_is_told_and_hides_no_other(
+    run: Run, image: str, capfdbinary: pytest.CaptureFixture[bytes], raw: bytes | None, problem: str
+) -> None:
+    with Store(Path("store")) as store:
+        digest = digest_bytes(b"absent") if raw is None else store.blobs.put(raw)
+        store.name(ImageRef.parse("bad:1"), Descriptor(media_type=OCI_MANIFEST, digest=digest, size=9))
+    assert main(["images"]) == 0
+    out, err = (stream.decode() for stream in capfdbinary.readouterr())
+    assert [line.split()[0] for line in out.splitlines()] == ["NAME", "app:1", "bad:1"]
+    assert err.startswith("warning: bad:1: ")
+    assert problem in err
 
 
 def test_table_json_and_digests_tell_the_same(run: Run, image: str) -> None:

@@ -105,5 +105,5 @@ def test_the_store_is_named_for_what_is_wrong_in_it(run: Run, tmp_path: Path, im
     table = json.loads((tmp_path / "store/index.json").read_bytes())
     table["manifests"][0] |= {"digest": str(digest_bytes(raw)), "size": len(raw)}
     (tmp_path / "store/index.json").write_text(json.dumps(table))
-    said = run("images", status=6)
+    said = run("prune", status=6)
     assert f"error: the store {tmp_path}/store: manifest {digest_bytes(raw)}: config: size must be" in said
