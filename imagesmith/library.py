@@ -50,6 +50,7 @@ def build(
     platform: str | Iterable[str] = "",
     push: bool = False,
     pull: bool = False,
+    pin: bool | None = None,
     no_cache: bool = False,
     cache_from: Iterable[str] = (),
     cache_to: Iterable[str] = (),
@@ -74,6 +75,8 @@ def build(
         tags: names of the image; with `push` it is sent to the registry of each.
         platform: one, or several as --platform takes them; then an index is made.
         outputs: as --output takes them, or Output values; by default the store, if there are tags.
+        pin: add new sources to Dockerfile.lock (True), or do without one (False); by default one that is
+            there is required.
         cache_from, cache_to: places of caches, as the command line takes them.
         explain, report: tell `events` why steps are executed; where to write a page about the build.
         provenance, sbom: what is attested of the image: True, or values as the command line takes them.
@@ -94,7 +97,7 @@ def build(
         secrets=tuple(map(parse_secret, secrets)), tags=tuple(map(ImageRef.parse, tags)),
         outputs=_outputs(outputs, push), emulators=tuple(map(parse_emulator, emulators)),
         platforms=(asked := parse_platforms([platform] if isinstance(platform, str) else platform)),
-        indexed=is_indexed(asked, build_args or {}), pull=pull, no_cache=() if no_cache else None,
+        indexed=is_indexed(asked, build_args or {}), pull=pull, pin=pin, no_cache=() if no_cache else None,
         network=network, access=Access(insecure=insecure),
         cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),
         explain=explain, report=str(report), attestations=_attested(provenance, sbom, build_args or {}),

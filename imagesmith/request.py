@@ -24,6 +24,7 @@ __all__ = [
     "CachePlace",
     "Emulator",
     "Output",
+    "Pins",
     "ProvenanceWanted",
     "SbomWanted",
     "SecretSource",
@@ -147,6 +148,24 @@ class Attestations:
 
 
 @frozen(kw_only=True)
+class Pins:
+    """What names and addresses stand for, where that is settled before anything is asked of a server.
+
+    images        digests by references in full, with their tags
+    repositories  commits by addresses and refs, see GitRef.pin
+    files         digests by URLs
+    """
+
+    images: Mapping[str, Digest] = field(default_factory=dict)
+    repositories: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Digest] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """True if anything is settled."""
+        return bool(self.images or self.repositories or self.files)
+
+
+@frozen(kw_only=True)
 class BuildRequest:
     """A build. Paths are as the user gave them, relative to the working directory.
 
@@ -162,6 +181,9 @@ class BuildRequest:
     access          how registries are reached
     attestations    statements that go with the images; None for none
     recorded        the provenance in the metadata file: min, max, or empty for none
+    pins            what names and addresses must be
+    pin             settle what the lock beside the Dockerfile lacks (True), or do without one (False); None
+                    honours the one that is there
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
@@ -195,6 +217,8 @@ class BuildRequest:
     access: Access = field(default_factory=Access)
     attestations: Attestations | None = None
     recorded: str = ""
+    pins: Pins = field(default_factory=Pins)
+    pin: bool | None = None
 
     @property
     def platform(self) -> Platform | None:

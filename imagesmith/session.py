@@ -135,7 +135,9 @@ class _Build:
         """Plan, solve, and write the outputs."""
         request, contexts, store = self.request, self.contexts, self.session.store
         cancel = Cancel()
-        bases = Bases(store, self.session.settings, request, self.events, contexts.numbers, cancel)
+        bases = Bases(
+            store, self.session.settings, request, self.events, contexts.numbers, cancel, contexts.pinning
+        )
         contexts.images = bases
         plan = self._plan(bases)
         self.events(Planned(names=names_of(plan.tips)))
@@ -222,6 +224,8 @@ class _Build:
         linter = linter_of(dockerfile, self.request, warn)
         linter.lint_file()
         plan = plan_build(dockerfile, self.request, bases, self.contexts, linter)
+        if self.contexts.pinning is not None:
+            self.contexts.pinning.write()  # before a step copies the folder that it lies in
         linter.finish()
         return plan
 

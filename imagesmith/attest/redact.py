@@ -9,21 +9,17 @@ order of the plan: who builds the same elsewhere tells the same. Proxies and cgr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, is_git_url
+from imagesmith.context.logins import without_login
 from imagesmith.errors import DockerfileError
 from imagesmith.plan.plan import Plan
 
 __all__ = ["plan_document", "step_names", "without_secrets"]
 
-#: `user:password@` behind a scheme; a user alone is part of an address for ssh.
-_LOGIN = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s\"'?#]*:[^/@\s\"'?#]*@")
-_HTTP_USER = re.compile(r"(https?://)[^/@\s\"'?#]*@", re.IGNORECASE)
-_SSH_USER = re.compile(r"(ssh://)(?!git@)[^/@\s\"'?#]*@", re.IGNORECASE)
 #: An address in a text, as far as it goes; and what of one is behind its path.
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>`]+")
 _BEHIND = re.compile(r"([?#&;])([^?#&;=]*)(?:=([^?#&;]*))?")
@@ -38,12 +34,8 @@ def without_secrets(text: str) -> str:
 
     `git@` stays, which is the same for all. A text that begins as an address is one to its end.
     """
-    if "://" not in text:
-        return text
-    if "@" in text:
-        for pattern in (_LOGIN, _HTTP_USER, _SSH_USER):
-            text = pattern.sub(r"\1", text)
-    if "?" not in text and "#" not in text:
+    text = without_login(text)
+    if "://" not in text or ("?" not in text and "#" not in text):
         return text
     return _masked(text) if _ADDRESS.match(text) else _ADDRESS.sub(lambda m: _masked(m[0]), text)
 

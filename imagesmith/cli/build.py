@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     if call != "build":
         from imagesmith.cli.calls import run_call
 
+        if request.pin:
+            raise UsageError(f"--pin: --call {call} writes nothing", hint="`imagesmith pin` writes a lock")
         return run_call(call, request, settings)
     if any(output.loads for output in request.outputs):
         from imagesmith.export.loading import prepare
@@ -173,6 +175,7 @@ def request_of(args: argparse.Namespace) -> BuildRequest:
         access=access_of(args),
         attestations=_attestations(args, build_args),
         recorded=_recorded(args),
+        pin=None if args.pin is None else boolean("--pin", args.pin),
     )
 
 

@@ -7,7 +7,7 @@ import os
 
 from imagesmith.cli.flags import add_platform, add_registry_flags, new_file
 
-__all__ = ["add_build_flags", "add_rebuild_flags"]
+__all__ = ["add_build_flags", "add_pin_flags", "add_rebuild_flags"]
 
 
 def add_build_flags(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,12 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
         help="folder, URL, git address, or - for a tar or Dockerfile on stdin",
     )
     g = _source_flags(parser)
+    _pull_flag(g)
     _many(g, "--platform", metavar="P,…", text="platforms to build for; of several an index is made")
+    g.add_argument(
+        "--pin", nargs="?", const="true", metavar="BOOL",
+        help="add the digests of new sources to Dockerfile.lock; --pin=false does without one",
+    )  # fmt: skip
     _check_flags(parser)
     _result_flags(parser)
     _run_flags(parser)
@@ -29,7 +34,9 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     """Declare those that decide what an image holds, for a build whose result is only looked at."""
-    add_platform(_source_flags(parser), "platform to build for, and within an index")
+    g = _source_flags(parser)
+    _pull_flag(g)
+    add_platform(g, "platform to build for, and within an index")
     _many(parser.add_argument_group("what comes out"), "--label", metavar="K=V", text="label of the image")
     _run_flags(parser)
     _store_flag(parser.add_argument_group("store"))
@@ -37,6 +44,26 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(
         tag=[], push=False, output=[], load="", annotation=[], cache_from=[], cache_to=[], no_cache=True,
         no_cache_filter=[], iidfile="", digest_file="", metadata_file="", provenance="", sbom="", attest=[],
+        pin=None,
+    )  # fmt: skip
+
+
+def add_pin_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare those that decide which sources a build has, and how they are reached."""
+    parser.add_argument(
+        "context", nargs="?", default=".", help="what `imagesmith build` takes (default: the current folder)"
+    )
+    g = _source_flags(parser)
+    _many(g, "--platform", metavar="P,…", text="platforms whose sources are looked at")
+    add_registry_flags(parser.add_argument_group("how registries are reached"))
+    g = parser.add_argument_group("how repositories are reached")
+    _secret_flags(g)
+    _store_flag(parser.add_argument_group("store"))
+    parser.set_defaults(
+        tag=[], push=False, output=[], load="", label=[], pull=False, annotation=[], cache_from=[],
+        cache_to=[], no_cache=False, no_cache_filter=[], iidfile="", digest_file="", metadata_file="",
+        provenance="", sbom="", attest=[], pin="true", network="default", add_host=[], shm_size="",
+        ulimit=[], cgroup_parent="", step_timeout="", emulator=[], allow=[], explain=False, report="",
     )  # fmt: skip
 
 
@@ -68,8 +95,11 @@ def _source_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     _text(g, "--target", metavar="STAGE", text="the stage to build")
     _many(g, "--build-arg", metavar="K=V", text="value of an ARG")
     _many(g, "--build-context", metavar="NAME=PLACE", text="another context, or a stage's stand-in")
-    _switch(g, "--pull", text="resolve base images anew")
     return g
+
+
+def _pull_flag(group: argparse._ArgumentGroup) -> None:
+    _switch(group, "--pull", text="resolve base images anew")
 
 
 def _check_flags(parser: argparse.ArgumentParser) -> None:
@@ -111,8 +141,7 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "native", "chroot", "oci"),
         help="how it is kept apart",
     )
-    _many(g, "--secret", metavar="id=…", text="a secret for RUN --mount=type=secret")
-    _many(g, "--ssh", metavar="ID[=SOCKET]", text="an agent for RUN --mount=type=ssh")
+    _secret_flags(g)
     g.add_argument("--network", default="default", metavar="MODE", help="network: default, none or host")
     _many(g, "--add-host", metavar="HOST:IP", text="a line of /etc/hosts")
     _text(g, "--shm-size", metavar="SIZE", text="size of /dev/shm")
@@ -121,6 +150,11 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
     _text(g, "--step-timeout", metavar="TIME", text="how long one RUN may take, as 90s or 1h30m")
     _many(g, "--emulator", metavar="[PLATFORM=]PATH", text="what runs programs of another architecture")
     _many(g, "--allow", metavar="WHAT", text="network.host or security.insecure")
+
+
+def _secret_flags(g: argparse._ArgumentGroup) -> None:
+    _many(g, "--secret", metavar="id=…", text="a secret for RUN --mount=type=secret, or for a repository")
+    _many(g, "--ssh", metavar="ID[=SOCKET]", text="an agent for RUN --mount=type=ssh, or for a repository")
 
 
 def _cache_flags(parser: argparse.ArgumentParser) -> None:

@@ -61,8 +61,8 @@ def run_call(call: str, request: BuildRequest, settings: Settings) -> int:
     if kind == _DESCRIBE:
         return _describe(as_json)
     with Store(settings.root) as store, Contexts(request, store) as contexts:
-        images = contexts.images = Bases(store, settings, request, nobody)
         name, data = contexts.dockerfile()
+        images = contexts.images = Bases(store, settings, request, nobody, pinning=contexts.pinning)
         if kind == "check":
             return _check(name, data, request, images, contexts, as_json=as_json)
         dockerfile = parse(data, name)

@@ -13,6 +13,10 @@ build
   imagesmith build -t registry.example.com/app:1.0 --push .
   imagesmith build --target files -o type=local,dest=out .
   imagesmith build --build-arg VERSION=2 -t app:2 --metadata-file built.json .
+pin
+  imagesmith pin .
+  imagesmith pin --update --platform linux/amd64,linux/arm64 .
+  imagesmith pin --check --json .
 run
   imagesmith run tools:1 echo hello
   imagesmith run -e NAME=you -w /tmp tools:1 sh -c 'echo "hello, $NAME"; pwd'

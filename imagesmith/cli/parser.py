@@ -79,8 +79,8 @@ class Parser(argparse.ArgumentParser):
             if action is not None and action.nargs == "?":  # a switch that may say more
                 if not equals:
                     kept.append(f"{name}={action.const}")  # its value is never the next word
-                elif value.lower() not in ("0", "f", "false"):
-                    kept.append(word)
+                elif action.default is None or value.lower() not in ("0", "f", "false"):
+                    kept.append(word)  # without a default, no is not what silence is
             elif action is not None and action.nargs == 0 and equals:
                 kept = self._switched(kept, name, action, value)
             elif action is not None or self._is_bundle(name):

@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import os
 import shutil
-import stat
 import sys
 import threading
 import time
@@ -24,7 +23,7 @@ from imagesmith.context.archive import is_packed, looks_like_archive, unpack_con
 from imagesmith.context.digests import FileDigests, Reading
 from imagesmith.context.git import GitRef, context_ref, parse_flag
 from imagesmith.context.http import Download, fetch_url, file_name_of
-from imagesmith.context.ignore import MAX_BYTES, bounded, read_ignore, read_small
+from imagesmith.context.ignore import missing_dockerfile, read_beside, read_ignore, read_pipe, read_small
 from imagesmith.context.local import LocalTree
 from imagesmith.context.named import (
     DockerImage,
@@ -34,7 +33,7 @@ from imagesmith.context.named import (
     OciLayout,
     normalise_name,
 )
-from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
+from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Remote
 from imagesmith.context.secrets import git_access
 from imagesmith.errors import ContextError, DockerfileError, IntegrityError, UsageError
 from imagesmith.events import EventSink, Message, Vertex, nobody
@@ -50,9 +49,9 @@ from imagesmith.transports.bases import Bases, ResolvedImage
 
 if TYPE_CHECKING:
     from imagesmith.context.gitfetch import Checkout
+    from imagesmith.pins import Pinning
 
 __all__ = ["Contexts"]
-
 
 #: What a Dockerfile is called, where nobody says it: BuildKit's names, then that of other builders.
 _NAMES = ("Dockerfile", "dockerfile", "Containerfile")
@@ -80,6 +79,8 @@ class Contexts:
         self._times: dict[str, int] = {}
         #: What came from elsewhere, `context`, `-f` or a named one: `commit:HEX`, or a digest as text.
         self.pinned: dict[str, str] = {}
+        #: What sources must be; known once the Dockerfile is, and None where nothing is required.
+        self.pinning: Pinning | None = None
         self._checkouts: Once[GitFiles, Checkout] = Once()
         self._folders = itertools.count(1)
         self._lock = threading.Lock()
@@ -121,7 +122,18 @@ class Contexts:
         with self._vertex(f"[internal] load build definition from {name or _NAMES[0]}") as vertex:
             found = self._find_dockerfile()
             vertex.did("transferring dockerfile:", len(found[1]))
+        self.pinning = self._pinning()
         return found
+
+    def _pinning(self) -> Pinning | None:
+        """What the lock beside the Dockerfile requires, and the request; see context/locked.py."""
+        request, place = self._request, self._dockerfile
+        raw = read_beside(*place, ".lock") if place and request.pin is not False else None
+        if raw is None and not (request.pin or request.pins):
+            return None
+        from imagesmith.context.locked import pinning_of
+
+        return pinning_of(request, place, raw, is_remote=self._is_remote())
 
     def _vertex(self, name: str) -> Vertex:
         return Vertex(self._events, next(self.numbers), name)
@@ -148,21 +160,14 @@ class Contexts:
         below = path.removeprefix(f"{context.rstrip('/')}/")
         if below != path:
             return self._read(Path(self._request.context), below)
-        try:
-            if path.startswith(("/dev/", "/proc/")) or stat.S_ISFIFO(os.lstat(path).st_mode):
-                with open(path, "rb") as f:
-                    return bounded(f.read(MAX_BYTES + 1), Path(given))
-        except OSError as e:
-            if isinstance(e, FileNotFoundError):
-                raise _missing(Path(given)) from None
-            raise ContextError(f"failed to read dockerfile: open {given}: {os.strerror(e.errno or 0)}") from e
-        return self._read(Path(given).parent, os.path.basename(path))
+        piped = read_pipe(path, given)
+        return self._read(Path(given).parent, os.path.basename(path)) if piped is None else piped
 
     def _read(self, folder: Path, name: str) -> bytes:
         try:
             data = read_small(folder, name)
         except FileNotFoundError:
-            raise _missing(folder / name) from None
+            raise missing_dockerfile(folder / name) from None
         except ContextError as e:
             raise ContextError(f"failed to read dockerfile: {e.message}", hint=e.hint) from e
         self._dockerfile = folder, name
@@ -304,14 +309,14 @@ class Contexts:
                     self._named[key] = self._owned(LocalTree(path, read_ignore(path)))
                 return ContextFiles(key, os.path.abspath(path))
             case GitContext(ref=ref):
-                return GitFiles(ref, bool(ref.keep_git_dir), ref.checksum, own=True)
+                return self.locked(GitFiles(ref, bool(ref.keep_git_dir), ref.checksum, own=True))
             case HttpContext(url=url):
                 return self._named_url(key, url)
         raise UsageError(f"--build-context {name}: not supported")
 
     def _named_url(self, key: str, url: str) -> ContextFiles:
         if key not in self._named:
-            got = self._download(url)
+            got = self.fetch_url(self.locked(Fetched(url)))
             self._times[key], self.pinned[key] = got.mtime_ns // 1_000_000_000, str(got.digest)
             folder = self._scratch() / f"named-{len(self._named)}"
             if looks_like_archive(got.open):
@@ -350,18 +355,27 @@ class Contexts:
 
     # --- what steps fetch ----------------------------------------------------------------------
 
+    def locked(self, origin: Remote) -> Remote:
+        """What ADD, or a named context, names, as it is pinned; see context/locked.py."""
+        if self.pinning is None:
+            return origin
+        from imagesmith.context.locked import locked
+
+        return locked(origin, self.pinning, self._request, self._download, self._scratch)
+
     def fetch_url(self, origin: Fetched) -> Download:
         """Download what ADD names."""
-        return self._download(origin.url, origin.checksum)
+        try:
+            return self._download(origin.url, origin.checksum)
+        except DockerfileError as e:
+            e.hint = e.hint or (self.pinning.hint("files", origin.url) if self.pinning else "")
+            raise
 
     def _download(self, url: str, checksum: str = "") -> Download:
         return fetch_url(
-            url,
-            self._store,
-            checksum,
-            access=self._request.access,
+            url, self._store, checksum, access=self._request.access,
             tell=lambda text: self._events(Message(text=text)),
-        )
+        )  # fmt: skip
 
     def fetch_git(self, origin: GitFiles) -> tuple[str, Tree]:
         """Fetch the repository that ADD names."""
@@ -376,20 +390,10 @@ class Contexts:
 
         with self._lock:
             folder = self._scratch() / f"git-{next(self._folders)}"
+        access = git_access(self._request, origin.ref, own=origin.own)
         found = fetch_git(
-            origin.ref,
-            folder,
-            keep_git_dir=origin.keep_git_dir,
-            checksum=origin.checksum,
-            access=git_access(self._request, origin.ref, own=origin.own),
+            origin.ref, folder, keep_git_dir=origin.keep_git_dir, checksum=origin.checksum, access=access
         )
         if isinstance(found.tree, LocalTree):
             self._owned(found.tree)
         return found
-
-
-def _missing(path: Path) -> ContextError:
-    return ContextError(
-        f"failed to read dockerfile: open {path.name}: no such file or directory",
-        hint=f"{path} was looked for; -f names another",
-    )

@@ -13,9 +13,10 @@ from __future__ import annotations
 import posixpath
 import re
 import urllib.parse
+from collections.abc import Mapping
 
 from imagesmith.errors import DockerfileError
-from imagesmith.values import frozen
+from imagesmith.values import frozen, replace
 
 __all__ = ["GitRef", "context_ref", "is_commit", "is_git_url", "parse_flag"]
 
@@ -78,6 +79,19 @@ class GitRef:
         if not _SCHEME.match(self.remote):
             return ""
         return urllib.parse.urlsplit(self.remote).netloc.rpartition("@")[2]
+
+    @property
+    def pin(self) -> str:
+        """What a commit is kept under: the repository and the ref, whichever folder of it is taken."""
+        return f"{self.remote}#{self.ref}"
+
+    def pinned(self, commits: Mapping[str, str]) -> GitRef:
+        """The repository at the commit that it is pinned to, wherever its ref points by now.
+
+        What the address itself says of the commit goes before.
+        """
+        commit = "" if self.checksum else commits.get(self.pin, "")
+        return replace(self, checksum=commit, fetch_by_commit=True) if commit else self
 
     @classmethod
     def parse(cls, text: str) -> GitRef:

@@ -27,7 +27,7 @@ from imagesmith.context.local import LocalTree
 from imagesmith.errors import ContextError, DockerfileError, MissingSource
 from imagesmith.fs.jail import remove_tree
 
-__all__ = ["Checkout", "fetch_git", "set_times"]
+__all__ = ["Checkout", "commit_of", "fetch_git", "set_times"]
 
 _FULL = "+refs/*:refs/imagesmith/*"
 #: A commit may claim any time; files have those that layers can tell in nanoseconds.
@@ -99,6 +99,17 @@ def fetch_git(
         what += [found.oid, found.name, ref.remote, str(ref.depth), str(ref.tags)]
     digest = hashlib.sha256("\0".join(what).encode("utf-8", "surrogateescape")).hexdigest()
     return Checkout(f"git:{digest}", LocalTree(_below(work, ref)), commit_s, commit)
+
+
+def commit_of(ref: GitRef, folder: Path, access: Access | None = None) -> str:
+    """The commit that a ref means now; nothing of it is fetched.
+
+    Raises:
+        ContextError: git is missing or failed, or there is no such ref.
+    """
+    with tempfile.TemporaryDirectory(dir=folder.resolve()) as work:
+        found = _resolve(Git(folder.resolve(), ref, access or Access()), Path(work), ref, "")
+    return found.peeled or found.oid
 
 
 def _below(work: Path, ref: GitRef) -> Path:

@@ -1,4 +1,4 @@
-"""The ignore file of a context: which one it is, and how its lines are read.
+"""The small files of a context: how its Dockerfile is read, which its ignore file is, and the lines of that.
 
 Spec: moby/patternmatcher's ignorefile; BuildKit's rule that `<Dockerfile>.dockerignore` beside the
 Dockerfile replaces `.dockerignore` of the context's root.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +18,16 @@ from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError, reason_of
 
-__all__ = ["MAX_BYTES", "bounded", "parse_ignore", "read_ignore", "read_small"]
+__all__ = [
+    "MAX_BYTES",
+    "bounded",
+    "missing_dockerfile",
+    "parse_ignore",
+    "read_beside",
+    "read_ignore",
+    "read_pipe",
+    "read_small",
+]
 
 _MAX_LINE = 64 << 10
 #: The most that a Dockerfile or an ignore file may have.
@@ -72,6 +82,39 @@ def read_small(root: Path, name: str) -> bytes:
             raise ContextError(f"{name} is not a file")
         with tree.open(at) as f:
             return bounded(f.read(MAX_BYTES + 1), root / name)
+
+
+def read_beside(folder: Path, name: str, suffix: str) -> bytes | None:
+    """What lies beside a Dockerfile under its name and a suffix; see `read_small`."""
+    try:
+        return read_small(folder, f"{name}{suffix}")
+    except FileNotFoundError:
+        return None
+
+
+def read_pipe(path: str, given: str) -> bytes | None:
+    """The Dockerfile at a path that is a pipe or a device; None for any other.
+
+    Raises:
+        ContextError: there is nothing, or it cannot be read.
+    """
+    try:
+        if not path.startswith(("/dev/", "/proc/")) and not stat.S_ISFIFO(os.lstat(path).st_mode):
+            return None
+        with open(path, "rb") as f:
+            return bounded(f.read(MAX_BYTES + 1), Path(given))
+    except FileNotFoundError:
+        raise missing_dockerfile(Path(given)) from None
+    except OSError as e:
+        raise ContextError(f"failed to read dockerfile: open {given}: {os.strerror(e.errno or 0)}") from e
+
+
+def missing_dockerfile(path: Path) -> ContextError:
+    """The error for a Dockerfile that is not there."""
+    return ContextError(
+        f"failed to read dockerfile: open {path.name}: no such file or directory",
+        hint=f"{path} was looked for; -f names another",
+    )
 
 
 def bounded(data: bytes, path: Path) -> bytes:

@@ -6,10 +6,12 @@ another. Their files are found by trees.py.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from imagesmith.context.git import GitRef
 from imagesmith.values import frozen
 
-__all__ = ["ContextFiles", "Fetched", "GitFiles", "Inline", "Outside"]
+__all__ = ["ContextFiles", "Fetched", "GitFiles", "Inline", "Outside", "Remote"]
 
 
 @frozen
@@ -40,6 +42,10 @@ class GitFiles:
     keep_git_dir: bool = False
     checksum: str = ""
     own: bool = False
+
+
+#: What a server has: one or the other.
+Remote = TypeVar("Remote", Fetched, GitFiles)
 
 
 @frozen

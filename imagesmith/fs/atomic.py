@@ -21,19 +21,22 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, *, mode: int | None = None, inside: Path | None = None) -> Iterator[BinaryIO]:
+def whole_file(
+    path: Path, *, mode: int | None = None, inside: Path | None = None, below: int | None = None
+) -> Iterator[BinaryIO]:
     """A file to be written, which replaces what has the name at the end; nothing is left where that fails.
 
     Args:
         path: the name.
         mode: of the file; by default what the umask and the folder leave, as for any new one.
         inside: the folder on the same disk that it is written in, if not in that of the name.
+        below: a descriptor of the folder that the path begins at, if not the working directory.
 
     Raises:
         OSError: the machine refuses.
     """
     with contextlib.ExitStack() as stack:
-        home = _opened(path.parent, stack)
+        home = _opened(path.parent, stack, below)
         at = home if inside is None else _opened(inside, stack)
         name = f".imagesmith-{os.urandom(8).hex()}"
         try:  # begun before the file is there: an interrupt may come between
@@ -51,13 +54,20 @@ def whole_file(path: Path, *, mode: int | None = None, inside: Path | None = Non
             raise
 
 
-def put_whole(path: Path, data: bytes, *, mode: int | None = None, inside: Path | None = None) -> None:
+def put_whole(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int | None = None,
+    inside: Path | None = None,
+    below: int | None = None,
+) -> None:
     """Write a small file, whole or not at all; see `whole_file`."""
-    with whole_file(path, mode=mode, inside=inside) as out:
+    with whole_file(path, mode=mode, inside=inside, below=below) as out:
         out.write(data)
 
 
-def _opened(folder: Path, stack: contextlib.ExitStack) -> int:
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _opened(folder: Path, stack: contextlib.ExitStack, below: int | None = None) -> int:
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=below)
     stack.callback(os.close, fd)
     return fd

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, is_git_url
-from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Inline
+from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Inline, Remote
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
 from imagesmith.dockerfile.grammar import BLANKS
@@ -39,6 +39,13 @@ __all__ = ["Planning", "apply"]
 Expand = Callable[[str], str]
 
 
+class Locks(Protocol):
+    """Knows what is pinned."""
+
+    def locked(self, origin: Remote) -> Remote:
+        """What ADD names, as it is pinned."""
+
+
 class Planning(Protocol):
     """What an instruction asks of the plan that it becomes part of; see planner.Planner."""
 
@@ -46,6 +53,10 @@ class Planning(Protocol):
     lints: BuildLints
     proxies: tuple[tuple[str, str], ...]
     epoch: int | None
+
+    @property
+    def contexts(self) -> Locks:
+        """The contexts of the build."""
 
     def source(
         self, stage: PlannedStage, name: str, *, number: bool, target: str = ""
@@ -261,9 +272,11 @@ class _Builder:
         for s, word in zip(sources, i.sources, strict=True):
             if is_git_url(s):
                 with blame(word):
-                    origins.append(CopySource(self._git(s, i, checksum)))
+                    origins.append(CopySource(self.planner.contexts.locked(self._git(s, i, checksum))))
             elif is_http_url(s):
-                origins.append(CopySource(Fetched(s, checksum, unpack=bool(i.unpack))))
+                with blame(word):
+                    fetched = Fetched(s, checksum, unpack=bool(i.unpack))
+                    origins.append(CopySource(self.planner.contexts.locked(fetched)))
             else:
                 local.append(s)
                 origins.append(CopySource(self.planner.build_context(), s))

@@ -16,7 +16,7 @@ from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, is_git_url
 from imagesmith.context.http import Download
 from imagesmith.context.named import normalise_name
-from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
+from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Remote
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.parse import parse_trigger
 from imagesmith.dockerfile.places import locate
@@ -66,6 +66,9 @@ class ContextProvider(Protocol):
 
     def tree_of(self, origin: ContextFiles) -> Tree:
         """The files of a context that is here."""
+
+    def locked(self, origin: Remote) -> Remote:
+        """What ADD names, as it is pinned."""
 
     def time_of(self, name: str) -> int | None:
         """The time (seconds) of a context from elsewhere; None for a folder's."""
@@ -166,9 +169,10 @@ class Planner:
         if stage.image == "scratch" and isinstance(add, n.Add) and len(add.sources) == 1 and not add.heredocs:
             source = self.lexer.expand(add.sources[0], self.scope.get).text
             if is_git_url(source):
-                return self.contexts.commit_time(GitFiles(GitRef.parse(source)))
+                return self.contexts.commit_time(self.contexts.locked(GitFiles(GitRef.parse(source))))
             if is_http_url(source):
-                return self.contexts.fetch_url(Fetched(source)).mtime_ns // 1_000_000_000
+                got = self.contexts.fetch_url(self.contexts.locked(Fetched(source)))
+                return got.mtime_ns // 1_000_000_000
         raise self._at(DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}"), stage.stage.base)
 
     # --- stages --------------------------------------------------------------------------------

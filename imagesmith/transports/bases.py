@@ -9,6 +9,7 @@ Threads: methods may be called from any.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -18,11 +19,13 @@ from typing import TYPE_CHECKING
 
 from imagesmith.concurrency import Cancel, Once
 from imagesmith.errors import (
+    Denied,
     DockerfileError,
     InvalidReference,
     NotAnImage,
     NotFound,
     RegistryError,
+    Unauthorized,
 )
 from imagesmith.events import EventSink, Progress, Vertex
 from imagesmith.fs.view import View
@@ -38,6 +41,7 @@ from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
 
 if TYPE_CHECKING:
+    from imagesmith.pins import Pinning
     from imagesmith.transports.layout import LayoutSource
     from imagesmith.transports.transfer import Session
 
@@ -83,6 +87,7 @@ class Bases:
         events: EventSink,
         numbers: Iterator[int] | None = None,
         cancel: Cancel | None = None,
+        pinning: Pinning | None = None,
     ) -> None:
         """Prepare.
 
@@ -93,6 +98,7 @@ class Bases:
             events: is told what happens.
             numbers: of the vertices on the screen; the build's steps take theirs from it, too.
             cancel: ends transfers.
+            pinning: what references must stand for.
         """
         self.store, self._settings, self._request, self._events = store, settings, request, events
         self._lock, self._session_lock = threading.Lock(), threading.Lock()
@@ -104,7 +110,7 @@ class Bases:
         self._resolved: dict[tuple[str, Digest], ResolvedImage] = {}
         self._session: Session | None = None
         self.numbers = numbers or itertools.count(1)
-        self._cancel = cancel or Cancel()
+        self._cancel, self._pinning = cancel or Cancel(), pinning
 
     # --- resolving -----------------------------------------------------------------------------
 
@@ -116,11 +122,38 @@ class Bases:
             RegistryError: there is none, or the registry refused or failed.
         """
         try:
-            return self.find(name, platform)
+            return self._locked(name, platform)
         except InvalidReference as e:
             raise DockerfileError(f'failed to parse stage name "{name}": {e.reason}') from e
         except NotAnImage as e:
             raise DockerfileError(e.message, hint=e.hint) from e
+
+    def _locked(self, name: str, platform: Platform | None) -> ResolvedImage:
+        """The image of a reference as it is pinned, as if the digest stood in the Dockerfile."""
+        ref = ImageRef.parse(name)
+        if self._pinning is None or ref.digest is not None:
+            return self.find(name, platform)
+        pin = self._pinning.of("images", str(ref), lambda: str(self.newest(ref, platform)))
+        try:
+            return self.find(f"{ref}@{pin}" if pin else name, platform)
+        except NotFound as e:
+            e.hint = self._pinning.hint("images", str(ref)) or e.hint
+            raise
+
+    def newest(self, ref: ImageRef, platform: Platform | None) -> Digest:
+        """The digest that a registry has for a reference now; the store's where no registry has the name.
+
+        Raises:
+            NotFound: there is no such image, or none for the platform.
+            RegistryError: the registry failed.
+        """
+        try:
+            with self._about(str(ref), ref):
+                return self._ask(ref, platform or host_platform()).descriptor.digest
+        except (NotFound, Unauthorized, Denied):
+            if (here := self.store.find(ref)) is None:
+                raise
+            return here.digest
 
     def find(self, name: str, platform: Platform | None) -> ResolvedImage:
         """The image that a reference stands for, without a Dockerfile that names it.
@@ -137,10 +170,16 @@ class Bases:
     def _resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
         ref = ImageRef.parse(name)
         wanted = platform or host_platform()
-        try:
+        with self._about(name, ref):
             found = self._remembered(ref, wanted) or self._stored(ref, wanted) or self._ask(ref, wanted)
-            self._pinned.setdefault(str(ref), found.descriptor.digest)
-            return found
+        self._pinned.setdefault(str(ref), found.descriptor.digest)
+        return found
+
+    @contextlib.contextmanager
+    def _about(self, name: str, ref: ImageRef) -> Iterator[None]:
+        """A `with` within which errors tell which image was asked for."""
+        try:
+            yield
         except (RegistryError, NotAnImage) as e:
             said = f"{name}: failed to resolve source metadata for {ref}: {e.message}"
             raise type(e)(f"{said}{self._others(ref, wanted)}", hint=e.hint) from e
