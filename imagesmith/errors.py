@@ -9,7 +9,7 @@
       RegistryError (7)       NotFound Unauthorized Denied RateLimited NetworkFault Unsupported
       StoreError (8)          LockTimeout; any disk that is full, read-only or broken
       SandboxError (9)        SandboxUnavailable
-      Different (10)          `reproduce` and `diff` found a difference
+      Different (10)          `reproduce` and `diff` found a difference, `pin --check` one of a lock
       Cancelled (130)
 
 A message says what, where and what to do, in one line, lower case, without a full stop. `hint` is one more
@@ -283,7 +283,7 @@ class SandboxUnavailable(SandboxError):
 
 
 class Different(ImagesmithError):
-    """Two images that were to be equal are not."""
+    """Two images that were to be equal are not, or a lock and what its sources are."""
 
     code, exit_code = "different", 10
 

@@ -235,14 +235,14 @@ class Pinning:
         """What a source that the build has asked for stands for now."""
         return self.pins[source] if source in self._moved else self._asks[source]()
 
-    def write(self) -> None:
-        """Put the lock beside the Dockerfile, if it is to have what it has not yet.
+    def write(self) -> bool:
+        """Put the lock beside the Dockerfile, if it is to have what it has not yet; true if that was so.
 
         Raises:
             ImagesmithError: it cannot be written.
         """
         if self._place is None or not self._adds or not (self._is_new or self.pins != self._was):
-            return
+            return False
         folder, name = self._place
         try:
             with Jail(folder) as jail:
@@ -250,3 +250,5 @@ class Pinning:
                 put_whole(Path(self.lock), write_lock(self.pins), below=at)
         except OSError as e:
             raise cannot_write(e, os.path.join(folder, name)) from e
+        self._is_new = self._adds = False
+        return True

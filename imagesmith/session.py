@@ -19,7 +19,7 @@ from imagesmith.dockerfile.lint import Finding
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.places import mark
 from imagesmith.errors import ImagesmithError, IntegrityError
-from imagesmith.events import EventSink, Planned, Warned
+from imagesmith.events import EventSink, Message, Planned, Warned
 from imagesmith.export.writing import (
     Outputs,
     Wanted,
@@ -224,8 +224,9 @@ class _Build:
         linter = linter_of(dockerfile, self.request, warn)
         linter.lint_file()
         plan = plan_build(dockerfile, self.request, bases, self.contexts, linter)
-        if self.contexts.pinning is not None:
-            self.contexts.pinning.write()  # before a step copies the folder that it lies in
+        pinning = self.contexts.pinning
+        if pinning is not None and pinning.write():  # before a step copies the folder that it lies in
+            self.events(Message(text=f"{pinning.lock} is written"))
         linter.finish()
         return plan
 

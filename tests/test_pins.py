@@ -102,7 +102,8 @@ def test_new_sources_are_added_and_written_once(tmp_path: Path) -> None:
     adding = pinning(tmp_path, None, adds=True)
     assert adding.of("images", DEBIAN, lambda: ONE) == ONE
     assert adding.of("images", DEBIAN, nobody) == ONE
-    adding.write()
+    assert adding.write()
+    assert not adding.write()
     assert parse_lock((tmp_path / LOCK).read_bytes(), LOCK) == {Source("images", DEBIAN): ONE}
     was = (tmp_path / LOCK).stat().st_ino
     again = pinning(tmp_path, {Source("images", DEBIAN): ONE}, adds=True)

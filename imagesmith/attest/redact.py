@@ -9,6 +9,7 @@ order of the plan: who builds the same elsewhere tells the same. Proxies and cgr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 

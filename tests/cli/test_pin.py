@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.pins import parse_lock
+from imagesmith.plan.plan import Plan
 from tests.cli.conftest import Run
 from tests.upstream import Upstream, upstream
 from tests.web import repository
@@ -103,6 +104,16 @@ def test_source_that_nothing_names_is_told_and_stays(folder: Path, run: Run) -> 
     assert states(run) == ["unused"] * 3
     run("pin", "--update", "context")
     assert len(values(folder)) == 3
+
+
+def test_plan_holds_what_is_pinned_and_is_read_back(folder: Path, upstream: Upstream, run: Run) -> None:
+    run("pin", "context")
+    said = run("build", "--call", "graph,format=json", "context")
+    upstream.move()
+    upstream.files.files.clear()
+    assert run("build", "--call", "graph,format=json", "--pull", "context") == said
+    assert all(value.rpartition(":")[2] in said for value in values(folder))
+    assert Plan.parse(said.encode()).to_json() == json.loads(said)
 
 
 def test_build_requires_what_pin_wrote(folder: Path, upstream: Upstream, run: Run) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.context.git import GitRef
-from imagesmith.context.gitfetch import Checkout, fetch_git
+from imagesmith.context.gitfetch import Checkout, commit_of, fetch_git
 from imagesmith.errors import ContextError, DockerfileError, MissingSource
 from tests.gitserver import GitServer, git_server
 from tests.web import Web, git, publish, repository, web
@@ -89,6 +89,16 @@ def test_ref_is_a_whole_commit_and_no_part_of_one(server: GitServer, repo: Path,
     for short in (commit[:7], commit[:12], commit[:39], "--all", "-x", "ma*", "ain", "x/main"):
         with pytest.raises(ContextError, match=rf"does not contain ref {short}".replace("*", r"\*")):
             _fetch(server, tmp_path, f"#{short}")
+
+
+@pytest.mark.parametrize("ref", ["", "main", "both", "v1", "annot", "refs/tags/both"])
+def test_commit_of_a_ref_is_that_which_is_fetched(
+    server: GitServer, repo: Path, tmp_path: Path, ref: str
+) -> None:
+    wanted = GitRef.parse(f"{server.url('r')}#{ref}")
+    assert commit_of(wanted, tmp_path) == _checkout(f"{server.url('r')}#{ref}", tmp_path).commit
+    with pytest.raises(ContextError, match="does not contain ref none"):
+        commit_of(GitRef.parse(f"{server.url('r')}#none"), tmp_path)
 
 
 def test_checksum_is_of_the_commit_or_of_its_annotated_tag(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,15 @@ def test_answering_at_once_loads_nothing_heavy(words: list[str]) -> None:
     loaded = _loaded(*words)
     assert "imagesmith.cli.main" in loaded
     assert sorted(loaded & set(HEAVY)) == []
+
+
+def test_build_without_a_lock_loads_nothing_of_pins(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    words = ["build", "--call", "graph", "--root", str(tmp_path / "store"), str(tmp_path)]
+    pins = {"imagesmith.pins", "imagesmith.context.locked", "imagesmith.context.logins"}
+    assert _loaded(*words) & pins == set()
+    (tmp_path / "Dockerfile.lock").write_text('{"version": 1}')
+    assert _loaded(*words) & pins == pins
 
 
 @pytest.mark.parametrize(("words", "most"), [("--version", 45), ("--help", 45), ("build --help", 125)])
