@@ -194,6 +194,7 @@ class Pinning:
 
         Raises:
             DockerfileError: the lock must hold it, and does not.
+            InvalidDocument: the lock cannot hold it.
             ImagesmithError: what `ask` raises.
         """
         source = Source(kind, without_login(name))
@@ -213,9 +214,11 @@ class Pinning:
             source.name.encode()
         except UnicodeEncodeError:
             raise DockerfileError("an address that is no text cannot be pinned") from None
+        value = ask()
+        _check(source, value, self.lock)  # or what is written could not be read
         self._moved.add(source)
-        self.pins[source] = ask()
-        return self.pins[source]
+        self.pins[source] = value
+        return value
 
     def hint(self, kind: str, name: str) -> str:
         """What to do where a source is no longer what the lock says; see `of`."""

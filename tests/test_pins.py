@@ -126,6 +126,14 @@ def test_address_that_is_no_text_cannot_be_pinned(tmp_path: Path) -> None:
         pinning(tmp_path, None, adds=True).of("files", "https://example.com/\udc80", nobody)
 
 
+def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    adding = pinning(tmp_path, None, adds=True)
+    with pytest.raises(InvalidDocument, match="more than 8192 characters"):
+        adding.of("files", "https://example.com/" + "x" * 9000, lambda: ONE)
+    adding.write()
+    assert parse_lock((tmp_path / LOCK).read_bytes(), LOCK) == {}
+
+
 def test_what_moves_is_asked_for_once(tmp_path: Path) -> None:
     adding = pinning(tmp_path, {Source("images", DEBIAN): ONE}, adds=True)
     adding.move(lambda source: source.is_called("debian:12"))
