@@ -34,7 +34,7 @@ from imagesmith.request import BuildRequest
 from imagesmith.solve.step import Op, Step
 from imagesmith.values import replace
 
-__all__ = ["Planning", "apply"]
+__all__ = ["Locks", "Planning", "apply"]
 
 Expand = Callable[[str], str]
 
