@@ -46,12 +46,12 @@ def read(path: str, image: Files) -> Iterator[Package]:
             else:
                 fields.setdefault(letter, said.strip())
         name, origin = fields.get("P", ""), fields.get("o", "")
-        if not name or not fields.get("V"):
+        if not name:
             continue
         yield Package(
             kind="apk",
             name=name,
-            version=fields["V"],
+            version=fields.get("V", ""),
             namespace=namespace,
             qualifiers={
                 "arch": fields.get("A", ""),

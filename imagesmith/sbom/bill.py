@@ -2,6 +2,11 @@
 
 Why: SPDX and CycloneDX are two ways to write one thing (sbom/spdx.py, sbom/cyclonedx.py). Nothing in it is of
 the clock or of chance: what is the same image gives the same document.
+
+Who supplies a package that names nobody is still known: SPDX and CycloneDX mean the one that it was got from.
+That is the distribution, for what its package manager installed; else who owns its name or its repository;
+else who supplies the image.
+Spec: SPDX 2.3, 7.5; CycloneDX 1.6, supplier; NTIA's minimum elements.
 """
 
 from __future__ import annotations
@@ -12,10 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.sbom.attribution import Origin
-from imagesmith.sbom.package import Package
+from imagesmith.sbom.package import LONGEST, Package, clean
 from imagesmith.values import field, frozen
 
-__all__ = ["Bill", "is_address", "notes_of", "owners", "subject_of", "supplier_or_none"]
+__all__ = ["Bill", "is_address", "notes_of", "owners", "subject_of"]
+
+#: Where the first part of a path is who owns what is below it.
+_HOSTS = ("bitbucket.org", "codeberg.org", "github.com", "gitlab.com")
+_OWNER = re.compile(rf"(?:git\+)?(?:https?|ssh|git)://(?:[^/@]*@)?(?:www\.)?({'|'.join(_HOSTS)})/([^/?#]+)/.")
 
 
 @frozen(kw_only=True)
@@ -43,6 +52,33 @@ class Bill:
     origins: Mapping[tuple[str, str], Origin] = field(default_factory=dict)
     release: Mapping[str, str] = field(default_factory=dict)
 
+    def supplier_of(self, package: Package) -> str:
+        """Who supplies a package: its own word, else what is known without; empty if nothing is."""
+        distribution = clean(self.release.get("NAME", ""))[:LONGEST] if package.of_distribution else ""
+        owner = distribution or _owner(package)
+        return package.supplier or (f"Organization: {owner}" if owner else self.supplier)
+
+
+def _owner(package: Package) -> str:
+    """Who owns the name of a package, or its repository; empty if unknown."""
+    parts = [part for part in package.namespace.split("/") if part]
+    owner = ""
+    match package.kind:
+        case "golang":
+            whole = [*parts, package.name]
+            if whole[0] in _HOSTS and len(whole) > 1:
+                owner = whole[1]
+            else:
+                owner = whole[0] if "." in whole[0] else ""
+                owner = "The Go Authors" if whole[0] in ("cmd", "std", "stdlib") else owner
+        case "npm" | "composer" | "maven":
+            owner = parts[0].removeprefix("@") if parts else ""
+    for address in (package.source, package.homepage):
+        found = _OWNER.match(address)
+        if found and not owner:
+            owner = found[2]
+    return owner
+
 
 def subject_of(bill: Bill) -> str:
     """The package URL of what is described; empty for what is no image."""
@@ -59,33 +95,6 @@ def subject_of(bill: Bill) -> str:
             "tag": (at.tag or "") if at else "",
         },
     ).purl
-
-
-#: Where the first part of a path is who owns what is below it.
-_HOSTS = ("bitbucket.org", "codeberg.org", "github.com", "gitlab.com")
-_OWNER = re.compile(rf"(?:git\+)?(?:https?|ssh|git)://(?:[^/@]*@)?(?:www\.)?({'|'.join(_HOSTS)})/([^/?#]+)/.")
-
-
-def supplier_or_none(package: Package) -> str:
-    """Who supplies a package: its own word, else who owns its name or its repository; empty if unknown."""
-    if package.supplier:
-        return package.supplier
-    parts = [part for part in package.namespace.split("/") if part]
-    owner = ""
-    match package.kind:
-        case "golang":
-            whole = [*parts, package.name]
-            if whole[0] in _HOSTS and len(whole) > 1:
-                owner = whole[1]
-            else:
-                owner = whole[0] if "." in whole[0] else "The Go Authors"
-        case "npm" | "composer" | "maven":
-            owner = parts[0].removeprefix("@") if parts else ""
-    for address in (package.source, package.homepage):
-        found = _OWNER.match(address)
-        if found and not owner:
-            owner = found[2]
-    return f"Organization: {owner}" if owner else ""
 
 
 def notes_of(origin: Origin) -> Iterator[tuple[str, str]]:

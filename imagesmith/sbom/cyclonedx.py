@@ -14,7 +14,7 @@ from typing import Any
 
 import imagesmith
 from imagesmith.oci.codec import dumps
-from imagesmith.sbom.bill import Bill, is_address, notes_of, subject_of, supplier_or_none
+from imagesmith.sbom.bill import Bill, is_address, notes_of, subject_of
 from imagesmith.sbom.licences import Licences
 from imagesmith.sbom.package import Package, clean
 
@@ -76,7 +76,7 @@ def _component(package: Package, bill: Bill, licences: Licences, taken: set[str]
         ref += f"#{hashlib.sha256(clean(package.path).encode()).hexdigest()[:16]}"
     taken.add(ref)
     out: dict[str, Any] = {"type": "library", "bom-ref": ref}
-    supplier = supplier_or_none(package)
+    supplier = bill.supplier_of(package)
     if supplier:
         out["supplier"] = _supplier(supplier)
     if package.namespace and not package.of_distribution and package.kind != "golang":

@@ -1,7 +1,7 @@
 """npm's packages: the package.json of each that is installed, and of the application itself.
 
-Why not lock files: they say what was wanted, perhaps for another platform. What lies in a package's own
-folders of tests and examples is no package that runs; scanners that list it report holes that nobody has.
+Why not lock files: they say what was wanted, perhaps for another platform. A package.json with a name is a
+package, as scanners have it: with no version, as applications are, and wherever it lies.
 Spec: docs.npmjs.com, package.json, with the older forms of its fields that registries still hand out.
 Trust: hostile; files are bounded, and every value may be of any type.
 """
@@ -20,36 +20,25 @@ __all__ = ["read", "wants"]
 
 _BYTES = 4 << 20
 _AT_HOST = re.compile(r"(?:(github|gitlab|bitbucket):)?([\w.-]{1,100}/[\w.-]{1,100})")
-_FOLDERS = """
-    test tests __tests__ spec specs fixture fixtures __fixtures__ test-fixtures testdata example examples
-    benchmark benchmarks bench demo demos
-"""
-_ASIDE = frozenset(_FOLDERS.split())
 
 
 def wants(path: str) -> bool:
     """True for the package.json of what may be a package."""
-    if not path.endswith("/package.json") and path != "package.json":
-        return False
-    _, found, inside = f"/{path}".rpartition("/node_modules/")
-    if not found:
-        return True
-    below = inside.split("/")[2 if inside.startswith("@") else 1 : -1]
-    return _ASIDE.isdisjoint(below)
+    return path.endswith("/package.json") or path == "package.json"
 
 
 def read(path: str, image: Files) -> Iterator[Package]:
-    """The package, if it has a name and a version: others are parts of one."""
+    """The package, if it has a name: others are parts of one."""
     told = json.loads(image.read(path, _BYTES).decode("utf-8", "replace").removeprefix("\ufeff"))
-    name, version = (_text(told, "name"), _text(told, "version")) if isinstance(told, dict) else ("", "")
-    if not name or not version:
+    name = _text(told, "name") if isinstance(told, dict) else ""
+    if not name:
         return
     space, slash, last = name.partition("/")
     yield Package(
         kind="npm",
         namespace=space if slash else "",
         name=last if slash else name,
-        version=version,
+        version=_text(told, "version"),
         licenses=_licenses(told),
         supplier=_supplier(told),
         homepage=_text(told, "homepage"),

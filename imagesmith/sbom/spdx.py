@@ -2,7 +2,8 @@
 
 Why: files of packages are left out: a core SBOM is valid without, and ten times as large with them. Where a
 package came from is an annotation of it, in lines `layerID: …`, `createdBy: …`, `dockerfile: FILE:LINE`. The
-namespace of the document is made of its content, so that equal images have equal documents.
+namespace of the document is made of its content, so that equal images have equal documents. A version that
+nobody knows is said to be UNKNOWN, as other generators do: NTIA wants gaps told, not left open.
 Spec: SPDX 2.3, clauses 6 to 12; purl as external reference (annex F). NTIA's minimum elements.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 import imagesmith
 from imagesmith.oci.codec import dumps
-from imagesmith.sbom.bill import Bill, is_address, notes_of, owners, subject_of, supplier_or_none
+from imagesmith.sbom.bill import Bill, is_address, notes_of, owners, subject_of
 from imagesmith.sbom.licences import Licences
 from imagesmith.sbom.package import Package, clean
 
@@ -95,12 +96,13 @@ def _package(package: Package, own: str, bill: Bill, licences: Licences, tool: s
     out: dict[str, Any] = {
         "name": package.full_name,
         "SPDXID": own,
-        "versionInfo": package.version_info,
-        "supplier": supplier_or_none(package) or _NOTHING,
+        "versionInfo": package.version_info or "UNKNOWN",
+        "supplier": bill.supplier_of(package) or _NOTHING,
         "downloadLocation": package.source if is_address(package.source) else _NOTHING,
         "filesAnalyzed": False,
         "homepage": package.homepage,
-        "sourceInfo": f"told by /{clean(package.path)}",
+        "sourceInfo": f"told by /{clean(package.path)}"
+        + ("" if package.supplier else ", which names no supplier"),
         "licenseConcluded": _NOTHING,
         "licenseDeclared": licences.expression(package.licenses) or _NOTHING,
         "copyrightText": _NOTHING,
@@ -108,9 +110,8 @@ def _package(package: Package, own: str, bill: Bill, licences: Licences, tool: s
     }
     if not is_address(package.homepage):
         del out["homepage"]
-    for key in ("versionInfo", "description"):
-        if not out[key]:
-            del out[key]
+    if not package.description:
+        del out["description"]
     checksums = sorted((k.upper().replace("-", ""), v) for k, v in package.checksums.items())
     found = [
         {"algorithm": k, "checksumValue": v.lower()}

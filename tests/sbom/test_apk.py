@@ -48,11 +48,12 @@ P:broken
 
 @pytest.mark.parametrize("path", ["lib/apk/db/installed", "usr/lib/apk/db/installed"])
 def test_database(path: str) -> None:
-    crypto, musl = packages({path: INSTALLED, "etc/os-release": RELEASE})
+    broken, crypto, musl = packages({path: INSTALLED, "etc/os-release": RELEASE})
     assert crypto.purl == (
         "pkg:apk/alpine/libcrypto3@3.3.1-r0?arch=x86_64&distro=alpine-3.20.1&upstream=openssl"
     )
     assert musl.purl == "pkg:apk/alpine/musl@1.2.5-r0?arch=x86_64&distro=alpine-3.20.1"
+    assert broken.purl == "pkg:apk/alpine/broken?distro=alpine-3.20.1"  # scanners list it, too
     assert crypto.files == ("etc/ssl/openssl.cnf", "lib/libcrypto.so.3")
     assert musl.files == ("root", "lib/ld-musl-x86_64.so.1")
     assert crypto.licenses == ("Apache-2.0",)
@@ -66,7 +67,7 @@ def test_database(path: str) -> None:
 
 def test_other_distributions_have_their_own_namespace() -> None:
     wolfi = b"ID=wolfi\nVERSION_ID=20230201\n"
-    _, musl = packages({"lib/apk/db/installed": INSTALLED, "etc/os-release": wolfi})
+    *_, musl = packages({"lib/apk/db/installed": INSTALLED, "etc/os-release": wolfi})
     assert musl.purl == "pkg:apk/wolfi/musl@1.2.5-r0?arch=x86_64&distro=wolfi-20230201"
 
 
@@ -75,5 +76,5 @@ def test_other_files_of_that_name_are_not_read() -> None:
 
 
 def test_crlf_and_damage() -> None:
-    assert len(packages({"lib/apk/db/installed": INSTALLED.replace(b"\n", b"\r\n")})) == 2
-    assert packages({"lib/apk/db/installed": b"\xff\0P:\n\nP:a\n\nV:1\n"}) == []
+    assert len(packages({"lib/apk/db/installed": INSTALLED.replace(b"\n", b"\r\n")})) == 3
+    assert packages({"lib/apk/db/installed": b"\xff\0P:\n\nV:1\n"}) == []

@@ -30,10 +30,6 @@ def explained(purl: str, path: str) -> str:
     """Why we do not say what syft says; empty where we must."""
     if purl.startswith("pkg:golang/") and "@(devel)" in purl:
         return "no version: a module built in its folder, or replaced by one, which we call by its own path"
-    if purl.startswith("pkg:npm/") and "@" not in purl.removeprefix("pkg:npm/"):
-        return "a package.json without a version is a part of a package"
-    if "/node_modules/resolve/test/" in f"/{path}" or path.endswith("fast-uri/benchmark/package.json"):
-        return "a test's"
     return ""
 
 

@@ -25,7 +25,7 @@ def one(**told):
         ("a/node_modules/.pnpm/b@1/node_modules/b/package.json", True),
         ("a/node_modules/next/dist/compiled/zod/package.json", True),
         ("a/node_modules/test/package.json", True), ("a/node_modules/@test/spec/package.json", True),
-        ("a/node_modules/b/test/x/package.json", False), ("a/node_modules/@s/b/fixtures/package.json", False),
+        ("a/node_modules/b/test/x/package.json", True),
         ("a/package-lock.json", False), ("a/node_modules/.package-lock.json", False),
         ("a/xpackage.json", False),
     ],
@@ -82,9 +82,12 @@ def test_where_it_is_from():
     )
 
 
-@pytest.mark.parametrize(
-    "data", [b'{"name": "a"}', b'{"version": "1"}', b"[]", b'{"name": 1, "version": "1"}']
-)
+def test_a_package_without_a_version_is_one():
+    packages, warnings = read_all({"app/node_modules/a/package.json": b'{"name": "@b/a", "version": 7}'})
+    assert ([p.purl for p in packages], warnings) == (["pkg:npm/%40b/a"], [])
+
+
+@pytest.mark.parametrize("data", [b'{"version": "1"}', b"[]", b'{"name": 1, "version": "1"}'])
 def test_parts_of_packages_are_none(data):
     assert read_all({"app/node_modules/a/package.json": data}) == ([], [])
 

@@ -101,18 +101,19 @@ def test_package() -> None:
     }
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_what_is_not_known_is_left_out_or_told() -> None:
     _, npm, jar, pypi = document(NPM, JAR, PYPI)["packages"]
     assert npm["name"] == "@acme/left"
-    assert "versionInfo" not in npm
+    assert npm["versionInfo"] == "UNKNOWN"
     assert npm["checksums"] == [{"algorithm": "SHA1", "checksumValue": "ab" * 20}]
     assert jar["checksums"] == [{"algorithm": "SHA256", "checksumValue": "ab" * 32}]
     assert jar["downloadLocation"] == "https://example.org/x.jar"
     assert (npm["supplier"], jar["supplier"], pypi["supplier"]) == (
         "Organization: acme",
         "Organization: com.acme",
-        "NOASSERTION",
+        "Organization: ACME",
     )
+    assert pypi["sourceInfo"].endswith(", which names no supplier")
     assert "homepage" not in pypi
     assert "annotations" not in pypi
 
