@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from imagesmith.sbom.package import Package, supplier_of
+from imagesmith.sbom.package import Package, supplier_of, text_in
 from imagesmith.sbom.reading import Files
 
 __all__ = ["read", "wants"]
@@ -34,26 +34,21 @@ def read(path: str, image: Files) -> Iterator[Package]:
     for one in found:
         if not isinstance(one, dict):
             continue
-        vendor, slash, name = _text(one, "name").partition("/")
-        sha1 = _text(one.get("dist"), "shasum")
+        vendor, slash, name = text_in(one, "name").partition("/")
+        sha1 = text_in(one.get("dist"), "shasum")
         yield Package(
             kind="composer",
             namespace=vendor if slash else "",
             name=name.replace("/", "-") if slash else vendor,
-            version=_text(one, "version"),
+            version=text_in(one, "version"),
             licenses=_texts(one.get("license")),
             supplier=_supplier(one, vendor if slash else ""),
-            homepage=_text(one, "homepage"),
-            description=_text(one, "description"),
-            source=_text(one.get("dist"), "url") or _text(one.get("source"), "url"),
+            homepage=text_in(one, "homepage"),
+            description=text_in(one, "description"),
+            source=text_in(one.get("dist"), "url") or text_in(one.get("source"), "url"),
             checksums={"SHA1": sha1} if re.fullmatch(r"[0-9a-f]{40}", sha1) else {},
             path=path,
         )
-
-
-def _text(told: Any, key: str) -> str:  # noqa: ANN401 - whatever JSON holds
-    value = told.get(key) if isinstance(told, dict) else ""
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _texts(told: object) -> tuple[str, ...]:
@@ -65,7 +60,7 @@ def _supplier(one: dict[str, Any], vendor: str) -> str:
     """The first author; without one the vendor, whose name on packagist.org it is."""
     authors = one.get("authors")
     for who in authors[:1] if isinstance(authors, list) else ():
-        mail = _text(who, "email")
-        if found := supplier_of(f"{_text(who, 'name')} <{mail}>" if mail else _text(who, "name")):
+        mail = text_in(who, "email")
+        if found := supplier_of(f"{text_in(who, 'name')} <{mail}>" if mail else text_in(who, "name")):
             return found
     return supplier_of(vendor, organization=True)

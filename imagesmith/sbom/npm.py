@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from imagesmith.sbom.package import Package, supplier_of
+from imagesmith.sbom.package import Package, supplier_of, text_in
 from imagesmith.sbom.reading import Files
 
 __all__ = ["read", "wants"]
@@ -30,7 +30,7 @@ def wants(path: str) -> bool:
 def read(path: str, image: Files) -> Iterator[Package]:
     """The package, if it has a name: others are parts of one."""
     told = json.loads(image.read(path, _BYTES).decode("utf-8", "replace").removeprefix("\ufeff"))
-    name = _text(told, "name") if isinstance(told, dict) else ""
+    name = text_in(told, "name")
     if not name:
         return
     space, slash, last = name.partition("/")
@@ -38,19 +38,14 @@ def read(path: str, image: Files) -> Iterator[Package]:
         kind="npm",
         namespace=space if slash else "",
         name=last if slash else name,
-        version=_text(told, "version"),
+        version=text_in(told, "version"),
         licenses=_licenses(told),
         supplier=_supplier(told),
-        homepage=_text(told, "homepage"),
-        description=_text(told, "description"),
-        source=_text(told, "_resolved") or _repository(told),
+        homepage=text_in(told, "homepage"),
+        description=text_in(told, "description"),
+        source=text_in(told, "_resolved") or _repository(told),
         path=path,
     )
-
-
-def _text(told: dict[str, Any], key: str) -> str:
-    value = told.get(key)
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _licenses(told: dict[str, Any]) -> tuple[str, ...]:
@@ -70,8 +65,8 @@ def _supplier(told: dict[str, Any]) -> str:
     firsts = (people[0] for people in several if isinstance(people, list) and people)
     for who in (told.get("author"), *firsts):
         if isinstance(who, dict):
-            mail = _text(who, "email") or _text(who, "mail")
-            who = f"{_text(who, 'name')} <{mail}>" if mail else _text(who, "name")
+            mail = text_in(who, "email") or text_in(who, "mail")
+            who = f"{text_in(who, 'name')} <{mail}>" if mail else text_in(who, "name")
         if isinstance(who, str) and (found := supplier_of(who)):
             return found
     return ""
@@ -80,7 +75,7 @@ def _supplier(told: dict[str, Any]) -> str:
 def _repository(told: dict[str, Any]) -> str:
     """An address, also of what is given as OWNER/NAME at a host that npm knows."""
     where = told.get("repository")
-    url = _text(where, "url") if isinstance(where, dict) else where
+    url = text_in(where, "url") if isinstance(where, dict) else where
     if not isinstance(url, str):
         return ""
     if found := _AT_HOST.fullmatch(url):

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from imagesmith.values import field, frozen, replace
 
-__all__ = ["LONGEST", "LONGEST_TEXT", "Package", "checked", "clean", "supplier_of"]
+__all__ = ["LONGEST", "LONGEST_TEXT", "Package", "checked", "clean", "supplier_of", "text_in"]
 
 #: Of a name or a version; of any other text of a package: more characters than that are cut.
 LONGEST, LONGEST_TEXT = 1000, 4000
@@ -32,7 +32,7 @@ _LOWER_SPACE = frozenset(("alpm", "apk", "composer", "deb", "rpm"))
 class Package:
     """A package. Mappings are not changed once it is made.
 
-    kind        the type of its purl: deb apk rpm pypi npm golang maven cargo gem composer
+    kind        the type of its purl: deb apk rpm alpm pypi npm golang maven cargo gem composer …
     licenses    as declared: expressions, names or identifiers, several of which all apply
     supplier    "Organization: X" or "Person: X (mail)"; see `supplier_of`
     source      where it was downloaded, as a URL, or the name of the source package that it was built from
@@ -65,12 +65,12 @@ class Package:
     @property
     def of_distribution(self) -> bool:
         """True for what the distribution's own package manager installed."""
-        return self.kind in ("apk", "deb", "rpm")
+        return self.kind in ("alpm", "apk", "deb", "ebuild", "rpm")
 
     @property
     def full_name(self) -> str:
         """The name as its users write it: with the scope, vendor or module's path."""
-        spaced = self.namespace and self.kind in ("composer", "golang", "npm")
+        spaced = self.namespace and self.kind in ("composer", "ebuild", "golang", "npm")
         name = f"{self.namespace}/{self.name}" if spaced else self.name
         return f"{name}/{self.subpath}" if self.subpath and self.kind == "golang" else name
 
@@ -140,6 +140,12 @@ def clean(text: str, *, lines: bool = False) -> str:
         return text.strip()
     said = text.encode("utf-8", "replace").decode()
     return "".join(c if c.isprintable() or (lines and c == "\n") else " " for c in said).strip()
+
+
+def text_in(told: object, key: str) -> str:
+    """The text that a JSON object has under a key; empty if it has none there, or is no object."""
+    value = told.get(key) if isinstance(told, dict) else ""
+    return value.strip() if isinstance(value, str) else ""
 
 
 _MAIL = re.compile(r"\s*[<(]([^<>()\s]+@[^<>()\s]+)[>)]")

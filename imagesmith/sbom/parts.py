@@ -1,4 +1,4 @@
-"""Parts of files: one as a file of its own, and bytes that must all be there.
+"""Parts of files: one as a file of its own, bytes that must all be there, pieces that are searched.
 
 Why: what is looked into lies in a layer's tar, or in an archive in that; readers of formats see a file that
 begins where theirs does and ends with it.
@@ -8,9 +8,12 @@ Trust: hostile. Numbers come from what is read; a place outside the part is Valu
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-__all__ = ["Part", "exactly"]
+__all__ = ["Part", "exactly", "pieces"]
+
+_PIECE_BYTES = 4 << 20
 
 
 class Part(io.RawIOBase):
@@ -72,3 +75,12 @@ def exactly(file: BinaryIO, size: int, offset: int, length: int, what: str) -> b
     if len(data) != length:
         raise ValueError(f"{what} that ends early")
     return data
+
+
+def pieces(file: BinaryIO, shared_bytes: int) -> Iterator[bytes]:
+    """The rest of a file in pieces, each of which begins with so many bytes of the one before."""
+    tail = b""
+    while data := file.read(_PIECE_BYTES):
+        piece = tail + data
+        yield piece
+        tail = piece[-shared_bytes:]

@@ -5,9 +5,11 @@ A reader is a module of this room with two functions:
     def wants(path: str) -> bool                              asked once for each regular file of the image
     def read(path: str, image: Files) -> Iterator[Package]    asked for the files that it wants
 
-and one more if that is cheaper where nothing but names and versions is asked for:
+one more if that is cheaper where nothing but names and versions is asked for:
 
     def brief(path: str, image: Files) -> Iterator[Package]
+
+and `UNOWNED = True` if it is asked last, and not for files that packages of the distribution own.
 
 Paths are as in fs.entry: relative to the image's root, without leading slash. `READERS` names the modules;
 they are imported when the first SBOM is made.
@@ -27,7 +29,7 @@ import io
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -57,12 +59,22 @@ READERS: dict[str, str] = {
     "dpkg": "imagesmith.sbom.dpkg",
     "apk": "imagesmith.sbom.apk",
     "rpm": "imagesmith.sbom.rpm",
+    "alpm": "imagesmith.sbom.alpm",
+    "portage": "imagesmith.sbom.portage",
     "python": "imagesmith.sbom.python",
     "npm": "imagesmith.sbom.npm",
     "java": "imagesmith.sbom.java",
     "executables": "imagesmith.sbom.executables",  # Go's and Rust's
     "gems": "imagesmith.sbom.gems",
     "composer": "imagesmith.sbom.composer",
+    "pecl": "imagesmith.sbom.pecl",
+    "wordpress": "imagesmith.sbom.wordpress",
+    "cran": "imagesmith.sbom.cran",
+    "conda": "imagesmith.sbom.conda",
+    "luarocks": "imagesmith.sbom.luarocks",
+    "dotnet": "imagesmith.sbom.dotnet",
+    "jvm": "imagesmith.sbom.jvm",
+    "programs": "imagesmith.sbom.programs",
 }
 
 #: Packages of one image; warnings that are told of it, and of one file in it.
@@ -109,6 +121,13 @@ class Files:
             return self.tree.get(self.tree.resolve(path))
         except ImagesmithError:  # links in circles
             return None
+
+    def real(self, path: str) -> str:
+        """Where a path leads; itself if its links lead in circles."""
+        try:
+            return self.tree.resolve(path)
+        except ImagesmithError:
+            return path
 
     def exists(self, path: str) -> bool:
         """True if there is something at a path."""
@@ -242,20 +261,47 @@ def readers() -> list[Reader]:
 def packages_in(image: Files) -> list[Package]:
     """All packages of an image, sorted by purl and path, each telling file's once."""
     found: dict[tuple[str, str], Package] = {}
-    known = [(reader.wants, reader) for reader in readers()]
+    known = [(reader.wants, reader, getattr(reader, "UNOWNED", False)) for reader in readers()]
+    later: list[tuple[str, Reader]] = []
     files = _ALL_FILES
     for e in image.tree.walk():
         if e.kind != "f":
             continue
-        for wants, reader in known:
-            if wants(e.path):
-                for package in told(reader, e.path, image):
-                    files -= len(package.files)
-                    one = package if files >= 0 or not package.files else replace(package, files=())
-                    found.setdefault((one.purl, one.path), one)
-        if len(found) > MOST_PACKAGES:
-            raise LimitExceeded(f"the image has more than {MOST_PACKAGES} packages")
+        for wants, reader, waits in known:
+            if not wants(e.path):
+                continue
+            if waits:
+                later.append((e.path, reader))
+                continue
+            for package in told(reader, e.path, image):
+                files -= len(package.files)
+                one = package if files >= 0 or not package.files else replace(package, files=())
+                found.setdefault((one.purl, one.path), one)
+        _counted(found)
+    owned = _owned({path for path, _ in later}, found.values(), image)
+    for path, reader in later:
+        if path not in owned:
+            found.update(((one.purl, one.path), one) for one in told(reader, path, image))
+            _counted(found)
     return [found[key] for key in sorted(found)]
+
+
+def _counted(found: Mapping[tuple[str, str], Package]) -> None:
+    if len(found) > MOST_PACKAGES:
+        raise LimitExceeded(f"the image has more than {MOST_PACKAGES} packages")
+
+
+def _owned(paths: set[str], packages: Iterable[Package], image: Files) -> set[str]:
+    """Those paths that packages of the distribution own, which may name them through links of folders."""
+    names = {path[path.rfind("/") + 1 :] for path in paths}
+    out: set[str] = set()
+    for package in packages if paths else ():
+        for path in package.files if package.of_distribution else ():
+            if path in paths:
+                out.add(path)
+            elif path[path.rfind("/") + 1 :] in names:
+                out.add(image.real(path))
+    return out & paths
 
 
 def told(reader: Reader, path: str, image: Files) -> Iterator[Package]:

@@ -19,8 +19,39 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from imagesmith.errors import ImagesmithError
-from imagesmith.sbom import composer, executables, gems, golang, java, npm, python, rust
+from imagesmith.sbom import (
+    alpm,
+    composer,
+    conda,
+    cran,
+    dotnet,
+    executables,
+    gems,
+    golang,
+    java,
+    jvm,
+    luarocks,
+    npm,
+    pecl,
+    portage,
+    programs,
+    python,
+    rust,
+    wordpress,
+)
 from imagesmith.sbom.reading import Files
+from tests.sbom import (
+    test_alpm,
+    test_conda,
+    test_cran,
+    test_dotnet,
+    test_jvm,
+    test_luarocks,
+    test_pecl,
+    test_portage,
+    test_programs,
+    test_wordpress,
+)
 from tests.sbom.elves import elf, go_inline, go_pointers
 from tests.sbom.jars import jar, pom
 from tests.sbom.looking import view_of
@@ -62,6 +93,16 @@ CASES = {
         "composer/installed.json",
         json.dumps([{"name": "a/b", "version": "1"}] * 5).encode(),
     ),
+    "alpm": (alpm, f"{test_alpm.AT}/desc", test_alpm.DESC.encode()),
+    "portage": (portage, f"{test_portage.AT}/CONTENTS", test_portage.CONTENTS),
+    "cran": (cran, "DESCRIPTION", test_cran.DESCRIPTION),
+    "conda": (conda, test_conda.AT, json.dumps(test_conda.NOTE).encode()),
+    "luarocks": (luarocks, test_luarocks.AT, test_luarocks.ROCKSPEC),
+    "pecl": (pecl, test_pecl.AT, test_pecl.serialized(test_pecl.NOTE).encode()),
+    "wordpress": (wordpress, test_wordpress.AT, test_wordpress.HEAD),
+    "dotnet": (dotnet, test_dotnet.AT, json.dumps(test_dotnet.TOLD).encode()),
+    "jvm": (jvm, test_jvm.AT, test_jvm.TEMURIN),
+    "mysql": (programs, "usr/bin/mysql", bytes(90) + test_programs.PROGRAMS["usr/bin/mysql"][0]),
 }
 #: What readers may raise; what becomes of it is reading.told's.
 ALLOWED = (ValueError, struct.error, zlib.error, EOFError, RecursionError, ImagesmithError)
