@@ -94,7 +94,8 @@ class Package:
             out += f"@{_encoded(self.version)}"
         given = sorted((key.lower(), value) for key, value in self.qualifiers.items() if value)
         if given:
-            kept = {"vcs_url": "/"}  # as in the specification's examples, which encode it elsewhere
+            # as in the specification's examples, which encode it elsewhere
+            kept = {"repository_url": "/", "vcs_url": "/"}
             out += "?" + "&".join(f"{key}={_encoded(value, kept.get(key, ''))}" for key, value in given)
         below = [_encoded(part) for part in self.subpath.split("/") if part not in ("", ".", "..")]
         return f"{out}#{'/'.join(below)}" if below else out

@@ -57,7 +57,7 @@ _ROWS = (
     _row(r"libpypy.*\.so.*", "pypy", rb"\[PyPy " + _V),
     _row(r"node", "node", rb"\0(?:node )?v((?:0|4|5|6)\.\d{1,4}\.\d{1,4})\0", rb"node\.js/v" + _V),
     _row(r"go", "go", rb"go" + _GO + rb"\0"),
-    _row(r"java|jdb", "oracle/openjdk", rb"\0openjdk\0java\0\d{1,4}[.0-9]{0,20}\0" + _JDK + rb"\0",
+    _row(r"java", "java/jre", rb"\0openjdk\0java\0\d{1,4}[.0-9]{0,20}\0" + _JDK + rb"\0",
          rb"\0\d{1,4}[.0-9]{0,20}\0{1,16}" + _JDK + rb"\0{1,16}openjdk\0java"),
     _row(r"libjulia-internal\.so", "julia", rb"__init__\0" + _V + rb"\0verify"),
     _row(r"helm", "helm.sh/helm", *_NUL, kind="golang"),
@@ -143,7 +143,7 @@ def read(path: str, image: Files) -> Iterator[Package]:
 
 def _is_told(path: str, image: Files) -> bool:
     bin_, _, name = path.rpartition("/")
-    return name in ("java", "jdb") and image.exists(f"{posixpath.dirname(bin_)}/release")
+    return name == "java" and image.exists(f"{posixpath.dirname(bin_)}/release")
 
 
 def _version(path: str, image: Files, patterns: list[bytes]) -> str:

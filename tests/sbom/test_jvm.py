@@ -22,8 +22,7 @@ def test_a_build_of_openjdk() -> None:
     (package,), warnings = read_all({AT: TEMURIN})
     assert warnings == []
     assert package.purl == (
-        "pkg:generic/oracle/openjdk@21.0.4%2B7-LTS"
-        "?repository_url=https:%2F%2Fgithub.com%2Fadoptium%2Fjdk21u.git"
+        "pkg:generic/oracle/openjdk@21.0.4%2B7-LTS?repository_url=https://github.com/adoptium/jdk21u.git"
     )
     assert package.supplier == "Organization: Eclipse Adoptium"
 

@@ -90,7 +90,7 @@ def test_purl_of_the_image() -> None:
 
     ref = ImageRef.parse("registry.example.com:5000/team/app:1.2")
     assert purl(reference=ref) == (
-        f"pkg:oci/app@{DIGEST}?arch=arm64&repository_url=registry.example.com:5000%2Fteam%2Fapp&tag=1.2"
+        f"pkg:oci/app@{DIGEST}?arch=arm64&repository_url=registry.example.com:5000/team/app&tag=1.2"
     )
     assert purl() == f"pkg:oci/image@{DIGEST}?arch=arm64"
 

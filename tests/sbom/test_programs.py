@@ -31,7 +31,7 @@ PROGRAMS = {
     "usr/bin/mysql": (b"x\x008.0.37\0\0\0mysql_real_esc", "mysql@8.0.37"),
     "usr/bin/mariadb": (b"10.6.15-MariaDB", "mariadb@10.6.15"),
     "usr/local/bin/haproxy": (b"version 2.9.7-5742051, released 2024", "haproxy@2.9.7"),
-    "opt/java/bin/java": (b"\0openjdk\0java\x000.0\x0011.0.17+8-LTS\0", "oracle/openjdk@11.0.17%2B8-LTS"),
+    "opt/java/bin/java": (b"\0openjdk\0java\x000.0\x0011.0.17+8-LTS\0", "java/jre@11.0.17%2B8-LTS"),
 }
 
 
