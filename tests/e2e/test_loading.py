@@ -1,4 +1,4 @@
-"""--load into the real ones: Podman, Docker's daemon and the containerd that it runs."""
+"""--load into the real ones: Podman, Docker's daemon and its containerd; eStargz as that has it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.errors import ImagesmithError, RegistryError
+from imagesmith.layer.estargz import LANDMARK, TABLE_NOTE
 from imagesmith.registry.dockerapi import Daemon
 from tests.e2e.conftest import DEMO, Smith
 from tests.e2e.test_peers import said
@@ -97,3 +98,20 @@ def test_containerd_has_the_image_under_its_whole_name(
     smith.build("--load=containerd:k8s.io", "-t", IMAGE, APP)
     address = os.environ["CONTAINERD_ADDRESS"]
     assert IMAGE in said("ctr", "--address", address, "--namespace", "k8s.io", "images", "list", "--quiet")
+
+
+def test_stargz_snapshotters_own_program_reads_the_tables_of_estargz_layers(
+    smith: Smith, daemon: Path, tmp_path: Path
+) -> None:
+    """ctr-remote opens a layer by the snapshotter's library, by its footer and its table."""
+    out = f"type=oci,dest={tmp_path}/e.tar,compression=estargz,force-compression=true"
+    smith.build("-t", IMAGE, "-o", out, APP)
+    address = ("--address", f"{daemon}/x/containerd/containerd.sock")
+    said("ctr", *address, "images", "import", "--no-unpack", f"{tmp_path}/e.tar")
+    manifest = json.loads(smith.run("manifest", "get", f"oci-archive:{tmp_path}/e.tar").stdout)
+    assert len(manifest["layers"]) > 2
+    for layer in manifest["layers"]:
+        reading = ("ctr-remote", *address, "images", "get-toc-digest")
+        assert said(*reading, layer["digest"]).strip() == layer["annotations"][TABLE_NOTE]
+        table = said(*reading, "--dump-toc", layer["digest"])
+        assert LANDMARK in [entry["name"] for entry in json.loads(table)["entries"]]
