@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.conftest import Run, run
 from tests.sbom import rpms, test_alpm, test_cran, test_dotnet, test_jvm, test_luarocks, test_pecl
+from tests.sbom.pes import pe
 from tests.sbom.test_apk import INSTALLED
 from tests.sbom.test_apk import RELEASE as ALPINE
 from tests.sbom.test_languages import FIXTURE
@@ -75,6 +76,7 @@ def installers() -> dict[str, bytes]:
         "usr/lib/R/library/stringr/DESCRIPTION": test_cran.DESCRIPTION,
         test_luarocks.AT: test_luarocks.ROCKSPEC,
         test_pecl.AT: test_pecl.serialized(test_pecl.NOTE).encode(),
+        "venv/lib/python3.11/site-packages/pip/_vendor/distlib/t64.exe": pe(test_dotnet.SAID),
         test_dotnet.AT: json.dumps(test_dotnet.TOLD).encode(),
         test_jvm.AT: test_jvm.TEMURIN,
         "app/package.json": b'{"name": "app", "private": true}',

@@ -55,6 +55,7 @@ from tests.sbom import (
 from tests.sbom.elves import elf, go_inline, go_pointers
 from tests.sbom.jars import jar, pom
 from tests.sbom.looking import view_of
+from tests.sbom.pes import pe
 from tests.sbom.test_gems import GEM
 from tests.sbom.test_golang import LINES
 from tests.sbom.test_python import METADATA
@@ -101,6 +102,7 @@ CASES = {
     "pecl": (pecl, test_pecl.AT, test_pecl.serialized(test_pecl.NOTE).encode()),
     "wordpress": (wordpress, test_wordpress.AT, test_wordpress.HEAD),
     "dotnet": (dotnet, test_dotnet.AT, json.dumps(test_dotnet.TOLD).encode()),
+    "pe": (dotnet, "a.dll", pe(test_dotnet.SAID)),
     "jvm": (jvm, test_jvm.AT, test_jvm.TEMURIN),
     "mysql": (programs, "usr/bin/mysql", bytes(90) + test_programs.PROGRAMS["usr/bin/mysql"][0]),
 }
