@@ -147,9 +147,10 @@ class Bases:
             NotFound: there is no such image, or none for the platform.
             RegistryError: the registry failed.
         """
+        wanted = platform or host_platform()
         try:
-            with self._about(str(ref), ref):
-                return self._ask(ref, platform or host_platform()).descriptor.digest
+            with self._about(str(ref), ref, wanted):
+                return self._ask(ref, wanted).descriptor.digest
         except (NotFound, Unauthorized, Denied):
             if (here := self.store.find(ref)) is None:
                 raise
@@ -170,13 +171,13 @@ class Bases:
     def _resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
         ref = ImageRef.parse(name)
         wanted = platform or host_platform()
-        with self._about(name, ref):
+        with self._about(name, ref, wanted):
             found = self._remembered(ref, wanted) or self._stored(ref, wanted) or self._ask(ref, wanted)
         self._pinned.setdefault(str(ref), found.descriptor.digest)
         return found
 
     @contextlib.contextmanager
-    def _about(self, name: str, ref: ImageRef) -> Iterator[None]:
+    def _about(self, name: str, ref: ImageRef, wanted: Platform) -> Iterator[None]:
         """A `with` within which errors tell which image was asked for."""
         try:
             yield
