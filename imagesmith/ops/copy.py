@@ -54,6 +54,11 @@ class CopyOp(Op):
     kind = "copy"
     learns = True
 
+    @property
+    def apart(self) -> bool:
+        """See Op."""
+        return self.link
+
     def reads(self) -> Iterator[Reads]:
         """See Op."""
         for s in self.sources:

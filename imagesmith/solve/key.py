@@ -3,7 +3,7 @@
 A key is made of the parts below, as one JSON object, hashed. The parts are kept beside the record, so that
 a miss can be explained by the first part that differs from an earlier build's.
 
-    below     chain id of the layers that the step works on
+    below     chain id of the layers that the step works on; empty for an op that looks into none: COPY --link
     op        the instruction: words after expansion, environment, user, mounts, flags
     inputs    for each source in order: digest of the files that are taken, or of the whole chain
     format    version of layers and keys; another one misses everything
@@ -71,7 +71,12 @@ def op_part(op: Op) -> dict[str, object]:
 
 def parts_of(op: Op, below: Digest | None, inputs: Sequence[str]) -> dict[str, object]:
     """The parts of the key of an operation on the layers of a chain id, whose inputs have these digests."""
-    return {"format": FORMAT, "below": str(below or ""), "op": op_part(op), "inputs": list(inputs)}
+    return {
+        "format": FORMAT,
+        "below": "" if op.apart or below is None else str(below),
+        "op": op_part(op),
+        "inputs": list(inputs),
+    }
 
 
 def key_of(parts: Mapping[str, object]) -> str:

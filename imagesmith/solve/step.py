@@ -83,6 +83,7 @@ class Op:
     always_cached  --no-cache does not execute it anew
     makes_layer    false for what brings the layers of an image
     learns         its sources are best hashed while they are copied, where no earlier build has any like it
+    apart          its layer is the same whatever is below
     """
 
     __slots__ = ()
@@ -91,6 +92,11 @@ class Op:
     makes_layer = True
     always_cached = False
     learns = False
+
+    @property
+    def apart(self) -> bool:
+        """See the class."""
+        return False
 
     @property
     def foreign(self) -> Platform | None:

@@ -26,7 +26,7 @@ from imagesmith.solve.key import key_of, parts_of
 from imagesmith.solve.step import Step
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
-from tests.kitchen import Kitchen
+from tests.kitchen import Kitchen, tar_of
 
 COPY = "FROM scratch\nCOPY f /f\n"
 
@@ -274,3 +274,15 @@ def test_values_that_no_key_of_run_holds(tmp_path: Path, one: dict[str, Any], tw
 def test_name_and_sharing_of_a_cache_mount_do_not_count(tmp_path: Path, mount: str) -> None:
     plain = "FROM scratch\nRUN --mount=type=cache,target=/c x\n"
     assert _run_key(tmp_path, plain.replace("cache,", f"cache,{mount},")) == _run_key(tmp_path, plain)
+
+
+@pytest.mark.parametrize("step", ["COPY --link files /srv/", "ADD --link a.tar /x/"])
+def test_linked_copy_is_found_whatever_is_below(kitchen: Kitchen, step: str) -> None:
+    kitchen.write({"files/a": "a", "a.tar": tar_of({"x/": b"", "x/y": b"text"})})
+    first = kitchen.build(f"FROM scratch\nCOPY files /one\n{step}\n")
+    other = kitchen.build(f"FROM scratch\nCOPY files/a /else\n{step}\n")
+    assert [name.partition(" ")[0] for name in kitchen.executed] == ["COPY"]
+    assert len(kitchen.cached) == 1
+    assert other.image.layers[-1].diff_id == first.image.layers[-1].diff_id
+    kitchen.build(f"FROM scratch\nCOPY files/a /else\n{step.replace(' --link', '')}\n")
+    assert len(kitchen.executed) == 1
