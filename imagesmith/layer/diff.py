@@ -19,7 +19,7 @@ from imagesmith.fs.table import Spool, Table
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import parent_of
 
-__all__ = ["Changes", "layer_entries"]
+__all__ = ["Changes", "equal_content", "layer_entries"]
 
 #: What a layer holds of a time; see `layer_entries`.
 _Held = Callable[[int], int] | None
@@ -139,7 +139,7 @@ def _same(e: Entry, lower: Tree, entries: Table, held: _Held) -> bool:
         return False
     if now_ns % 1_000_000_000:
         return True
-    return old.link == e.link if e.kind == "l" else _equal_content(old, e)
+    return old.link == e.link if e.kind == "l" else equal_content(old, e)
 
 
 def _metadata_of(e: Entry, entries: Table) -> Entry:
@@ -152,7 +152,8 @@ def _metadata_of(e: Entry, entries: Table) -> Entry:
     return replace(first, path=e.path) if first is not None else e
 
 
-def _equal_content(a: Entry, b: Entry) -> bool:
+def equal_content(a: Entry, b: Entry) -> bool:
+    """True if two files of one size have the same bytes."""
     if a.content == b.content or not a.size:
         return True
     if a.digest and b.digest:

@@ -72,6 +72,7 @@ class Explainer(Watcher):
         self._store, self._cache, self._events = store, cache, events
         self._build_args = frozenset(build_args)
         self._executed: set[Step] = set()
+        self._own: set[str] = set()  # the keys of what this build made, which is no earlier one
         self._rivals: dict[int, StepRecord] = {}
 
     def _say(self, step: int, text: str) -> None:
@@ -80,6 +81,7 @@ class Explainer(Watcher):
     def solved(self, solved: Solved) -> None:
         """See Watcher."""
         if not solved.hit:
+            self._own.update(record.key for record in solved.records)
             return
         where = "this store" if solved.hit == STORE else solved.hit
         age = _age(time.time() - (solved.layer.created_ns or 0) / 1e9)
@@ -112,7 +114,7 @@ class Explainer(Watcher):
         if step.no_cache:
             self._say(number, "miss: --no-cache asks for it")
             return
-        like = self._cache.like(base_of(parts))
+        like = [record for record in self._cache.like(base_of(parts)) if record.key not in self._own]
         if not like:
             self._say(number, f"miss: {self._instruction_changed(parts)}")
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Inline
@@ -97,7 +96,7 @@ class CopyOp(Op):
 
     def execute(self, work: Work) -> BuiltLayer:
         """See Op."""
-        now = time.time_ns()
+        now = work.now_ns
         entries, rows, by_path = self._drawn(work, now)
         work.tell_copies(entries)
         layer = work.write(entries, now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from imagesmith.fs.entry import Entry, replace
@@ -32,7 +31,7 @@ class MakeDirOp(Op):
 
     def execute(self, work: Work) -> BuiltLayer:
         """See Op."""
-        now = time.time_ns()
+        now = work.now_ns
         entries = self._drawn(work, now)
         work.tell_copies(entries)
         return work.write(entries, now)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from imagesmith.oci.names import Platform
-from imagesmith.solve.step import Step
+from imagesmith.solve.step import Op, Step
 
-__all__ = ["after_runs", "all_steps", "chain", "foreign_runs", "names_of", "under_runs"]
+__all__ = ["after_runs", "all_steps", "chain", "equal_ops", "foreign_runs", "names_of", "under_runs"]
 
 
 def all_steps(tips: Iterable[Step | None]) -> list[Step]:
@@ -49,6 +49,15 @@ def names_of(tips: Iterable[Step | None]) -> tuple[str, ...]:
             seen[step] = None
             todo += step.inputs()
     return tuple(step.name for step in seen if step.op.makes_layer)
+
+
+def equal_ops(tips: Iterable[Step | None]) -> list[list[Step]]:
+    """The steps that make layers by equal ops on different file systems; RUNs are each its own."""
+    by_op: dict[Op, list[Step]] = {}
+    for step in all_steps(tips):
+        if step.op.makes_layer and not step.op.runs:
+            by_op.setdefault(step.op, []).append(step)
+    return [steps for steps in by_op.values() if len(steps) > 1]
 
 
 def foreign_runs(tips: Iterable[Step | None]) -> dict[Step, dict[Platform, Step]]:

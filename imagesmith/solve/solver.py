@@ -5,7 +5,8 @@ schedule's. Nothing of a base image is fetched until a step must look into it. A
 copies from may be hollow: if what was copied is cached, nobody needs the stage's content. If it is needed
 after all, the stage is solved again with content.
 Threads: those of the schedule; a step's result is there before what needs it is tried. Equal steps are one
-task; different ones that come to the same key while one of them is executed wait for its layer.
+task; those of equal ops take turns (alike.py); different ones that come to the same key while one of them is
+executed wait for its layer.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from imagesmith.context.rows import KnownDigests, Rows
 from imagesmith.errors import ImagesmithError, SandboxError
 from imagesmith.events import StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
 from imagesmith.oci.names import Platform
-from imagesmith.solve.graph import chain, foreign_runs, under_runs
+from imagesmith.solve.graph import chain, equal_ops, foreign_runs, under_runs
 from imagesmith.solve.key import base_of, key_of, parts_of
 from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.solve.result import NOTHING, BuiltLayer, Result
@@ -35,6 +36,9 @@ from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import Form
 from imagesmith.values import record, replace
+
+if TYPE_CHECKING:
+    from imagesmith.solve.alike import Alike
 
 __all__ = ["Solver"]
 
@@ -68,8 +72,14 @@ class _Working:
         self.tools, self.step, self.parent = solver.tools, step, parent
         self.number, self.learns = 0, False
         self.form: Form = ""
+        self.alike = solver.alike.get(step)
         self._solver = solver
         self._rows: Sequence[Rows] = ()
+
+    @property
+    def now_ns(self) -> int:
+        """See Work."""
+        return time.time_ns() if self.alike is None else self.alike.now_ns
 
     def result(self, step: Step) -> Result:
         """See Work."""
@@ -102,6 +112,12 @@ class _Working:
 
     def write(self, entries: Iterable[Entry], created_ns: int) -> BuiltLayer:
         """See Work."""
+        if self.alike is None:
+            return self._written(entries, created_ns)
+        layer = self.alike.layer(entries, lambda: self._written(entries, created_ns))
+        return replace(layer, name=self.step.name)
+
+    def _written(self, entries: Iterable[Entry], created_ns: int) -> BuiltLayer:
         solver, writer, step = self._solver, self._solver.writer, self.step
         tap = next((t for w in solver.watchers if (t := w.taps(step)) is not None), None)
         learn = self.tools.trees.file_digest.learn if self.learns else None
@@ -141,6 +157,8 @@ class Solver:
         self._goals: Sequence[Step] = ()
         self._foreign: Mapping[Step, Mapping[Platform, Step]] | None = None
         self._making: dict[str, threading.Lock] = {}
+        #: What steps of equal ops share; of those that have one.
+        self.alike: dict[Step, Alike] = {}
         self._lock = threading.Lock()
 
     def solve(self, tips: Sequence[Step | None]) -> list[Result]:
@@ -153,6 +171,10 @@ class Solver:
         self._wanted = frozenset(step for tip in goals for step in chain(tip))
         self._under_runs = under_runs(goals)
         self._goals = goals
+        for steps in equal_ops(goals):
+            from imagesmith.solve.alike import Alike  # which most builds have no need of
+
+            self.alike.update(dict.fromkeys(steps, Alike(len(steps))))
         if goals:
             Schedule(self._attempt, self.tools.cancel).run([_Task(tip) for tip in goals])
         return [self.result(tip) for tip in tips]
@@ -180,10 +202,11 @@ class Solver:
             self._results[step] = started
             return ()
         hollow = [needed for needed in inputs if self._results[needed].hollow]
-        self.tools.cancel.check()
         may_be_hollow = not task.full and step not in self._wanted
         try:
-            layer = self._layer(work, hollow=may_be_hollow, inputs=not hollow)
+            with work.alike or contextlib.nullcontext():
+                self.tools.cancel.check()
+                layer = self._layer(work, hollow=may_be_hollow, inputs=not hollow)
         except ImagesmithError as e:
             if step.span.first:
                 e.located("", step.span.first, step.span.last, "")
@@ -210,7 +233,7 @@ class Solver:
         keys = _Keys(step, base_of(parts_of(step.op, parent.chain, ())))
         if len(step.inputs()) > (step.parent is not None):
             keys.short = self._parts(work, by_layers=True)
-        work.learns = step.op.learns and not self.cache.knows(keys.base)
+        work.learns = step.op.learns and self._learns(work.alike, keys.base)
         may_hit = not work.learns and not step.no_cache
         found = self._find(keys, work, hollow=hollow, inputs=inputs) if may_hit else None
         if found is None and not inputs:
@@ -238,6 +261,14 @@ class Solver:
         for watcher in self.watchers:
             watcher.solved(solved)
         return layer
+
+    def _learns(self, alike: Alike | None, base: str) -> bool:
+        """True if no earlier build has anything of an instruction, nor had when an equal one was executed."""
+        if alike is None:
+            return not self.cache.knows(base)
+        if alike.learns is None:
+            alike.learns = not self.cache.knows(base)
+        return alike.learns
 
     @contextlib.contextmanager
     def _alone(self, keys: _Keys | None) -> Iterator[bool]:

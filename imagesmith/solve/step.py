@@ -53,6 +53,10 @@ class Work(Protocol):
         """What the step works on."""
 
     @property
+    def now_ns(self) -> int:
+        """The time (nanoseconds) of what is made: that at which an equal op was executed first."""
+
+    @property
     def learns(self) -> bool:
         """True if digests of files are to be worked out while the layer is written."""
 
