@@ -184,6 +184,7 @@ class BuildRequest:
     pins            what names and addresses must be
     pin             settle what the lock beside the Dockerfile lacks (True), or do without one (False); None
                     honours the one that is there
+    is_foreign      others than the user named the sources: git has nothing of the user's own for them
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
@@ -219,6 +220,7 @@ class BuildRequest:
     recorded: str = ""
     pins: Pins = field(default_factory=Pins)
     pin: bool | None = None
+    is_foreign: bool = False
 
     @property
     def platform(self) -> Platform | None:

@@ -20,7 +20,7 @@ from imagesmith.attest.redact import without_secrets
 from imagesmith.attest.statement import purl_of
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.contexts import Contexts
-from imagesmith.context.git import GitRef, context_ref
+from imagesmith.context.git import context_ref
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
 from imagesmith.context.trees import Trees
 from imagesmith.dockerfile.nodes import Dockerfile
@@ -113,7 +113,7 @@ def materials_of(sources: Sources, plan: Plan) -> tuple[Material, ...]:
             match origin:
                 case GitFiles():
                     commit = sources.contexts.checkout(origin).commit
-                    found.add(_pinned(_git_uri(origin.ref), f"commit:{commit}"))
+                    found.add(_pinned(without_secrets(origin.ref.address), f"commit:{commit}"))
                 case Fetched():
                     [file] = sources.trees.tree(origin).walk("")
                     found.add(Material(without_secrets(origin.url), "sha256", file.digest))
@@ -163,15 +163,7 @@ def _main(sources: Sources) -> Material:
     """The build context, where it is a repository or an address."""
     given = sources.request.context
     ref = context_ref(given)
-    return _pinned(
-        without_secrets(given) if ref is None else _git_uri(ref), sources.contexts.pinned["context"]
-    )
-
-
-def _git_uri(ref: GitRef) -> str:
-    """The address of a repository at a ref, and a folder in it."""
-    fragment = f"{ref.ref}:{ref.subdir}" if ref.subdir else ref.ref
-    return without_secrets(ref.remote) + (f"#{fragment}" if fragment else "")
+    return _pinned(without_secrets(given if ref is None else ref.address), sources.contexts.pinned["context"])
 
 
 def _pinned(uri: str, pin: str) -> Material:

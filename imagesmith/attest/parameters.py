@@ -69,6 +69,8 @@ def _build_args(request: BuildRequest) -> dict[str, str]:
 def _args(request: BuildRequest) -> dict[str, str]:
     """What is told in every mode."""
     out: dict[str, str] = {}
+    if not _is_local(request) and (request.dockerfile == "-" or is_http_url(request.dockerfile or "")):
+        out["context"] = without_secrets(request.context)  # the Dockerfile's source does not tell it
     if request.target:
         out["target"] = request.target
     if request.no_cache is not None:
@@ -93,8 +95,7 @@ def _place(name: str, place: NamedContext) -> str:
         case OciLayout(tag=tag, digest=digest):
             return f"oci-layout://{name}{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}"
         case GitContext(ref=ref):
-            fragment = f"{ref.ref}:{ref.subdir}" if ref.subdir else ref.ref
-            return without_secrets(ref.remote) + (f"#{fragment}" if fragment else "")
+            return without_secrets(ref.address)
         case HttpContext(url=url):
             return without_secrets(url)
     return f"local:{name}"
@@ -103,12 +104,17 @@ def _place(name: str, place: NamedContext) -> str:
 def _local_names(request: BuildRequest) -> list[str]:
     """The folders and streams of this machine that the request names."""
     given = request.dockerfile or ""
-    is_local = context_ref(request.context) is None and not is_http_url(request.context)
+    is_local = _is_local(request)
     names = ["context"] if is_local else []
     if given == "-" or (is_local and not is_http_url(given)):
         names.append("dockerfile")
     places = request.contexts.items()
     return names + [name for name, place in places if _place(name, place).startswith("local:")]
+
+
+def _is_local(request: BuildRequest) -> bool:
+    """True where the context is a folder or a stream of this machine."""
+    return context_ref(request.context) is None and not is_http_url(request.context)
 
 
 def _ids(plan: Plan, kind: str) -> list[dict[str, object]]:

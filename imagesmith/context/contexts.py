@@ -82,8 +82,7 @@ class Contexts:
         #: What sources must be; known once the Dockerfile is, and None where nothing is required.
         self.pinning: Pinning | None = None
         self._checkouts: Once[GitFiles, Checkout] = Once()
-        self._folders = itertools.count(1)
-        self._lock = threading.Lock()
+        self._folders, self._lock = itertools.count(1), threading.Lock()
 
     def __enter__(self) -> Contexts:
         return self
@@ -203,7 +202,8 @@ class Contexts:
                 raise DockerfileError("inconsistent keep-git-dir configuration")
             from imagesmith.context.gitfetch import fetch_git
 
-            access = git_access(self._request, ref, own=True)
+            ref = ref.pinned(self._request.pins.repositories)
+            access = git_access(self._request, ref, own=not self._request.is_foreign)
             with self._vertex(f"[internal] load git source {ref.remote}"):
                 got = fetch_git(
                     ref, self._scratch(), keep_git_dir=bool(keep), checksum=ref.checksum, access=access
@@ -309,7 +309,8 @@ class Contexts:
                     self._named[key] = self._owned(LocalTree(path, read_ignore(path)))
                 return ContextFiles(key, os.path.abspath(path))
             case GitContext(ref=ref):
-                return self.locked(GitFiles(ref, bool(ref.keep_git_dir), ref.checksum, own=True))
+                origin = GitFiles(ref, bool(ref.keep_git_dir), ref.checksum, own=not self._request.is_foreign)
+                return self.locked(origin)
             case HttpContext(url=url):
                 return self._named_url(key, url)
         raise UsageError(f"--build-context {name}: not supported")
@@ -368,13 +369,13 @@ class Contexts:
         try:
             return self._download(origin.url, origin.checksum)
         except DockerfileError as e:
-            e.hint = e.hint or (self.pinning.hint("files", origin.url) if self.pinning else "")
+            e.hint = (self.pinning.hint("files", origin.url) if self.pinning else "") or e.hint
             raise
 
     def _download(self, url: str, checksum: str = "") -> Download:
         return fetch_url(
-            url, self._store, checksum, access=self._request.access,
-            tell=lambda text: self._events(Message(text=text)),
+            url, self._store, checksum or str(self._request.pins.files.get(url, "")),
+            access=self._request.access, tell=lambda text: self._events(Message(text=text)),
         )  # fmt: skip
 
     def fetch_git(self, origin: GitFiles) -> tuple[str, Tree]:

@@ -81,6 +81,25 @@ class GitRef:
         return urllib.parse.urlsplit(self.remote).netloc.rpartition("@")[2]
 
     @property
+    def address(self) -> str:
+        """The address in full, with all that decides which files there are: its query and its fragment.
+
+        Without a login, and without what only the fetching is about.
+        """
+        history = {"fetch-depth": str(self.depth), "fetch-tags": str(self.tags).lower()}
+        query = {
+            **({"mtime": "commit"} if self.commit_times else {}),
+            **({} if self.submodules else {"submodules": "false"}),
+            **({"keep-git-dir": "true"} if self.keep_git_dir else {}),
+            **(history if self.keep_git_dir and (self.depth, self.tags) != (1, False) else {}),
+        }
+        fragment = f"{self.ref}:{self.subdir}" if self.subdir else self.ref
+        if _SCHEME.match(self.remote):  # else it has no query, and nothing in it is escaped
+            fragment = fragment.replace("%", "%25")
+        asked = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return f"{self.remote}{asked}{'#' if fragment else ''}{fragment}"
+
+    @property
     def pin(self) -> str:
         """What a commit is kept under: the repository and the ref, whichever folder of it is taken."""
         return f"{self.remote}#{self.ref}"

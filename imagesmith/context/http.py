@@ -98,7 +98,9 @@ def fetch_url(
             record = {"digest": str(digest), "mtime_ns": found.mtime_ns, "etag": headers.get("etag", "")}
             store.cache.put_fetch(url, record)
     if checksum and Digest.parse(checksum) != found.digest:
-        raise DockerfileError(f"digest mismatch {found.digest}: {checksum}")
+        raise DockerfileError(
+            f"digest mismatch {found.digest}: {checksum}", hint=f"{url} is not the file that was expected"
+        )
     return found
 
 

@@ -16,7 +16,7 @@ from imagesmith.errors import UsageError
 from imagesmith.image.result import BuildResult
 from imagesmith.oci.names import host_platform
 from imagesmith.store.store import Store
-from tests.attest.conftest import Shelf
+from tests.attest.conftest import EPOCH, Shelf
 from tests.gitserver import GitServer, git_server
 from tests.kitchen import Kitchen, tar_of
 from tests.registry.images import make_image, make_index
@@ -229,3 +229,17 @@ def test_local_context_is_refused_beside_a_dockerfile_from_elsewhere(kitchen: Ki
     files.files["Dockerfile"] = b"FROM scratch\nCOPY f /\n"
     with pytest.raises(UsageError, match=r"nobody else can fetch local://context$"):
         made(kitchen, "", dockerfile=files.url("Dockerfile"), provenance="complete-materials=true")
+
+
+@pytest.mark.slow
+def test_address_of_a_repository_has_what_decides_its_files(
+    kitchen: Kitchen, shelf: Shelf, tmp_path: Path
+) -> None:
+    with git_server(tmp_path / "srv") as server:
+        repository(server.root / "r", {"sub/Dockerfile": "FROM scratch\nCOPY f /f\n", "sub/f": "x"})
+        url = f"{server.url('r')}?mtime=commit#main:sub"
+        built = kitchen.build(context=url, tags=["a:1"], provenance="mode=min", build_args=EPOCH)
+        predicate = shelf.predicate(built)
+    (source,) = predicate["buildDefinition"]["resolvedDependencies"]
+    assert source["uri"] == url
+    assert predicate["buildDefinition"]["externalParameters"]["configSource"] == source

@@ -71,6 +71,26 @@ def test_arguments_and_labels_are_told_in_max_alone() -> None:
     assert told(request, full=False)["args"] == common
 
 
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize(
+    ("context", "dockerfile", "shown"),
+    [
+        ("https://u:pw@e.example/r.git#main", "-", "https://e.example/r.git#main"),
+        ("https://e.example/c.tar", "https://e.example/Dockerfile", "https://e.example/c.tar"),
+        ("https://e.example/r.git", "sub/Dockerfile", None),
+        ("https://e.example/r.git", None, None),
+        (".", "https://e.example/Dockerfile", None),
+        ("-", "-", None),
+    ],
+)
+def test_context_is_told_where_the_dockerfile_did_not_come_with_it(
+    context: str, dockerfile: str | None, shown: str | None, full: bool
+) -> None:
+    """Else it is the source of the configuration that tells it."""
+    document = told(BuildRequest(context=context, dockerfile=dockerfile), full=full)
+    assert document.get("args", {}).get("context") == shown
+
+
 @pytest.mark.parametrize(
     ("words", "whole"),
     [

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imagesmith.context.git import GitRef, is_git_url
 from imagesmith.errors import DockerfileError
@@ -110,3 +112,33 @@ def test_what_programs_would_take_for_something_else_is_refused(text: str) -> No
 def test_host_is_without_login_and_with_port() -> None:
     assert GitRef.parse("https://u:p@h:8/x.git").host == "h:8"
     assert GitRef.parse("git@h:x").host == ""
+
+
+@given(
+    st.sampled_from(["https://h/r.git", "ssh://git@h/r", "git://h:9/a/b", "http://h.example/x.git"]),
+    st.sampled_from(["", "main", "refs/heads/a%20b", "v1.0", "ab" * 20]),
+    st.sampled_from(["", "sub", "a/b c"]),
+    st.dictionaries(
+        st.sampled_from(["mtime", "submodules", "keep-git-dir", "fetch-depth", "fetch-tags"]), st.booleans()
+    ),
+)  # fmt: skip
+def test_address_has_all_that_decides_the_files(
+    remote: str, ref: str, subdir: str, query: dict[str, bool]
+) -> None:
+    values = {"mtime": ("checkout", "commit"), "fetch-depth": ("1", "0")}
+    words = "&".join(f"{key}={values.get(key, ('false', 'true'))[on]}" for key, on in query.items())
+    fragment = f"{ref.replace('%', '%25')}{f':{subdir}' if subdir else ''}"
+    found = GitRef.parse(f"{remote}?{words}#{fragment}" if words else f"{remote}#{fragment}")
+    again = GitRef.parse(found.address)
+    assert again.address == found.address
+    for field in ("remote", "ref", "subdir", "commit_times", "submodules", "pin"):
+        assert getattr(again, field) == getattr(found, field)
+    assert bool(again.keep_git_dir) == bool(found.keep_git_dir)
+    if found.keep_git_dir:
+        assert (again.depth, again.tags) == (found.depth, found.tags)
+
+
+def test_address_shows_no_login_and_leaves_other_forms_as_they_are() -> None:
+    assert GitRef.parse("https://u:pw@h.example/r.git#main").address == "https://h.example/r.git#main"
+    assert GitRef.parse("git@h.example:a/b.git#x%20y:sub").address == "git@h.example:a/b.git#x%20y:sub"
+    assert GitRef.parse("https://h.example/r.git").address == "https://h.example/r.git"
