@@ -11,6 +11,7 @@ import hashlib
 import urllib.parse
 from collections.abc import Iterable, Mapping
 
+from imagesmith.errors import InvalidDocument, InvalidReference
 from imagesmith.fs.entry import Content
 from imagesmith.fs.tree import Tree
 from imagesmith.oci.codec import dumps
@@ -27,6 +28,7 @@ __all__ = [
     "STATEMENT",
     "Claim",
     "Subject",
+    "image_of_purl",
     "purl_of",
     "statement",
     "subjects_of_files",
@@ -101,6 +103,26 @@ def purl_of(name: ImageRef, platform: Platform | None = None, kind: str = "docke
         qualifiers.append(("platform", str(platform)))
     query = "&".join(f"{key}={urllib.parse.quote(value, safe=':')}" for key, value in qualifiers)
     return f"pkg:{kind}/{path}{version}{f'?{query}' if query else ''}"
+
+
+def image_of_purl(uri: str) -> ImageRef:
+    """The image that a package URL of Docker's kind names; see purl_of.
+
+    Raises:
+        InvalidDocument: it names none.
+    """
+    kind, _, rest = uri.partition("?")[0].partition("#")[0].partition("/")
+    path, at, version = rest.partition("@")
+    name = urllib.parse.unquote(path) + (f":{urllib.parse.unquote(version)}" if at else "")
+    query = urllib.parse.parse_qsl(uri.partition("#")[0].partition("?")[2], max_num_fields=100)
+    digest = next((f"@{value}" for key, value in query if key == "digest"), "")
+    try:
+        if kind != "pkg:docker":
+            raise InvalidReference("no package URL of Docker's kind")
+        return ImageRef.parse(f"{name}{digest}", default_tag=not digest)
+    except (ValueError, InvalidReference) as e:
+        reason = e.message if isinstance(e, InvalidReference) else str(e)
+        raise InvalidDocument(f"{uri[:200]}: {reason}") from e
 
 
 def subjects_of_files(files: Tree) -> list[Subject]:

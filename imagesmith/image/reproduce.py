@@ -31,7 +31,7 @@ from imagesmith.store.disk import spool
 from imagesmith.store.store import Store
 from imagesmith.values import frozen, replace
 
-__all__ = ["LayerReport", "Original", "Report", "epoch_of", "reproduce"]
+__all__ = ["LayerReport", "Original", "Report", "epoch_of", "is_rewritten", "reproduce"]
 
 _REWRITTEN = "buildkit/rewritten-timestamp"
 
@@ -112,6 +112,11 @@ def epoch_of(original: Original) -> int | None:
         return None
     seconds, fraction = divmod(parse_ns(created), 1_000_000_000)
     return None if fraction else seconds
+
+
+def is_rewritten(original: Original) -> bool:
+    """True if a layer says that the times in it were set to the image's epoch."""
+    return any(_REWRITTEN in layer.annotations for layer in original.manifest.layers)
 
 
 def reproduce(
