@@ -122,15 +122,19 @@ def _documents(warnings: list[Warned]) -> list[dict[str, object]]:
     return [warning_document(w) for w in warnings]
 
 
-def request_of(args: argparse.Namespace) -> BuildRequest:
+def request_of(args: argparse.Namespace, *, needs_context: bool = True) -> BuildRequest:
     """The build that the flags ask for.
+
+    Args:
+        args: what was given.
+        needs_context: refuse words that name no build context; else that of the request may be empty.
 
     Raises:
         UsageError: a flag that cannot be honoured.
     """
     from imagesmith.context.named import parse_named
 
-    if not args.context:
+    if not args.context and needs_context:
         _attestations(args, {})  # the folder of `--sbom .` is its value
         raise UsageError("no build context is given", hint="`imagesmith build .` takes the current folder")
     if args.context == "-" and args.file == "-":

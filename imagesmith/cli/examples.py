@@ -22,6 +22,7 @@ run
   imagesmith run -e NAME=you -w /tmp tools:1 sh -c 'echo "hello, $NAME"; pwd'
 reproduce
   imagesmith reproduce app:1 .
+  imagesmith reproduce registry.example.com/proven:1.0
 push
   imagesmith push app:1 registry.example.com/team/app:1
 pull

@@ -20,9 +20,9 @@ from imagesmith.fs.jail import remove_tree
 
 __all__ = ["KINDS", "WorkFolder", "sweep"]
 
-#: What folders are for, as their names begin: a database that stands in, contexts that were fetched, files of
-#: a step, snapshots.
-KINDS = ("cache-", "context-", "run-", "snap-")
+#: What folders are for, as their names begin: a database that stands in, contexts that were fetched, stores
+#: for builds that others described, files of a step, snapshots.
+KINDS = ("cache-", "context-", "rebuild-", "run-", "snap-")
 
 
 class WorkFolder:

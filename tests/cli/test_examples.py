@@ -28,8 +28,10 @@ from imagesmith.cli.parser import Parser
 from imagesmith.embedded.registry import Registry
 from imagesmith.plugins import COMMANDS, load
 from tests.cli.prepared import World
+from tests.gitserver import git_server
 from tests.registry.conftest import PASSWORD, USER, free_port, make_htpasswd
 from tests.support import IMAGESMITH, PROJECT, need_program
+from tests.web import repository
 
 HOST = "registry.example.com"
 
@@ -58,6 +60,7 @@ AFTER = {
     """run -e NAME=you -w /tmp tools:1 sh -c 'echo "hello, $NAME"; pwd'""":
         "grep -qx 'hello, you' .out && grep -qx /tmp .out",
     "reproduce app:1 .": "grep -q . .out",
+    "reproduce registry.example.com/proven:1.0": "grep -q ': equal: ' .out",
     "push app:1 registry.example.com/team/app:1": "imagesmith validate registry.example.com/team/app:1",
     "pull registry.example.com/app:1.0": "imagesmith inspect store:registry.example.com/app:1.0",
     "copy registry.example.com/app:1.0 registry.example.com/team/app:1.0":
@@ -145,7 +148,11 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     shutil.copy(need_program("busybox"), folder / "tools" / "busybox")
     with tarfile.open(folder / "layer.tar", "w") as tar:
         tar.add(folder / "greeting", "more")
-    with Registry(folder / ".registry") as registry, Registry(folder / "images"):
+    with (
+        Registry(folder / ".registry") as registry, Registry(folder / "images"),
+        git_server(folder / ".repositories") as server,
+    ):  # fmt: skip
+        repository(server.root / "app", {"Dockerfile": "FROM scratch\nCOPY f /f\n", "f": "text"})
         world.names[HOST] = registry.host
         for line in (
             "imagesmith build -t app:1 -o type=image,rewrite-timestamp=true .",
@@ -153,6 +160,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "imagesmith append -b base:1 -t base:2 layer.tar",
             "imagesmith build -t tools:1 tools",
             f"imagesmith push app:1 {HOST}/app:1.0",
+            f"imagesmith build -t {HOST}/proven:1.0 --provenance true "
+            f"-o type=registry,rewrite-timestamp=true {server.url('app')}",
             "imagesmith mutate app:1 --set-platform linux/arm64 -t store:app:arm",
             f"imagesmith index create {HOST}/both:1 app:1 store:app:arm",
             f"imagesmith attach {HOST}/app:1.0 sbom.json --artifact-type application/spdx+json",
