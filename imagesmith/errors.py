@@ -10,6 +10,7 @@
       StoreError (8)          LockTimeout; any disk that is full, read-only or broken
       SandboxError (9)        SandboxUnavailable
       Different (10)          `reproduce` and `diff` found a difference, `pin --check` one of a lock
+      Untrusted (11)          a signature is missing or not good, or a policy refuses an image
       Cancelled (130)
 
 A message says what, where and what to do, in one line, lower case, without a full stop. `hint` is one more
@@ -48,6 +49,7 @@ __all__ = [
     "Unauthorized",
     "UnsafeArchive",
     "Unsupported",
+    "Untrusted",
     "UsageError",
     "blame",
     "cannot_write",
@@ -286,6 +288,12 @@ class Different(ImagesmithError):
     """Two images that were to be equal are not, or a lock and what its sources are."""
 
     code, exit_code = "different", 10
+
+
+class Untrusted(ImagesmithError):
+    """Nobody who is trusted vouches for what was asked: a signature is missing or not good."""
+
+    code, exit_code = "untrusted", 11
 
 
 class Cancelled(ImagesmithError):

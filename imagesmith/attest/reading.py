@@ -11,8 +11,6 @@ digests, and a statement about another image is refused. Signatures are not look
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +26,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index
 from imagesmith.oci.names import Platform, choose_platform
 from imagesmith.transports.documents import config_of, document_of
+from imagesmith.transports.files import whole_blob
 from imagesmith.values import frozen
 
 __all__ = [
@@ -141,9 +140,9 @@ def predicates_of(source: ImageSource, attached: Attached, kinds: Sequence[str])
             kind = layer.annotations.get(PREDICATE_TYPE, "")
             signed = _DSSE.fullmatch(layer.media_type) is not None
             if (layer.media_type == IN_TOTO or signed) and kind.startswith(tuple(kinds)):
-                with _told(source, attached, f"statement {layer.digest}"):
-                    raw = _blob(source, layer)
                 what = f"{source.name}: statement {layer.digest}"
+                with _told(source, attached, f"statement {layer.digest}"):
+                    raw = whole_blob(source, layer, MAX_STATEMENT_BYTES, what)
                 payload = _payload(raw, what) if signed else raw
                 out.append((kind, _predicate(payload, what, attached.image)))
                 if len(out) > _MOST_STATEMENTS:
@@ -164,25 +163,11 @@ def _told(source: ImageSource, attached: Attached, what: str) -> Iterator[None]:
         ) from e
 
 
-def _blob(source: ImageSource, d: Descriptor) -> bytes:
-    what = f"{source.name}: statement {d.digest}"
-    if d.size > MAX_STATEMENT_BYTES:
-        raise LimitExceeded(f"{what} has {d.size} bytes, more than {MAX_STATEMENT_BYTES}")
-    out = bytearray()
-    for piece in source.pieces(d):
-        out += piece
-        if len(out) > d.size:
-            raise InvalidDocument(f"{what} has more than its {d.size} bytes")
-    return bytes(out)
-
-
 def _payload(raw: bytes, what: str) -> bytes:
     """The statement in a signed envelope."""
-    text = parse_object(raw, what).need_text("payload")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error) as e:
-        raise InvalidDocument(f"{what}: payload is no base64") from e
+    envelope = parse_object(raw, what)
+    envelope.need_text("payload")
+    return envelope.data_of("payload")
 
 
 def _predicate(raw: bytes, what: str, image: Descriptor) -> Any:  # noqa: ANN401 - whatever JSON can hold

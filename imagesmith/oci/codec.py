@@ -4,11 +4,13 @@ Why: BuildKit, containerd and Docker are written in Go; an image has the same ID
 is written with their escapes. Reading is strict where a wrong type would be dangerous and names the path.
 Trust: every document may come from a registry. Size is capped by who fetched it, depth here; numbers that
 JSON has not are refused, and half a character becomes the replacement character, as in Go: what is read can
-be written. A key that stands twice means what it means to Go: all tools are shown the same image.
+be written. A key that stands twice means what it means to Go: all tools are shown the same image; where
+it is decided whom to trust, such a document is refused (`exact`).
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -24,6 +26,8 @@ _HALF = re.compile("[\ud800-\udfff]")
 #: Lists and objects one in the other; whoever goes through a document may call itself for each.
 _MOST_DEPTH = 200
 _INT64 = 1 << 63
+#: The letters of base64 that paths and addresses cannot hold, and those that stand for them there.
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -64,8 +68,19 @@ def _finite(text: str) -> float:
     return value
 
 
-def _loads(text: str) -> Any:  # noqa: ANN401 - the one untyped door
-    return json.loads(text, object_pairs_hook=_as_go, parse_float=_finite, parse_constant=_finite)
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object each of whose keys stands once."""
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InvalidDocument(f"{twice[:100]!r} stands twice in an object")
+    return out
+
+
+def _loads(text: str, exact: bool = False) -> Any:  # noqa: ANN401 - the one untyped door
+    hook = _once if exact else _as_go
+    return json.loads(text, object_pairs_hook=hook, parse_float=_finite, parse_constant=_finite)
 
 
 def _check_depth(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
@@ -82,19 +97,21 @@ def _check_depth(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
             raise RecursionError
 
 
-def parse_json(raw: bytes, what: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
+def parse_json(raw: bytes, what: str, *, exact: bool = False) -> Any:  # noqa: ANN401 - whatever JSON can hold
     """Read a JSON value.
 
     Args:
         raw: the bytes, of bounded size.
         what: the document's name for messages, e.g. `manifest sha256:…`.
+        exact: refuse what readers may take for different things: a key that stands twice in an object, and
+            bytes that are no UTF-8. For documents that decide whom to trust.
 
     Raises:
         InvalidDocument: no JSON, too deep, or a number that is none.
     """
-    text = raw.decode("utf-8", "replace")
     try:
-        value = _loads(text)
+        text = raw.decode("utf-8", "strict" if exact else "replace")
+        value = _loads(text, exact)
         _check_depth(value)
         if "\\u" in text and _HALF.search(whole := json.dumps(value, ensure_ascii=False)):
             return _loads(_HALF.sub("\ufffd", whole))
@@ -105,13 +122,13 @@ def parse_json(raw: bytes, what: str) -> Any:  # noqa: ANN401 - whatever JSON ca
     return value
 
 
-def parse_object(raw: bytes, what: str) -> Object:
+def parse_object(raw: bytes, what: str, *, exact: bool = False) -> Object:
     """Read a JSON object; see `parse_json`.
 
     Raises:
         InvalidDocument: it is none.
     """
-    value = parse_json(raw, what)
+    value = parse_json(raw, what, exact=exact)
     if not isinstance(value, dict):
         raise InvalidDocument(f"{what}: must be a JSON object")
     return Object(value, what)
@@ -145,6 +162,20 @@ class Object:
         if not value:
             raise InvalidDocument(f"{self.path}: {key} is missing")
         return value
+
+    def data_of(self, key: str) -> bytes:
+        """The bytes of a string in base64, of either alphabet; empty where absent."""
+        text = self.text(key)
+        try:
+            return base64.b64decode(text.translate(_URL_SAFE), validate=True)
+        except ValueError as e:  # binascii.Error is one
+            raise InvalidDocument(f"{self.path}: {key} is no base64") from e
+
+    def only(self, *keys: str) -> None:
+        """Refuse every key but these."""
+        for key in self.data:
+            if key not in keys:
+                raise InvalidDocument(f"{self.path}: unknown key {key[:100]!r}")
 
     def integer(self, key: str, default: int = 0) -> int:
         """A whole number of 64 bits, or the default."""

@@ -19,7 +19,7 @@ from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.transports.documents import document_of
 from imagesmith.values import replace
 
-__all__ = ["COMPANION", "companions", "described"]
+__all__ = ["COMPANION", "companion_tag", "companions", "described"]
 
 _SUFFIXES = (".sig", ".att", ".sbom")
 #: The tags of companions.
@@ -27,9 +27,14 @@ COMPANION = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64,128}\.(?:sig|att|sbom)")
 _NAME = "org.opencontainers.image.ref.name"
 
 
+def companion_tag(digest: Digest, suffix: str) -> str:
+    """The tag of a companion, by what follows: `.sig`, `.att` or `.sbom`."""
+    return f"{digest.algorithm}-{digest.hex}{suffix}"
+
+
 def companions(source: ImageSource, digest: Digest) -> list[tuple[str, Descriptor]]:
     """What stands beside a manifest, each with its tag."""
-    tags = [f"{digest.algorithm}-{digest.hex}{suffix}" for suffix in _SUFFIXES]
+    tags = [companion_tag(digest, suffix) for suffix in _SUFFIXES]
     ask: Callable[[str], Descriptor | None] = source.tagged
     with ThreadPoolExecutor(len(tags), thread_name_prefix="companions") as pool:
         found = list(pool.map(ask, tags))

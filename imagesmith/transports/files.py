@@ -1,4 +1,4 @@
-"""The files of a layout by name, in a folder or in a tar: what a layout is read through.
+"""The files of a layout by name, in a folder or in a tar, through which it is read; blobs as files, or whole.
 
 Trust: archives come from anywhere. They are read by layer/tarread.py; names are compared, never opened on
 disk; links count only inside; numbers and sizes are bounded.
@@ -18,11 +18,13 @@ from typing import BinaryIO, Protocol
 
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound, UnsafeArchive, UsageError
 from imagesmith.fs.results import input_name
+from imagesmith.interfaces import ImageSource
 from imagesmith.layer.decompress import decompressed, sniff
 from imagesmith.layer.tarread import Limits, read_archive
+from imagesmith.oci.model import Descriptor
 from imagesmith.store.disk import spool
 
-__all__ = ["Files", "FolderFiles", "PieceFile", "TarFiles"]
+__all__ = ["Files", "FolderFiles", "PieceFile", "TarFiles", "whole_blob"]
 
 _CHUNK = 1 << 17
 _MOST_MEMBERS = 200_000
@@ -205,6 +207,23 @@ def _whole(files: Files, name: str, limit: int) -> bytes:
     if size > limit:
         raise LimitExceeded(f"{files.name}: {name}: {size} bytes, more than {limit}")
     return b"".join(files.pieces(name))
+
+
+def whole_blob(source: ImageSource, d: Descriptor, most_bytes: int, what: str) -> bytes:
+    """A blob of bounded size in memory, verified; `what` is its name in messages.
+
+    Raises:
+        LimitExceeded: it is larger than `most_bytes`.
+        InvalidDocument: it is larger than its descriptor says.
+    """
+    if d.size > most_bytes:
+        raise LimitExceeded(f"{what} has {d.size} bytes, more than {most_bytes}")
+    out = bytearray()
+    for piece in source.pieces(d):
+        out += piece
+        if len(out) > d.size:
+            raise InvalidDocument(f"{what} has more than its {d.size} bytes")
+    return bytes(out)
 
 
 class PieceFile(io.RawIOBase):

@@ -135,3 +135,32 @@ def test_what_is_no_character_is_read_as_go_reads_it(raw: bytes, text: str) -> N
     read = parse_object(b'{"a":' + raw + b"}", "x").data
     assert read == json.loads(f'{{"a":{text}}}')
     assert parse_object(dumps(read), "x").data == read
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b'{"a":1,"a":1}', "x: not valid JSON: 'a' stands twice"),
+        (b'{"b":[{"a":{},"a":{}}]}', "x: not valid JSON: 'a' stands twice"),
+        (b'{"a":"\xff"}', "x: not valid JSON: 'utf-8' codec"),
+    ],
+)
+def test_what_readers_take_for_different_things_is_refused_exactly(raw: bytes, message: str) -> None:
+    parse_object(raw, "x")
+    with pytest.raises(InvalidDocument, match=message):
+        parse_object(raw, "x", exact=True)
+
+
+def test_base64_is_read_in_both_alphabets_and_nothing_else() -> None:
+    o = parse_object(b'{"a":"+/8=","b":"-_8=","c":"+/8","d":"+ /8="}', "x")
+    assert (o.data_of("a"), o.data_of("b"), o.data_of("none")) == (b"\xfb\xff", b"\xfb\xff", b"")
+    for key in "cd":
+        with pytest.raises(InvalidDocument, match=f"x: {key} is no base64"):
+            o.data_of(key)
+
+
+def test_keys_beyond_the_known_are_refused() -> None:
+    o = parse_object(b'{"a":1,"b":2}', "x")
+    o.only("a", "b", "c")
+    with pytest.raises(InvalidDocument, match="x: unknown key 'b'"):
+        o.only("a")

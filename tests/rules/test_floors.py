@@ -61,8 +61,8 @@ FLOORS = {
     "imagesmith.sbom": 18,
     "imagesmith.attest.asked": 12,
     "imagesmith.attest": 19,
-    "imagesmith.trust": 19,
-    # 20 to 23: results, and who asks for them
+    # 20 to 23: results, who vouches for them, and who asks
+    "imagesmith.trust": 20,
     "imagesmith.observe": 20,
     "imagesmith.export": 20,
     "imagesmith.embedded": 20,

@@ -1,0 +1,206 @@
+"""Simple signing: cosign's older form, which podman, skopeo, CRI-O and most policy controllers read.
+
+A tag made of the image's digest stands for a manifest of which each layer is a payload, and an annotation of
+the layer is the signature over it.
+Spec: cosign, specs/SIGNATURE_SPEC.md; containers' container-signature(5) for the payload, and its
+internal/signature, sigstore_payload.go, for how strictly it is read.
+Trust: who can write the tag chooses payloads and annotations: they are counted and bounded, and a payload
+that says more, or says it twice, is none. Nothing of it counts before the signature is good.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imagesmith.errors import InvalidDocument, LimitExceeded
+from imagesmith.image.edited import Edited
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci import mediatype as mt
+from imagesmith.oci.codec import dumps, parse_object
+from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.store.blobs import BlobStore
+from imagesmith.transports.cosigntags import companion_tag
+from imagesmith.transports.files import whole_blob
+from imagesmith.values import field, frozen
+
+__all__ = [
+    "BUNDLE_OF_LOG",
+    "CERTIFICATE",
+    "CHAIN",
+    "PAYLOAD",
+    "SIGNATURE",
+    "TIMESTAMP",
+    "Payload",
+    "SimpleSignature",
+    "signatures_at",
+    "with_signature",
+]
+
+#: The media type of a payload, and the annotations of its layer: the signature in base64; and what signers
+#: without a key add, certificate and chain in PEM, the entry of the transparency log, a signed timestamp.
+PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
+SIGNATURE = "dev.cosignproject.cosign/signature"
+CERTIFICATE, CHAIN = "dev.sigstore.cosign/certificate", "dev.sigstore.cosign/chain"
+BUNDLE_OF_LOG, TIMESTAMP = "dev.sigstore.cosign/bundle", "dev.sigstore.cosign/rfc3161timestamp"
+_TYPE = "cosign container image signature"
+_MOST_SIGNATURES, _MOST_PAYLOAD_BYTES, _MOST_SIGNATURE_TEXT = 500, 1 << 20, 16 << 10
+#: When nothing was made, as Go's zero time is written.
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+@frozen
+class Payload:
+    """What is signed: the name the image had for the signer, its digest, and what the signer adds."""
+
+    reference: str
+    digest: Digest
+    optional: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str) -> Payload:
+        """Read a payload as strictly as containers/image; `what` names it in messages.
+
+        Raises:
+            InvalidDocument: it is none, or has a key that is not known, or one twice.
+        """
+        o = parse_object(raw, what, exact=True)
+        o.only("critical", "optional")
+        critical = o.need_obj("critical")
+        critical.only("type", "image", "identity")
+        if critical.text("type") != _TYPE:
+            raise InvalidDocument(f"{critical.path}: type is {critical.text('type')[:60]!r}, not {_TYPE!r}")
+        image, identity = critical.need_obj("image"), critical.need_obj("identity")
+        image.only("docker-manifest-digest")
+        identity.only("docker-reference")
+        optional = o.obj("optional")
+        if "optional" not in o.data:
+            raise InvalidDocument(f"{what}: optional is missing")
+        if optional is not None:
+            optional.text("creator")
+            optional.integer("timestamp")
+        return cls(
+            reference=identity.need_text("docker-reference"),
+            digest=Digest.parse(image.need_text("docker-manifest-digest")),
+            optional={} if optional is None else optional.data,
+        )
+
+    def to_json(self) -> bytes:
+        """The payload's bytes, as cosign writes them."""
+        return dumps(
+            {
+                "critical": {
+                    "identity": {"docker-reference": self.reference},
+                    "image": {"docker-manifest-digest": str(self.digest)},
+                    "type": _TYPE,
+                },
+                "optional": dict(sorted(self.optional.items())) or None,
+            }
+        )
+
+
+@frozen
+class SimpleSignature:
+    """A payload, the signature over it (empty where it is not readable), its layer's other annotations."""
+
+    payload: bytes
+    signature: bytes
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def signatures_at(source: ImageSource, digest: Digest) -> list[SimpleSignature]:
+    """The signatures that a place has for a manifest, in the order they were made; none is verified.
+
+    Args:
+        source: the repository or layout where the tag is looked up.
+        digest: of the manifest that may be signed.
+
+    Raises:
+        InvalidDocument: what the tag stands for is no manifest.
+        LimitExceeded: there are too many, or one is too large.
+    """
+    found = _manifest_at(source, digest)
+    out = []
+    for layer in found.layers if found else ():
+        what = f"{source.name}: signature {layer.digest}"
+        if layer.media_type == PAYLOAD:
+            notes = dict(layer.annotations)
+            signature = _signature(notes.pop(SIGNATURE, ""))
+            out.append(
+                SimpleSignature(whole_blob(source, layer, _MOST_PAYLOAD_BYTES, what), signature, notes)
+            )
+    return out
+
+
+def _manifest_at(source: ImageSource, digest: Digest) -> Manifest | None:
+    """The manifest of signatures of another manifest, or None."""
+    d = source.tagged(companion_tag(digest, ".sig"))
+    if d is None:
+        return None
+    what = f"{source.name}: tag {companion_tag(digest, '.sig')}"
+    found = parse_document(source.document(d), d.media_type)
+    if isinstance(found, Index):
+        raise InvalidDocument(f"{what}: an index, where a manifest of signatures was expected")
+    if len(found.layers) > _MOST_SIGNATURES:
+        raise LimitExceeded(f"{what}: more than {_MOST_SIGNATURES} signatures")
+    return found
+
+
+def _signature(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True) if len(text) < _MOST_SIGNATURE_TEXT else b""
+    except ValueError:
+        return b""
+
+
+def with_signature(source: ImageSource, digest: Digest, new: SimpleSignature, blobs: BlobStore) -> Edited:
+    """The manifest of signatures with one more, behind those that stand there already.
+
+    Args:
+        source: the place that has the others.
+        digest: of the manifest that is signed.
+        new: the signature.
+        blobs: where large parts would be; nothing is written there.
+
+    Returns:
+        an image to be copied to the place under companion_tag(digest, ".sig").
+
+    Raises:
+        InvalidDocument: what the tag stands for now are no signatures.
+        LimitExceeded: there are too many.
+    """
+    before = _manifest_at(source, digest)
+    layers = list(before.layers) if before else []
+    if len(layers) >= _MOST_SIGNATURES:
+        raise LimitExceeded(f"{source.name}: more than {_MOST_SIGNATURES} signatures of {digest}")
+    out = Edited(source.name, blobs)
+    for layer in layers:
+        out.found_at(layer.digest, source)
+    notes = {**new.annotations, SIGNATURE: base64.b64encode(new.signature).decode()}
+    payload = Descriptor(
+        media_type=PAYLOAD, digest=out.add(new.payload), size=len(new.payload), annotations=notes
+    )
+    layers.append(payload)
+    config = _config(layers)
+    described = Descriptor(media_type=mt.OCI_CONFIG, digest=digest_bytes(config), size=len(config))
+    out.add(config)
+    manifest = Manifest.build(described, layers, annotations=before.annotations if before else {})
+    out.add(manifest.raw)
+    out.set_root(manifest.descriptor())
+    return out
+
+
+def _config(layers: Sequence[Descriptor]) -> bytes:
+    """An image config whose layers are payloads: cosign's manifests are those of an image."""
+    return dumps(
+        {
+            "architecture": "",
+            "created": _NEVER,
+            "history": [{"created": _NEVER}] * len(layers),
+            "os": "",
+            "rootfs": {"type": "layers", "diff_ids": [str(d.digest) for d in layers]},
+            "config": {},
+        }
+    )
