@@ -25,7 +25,7 @@ from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Manifest, parse_document
+from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import ImageRef
 from imagesmith.transports.layout import LAYOUT, NAME, REF, entries_of
 from imagesmith.values import replace
@@ -54,6 +54,8 @@ class ArchiveTarget:
         self._out, self._docker = out, docker
         self._written: set[Digest] = set()
         self._entries: list[Descriptor] = []
+        #: Manifests with a subject, which are found by being listed.
+        self._referrers: dict[Digest, Descriptor] = {}
         self._raw: dict[Digest, bytes] = {}
         out.write(header(Entry("blobs", "d", 0o755)))
         out.write(header(Entry("blobs/sha256", "d", 0o755)))
@@ -78,8 +80,10 @@ class ArchiveTarget:
         return "sent"
 
     def put_document(self, d: Descriptor, raw: bytes) -> None:
-        """Append a manifest; see ImageTarget."""
+        """Append a manifest; one with a subject is listed, so that it is found. See ImageTarget."""
         self._raw[d.digest] = raw
+        if b'"subject"' in raw and parse_document(raw, d.media_type).subject is not None:
+            self._referrers[d.digest] = d
         if d.digest not in self._written:
             self._member(f"blobs/{d.digest.algorithm}/{d.digest.hex}", 0o444, raw)
             self._written.add(d.digest)
@@ -106,6 +110,8 @@ class ArchiveTarget:
 
     def close(self) -> None:
         """Write the tables and the tar's end."""
+        if not self._docker:
+            self._entries += self._unlisted()
         index = {
             "schemaVersion": 2,
             "mediaType": mt.OCI_INDEX,
@@ -116,6 +122,16 @@ class ArchiveTarget:
             self._member("manifest.json", 0o644, dumps(self._docker_table()))
         self._member("oci-layout", 0o444, LAYOUT)
         self._out.write(bytes(1024))
+
+    def _unlisted(self) -> list[Descriptor]:
+        """The referrers that neither have a name nor are in an index, as attestations are."""
+        if not self._referrers:
+            return []
+        listed = {d.digest for d in self._entries}
+        for raw in self._raw.values():
+            document = parse_document(raw)
+            listed |= {d.digest for d in document.manifests} if isinstance(document, Index) else set()
+        return [d for digest, d in self._referrers.items() if digest not in listed]
 
     def _docker_table(self) -> list[dict[str, object]]:
         rows: dict[Digest, dict[str, object]] = {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,24 @@ def test_collection_keeps_the_blobs_of_an_artifact_manifest(store: Store, tmp_pa
         place = session.repository(ImageRef.parse(f"{registry.host}/a:1"))
         (blob,) = parse_document(place.document(place.root())).parts  # type: ignore[union-attr]  # it is no index
         assert b"".join(place.pieces(blob)) == b"signed"
+
+
+def test_an_archive_lists_a_referrer_and_no_attestation_that_an_index_has(
+    store: Store, tmp_path: Path
+) -> None:
+    """A referrer is found by being listed; an attestation manifest, which has a subject too, by its index."""
+    image = make_image(store)
+    config = Descriptor(media_type=mt.OCI_EMPTY, digest=store.blobs.put(b"{}"), size=2)
+    attested = Manifest.build(
+        config, [], artifact_type="a/attestation", subject=replace(image, platform=None)
+    )
+    index = Index.build([image, attested.descriptor()])
+    referrer = Manifest.build(config, [], artifact_type="a/referrer", subject=index.descriptor())
+    for document in (attested, index, referrer):
+        store.blobs.put(document.raw)
+    store.name(ImageRef.parse("a:1"), index.descriptor())
+    store.name(ImageRef.parse(f"a@{referrer.digest}"), referrer.descriptor())
+    smith(tmp_path, "copy", "--all", "--referrers", "store:a:1", f"oci-archive:{tmp_path}/a.tar:1")
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        listed = json.load(tar.extractfile("index.json") or io.BytesIO())["manifests"]
+    assert [d["digest"] for d in listed] == [str(index.digest), str(referrer.digest)]
