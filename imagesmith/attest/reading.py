@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from imagesmith.attest.manifest import ARTIFACT
-from imagesmith.attest.statement import CYCLONEDX, IN_TOTO, PREDICATE_TYPE, SLSA, SPDX
+from imagesmith.attest.statement import CYCLONEDX, IN_TOTO, PREDICATE_TYPE, SLSA, SPDX, STATEMENTS
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
@@ -41,7 +41,6 @@ __all__ = [
 #: A statement above this is refused.
 MAX_STATEMENT_BYTES = 40 << 20
 _DSSE = re.compile(r"application/vnd\.in-toto\..*\+dsse")
-_TYPES = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
 _DEPTH, _MOST_MANIFESTS, _MOST_STATEMENTS = 4, 1_000, 100
 
 
@@ -172,7 +171,7 @@ def _payload(raw: bytes, what: str) -> bytes:
 
 def _predicate(raw: bytes, what: str, image: Descriptor) -> Any:  # noqa: ANN401 - whatever JSON can hold
     document = parse_object(raw, what)
-    if document.text("_type") not in _TYPES:
+    if document.text("_type") not in STATEMENTS:
         raise InvalidDocument(f"{what}: not an in-toto statement of a known version")
     subjects = document.objects("subject")
     if subjects and not any(_names(subject, image.digest) for subject in subjects):

@@ -26,6 +26,7 @@ __all__ = [
     "SLSA",
     "SPDX",
     "STATEMENT",
+    "STATEMENTS",
     "Claim",
     "Subject",
     "image_of_purl",
@@ -39,6 +40,8 @@ __all__ = [
 IN_TOTO = "application/vnd.in-toto+json"
 PREDICATE_TYPE = "in-toto.io/predicate-type"
 STATEMENT = "https://in-toto.io/Statement/v1"
+#: All that are read.
+STATEMENTS = (STATEMENT, "https://in-toto.io/Statement/v0.1")
 #: What the predicate types of provenance begin with, and those of the two kinds of SBOM.
 SLSA, SPDX = "https://slsa.dev/provenance/", "https://spdx.dev/Document"
 CYCLONEDX = "https://cyclonedx.org/bom"

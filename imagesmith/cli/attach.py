@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imagesmith.cli.common import add_transfer_flags, descriptor_at, opened, print_descriptor
 from imagesmith.cli.flags import add_platform, pairs
 from imagesmith.errors import UsageError
-from imagesmith.oci.model import Descriptor
-from imagesmith.values import replace
-
-if TYPE_CHECKING:
-    from imagesmith.interfaces import ImageSource
-    from imagesmith.transports.names import PlaceName
-    from imagesmith.transports.transfer import Session
 
 __all__ = ["configure", "run"]
 
@@ -37,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.image.artifact import artifact
+    from imagesmith.transports.beside import Beside
     from imagesmith.transports.names import PlaceName, open_source
 
     place = PlaceName.parse(args.ref)
@@ -56,19 +49,9 @@ def run(args: argparse.Namespace) -> int:
             subject=subject,
             annotations=pairs(args.annotation, "--annotation"),
         )
-        found = _write(place, made, session)
+        found = Beside(place, session, store).put(made)
     print_descriptor(args, found, str(place))
     return 0
-
-
-def _write(place: PlaceName, made: ImageSource, session: Session) -> Descriptor:
-    """Write an artifact beside its subject, without a name of its own."""
-    from imagesmith.transports.layout import LayoutFolder
-
-    if place.image is not None:
-        ref = replace(place.image, tag=None, digest=made.root().digest)
-        return session.copy(made, session.repository(ref))
-    return session.copy(made, LayoutFolder(Path(place.path), create=True))
 
 
 def _typed(text: str) -> tuple[str, str]:

@@ -22,7 +22,12 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @contextlib.contextmanager
 def whole_file(
-    path: Path, *, mode: int | None = None, inside: Path | None = None, below: int | None = None
+    path: Path,
+    *,
+    mode: int | None = None,
+    inside: Path | None = None,
+    below: int | None = None,
+    new: bool = False,
 ) -> Iterator[BinaryIO]:
     """A file to be written, which replaces what has the name at the end; nothing is left where that fails.
 
@@ -31,8 +36,10 @@ def whole_file(
         mode: of the file; by default what the umask and the folder leave, as for any new one.
         inside: the folder on the same disk that it is written in, if not in that of the name.
         below: a descriptor of the folder that the path begins at, if not the working directory.
+        new: nothing has the name, and nothing that gets it meanwhile is replaced.
 
     Raises:
+        FileExistsError: it must be new, and is not.
         OSError: the machine refuses.
     """
     with contextlib.ExitStack() as stack:
@@ -47,7 +54,11 @@ def whole_file(
                 if mode is not None:
                     os.fchmod(fd, mode)
                 os.fsync(fd)  # or a power cut could leave an empty file under the name
-            os.replace(name, path.name, src_dir_fd=at, dst_dir_fd=home)
+            if new:  # a link fails where a renamed file would replace
+                os.link(name, path.name, src_dir_fd=at, dst_dir_fd=home, follow_symlinks=False)
+                os.unlink(name, dir_fd=at)
+            else:
+                os.replace(name, path.name, src_dir_fd=at, dst_dir_fd=home)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=at)
@@ -61,9 +72,10 @@ def put_whole(
     mode: int | None = None,
     inside: Path | None = None,
     below: int | None = None,
+    new: bool = False,
 ) -> None:
     """Write a small file, whole or not at all; see `whole_file`."""
-    with whole_file(path, mode=mode, inside=inside, below=below) as out:
+    with whole_file(path, mode=mode, inside=inside, below=below, new=new) as out:
         out.write(data)
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from imagesmith.errors import UsageError
 from imagesmith.image.edited import Edited
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.store.blobs import BlobStore
 
-__all__ = ["artifact"]
+__all__ = ["artifact", "artifact_of"]
 
 _EMPTY = b"{}"
 _TITLE = "org.opencontainers.image.title"
@@ -42,13 +41,37 @@ def artifact(
     Raises:
         UsageError: a file cannot be read.
     """
+    layers = [_layer(path, media_type, blobs) for path, media_type in files]
     out = Edited(artifact_type, blobs)
-    empty = Descriptor(media_type=mt.OCI_EMPTY, digest=digest_bytes(_EMPTY), size=len(_EMPTY), data="e30=")
-    out.add(_EMPTY)
-    layers = [_layer(path, media_type, blobs) for path, media_type in files] or [empty]
+    return _made(out, layers, artifact_type, subject, annotations)
+
+
+def artifact_of(
+    data: bytes,
+    blobs: BlobStore,
+    *,
+    artifact_type: str,
+    subject: Descriptor,
+    annotations: Mapping[str, str],
+) -> Edited:
+    """An artifact of one document, whose media type is the artifact's; see `artifact`."""
+    out = Edited(artifact_type, blobs)
+    layer = Descriptor(media_type=artifact_type, digest=out.add(data), size=len(data))
+    return _made(out, [layer], artifact_type, subject, annotations)
+
+
+def _made(
+    out: Edited,
+    layers: Sequence[Descriptor],
+    artifact_type: str,
+    subject: Descriptor | None,
+    annotations: Mapping[str, str],
+) -> Edited:
+    """The artifact, with its manifest."""
+    empty = Descriptor(media_type=mt.OCI_EMPTY, digest=out.add(_EMPTY), size=len(_EMPTY), data="e30=")
     plain = None if subject is None else _bare(subject)
     manifest = Manifest.build(
-        empty, layers, artifact_type=artifact_type, subject=plain, annotations=annotations
+        empty, layers or [empty], artifact_type=artifact_type, subject=plain, annotations=annotations
     )
     out.add(manifest.raw)
     out.set_root(manifest.descriptor())

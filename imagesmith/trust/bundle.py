@@ -122,7 +122,10 @@ def _content(o: Object) -> Envelope | MessageSignature:
     if (envelope is None) == (message is None):
         raise InvalidDocument(f"{o.path}: must have one of dsseEnvelope and messageSignature")
     if envelope is not None:
-        return Envelope.from_json(envelope)
+        found = Envelope.from_json(envelope)
+        if len(found.signatures) != 1:  # or readers could take it for good by different ones
+            raise InvalidDocument(f"{envelope.path}: has {len(found.signatures)} signatures, not one")
+        return found
     assert message is not None
     digest = message.obj("messageDigest")
     return MessageSignature(

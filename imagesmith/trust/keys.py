@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     _Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
-__all__ = ["KINDS", "PrivateKey", "PublicKey", "generate", "open_private"]
+__all__ = ["KINDS", "PrivateKey", "PublicKey", "generate", "is_private", "open_private"]
 
 #: What can be made, by the words for people and flags.
 KINDS = ("ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa-3072", "rsa-4096")
@@ -159,6 +159,11 @@ class PrivateKey:
 
         return bytes(self._key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
+    @property
+    def pem(self) -> bytes:
+        """The same in PEM."""
+        return _pem("PRIVATE KEY", self.pkcs8)
+
     def encrypted(self, password: bytes) -> bytes:
         """The key file that cosign writes, in PEM."""
         return _pem(LABELS[0], wrap(self.pkcs8, password))
@@ -205,6 +210,11 @@ def open_private(data: bytes, name: str, password: Callable[[], bytes]) -> Priva
         raise UsageError(f"{name}: a public key, where a private one is needed")
     said = f"a PEM file of {label.decode()}" if label else "no PEM file"
     raise InvalidDocument(f"{name}: {said}, not of a private key that can be read")
+
+
+def is_private(data: bytes, name: str) -> bool:
+    """Whether a file holds a private key, by its PEM label; see `open_private`."""
+    return b"PRIVATE" in _pem_of(data, name)[0]
 
 
 def _loaded(found: bytes, password: bytes | None, name: str) -> PrivateKey:

@@ -11,19 +11,17 @@ that says more, or says it twice, is none. Nothing of it counts before the signa
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from imagesmith.errors import InvalidDocument, LimitExceeded
+from imagesmith.errors import InvalidDocument
 from imagesmith.image.edited import Edited
 from imagesmith.interfaces import ImageSource
-from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import dumps, parse_object
-from imagesmith.oci.digest import Digest, digest_bytes
-from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
+from imagesmith.oci.digest import Digest
 from imagesmith.store.blobs import BlobStore
-from imagesmith.transports.cosigntags import companion_tag
 from imagesmith.transports.files import whole_blob
+from imagesmith.trust.companions import manifest_at, with_layer
 from imagesmith.values import field, frozen
 
 __all__ = [
@@ -46,9 +44,7 @@ SIGNATURE = "dev.cosignproject.cosign/signature"
 CERTIFICATE, CHAIN = "dev.sigstore.cosign/certificate", "dev.sigstore.cosign/chain"
 BUNDLE_OF_LOG, TIMESTAMP = "dev.sigstore.cosign/bundle", "dev.sigstore.cosign/rfc3161timestamp"
 _TYPE = "cosign container image signature"
-_MOST_SIGNATURES, _MOST_PAYLOAD_BYTES, _MOST_SIGNATURE_TEXT = 500, 1 << 20, 16 << 10
-#: When nothing was made, as Go's zero time is written.
-_NEVER = "0001-01-01T00:00:00Z"
+_MOST_PAYLOAD_BYTES, _MOST_SIGNATURE_TEXT = 64 << 10, 16 << 10
 
 
 @frozen
@@ -121,7 +117,7 @@ def signatures_at(source: ImageSource, digest: Digest) -> list[SimpleSignature]:
         InvalidDocument: what the tag stands for is no manifest.
         LimitExceeded: there are too many, or one is too large.
     """
-    found = _manifest_at(source, digest)
+    found = manifest_at(source, digest, ".sig")
     out = []
     for layer in found.layers if found else ():
         what = f"{source.name}: signature {layer.digest}"
@@ -134,20 +130,6 @@ def signatures_at(source: ImageSource, digest: Digest) -> list[SimpleSignature]:
     return out
 
 
-def _manifest_at(source: ImageSource, digest: Digest) -> Manifest | None:
-    """The manifest of signatures of another manifest, or None."""
-    d = source.tagged(companion_tag(digest, ".sig"))
-    if d is None:
-        return None
-    what = f"{source.name}: tag {companion_tag(digest, '.sig')}"
-    found = parse_document(source.document(d), d.media_type)
-    if isinstance(found, Index):
-        raise InvalidDocument(f"{what}: an index, where a manifest of signatures was expected")
-    if len(found.layers) > _MOST_SIGNATURES:
-        raise LimitExceeded(f"{what}: more than {_MOST_SIGNATURES} signatures")
-    return found
-
-
 def _signature(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True) if len(text) < _MOST_SIGNATURE_TEXT else b""
@@ -156,51 +138,6 @@ def _signature(text: str) -> bytes:
 
 
 def with_signature(source: ImageSource, digest: Digest, new: SimpleSignature, blobs: BlobStore) -> Edited:
-    """The manifest of signatures with one more, behind those that stand there already.
-
-    Args:
-        source: the place that has the others.
-        digest: of the manifest that is signed.
-        new: the signature.
-        blobs: where large parts would be; nothing is written there.
-
-    Returns:
-        an image to be copied to the place under companion_tag(digest, ".sig").
-
-    Raises:
-        InvalidDocument: what the tag stands for now are no signatures.
-        LimitExceeded: there are too many.
-    """
-    before = _manifest_at(source, digest)
-    layers = list(before.layers) if before else []
-    if len(layers) >= _MOST_SIGNATURES:
-        raise LimitExceeded(f"{source.name}: more than {_MOST_SIGNATURES} signatures of {digest}")
-    out = Edited(source.name, blobs)
-    for layer in layers:
-        out.found_at(layer.digest, source)
+    """The signatures of a manifest with one more, behind those that stand there already; see `with_layer`."""
     notes = {**new.annotations, SIGNATURE: base64.b64encode(new.signature).decode()}
-    payload = Descriptor(
-        media_type=PAYLOAD, digest=out.add(new.payload), size=len(new.payload), annotations=notes
-    )
-    layers.append(payload)
-    config = _config(layers)
-    described = Descriptor(media_type=mt.OCI_CONFIG, digest=digest_bytes(config), size=len(config))
-    out.add(config)
-    manifest = Manifest.build(described, layers, annotations=before.annotations if before else {})
-    out.add(manifest.raw)
-    out.set_root(manifest.descriptor())
-    return out
-
-
-def _config(layers: Sequence[Descriptor]) -> bytes:
-    """An image config whose layers are payloads: cosign's manifests are those of an image."""
-    return dumps(
-        {
-            "architecture": "",
-            "created": _NEVER,
-            "history": [{"created": _NEVER}] * len(layers),
-            "os": "",
-            "rootfs": {"type": "layers", "diff_ids": [str(d.digest) for d in layers]},
-            "config": {},
-        }
-    )
+    return with_layer(source, digest, ".sig", new.payload, PAYLOAD, notes, blobs)

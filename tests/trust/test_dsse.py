@@ -96,6 +96,7 @@ def test_older_forms_and_those_of_signers_without_keys_are_read() -> None:
         ("messageSignature", {"signature": "AA=="}, "one of dsseEnvelope and messageSignature"),
         ("dsseEnvelope.signatures", [], "has 0 signatures"),
         ("dsseEnvelope.signatures", [{"sig": "AA=="}] * 21, "has 21 signatures"),
+        ("dsseEnvelope.signatures", [{"sig": "AA=="}] * 2, "has 2 signatures, not one"),
         ("dsseEnvelope.signatures", [{"sig": ""}], "sig is missing"),
         ("dsseEnvelope.signatures", [{"sig": "A" * 30_000}], "a signature of 22500 bytes"),
         ("dsseEnvelope.payload", "%", "payload is no base64"),

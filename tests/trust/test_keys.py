@@ -81,7 +81,7 @@ def test_what_openssl_wrote_is_read_and_openssl_verifies(kind: str, form: str, t
     assert (found.public.pem, found.public.kind) == (public.read_bytes(), kind)
     message.write_bytes(b"hello")
     signature.write_bytes(found.sign(b"hello"))
-    words = ["-pubin", "-inkey", public, "-sigfile", signature, "-in", message]
+    words: list[str | Path] = ["-pubin", "-inkey", public, "-sigfile", signature, "-in", message]
     if kind == "ed25519":
         said = openssl("pkeyutl", "-verify", "-rawin", *words)
     else:

@@ -1,0 +1,155 @@
+"""What may be a signature of an image, or an attestation: bundles among its referrers, and cosign's tags.
+
+Spec: cosign 3, pkg/oci/remote (bundles as referrers); cosign, specs/SIGNATURE_SPEC.md (tags); OCI
+distribution-spec 1.1, referrers.
+Trust: who can write to the repository decides what is found: it is counted and bounded, one bundle is read
+at a time, and what cannot be read does not hide the others. Nothing here says that one is good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from imagesmith.errors import ImagesmithError, IntegrityError, LimitExceeded, NotFound
+from imagesmith.interfaces import ImageSource
+from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor, Index, parse_document
+from imagesmith.transports.cosigntags import companion_tag
+from imagesmith.transports.files import whole_blob
+from imagesmith.trust.bundle import BUNDLE_TYPE, MAX_BUNDLE_BYTES, Bundle
+from imagesmith.trust.companions import manifest_at
+from imagesmith.trust.dsse import Envelope
+from imagesmith.trust.simplesigning import CERTIFICATE, SimpleSignature, signatures_at
+from imagesmith.values import field, frozen
+
+__all__ = [
+    "CONTENT",
+    "CREATED",
+    "ENVELOPE",
+    "PREDICATE",
+    "PREDICATE_OF_LAYER",
+    "SIGN",
+    "Candidate",
+    "Form",
+    "Unread",
+    "candidates",
+]
+
+#: How a signature is kept: as a bundle, or under a tag.
+Form = Literal["bundle", "tag"]
+#: The predicate type of a signature that says nothing but that it is one.
+SIGN = "https://sigstore.dev/cosign/sign/v1"
+#: Annotations of a bundle's manifest, and of a layer that is an envelope, beside its media type.
+CREATED, CONTENT = "org.opencontainers.image.created", "dev.sigstore.bundle.content"
+PREDICATE, PREDICATE_OF_LAYER = "dev.sigstore.bundle.predicateType", "predicateType"
+ENVELOPE = "application/vnd.dsse.envelope.v1+json"
+_MOST_BUNDLES = 200
+
+
+@frozen(kw_only=True)
+class Candidate:
+    """What may be a signature.
+
+    where       how people find it
+    form        how it is kept
+    content     a bundle; or a signature, or an envelope, under a tag
+    created     when it was made, as the one who wrote it there says; empty where that is not said
+    annotations of the layer under a tag
+    """
+
+    where: str
+    form: Form
+    content: Bundle | SimpleSignature | Envelope
+    created: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def keyless(self) -> bool:
+        """True if a certificate is to verify it, not a key."""
+        return (
+            bool(self.content.certificates)
+            if isinstance(self.content, Bundle)
+            else CERTIFICATE in self.annotations
+        )
+
+
+@frozen
+class Unread:
+    """What cannot be read: where it is, and why not."""
+
+    where: str
+    why: str
+
+
+def candidates(source: ImageSource, digest: Digest, *, attestations: bool) -> Iterator[Candidate | Unread]:
+    """What a place has for a manifest, bundles first; read one after the other, as they are taken.
+
+    Args:
+        source: the repository, layout or store.
+        digest: of the manifest.
+        attestations: those that say something; else those that sign and no more.
+
+    Raises:
+        LimitExceeded: there are too many.
+        RegistryError: the place cannot be asked.
+    """
+    found = [d for d in source.referrers(digest) if BUNDLE_TYPE.fullmatch(d.artifact_type)]
+    if len(found) > _MOST_BUNDLES:
+        raise LimitExceeded(f"{source.name}: more than {_MOST_BUNDLES} bundles refer to {digest}")
+    for d in found:
+        if _concerns(d.annotations, attestations):
+            try:
+                one = _bundle(source, d, attestations)
+            except (IntegrityError, NotFound) as e:
+                yield Unread(f"bundle {d.digest}", e.message)
+            else:
+                yield from [one] if one else []
+    suffix = ".att" if attestations else ".sig"
+    try:
+        yield from _attested(source, digest) if attestations else _signed(source, digest)
+    except (IntegrityError, NotFound) as e:
+        yield Unread(f"tag {companion_tag(digest, suffix)}", e.message)
+
+
+def _concerns(annotations: Mapping[str, str], attestations: bool) -> bool:
+    """Whether a bundle's manifest says that it is of the kind that is asked for, or says nothing."""
+    said = annotations.get(PREDICATE, "")
+    return not said or (said != SIGN) == attestations
+
+
+def _bundle(source: ImageSource, d: Descriptor, attestations: bool) -> Candidate | None:
+    """The bundle of a referrer; None where its manifest says that it is of the other kind."""
+    where = f"bundle {d.digest}"
+    manifest = parse_document(source.document(d), d.media_type)
+    if isinstance(manifest, Index) or len(manifest.layers) != 1:
+        raise IntegrityError("its manifest must have one layer")
+    if not _concerns(manifest.annotations, attestations):
+        return None
+    raw = whole_blob(source, manifest.layers[0], MAX_BUNDLE_BYTES, "it")
+    return Candidate(
+        where=where,
+        form="bundle",
+        content=Bundle.parse(raw, "it"),
+        created=manifest.annotations.get(CREATED, ""),
+    )
+
+
+def _signed(source: ImageSource, digest: Digest) -> Iterator[Candidate]:
+    tag = companion_tag(digest, ".sig")
+    for n, one in enumerate(signatures_at(source, digest), start=1):
+        yield Candidate(where=f"tag {tag}, layer {n}", form="tag", content=one, annotations=one.annotations)
+
+
+def _attested(source: ImageSource, digest: Digest) -> Iterator[Candidate | Unread]:
+    manifest = manifest_at(source, digest, ".att")
+    for n, layer in enumerate(manifest.layers if manifest else (), start=1):
+        if layer.media_type != ENVELOPE:
+            continue
+        where = f"tag {companion_tag(digest, '.att')}, layer {n}"
+        try:
+            envelope = Envelope.parse(whole_blob(source, layer, MAX_BUNDLE_BYTES, "it"), "it")
+        except ImagesmithError as e:
+            yield Unread(where, e.message)
+        else:
+            yield Candidate(where=where, form="tag", content=envelope, annotations=layer.annotations)
