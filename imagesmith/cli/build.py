@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.cli.buildflags import add_build_flags
@@ -42,6 +43,9 @@ from imagesmith.request import Attestations, BuildRequest, Output, SecretSource
 from imagesmith.settings import Settings
 from imagesmith.values import replace
 
+if TYPE_CHECKING:
+    from imagesmith.cli.buildsign import Signer
+
 __all__ = ["configure", "request_of", "run"]
 
 _NO_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
@@ -70,16 +74,26 @@ def run(args: argparse.Namespace) -> int:
         from imagesmith.export.loading import prepare
 
         prepare(request.outputs)  # before the process moves: commands are to find the machine as it is
+    signer = None
+    if args.sign:
+        from imagesmith.cli.buildsign import Signer
+
+        signer = Signer(args, request)  # before anything is built
     here = world.enter(args.isolation)  # before any thread: the process changes its namespaces
     front = make_front("quiet" if args.quiet else args.progress)
     front.request = request
     for file in filter(None, (args.iidfile, args.digest_file)):
         Path(file).unlink(missing_ok=True)  # that of an earlier build is not this one's
-    return _build(args, request, settings, here, front)
+    return _build(args, request, settings, here, front, signer)
 
 
 def _build(
-    args: argparse.Namespace, request: BuildRequest, settings: Settings, here: object, front: Front
+    args: argparse.Namespace,
+    request: BuildRequest,
+    settings: Settings,
+    here: object,
+    front: Front,
+    signer: Signer | None,
 ) -> int:
     from imagesmith.session import run_build
 
@@ -105,6 +119,8 @@ def _build(
         put_file(args.digest_file, str(built.digest).encode())
     if args.metadata_file:
         put_file(args.metadata_file, built.metadata(_documents(warnings)))
+    if signer is not None:
+        signer.sign(built, settings)
     if args.quiet and not any(o.dest == "-" for o in request.outputs):
         sys.stdout.write(f"{built.image_id}\n")
     else:

@@ -127,6 +127,8 @@ def _result_flags(parser: argparse.ArgumentParser) -> None:
     _text(g, "--provenance", metavar="V", text="attest how it was built: true, false or mode=min|max,…")
     _text(g, "--sbom", metavar="V", text="attest what is in it: true, false or format=spdx|cyclonedx")
     _many(g, "--attest", metavar="type=…", text="type=provenance or type=sbom, with their keys")
+    _text(g, "--sign", metavar="KEY", text="sign what is pushed, its images and its index")
+    _text(g, "--sign-password-file", metavar="FILE", text="the password of the key for --sign")
     _file(g, "--iidfile", text="write the image's ID to a file")
     _file(g, "--digest-file", "--digestfile", text="write the digest of the manifest to a file")
     _file(g, "--metadata-file", text="write what was built as JSON")

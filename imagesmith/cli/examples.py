@@ -77,6 +77,18 @@ blob head
   imagesmith blob head registry.example.com/app sha256:DIGEST
 blob delete
   imagesmith blob delete registry.example.com/app sha256:DIGEST
+sign
+  imagesmith sign --key signer.key --password-file password registry.example.com/app:1.0 --tag
+verify
+  imagesmith verify --key signer.pub registry.example.com/signed:1
+attest
+  imagesmith attest --key plain.key --type spdxjson --predicate sbom.json store:app:1
+verify-attestation
+  imagesmith verify-attestation --key signer.pub --type spdxjson registry.example.com/signed:1
+key generate
+  imagesmith key generate --password-file password mine
+key show
+  imagesmith key show plain.key
 delete
   imagesmith delete registry.example.com/app:1.0
 index create

@@ -1,9 +1,9 @@
-"""Flags and commands of docker, kaniko, buildah, skopeo and crane: what they are here.
+"""Flags and commands of docker, kaniko, buildah, skopeo, crane and cosign: what they are here.
 
 Why: whoever comes from there types them, or has them in a CI file. One that changes nothing here is passed
 over; one that would change something is refused by name, with what to use instead. None is taken and ignored.
 Spec: `docker build --help` (28), `docker buildx build --help` (0.21), kaniko 1.24's README, buildah-build(1),
-skopeo-copy(1), crane's cmd/crane/doc.
+skopeo-copy(1), crane's cmd/crane/doc, cosign's doc/ (3.1).
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ no     --cpp-flag = a Dockerfile that cpp has been through, with -f FILE
 no     --squash-all = build, then `imagesmith flatten REF`
 no     --omit-history --disable-compression = -o type=image, with its options
 no     --rewrite-timestamp = rewrite-timestamp=true in -o
-no     --sign-by --decryption-key --cw = another tool, for what is pushed or pulled
+no     --sign-by = --sign KEY
+no     --decryption-key --cw = another tool, for what is pushed or pulled
 no     --logsplit --save-stages --stage-labels = --target STAGE
 no     --os-feature --os-version = --platform OS/ARCH[/VARIANT]
 """
@@ -108,8 +109,8 @@ no     --src-shared-blob-dir --dest-shared-blob-dir = oci:DIR, whose blobs are i
 no     --dest-compress --dest-decompress --dest-compress-format = nothing: layers go as they are
 no     --dest-compress-level --dest-force-compress-format = nothing: layers go as they are
 no     --dest-oci-accept-uncompressed-layers = nothing: layers go as they are
-no     --sign-by --sign-passphrase-file --sign-by-sigstore = cosign, then `imagesmith copy --referrers`
-no     --sign-by-sigstore-private-key --sign-identity --sign-by-sq-fingerprint = cosign, then copy --referrers
+no     --sign-by --sign-passphrase-file --sign-by-sigstore = `imagesmith sign REF@DIGEST`
+no     --sign-by-sigstore-private-key --sign-identity --sign-by-sq-fingerprint = `imagesmith sign REF@DIGEST`
 no     --encryption-key --encrypt-layer --decryption-key = another tool: layers are not encrypted here
 no     --image-parallel-copies = nothing: several blobs go at a time
 no     --src-authfile --dest-authfile = --authfile FILE, with the logins of both
@@ -120,8 +121,40 @@ no     --all-tags = `imagesmith mirror`
 no     --allow-nondistributable-artifacts = foreign layers are left where they are
 """
 
+#: Of the verbs that sign, and of those that verify; cosign 3 has them.
+_SIGNING = """
+switch --yes -y --record-creation-timestamp
+on     --upload = nothing: the signature is to stand beside the image
+off    --tlog-upload --use-signing-config --issue-certificate = nothing: no log and no service is asked
+no     --new-bundle-format = --form bundle, tag or both
+no     --fulcio-url --rekor-url --oidc-issuer --oidc-provider --oidc-client-id --identity-token = --key FILE
+no     --sk --slot --certificate --certificate-chain --cert --cert-chain --signing-config = --key FILE
+no     --timestamp-server-url --trusted-root = nothing: no service is asked when a key signs
+no     --attachment = `imagesmith sign REF@DIGEST` of what is attached
+no     --registry-referrers-mode = --form bundle
+no     --output-signature --output-certificate --output-payload --bundle = `imagesmith referrers REF`
+no     --payload --signature = a signature that is made here
+"""
+_VERIFYING = """
+switch --insecure-ignore-tlog --insecure-ignore-sct --private-infrastructure --offline --new-bundle-format
+on     --check-claims = nothing: a signature of another image is none
+no     --local-image = oci:DIR
+no     --sk --slot = --key FILE
+no     --policy = --json, and a program that judges
+no     --attachment = `imagesmith verify REF@DIGEST` of what is attached
+no     --experimental-oci11 --max-workers --signature --payload --signature-digest-algorithm = nothing
+"""
+_COSIGN = """
+no     --allow-insecure-registry --allow-http-registry = --insecure, or --insecure-registry HOST
+no     --registry-username --registry-password --k8s-keychain = `imagesmith login`, or --authfile FILE
+no     --registry-cacert --registry-client-cert --registry-client-key = --cert-dir DIR
+no     --attachment-tag-prefix = COSIGN_REPOSITORY
+"""
+
 #: Of single commands, beside those.
 _OWN = {
+    **dict.fromkeys(("sign", "attest"), _SIGNING + _COSIGN),
+    **dict.fromkeys(("verify", "verify-attestation"), _VERIFYING + _COSIGN),
     "build": _BUILD,
     **dict.fromkeys(("push", "pull", "copy", "save", "load"), _TRANSFER),
     "mirror": _TRANSFER
@@ -172,7 +205,7 @@ no     --label -l --label-file --log-driver --log-opt = Podman or Docker: nothin
 _OF_REGISTRIES = frozenset((
     "build", "push", "pull", "copy", "save", "load", "mirror", "inspect", "digest", "tags", "catalog",
     "manifest", "blob", "delete", "index", "append", "mutate", "flatten", "rebase", "export", "diff",
-    "attach", "referrers", "validate", "login", "tag",
+    "attach", "referrers", "validate", "login", "tag", "sign", "verify", "attest", "verify-attestation",
 ))  # fmt: skip
 
 
@@ -184,6 +217,9 @@ def lines_of(command: str) -> list[str]:
 
 
 _COMMANDS = """
+generate-key-pair `imagesmith key generate`
+public-key        `imagesmith key show`
+tree download     `imagesmith referrers`
 buildx bud        `imagesmith build`
 image ls list     `imagesmith images`
 ps exec           `imagesmith run`; it keeps no containers

@@ -103,7 +103,9 @@ class Parser(argparse.ArgumentParser):
 
         if boolean(name, value):
             return [*kept, name]
-        return [word for word in kept if word not in action.option_strings]
+        opposite = f"--no-{name[2:]}"
+        kept = [word for word in kept if word not in action.option_strings]
+        return [*kept, opposite] if opposite in action.option_strings else kept
 
     def _is_bundle(self, name: str) -> bool:
         """Several flags of one letter in a word, or one with its value."""

@@ -90,7 +90,15 @@ class Outputs:
         output, built = next((one for one in done if is_image(one[0])), done[0])
         names = names_of_output(output, self._request)
         told = self._attesting.recorded(built, self._plans) if self._attesting is not None else {}
-        return replace(built, tags=names, exported=is_image(output), cache=written, provenance=told)
+        pushed = tuple(
+            name.with_digest(found.digest)
+            for one, found in done
+            if one.pushes
+            for name in names_of_output(one, self._request)
+        )
+        return replace(
+            built, tags=names, exported=is_image(output), cache=written, provenance=told, pushed=pushed
+        )
 
     def _built(
         self, output: Output, forms: tuple[Form, ...], results: Sequence[Result], vertex: Vertex

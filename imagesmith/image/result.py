@@ -25,6 +25,7 @@ class BuildResult:
     exported      False where no output holds an image, but files or nothing
     cache         the manifest of the cache that was written
     provenance    how each image was built, by platform, for the metadata file
+    pushed        what registries have now, each with its digest, and the tag if it has one
     """
 
     images: Mapping[str, Image]
@@ -34,6 +35,7 @@ class BuildResult:
     exported: bool = True
     cache: Descriptor | None = None
     provenance: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    pushed: tuple[ImageRef, ...] = ()
 
     @property
     def image(self) -> Image:

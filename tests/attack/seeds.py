@@ -11,7 +11,12 @@ import tarfile
 
 import zstandard
 
+from imagesmith.oci.digest import digest_bytes
+from imagesmith.trust.keyfile import wrap
+from imagesmith.trust.keys import open_private
+from imagesmith.trust.simplesigning import Payload
 from tests.layer.test_tarread import header, pax
+from tests.support import PROJECT
 
 TAR = (
     b"ustar\x0000",
@@ -467,3 +472,29 @@ def documents() -> tuple[bytes, ...]:
         "manifests": [{**layer, "platform": {"os": "linux", "architecture": "arm", "variant": "v7"}}],
     }
     return tuple(json.dumps(d).encode() for d in (config, manifest, index, cache))
+
+
+TRUST = (
+    b"-----BEGIN PUBLIC KEY-----\n", b"-----END PUBLIC KEY-----", b"PRIVATE KEY", b"ENCRYPTED SIGSTORE ",
+    b"\x30\x82", b'"kdf":', b'"params":{"N":32768', b'"nonce":', b'"ciphertext":', b'"payload":',
+    b'"payloadType":', b'"sig":""', b'"signatures":[]', b'"verificationMaterial":', b'"publicKey":{}',
+    b'"certificate":', b'"rawBytes":"AA=="', b'"tlogEntries":[', b'"messageSignature":', b'"critical":',
+    b'"optional":null', b'"timestamp":1e400', b"null", b"[",
+)  # fmt: skip
+
+
+def trust() -> tuple[bytes, ...]:
+    """Keys of both halves, a key file's document, a bundle, its envelope, and a payload."""
+    folder = PROJECT / "fixtures" / "trust"
+    key = open_private((folder / "cosign.key").read_bytes(), "key", lambda: b"pw")
+    bundle = (folder / "bundle.json").read_bytes()
+    return (
+        (folder / "cosign.key").read_bytes(),
+        key.public.pem,
+        key.public.der,
+        key.pem,
+        wrap(b"x" * 40, b"pw"),
+        bundle,
+        json.dumps(json.loads(bundle)["dsseEnvelope"]).encode(),
+        Payload("example.com/a", digest_bytes(b""), {"k": "v"}).to_json(),
+    )

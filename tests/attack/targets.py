@@ -41,7 +41,15 @@ from imagesmith.dockerfile.values import (
 from imagesmith.dockerfile.words import Lexer
 from imagesmith.embedded.heads import Refusal
 from imagesmith.embedded.wire import Connection, Gone
-from imagesmith.errors import ContextError, DockerfileError, ImagesmithError, IntegrityError, InvalidReference
+from imagesmith.errors import (
+    ContextError,
+    DockerfileError,
+    ImagesmithError,
+    IntegrityError,
+    InvalidDocument,
+    InvalidReference,
+    UsageError,
+)
 from imagesmith.fs.owner import copy_owner
 from imagesmith.layer.decompress import decompressed, sniff
 from imagesmith.layer.tarread import Limits, is_tar, read_archive, read_layer
@@ -52,6 +60,11 @@ from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.oci.times import format_ns
 from imagesmith.registry.challenge import parse_challenges, split_scope
 from imagesmith.solve.cacheio import decode
+from imagesmith.trust.bundle import Bundle
+from imagesmith.trust.dsse import Envelope
+from imagesmith.trust.keyfile import unwrap
+from imagesmith.trust.keys import PublicKey, open_private
+from imagesmith.trust.simplesigning import Payload
 from imagesmith.values import replace
 from tests.attack import packages, seeds
 from tests.attack.references import BadPattern, filepath_match, ignored, shell_match
@@ -442,6 +455,27 @@ def _by_h11(data: bytes) -> tuple[list[tuple[str, str, bytes]], bool]:
         return out, False
 
 
+def _trust(data: bytes) -> None:
+    """Keys, key files, envelopes, bundles and payloads, whichever of them it is."""
+    readers: tuple[Callable[[], object], ...] = (
+        lambda: PublicKey.parse(data, "f"),
+        lambda: open_private(data.replace(b"65536", b"1"), "f", lambda: b"pw"),  # no scrypt of 64 MiB each
+        lambda: unwrap(data.replace(b"65536", b"1"), b"pw", "f"),
+        lambda: Payload.parse(data, "f"),
+        lambda: Envelope.parse(data, "f"),
+    )
+    for read in readers:
+        with contextlib.suppress(InvalidDocument, UsageError):
+            read()
+    with contextlib.suppress(InvalidDocument):
+        bundle = Bundle.parse(data, "f")
+        if isinstance(bundle.content, Envelope) and not (
+            bundle.certificates or bundle.tlog_entries or bundle.timestamps
+        ):
+            with _must("a bundle that is written is read back"):
+                assert Bundle.parse(bundle.to_json(), "f") == bundle
+
+
 TARGETS: dict[str, Target] = {
     t.name: t
     for t in (
@@ -455,6 +489,7 @@ TARGETS: dict[str, Target] = {
         Target("challenge", _challenge, seeds.CHALLENGES, seeds.CHALLENGE, inputs=2500, longest=16384),
         Target("json", _json, seeds.documents(), seeds.DOCUMENT, inputs=4000, longest=16384),
         Target("wire", _wire, seeds.REQUESTS, seeds.REQUEST, inputs=5000, longest=16384),
+        Target("trust", _trust, seeds.trust(), seeds.TRUST, inputs=2000, longest=16384),
         Target("packages", packages.run, packages.seeds(), packages.WORDS, inputs=200, longest=32768),
     )
 }

@@ -175,3 +175,16 @@ def test_a_platform_that_the_base_lacks_is_named(run: Run, tmp_path: Path) -> No
     base = f"base=oci-layout://{tmp_path}/base"
     said = run("build", "--build-context", base, "--platform", "linux/amd64,linux/s390x", ".", status=7)
     assert "hint: it has linux/amd64, linux/arm64, not linux/s390x; see --platform\n" in said
+
+
+def test_what_is_pushed_is_signed(run: Run, host: str, context: Path) -> None:
+    run("key", "generate", "--plain", "k")
+    words = ("build", "-q", str(context), "-t", f"{host}/a:1", "--sign", "k.key")
+    assert "--sign signs what is pushed, and nothing is" in run(*words, status=2)
+    assert "cannot read none" in run(*words[:-1], "none", "--push", status=2)
+    assert "has no signature" not in run("verify", f"{host}/a:1", "--key", "k.pub", status=7)
+    run(*words, "--push", "--platform", "linux/amd64,linux/arm64")
+    for platform in ((), ("--platform", "linux/amd64"), ("--platform", "linux/arm64")):
+        said = run("verify", f"{host}/a:1", "--key", "k.pub", *platform)
+        assert said.count("signed by k.pub (ecdsa-p256), tag of") == 1
+        assert said.count(f"as {host}/a\n") == 1

@@ -120,6 +120,15 @@ AFTER = {
         "imagesmith referrers oci:image | grep -q spdx",
     "referrers registry.example.com/app:1.0": "grep -q spdx .out",
     "validate registry.example.com/app:1.0": "grep -q ^valid .out",
+    "sign --key signer.key --password-file password registry.example.com/app:1.0 --tag":
+        "imagesmith verify --key signer.pub registry.example.com/app:1.0",
+    "verify --key signer.pub registry.example.com/signed:1": "grep -q 'signed by signer.pub' .out",
+    "attest --key plain.key --type spdxjson --predicate sbom.json store:app:1":
+        "imagesmith verify-attestation --key plain.pub store:app:1",
+    "verify-attestation --key signer.pub --type spdxjson registry.example.com/signed:1":
+        "grep -q 'says https://spdx.dev/Document' .out",
+    "key generate --password-file password mine": "imagesmith key show --password-file password mine.key",
+    "key show plain.key": "diff .out plain.pub",
     "login -u me --password-stdin registry.example.com < password": "grep -q '^logged in to' .out",
     "logout registry.example.com": "grep -q . .out .err",
     "registry gc --dir images": "grep -q ^deleted .out",
@@ -133,6 +142,7 @@ FILES = {
     "greeting": "hello\n",
     "app": "#!/bin/sh\n",
     "sbom.json": "{}",
+    "password": "of the keys\n",
     "images.txt": f"{HOST}/app:1.0\n{HOST}/both:1\n",
 }
 
@@ -169,6 +179,12 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "imagesmith copy store:app:1 oci:image",
             "imagesmith manifest get store:app:1 > manifest.json",
             "imagesmith cache export -o kept-caches.tar",
+            "imagesmith key generate --password-file password signer",
+            "imagesmith key generate --plain plain",
+            f"imagesmith copy store:app:1 {HOST}/signed:1",
+            f"imagesmith sign --key signer.key --password-file password --tag {HOST}/signed:1",
+            "imagesmith attest --key signer.key --password-file password --type spdxjson "
+            f"--predicate sbom.json --tag {HOST}/signed:1",
         ):
             done = world.run(line)
             if "RUN cannot be executed here" in done.stderr:

@@ -1,0 +1,112 @@
+"""`imagesmith attest`: what is said of an image, signed, as cosign does it with a key."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from imagesmith.cli.common import add_transfer_flags, descriptor_at, input_file, opened
+from imagesmith.cli.flags import add_platform
+from imagesmith.cli.keyflags import add_private_key, open_key
+from imagesmith.cli.sign import resolved
+from imagesmith.cli.signflags import (
+    add_signing_flags,
+    forms_of,
+    place_of_signatures,
+    print_made,
+    reference_of,
+    time_now,
+)
+from imagesmith.errors import LimitExceeded, UsageError
+from imagesmith.oci.times import format_ns
+from imagesmith.transports.names import PlaceName
+
+if TYPE_CHECKING:
+    from imagesmith.attest.statement import Claim
+
+__all__ = ["TYPES", "configure", "run", "type_of"]
+
+#: cosign's words for types of predicates.
+TYPES = {
+    "slsaprovenance": "https://slsa.dev/provenance/v0.2",
+    "slsaprovenance02": "https://slsa.dev/provenance/v0.2",
+    "slsaprovenance1": "https://slsa.dev/provenance/v1",
+    "link": "https://in-toto.io/Link/v1",
+    "spdxjson": "https://spdx.dev/Document",
+    "cyclonedx": "https://cyclonedx.org/bom",
+    "vuln": "https://cosign.sigstore.dev/attestation/vuln/v1",
+    "openvex": "https://openvex.dev/ns",
+    "custom": "https://cosign.sigstore.dev/attestation/v1",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("ref", help="the image, by its digest: in a registry, a layout or the store")
+    add_private_key(parser)
+    parser.add_argument(
+        "--predicate", required=True, metavar="FILE", help="what is said, as JSON; - for standard input"
+    )
+    parser.add_argument(
+        "--type", default="custom", metavar="TYPE", help=f"of the predicate: {', '.join(TYPES)}, or a URI"
+    )
+    add_platform(parser, "say it of this platform's image, not of the index")
+    add_signing_flags(parser)
+    add_transfer_flags(parser, one=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the flags say, and return the exit status."""
+    from imagesmith.transports.beside import Beside
+    from imagesmith.transports.names import open_source
+    from imagesmith.trust.signing import Signing, attest
+
+    place = PlaceName.parse(args.ref)
+    signing = Signing(
+        reference=reference_of(args, place),
+        forms=forms_of(args),
+        time_s=time_now(),
+        key=open_key(args.key, args.password_file),
+    )
+    claim = _claim(args, signing.time_s)
+    there = place_of_signatures(place)
+    with (
+        opened(args) as (session, store),
+        open_source(place, session, store) as source,
+        open_source(there, session, store) as signatures,
+    ):
+        beside = Beside(there, session, store)
+        resolved(args, place, source)
+        d = descriptor_at(args, source)
+        made = attest(signatures, d, beside, store.blobs, signing, claim)
+    print_made(args, made)
+    return 0
+
+
+def type_of(text: str) -> str:
+    """The predicate type behind one of cosign's words, or a URI.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text in TYPES or "://" in text:
+        return TYPES.get(text, text)
+    raise UsageError(f"--type {text}: no predicate type", hint=f"one of {', '.join(TYPES)}, or a URI")
+
+
+def _claim(args: argparse.Namespace, time_s: int) -> Claim:
+    """What is said; of the type `custom` cosign's own predicate, which holds any text."""
+    from imagesmith.attest.reading import MAX_STATEMENT_BYTES
+    from imagesmith.attest.statement import Claim
+    from imagesmith.fs.results import input_name
+    from imagesmith.oci.codec import parse_object
+
+    kind, name = type_of(args.type), input_name(args.predicate)
+    with input_file(args.predicate) as f:
+        raw = f.read(MAX_STATEMENT_BYTES + 1)
+    if len(raw) > MAX_STATEMENT_BYTES:
+        raise LimitExceeded(f"{name}: more than {MAX_STATEMENT_BYTES} bytes are too many for a predicate")
+    if args.type == "custom":
+        data = raw.decode("utf-8", "replace")
+        return Claim(kind, {"Data": data, "Timestamp": format_ns(time_s * 1_000_000_000)})
+    return Claim(kind, parse_object(raw, name).data)
