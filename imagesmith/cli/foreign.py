@@ -140,6 +140,11 @@ switch --insecure-ignore-tlog --insecure-ignore-sct --private-infrastructure --o
 on     --check-claims = nothing: a signature of another image is none
 no     --local-image = oci:DIR
 no     --sk --slot = --key FILE
+no     --certificate --certificate-chain --ca-roots --ca-intermediates --sct --rekor-url = --trusted-root FILE
+no     --timestamp-certificate-chain --use-signed-timestamps = --trusted-root FILE
+no     --certificate-github-workflow-trigger --certificate-github-workflow-sha = --certificate-identity
+no     --certificate-github-workflow-name --certificate-github-workflow-repository = --certificate-identity
+no     --certificate-github-workflow-ref = --certificate-identity
 no     --policy = --json, and a program that judges
 no     --attachment = `imagesmith verify REF@DIGEST` of what is attached
 no     --experimental-oci11 --max-workers --signature --payload --signature-digest-algorithm = nothing

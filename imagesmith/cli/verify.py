@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.common import add_session_flags, descriptor_at, opened, print_json, say
 from imagesmith.cli.flags import add_platform, pairs
+from imagesmith.cli.identityflags import add_keyless, add_notation, keyless_judge, notation_trust
 from imagesmith.cli.keyflags import add_public_keys, public_keys
 from imagesmith.cli.lines import one_line
 from imagesmith.cli.signflags import place_of_signatures
 from imagesmith.errors import UsageError
 from imagesmith.transports.names import PlaceName, open_source
+from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.trust.verifying import Findings, Verified
@@ -23,12 +26,14 @@ __all__ = ["add_verify_flags", "configure", "findings_of", "line_of", "run", "sa
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add_verify_flags(parser)
+    add_notation(parser)
 
 
 def add_verify_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of both verbs that verify."""
     parser.add_argument("ref", help="the image: in a registry, a layout, an archive or the store")
     add_public_keys(parser)
+    add_keyless(parser)
     parser.add_argument(
         "-a", "--annotations", action="append", default=[], metavar="K=V", help="must be said in it"
     )
@@ -57,12 +62,18 @@ def findings_of(
     args: argparse.Namespace, *, predicate_type: str = "", attestations: bool = False
 ) -> Findings:
     """What is found for the image that the flags name; what does not count is told on standard error."""
+    from imagesmith.trust.judges import notation
     from imagesmith.trust.verifying import Asked, verify
 
-    if not args.key:
-        raise UsageError("--key is missing: whose signature counts must be said")
+    trusted = None if attestations else notation_trust(args)
+    if not (args.key or args.trusted_root or trusted):
+        raise UsageError(
+            "--key is missing: whose signature counts must be said",
+            hint="or --trusted-root for signatures without a key, or --notation-root for Notation's",
+        )
     asked = Asked(
         keys=public_keys(args.key),
+        keyless=keyless_judge(args),
         annotations=pairs(args.annotations, "--annotations"),
         attestations=attestations,
         predicate_type=predicate_type,
@@ -73,7 +84,10 @@ def findings_of(
         open_source(place, session, store) as source,
         open_source(place_of_signatures(place), session, store) as signatures,
     ):
-        found = verify(signatures, descriptor_at(args, source).digest, asked)
+        d = descriptor_at(args, source)
+        if trusted is not None:
+            asked = replace(asked, notation=notation(trusted, d, int(time.time())))
+        found = verify(signatures, d.digest, asked)
     for refused in found.refused:
         sys.stderr.write(f"{one_line(f'does not count: {refused.where}: {refused.why}')}\n")
     return found

@@ -1,7 +1,7 @@
-"""What may be a signature of an image, or an attestation: bundles among its referrers, and cosign's tags.
+"""What may be a signature of an image, or an attestation: among its referrers, and under cosign's tags.
 
 Spec: cosign 3, pkg/oci/remote (bundles as referrers); cosign, specs/SIGNATURE_SPEC.md (tags); OCI
-distribution-spec 1.1, referrers.
+distribution-spec 1.1, referrers; the Notary Project's signature-specification.md, storage.
 Trust: who can write to the repository decides what is found: it is counted and bounded, one bundle is read
 at a time, and what cannot be read does not hide the others. Nothing here says that one is good.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from imagesmith.errors import ImagesmithError, IntegrityError, LimitExceeded, NotFound
+from imagesmith.errors import ImagesmithError, IntegrityError, LimitExceeded, NotFound, Untrusted
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, parse_document
@@ -20,6 +20,7 @@ from imagesmith.transports.files import whole_blob
 from imagesmith.trust.bundle import BUNDLE_TYPE, MAX_BUNDLE_BYTES, Bundle
 from imagesmith.trust.companions import manifest_at
 from imagesmith.trust.dsse import Envelope
+from imagesmith.trust.notation import NOTATION, NotationEnvelope, envelope_at
 from imagesmith.trust.simplesigning import CERTIFICATE, SimpleSignature, signatures_at
 from imagesmith.values import field, frozen
 
@@ -36,8 +37,8 @@ __all__ = [
     "candidates",
 ]
 
-#: How a signature is kept: as a bundle, or under a tag.
-Form = Literal["bundle", "tag"]
+#: How a signature is kept: as a bundle, under a tag, or as the Notary Project has it.
+Form = Literal["bundle", "tag", "notation"]
 #: The predicate type of a signature that says nothing but that it is one.
 SIGN = "https://sigstore.dev/cosign/sign/v1"
 #: Annotations of a bundle's manifest, and of a layer that is an envelope, beside its media type.
@@ -53,14 +54,16 @@ class Candidate:
 
     where       how people find it
     form        how it is kept
-    content     a bundle; or a signature, or an envelope, under a tag
+    content     a bundle; a signature, or an envelope, under a tag; or an envelope of the Notary Project
+    stored      the bytes of an envelope under a tag
     created     when it was made, as the one who wrote it there says; empty where that is not said
     annotations of the layer under a tag
     """
 
     where: str
     form: Form
-    content: Bundle | SimpleSignature | Envelope
+    content: Bundle | SimpleSignature | Envelope | NotationEnvelope
+    stored: bytes = b""
     created: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,8 +97,10 @@ def candidates(source: ImageSource, digest: Digest, *, attestations: bool) -> It
         LimitExceeded: there are too many.
         RegistryError: the place cannot be asked.
     """
-    found = [d for d in source.referrers(digest) if BUNDLE_TYPE.fullmatch(d.artifact_type)]
-    if len(found) > _MOST_BUNDLES:
+    listed = source.referrers(digest)
+    found = [d for d in listed if BUNDLE_TYPE.fullmatch(d.artifact_type)]
+    noted = [d for d in listed if d.artifact_type == NOTATION and not attestations]
+    if len(found) + len(noted) > _MOST_BUNDLES:
         raise LimitExceeded(f"{source.name}: more than {_MOST_BUNDLES} bundles refer to {digest}")
     for d in found:
         if _concerns(d.annotations, attestations):
@@ -110,6 +115,12 @@ def candidates(source: ImageSource, digest: Digest, *, attestations: bool) -> It
         yield from _attested(source, digest) if attestations else _signed(source, digest)
     except (IntegrityError, NotFound) as e:
         yield Unread(f"tag {companion_tag(digest, suffix)}", e.message)
+    for d in noted:
+        where = f"notation {d.digest}"
+        try:
+            yield Candidate(where=where, form="notation", content=envelope_at(source, d, digest))
+        except (IntegrityError, NotFound, Untrusted) as e:
+            yield Unread(where, e.message)
 
 
 def _concerns(annotations: Mapping[str, str], attestations: bool) -> bool:
@@ -148,8 +159,11 @@ def _attested(source: ImageSource, digest: Digest) -> Iterator[Candidate | Unrea
             continue
         where = f"tag {companion_tag(digest, '.att')}, layer {n}"
         try:
-            envelope = Envelope.parse(whole_blob(source, layer, MAX_BUNDLE_BYTES, "it"), "it")
+            raw = whole_blob(source, layer, MAX_BUNDLE_BYTES, "it")
+            envelope = Envelope.parse(raw, "it")
         except ImagesmithError as e:
             yield Unread(where, e.message)
         else:
-            yield Candidate(where=where, form="tag", content=envelope, annotations=layer.annotations)
+            yield Candidate(
+                where=where, form="tag", content=envelope, stored=raw, annotations=layer.annotations
+            )

@@ -24,6 +24,7 @@ from imagesmith.trust.bundle import Bundle
 from imagesmith.trust.dsse import Envelope
 from imagesmith.trust.finding import SIGN, Candidate, Form, Unread, candidates
 from imagesmith.trust.keys import PublicKey
+from imagesmith.trust.notation import NotationEnvelope
 from imagesmith.trust.simplesigning import Payload, SimpleSignature
 from imagesmith.values import field, frozen
 
@@ -39,7 +40,8 @@ class Signer:
     time: str = ""
 
 
-#: Judges what a certificate is to verify; raises Untrusted or InvalidDocument, whose message is the reason.
+#: Judges what a certificate is to verify; raises Untrusted or InvalidDocument, whose message is the reason
+#: (judges.py has those there are).
 Keyless = Callable[[Candidate], Signer]
 
 
@@ -48,7 +50,8 @@ class Asked:
     """Whose signature counts, and what it must say.
 
     keys            any of them is enough
-    keyless         judges signatures by certificates; None where only keys are trusted
+    keyless         judges signatures by certificates; None where none is trusted
+    notation        judges those of the Notary Project; None where none is trusted
     annotations     each must be in what is signed
     attestations    what is looked for: attestations, else plain signatures
     predicate_type  of attestations; empty for any
@@ -56,6 +59,7 @@ class Asked:
 
     keys: Sequence[PublicKey] = ()
     keyless: Keyless | None = None
+    notation: Keyless | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     attestations: bool = False
     predicate_type: str = ""
@@ -150,6 +154,8 @@ def _judged(one: Candidate, digest: Digest, asked: Asked) -> Verified:
         Untrusted, InvalidDocument: it does not; the message is the reason.
     """
     content = one.content.content if isinstance(one.content, Bundle) else one.content
+    if isinstance(content, NotationEnvelope):
+        return _with_annotations(_noted(one, content, asked, digest), asked)
     if not isinstance(content, Envelope | SimpleSignature):
         raise Untrusted("a signature over a file, not over a statement about an image")
     signer = _signer(one, content, asked)
@@ -162,6 +168,15 @@ def _judged(one: Candidate, digest: Digest, asked: Asked) -> Verified:
             raise Untrusted(f"says {found.predicate_type[:100]}, where {wanted} was asked for")
         if asked.attestations and found.predicate_type == SIGN:
             raise Untrusted("a signature, where an attestation was asked for")
+    return _with_annotations(found, asked)
+
+
+def _with_annotations(found: Verified, asked: Asked) -> Verified:
+    """A signature again, if it says all that it must.
+
+    Raises:
+        Untrusted: it does not.
+    """
     for key, value in asked.annotations.items():
         if key not in found.annotations:
             raise Untrusted(f"is without the annotation {key}={value}")
@@ -183,6 +198,8 @@ def _signer(one: Candidate, content: Envelope | SimpleSignature, asked: Asked) -
     simple = isinstance(content, SimpleSignature)
     message = content.payload if isinstance(content, SimpleSignature) else content.message
     made = [content.signature] if isinstance(content, SimpleSignature) else [s for _, s in content.signatures]
+    if not asked.keys:
+        raise Untrusted("signed by a key: give --key")
     for key in asked.keys:
         if any(key.verify(signature, message) for signature in made):
             return Signer(name=key.name, kind=key.kind)
@@ -195,6 +212,23 @@ def _signer(one: Candidate, content: Envelope | SimpleSignature, asked: Asked) -
     if simple and not made[0]:
         raise Untrusted("has no signature that can be read")
     raise Untrusted("signed by another key, or changed since")
+
+
+def _noted(one: Candidate, content: NotationEnvelope, asked: Asked, digest: Digest) -> Verified:
+    """What a signature of the Notary Project says; that it is about the image is its judge's to say."""
+    if asked.notation is None:
+        raise Untrusted("signed by Notation: give --notation-root")
+    signer = asked.notation(one)
+    return Verified(
+        signer=signer,
+        form=one.form,
+        where=one.where,
+        digest=digest,
+        payload=content.payload,
+        time=signer.time,
+        vouched=True,
+        annotations=content.annotations,
+    )
 
 
 def _plain(one: Candidate, content: SimpleSignature, signer: Signer, digest: Digest) -> Verified:
