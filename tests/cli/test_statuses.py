@@ -46,6 +46,7 @@ LINES = [
     (9, "unshare --user --map-root-user sh -c '" + _NO_NAMESPACES + "; imagesmith build --isolation native"
         " -f Dockerfile.run --build-context base=oci-layout://base .'"),
     (10, "imagesmith diff app:1 other:1"),
+    (11, "imagesmith key generate --plain k && imagesmith verify --key k.pub store:app:1"),
     (130, "sleep 20 | timeout --signal INT --preserve-status 3 imagesmith build -"),
     (141, "set -o pipefail; imagesmith build --help | :"),
     (141, "set -o pipefail; PYTHONUNBUFFERED=1 imagesmith build --help | :"),

@@ -113,3 +113,13 @@ def test_folder_that_is_gone_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError):
         take_away()
+
+
+def test_a_file_that_must_be_new_replaces_nothing(tmp_path: Path) -> None:
+    put_whole(tmp_path / "f", b"one", mode=0o600, new=True)
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("f", "link"):
+        with pytest.raises(FileExistsError):
+            put_whole(tmp_path / name, b"two", new=True)
+    assert (tmp_path / "f").read_bytes() == b"one"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f", "link"]
