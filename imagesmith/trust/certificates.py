@@ -15,6 +15,7 @@ import base64
 import datetime
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -158,8 +159,9 @@ def _parsed(data: bytes, what: str) -> Certificate:
         x509.UnsupportedGeneralNameType,
     )  # fmt: skip
     try:
-        found = x509.load_der_x509_certificate(data)
-        return _filled(found, data, what)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a stranger's odd number, which would go to the terminal
+            return _filled(x509.load_der_x509_certificate(data), data, what)
     except odd as e:
         raise InvalidDocument(f"{what}: not a certificate that can be read") from e
 

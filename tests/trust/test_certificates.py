@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,16 @@ def test_pem_is_read_one_or_many() -> None:
 def test_what_is_no_certificate_is_told(raw: bytes, says: str) -> None:
     with pytest.raises(InvalidDocument, match=f"^it: {says}"):
         Certificate.parse(raw, "it")
+
+
+def test_an_odd_number_is_not_told_on_the_terminal() -> None:
+    serial = 1 << 150
+    raw = signer_of(world(), serial=serial).der
+    at = raw.index(der(0x02, serial.to_bytes(19, "big")))
+    odd = raw[: at + 2] + b"\x80" + raw[at + 3 :]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Certificate.parse(odd, "it").serial < 0
 
 
 def test_a_key_of_no_use_is_told() -> None:
