@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.tree import Tree
@@ -18,7 +18,11 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
 from imagesmith.values import field, frozen
 
+if TYPE_CHECKING:
+    from imagesmith.oci.identity import Identity
+
 __all__ = [
+    "Admission",
     "Ids",
     "ImageSource",
     "ImageTarget",
@@ -205,6 +209,10 @@ class ImageSource(Protocol):
     def name(self) -> str:
         """What the user called it."""
 
+    @property
+    def identity(self) -> Identity:
+        """What a policy knows it by."""
+
     def root(self) -> Descriptor:
         """The manifest or index that the name stands for.
 
@@ -265,3 +273,19 @@ class ImageTarget(Protocol):
 
     def finish(self, d: Descriptor, raw: bytes) -> None:
         """Take the last manifest or index, and let the name stand for it."""
+
+
+class Admission(Protocol):
+    """Who says which images may be used: a policy (trust/admission.py). Threads: any."""
+
+    def admit(self, source: ImageSource, d: Descriptor) -> None:
+        """Let an image pass, or not.
+
+        Args:
+            source: where it comes from, and where signatures of it are looked for.
+            d: its manifest; never an index.
+
+        Raises:
+            Untrusted: it may not be used.
+            RegistryError: what decides that could not be read.
+        """

@@ -9,6 +9,7 @@ Threads: any, once it is made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from imagesmith.errors import NotAnImage, NotFound
 from imagesmith.interfaces import ImageSource
@@ -20,6 +21,9 @@ from imagesmith.transports.convert import converted
 from imagesmith.transports.documents import config_of, document_of
 from imagesmith.transports.stored import file_pieces
 from imagesmith.values import replace
+
+if TYPE_CHECKING:
+    from imagesmith.oci.identity import Identity
 
 __all__ = ["Change", "Edited", "edit_image", "layers_of"]
 
@@ -42,6 +46,13 @@ class Edited:
         self.absent: list[Descriptor] = []
         #: The attestations of what changed, which are left out.
         self.outdated: list[Descriptor] = []
+
+    @property
+    def identity(self) -> Identity:
+        """An image that is made here; see ImageSource."""
+        from imagesmith.oci.identity import Identity
+
+        return Identity(transport="")
 
     def add(self, raw: bytes) -> Digest:
         """Add a document or another small blob."""

@@ -16,6 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from imagesmith.errors import (
     DigestMismatch,
@@ -44,6 +45,9 @@ from imagesmith.registry.client import Client, Fetched
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.faults import all_told
 from imagesmith.registry.upload import mount, upload
+
+if TYPE_CHECKING:
+    from imagesmith.oci.identity import Identity
 
 __all__ = ["Repository", "fallback_tag"]
 
@@ -93,6 +97,13 @@ class Repository:
     def name(self) -> str:
         """The reference."""
         return str(self.ref)
+
+    @property
+    def identity(self) -> Identity:
+        """The reference, for policies; see ImageSource."""
+        from imagesmith.oci.identity import Identity
+
+        return Identity(transport="docker", ref=self.ref)
 
     # --- source --------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagesmith.errors import (
     ContextError,
@@ -39,6 +40,9 @@ from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
 from imagesmith.values import replace
+
+if TYPE_CHECKING:
+    from imagesmith.oci.identity import Identity
 
 __all__ = ["CacheExport", "CacheImport", "CacheLost"]
 
@@ -90,6 +94,11 @@ class _Lazy:
     def origin(self, digest: Digest) -> ImageSource:
         """See ImageSource."""
         return self._source.origin(digest)
+
+    @property
+    def identity(self) -> Identity:
+        """See ImageSource."""
+        return self._source.identity
 
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """See ImageSource."""

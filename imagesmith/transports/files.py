@@ -36,6 +36,10 @@ class Files(Protocol):
 
     name: str
 
+    @property
+    def path(self) -> str:
+        """Where they are on the machine: absolute, without links; empty for standard input."""
+
     def size(self, name: str) -> int:
         """The file's size in bytes; -1 if there is none."""
 
@@ -56,6 +60,11 @@ class FolderFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, str(folder)
+
+    @property
+    def path(self) -> str:
+        """See Files."""
+        return os.path.realpath(self.folder)
 
     def size(self, name: str) -> int:
         """See Files."""
@@ -111,7 +120,7 @@ class TarFiles:
             InvalidDocument: it is no tar.
             LimitExceeded: it has too many members, or one that is longer than fs/limits.py has it.
         """
-        self.name = input_name(file)
+        self.name, self._path = input_name(file), file
         self._file = self._seekable(file, scratch)
         self._members: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
@@ -120,6 +129,11 @@ class TarFiles:
         except BaseException:
             self._file.close()
             raise
+
+    @property
+    def path(self) -> str:
+        """See Files."""
+        return "" if self._path == "-" else os.path.realpath(self._path)
 
     def close(self) -> None:
         """Close the file."""

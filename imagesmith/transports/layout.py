@@ -14,6 +14,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagesmith.errors import (
     DigestMismatch,
@@ -37,6 +38,9 @@ from imagesmith.transports.files import Files, FolderFiles
 from imagesmith.transports.lacking import lacks
 from imagesmith.transports.stored import write_blob
 from imagesmith.values import replace
+
+if TYPE_CHECKING:
+    from imagesmith.oci.identity import Identity
 
 __all__ = [
     "LAYOUT",
@@ -98,18 +102,19 @@ def is_companion(d: Descriptor) -> bool:
 class LayoutSource:
     """An image of a layout; ImageSource."""
 
-    def __init__(self, files: Files, ref: str = "") -> None:
+    def __init__(self, files: Files, ref: str = "", identity: Identity | None = None) -> None:
         """Bind an image.
 
         Args:
             files: the layout.
             ref: its name there, a digest with `@` before it, or empty for the only one.
+            identity: what policies know it by, where that is not a layout or an archive of one.
 
         Raises:
             NotFound: there is no layout.
             InvalidDocument: it is of an unknown version.
         """
-        self._files, self._ref = files, ref
+        self._files, self._ref, self._identity = files, ref, identity
         #: index.json as it was read last.
         self._known: tuple[bytes, list[Descriptor]] = b"", []
         raw = files.read("oci-layout", 1 << 16) if files.size("oci-layout") >= 0 else b""
@@ -123,6 +128,14 @@ class LayoutSource:
     def name(self) -> str:
         """Where it is."""
         return f"{self._files.name}:{self._ref}" if self._ref else self._files.name
+
+    @property
+    def identity(self) -> Identity:
+        """The folder, or the archive; see ImageSource."""
+        from imagesmith.oci.identity import Identity
+
+        transport = "oci" if isinstance(self._files, FolderFiles) else "oci-archive"
+        return self._identity or Identity(transport=transport, path=self._files.path)
 
     def entries(self) -> list[Descriptor]:
         """The descriptors of index.json."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.errors import UsageError
 from imagesmith.interfaces import ImageSource, ImageTarget
+from imagesmith.oci.identity import Identity
 from imagesmith.oci.names import ImageRef
 from imagesmith.transports.archive import archive_target
 from imagesmith.transports.dockerarchive import docker_image
@@ -93,10 +94,11 @@ def open_source(place: PlaceName, session: Session, store: Store) -> Iterator[Im
         yield LayoutFolder(Path(place.path), place.ref)
     else:
         with contextlib.closing(TarFiles(place.path, store.blobs.ingest)) as files:
+            identity = Identity(transport=place.kind, path=files.path)
             if is_layout(files):
-                yield LayoutSource(files, place.ref)
+                yield LayoutSource(files, place.ref, identity)
             else:
-                yield StorePlace(store, root=docker_image(files, place.ref, store))
+                yield StorePlace(store, root=docker_image(files, place.ref, store), identity=identity)
 
 
 @contextlib.contextmanager

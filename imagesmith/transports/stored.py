@@ -9,6 +9,7 @@ Threads: any.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from imagesmith.errors import NotFound
 from imagesmith.interfaces import ImageSource
@@ -20,6 +21,9 @@ from imagesmith.store.blobs import BlobStore
 from imagesmith.store.store import Store
 from imagesmith.transports.documents import parsed
 from imagesmith.transports.lacking import lacks
+
+if TYPE_CHECKING:
+    from imagesmith.oci.identity import Identity
 
 __all__ = ["StorePlace", "file_pieces", "write_blob"]
 
@@ -55,6 +59,7 @@ class StorePlace:
         ref: ImageRef | None = None,
         root: Descriptor | None = None,
         elsewhere: Mapping[Digest, ImageSource] | None = None,
+        identity: Identity | None = None,
     ) -> None:
         """Bind a place.
 
@@ -63,8 +68,9 @@ class StorePlace:
             ref: the name; None to name nothing.
             root: what is read, where it is not what the name stands for.
             elsewhere: where blobs are that the store lacks.
+            identity: what policies know it by, where it has just been brought here from elsewhere.
         """
-        self._store, self._ref, self._root = store, ref, root
+        self._store, self._ref, self._root, self._identity = store, ref, root, identity
         self._elsewhere = dict(elsewhere or {})
 
     @property
@@ -73,6 +79,13 @@ class StorePlace:
         if self._ref is not None:
             return str(self._ref)
         return str(self._store.root if self._root is None else self._root.digest)
+
+    @property
+    def identity(self) -> Identity:
+        """Where it was brought here from, or the store; see ImageSource."""
+        from imagesmith.oci.identity import Identity
+
+        return self._identity or Identity(transport="containers-storage")
 
     def root(self) -> Descriptor:
         """What the name stands for; see ImageSource."""
