@@ -13,11 +13,13 @@ from pathlib import Path
 from imagesmith.quotas import processors
 from imagesmith.values import frozen
 
-__all__ = ["USER", "Access", "Settings", "home_folder"]
+__all__ = ["MACHINE", "USER", "Access", "Settings", "home_folder"]
 
 #: The id of who started this process: in a namespace that it enters later (worker/sandbox/world.py), it has
 #: another.
 USER = os.geteuid()
+#: The word for the policy that containers' tools have on this machine, where a file of one could stand.
+MACHINE = "machine"
 
 
 @frozen(kw_only=True)
@@ -47,6 +49,8 @@ class Settings:
     workers    threads that compress and hash
     transfers  blobs moved at the same time
     ci         True where `CI` is set: tags of base images are resolved anew on every build
+    policy     the file of the policy that images are under where a command names none, by IMAGESMITH_POLICY;
+               MACHINE for the machine's, empty for none
     """
 
     root: Path
@@ -54,6 +58,7 @@ class Settings:
     workers: int = 2
     transfers: int = 4
     ci: bool = False
+    policy: str = ""
 
     @classmethod
     def load(cls, root: str = "") -> Settings:
@@ -67,7 +72,13 @@ class Settings:
         if not chosen:
             chosen, instead = _usual(env)
         workers = max(1, min(8, len(os.sched_getaffinity(0)), math.ceil(min(processors(), 8))))
-        return cls(root=Path(chosen).absolute(), instead=instead, workers=workers, ci=bool(env.get("CI")))
+        return cls(
+            root=Path(chosen).absolute(),
+            instead=instead,
+            workers=workers,
+            ci=bool(env.get("CI")),
+            policy=env.get("IMAGESMITH_POLICY", ""),
+        )
 
 
 def home_folder() -> Path | None:
