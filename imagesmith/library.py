@@ -9,7 +9,8 @@
 Why: the same values and the same errors as the command line, without its screen: nothing is printed, what
 happens is told to `events`, and every failure is an imagesmith.ImagesmithError with an `exit_code`.
 Everywhere `root` is the store's folder (by default that of the command), `insecure` lets registries speak
-plain HTTP or show any certificate, and `events` is called from any thread.
+plain HTTP or show any certificate, `policy` is the file of a policy of containers that images must meet (by
+default IMAGESMITH_POLICY's), and `events` is called from any thread.
 The calling process stays as it is: a build runs in a child (child.py), which an interrupt ends.
 Threads: every function may be called from any, several at a time.
 """
@@ -27,11 +28,14 @@ from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.options import is_indexed, parse_emulator, parse_platforms, parse_secret
 from imagesmith.outputoptions import check_places, parse_output
 from imagesmith.settings import Access, Settings
+from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.image.result import BuildResult
     from imagesmith.oci.model import Descriptor
     from imagesmith.request import Attestations, Output
+    from imagesmith.store.store import Store
+    from imagesmith.transports.transfer import Session
 
 __all__ = ["build", "copy", "pull", "push"]
 
@@ -62,6 +66,7 @@ def build(
     isolation: str = "auto",
     emulators: Iterable[str] = (),
     insecure: bool = False,
+    policy: str | Path = "",
     root: str | Path = "",
     events: EventSink = nobody,
 ) -> BuildResult:
@@ -98,7 +103,7 @@ def build(
         outputs=_outputs(outputs, push), emulators=tuple(map(parse_emulator, emulators)),
         platforms=(asked := parse_platforms([platform] if isinstance(platform, str) else platform)),
         indexed=is_indexed(asked, build_args or {}), pull=pull, pin=pin, no_cache=() if no_cache else None,
-        network=network, access=Access(insecure=insecure),
+        network=network, access=Access(insecure=insecure), policy=str(policy),
         cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),
         explain=explain, report=str(report), attestations=_attested(provenance, sbom, build_args or {}),
     )  # fmt: skip
@@ -132,7 +137,8 @@ def push(
         NotFound: the store has no image of that name.
         RegistryError: the registry refused or failed.
     """
-    return copy(f"store:{ref}", f"docker://{ref}", insecure=insecure, root=root, events=events)
+    settings = Settings.load(str(root))
+    return _copy(f"store:{ref}", f"docker://{ref}", replace(settings, policy=""), insecure, events)
 
 
 def pull(
@@ -140,6 +146,7 @@ def pull(
     *,
     platform: str = "",
     insecure: bool = False,
+    policy: str | Path = "",
     root: str | Path = "",
     events: EventSink = nobody,
 ) -> Descriptor:
@@ -147,16 +154,14 @@ def pull(
 
     Raises:
         NotFound: there is no such image.
+        Untrusted: the policy refuses it.
         RegistryError: the registry refused or failed.
     """
     from imagesmith.store.store import Store
-    from imagesmith.transports.transfer import Session
 
-    name, settings, access = ImageRef.parse(ref), Settings.load(str(root)), Access(insecure=insecure)
-    with (
-        Store(settings.root) as store,
-        Session(store, access=access, events=events, transfers=settings.transfers) as session,
-    ):
+    name, settings = ImageRef.parse(ref), Settings.load(str(root))
+    settings = replace(settings, policy=str(policy) or settings.policy)
+    with Store(settings.root) as store, _session(store, settings, insecure, events) as session:
         found = session.pull(name, Platform.parse(platform) if platform else None)
         store.name(name, found)
     return found
@@ -167,6 +172,7 @@ def copy(
     target: str,
     *,
     insecure: bool = False,
+    policy: str | Path = "",
     root: str | Path = "",
     events: EventSink = nobody,
 ) -> Descriptor:
@@ -175,16 +181,33 @@ def copy(
     Raises:
         UsageError: a place that is not known.
         NotFound: the source has no such image.
+        Untrusted: the policy refuses it.
     """
+    settings = Settings.load(str(root))
+    return _copy(source, target, replace(settings, policy=str(policy) or settings.policy), insecure, events)
+
+
+def _copy(source: str, target: str, settings: Settings, insecure: bool, events: EventSink) -> Descriptor:
     from imagesmith.store.store import Store
     from imagesmith.transports.names import PlaceName, open_source, open_target
-    from imagesmith.transports.transfer import Session
 
-    settings, access = Settings.load(str(root)), Access(insecure=insecure)
     with (
         Store(settings.root) as store,
-        Session(store, access=access, events=events, transfers=settings.transfers) as session,
+        _session(store, settings, insecure, events) as session,
         open_source(PlaceName.parse(source), session, store) as from_,
         open_target(PlaceName.parse(target), session, store) as to,
     ):
         return session.copy(from_, to)
+
+
+def _session(store: Store, settings: Settings, insecure: bool, events: EventSink) -> Session:
+    """A session with registries, under the policy of the settings if there is one."""
+    from imagesmith.transports.transfer import Session
+
+    admission = None
+    if settings.policy:
+        from imagesmith.trust.admission import admission_by
+
+        admission = admission_by(settings.policy)
+    access = Access(insecure=insecure)
+    return Session(store, access=access, events=events, transfers=settings.transfers, admission=admission)

@@ -179,6 +179,8 @@ class BuildRequest:
     step_timeout_s  how long a RUN step may take, 0 for no limit
     emulators       what runs RUN of other architectures, before what is registered or found on PATH
     access          how registries are reached
+    policy          the file of the policy that images from elsewhere are under, or settings.MACHINE; empty
+                    for that of the settings, if there is one
     attestations    statements that go with the images; None for none
     recorded        the provenance in the metadata file: min, max, or empty for none
     pins            what names and addresses must be
@@ -216,6 +218,7 @@ class BuildRequest:
     emulators: tuple[Emulator, ...] = ()
     allow: frozenset[str] = frozenset()
     access: Access = field(default_factory=Access)
+    policy: str = ""
     attestations: Attestations | None = None
     recorded: str = ""
     pins: Pins = field(default_factory=Pins)

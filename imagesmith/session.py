@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from imagesmith.attest.bills import Bills
     from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
     from imagesmith.fs.tree import Tree
+    from imagesmith.interfaces import Admission
 
     #: What an SBOM looks at: a stage's last step (None for an empty one), or a context.
     Scanned = Step | ContextFiles | GitFiles | Fetched | None
@@ -92,6 +93,15 @@ class Session:
         """Close the store; see Store.__exit__ for what may be told then."""
         self.store.__exit__(*what)
 
+    def _admission(self, request: BuildRequest) -> Admission | None:
+        """Who is asked about images from elsewhere, if there is a policy."""
+        policy = request.policy or self.settings.policy
+        if not policy:
+            return None
+        from imagesmith.trust.admission import admission_by
+
+        return admission_by(policy)
+
     def build(self, request: BuildRequest) -> BuildResult:
         """Build what is asked, and write every output.
 
@@ -99,14 +109,14 @@ class Session:
             ImagesmithError: located in the Dockerfile where it belongs to an instruction.
         """
         events, recorder = self.events, None
-        request = replace(request, access=access_of(request))
+        request, admission = replace(request, access=access_of(request)), self._admission(request)
         if request.report:
             from imagesmith.observe.report import Recorder, reporting
 
             events = recorder = Recorder(self.events)
         with Contexts(request, self.store, events) as contexts:
             dockerfile = read_dockerfile(contexts, self.store)
-            build = _Build(self, request, contexts, dockerfile, events)
+            build = _Build(self, request, contexts, dockerfile, events, admission)
             try:
                 if recorder is None:
                     return _attempts(build)
@@ -130,13 +140,21 @@ class _Build:
     contexts: Contexts
     dockerfile: Dockerfile
     events: EventSink
+    admission: Admission | None
 
     def run(self, *watchers: Watcher) -> BuildResult:
         """Plan, solve, and write the outputs."""
         request, contexts, store = self.request, self.contexts, self.session.store
         cancel = Cancel()
         bases = Bases(
-            store, self.session.settings, request, self.events, contexts.numbers, cancel, contexts.pinning
+            store,
+            self.session.settings,
+            request,
+            self.events,
+            contexts.numbers,
+            cancel,
+            contexts.pinning,
+            self.admission,
         )
         contexts.images = bases
         plan = self._plan(bases)

@@ -193,6 +193,7 @@ def request_of(args: argparse.Namespace, *, needs_context: bool = True) -> Build
         step_timeout_s=parse_timeout(args.step_timeout, "--step-timeout") if args.step_timeout else 0.0,
         allow=frozenset(args.allow),
         access=access_of(args),
+        policy=args.policy,
         attestations=_attestations(args, build_args),
         recorded=_recorded(args),
         pin=None if args.pin is None else boolean("--pin", args.pin),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from imagesmith.cli.flags import add_platform, add_registry_flags, new_file
+from imagesmith.cli.flags import add_platform, add_policy, add_registry_flags, new_file
 
 __all__ = ["add_build_flags", "add_pin_flags", "add_rebuild_flags"]
 
@@ -95,6 +95,7 @@ def _source_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     _text(g, "--target", metavar="STAGE", text="the stage to build")
     _many(g, "--build-arg", metavar="K=V", text="value of an ARG")
     _many(g, "--build-context", metavar="NAME=PLACE", text="another context, or a stage's stand-in")
+    add_policy(g)
     return g
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from imagesmith.cli.errors import excerpt, show_error, width_of
+from imagesmith.cli.flags import admission_of
 from imagesmith.cli.lines import clean, harmless, harmless_json, one_line
 from imagesmith.cli.progress import Front
 from imagesmith.context.contexts import Contexts
@@ -61,8 +62,11 @@ def run_call(call: str, request: BuildRequest, settings: Settings) -> int:
     if kind == _DESCRIBE:
         return _describe(as_json)
     with Store(settings.root) as store, Contexts(request, store) as contexts:
+        admission = admission_of(request.policy, settings)
         name, data = contexts.dockerfile()
-        images = contexts.images = Bases(store, settings, request, nobody, pinning=contexts.pinning)
+        images = contexts.images = Bases(
+            store, settings, request, nobody, pinning=contexts.pinning, admission=admission
+        )
         if kind == "check":
             return _check(name, data, request, images, contexts, as_json=as_json)
         dockerfile = parse(data, name)

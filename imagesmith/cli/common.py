@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from imagesmith.cli.flags import access_of, add_registry_flags, add_root, new_file, settings_of
+from imagesmith.cli.flags import (
+    access_of,
+    add_registry_flags,
+    add_root,
+    admission_of,
+    new_file,
+    settings_of,
+)
 from imagesmith.cli.fronts import make_front
 from imagesmith.cli.lines import clean, harmless, harmless_json
 from imagesmith.errors import LockTimeout, StoreError, UsageError
@@ -122,6 +129,7 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
                 events=front,
                 transfers=settings.transfers,
                 access=access_of(args),
+                admission=admission_of(args.policy, settings) if hasattr(args, "policy") else None,
             ) as session,
         ):
             yield session, store

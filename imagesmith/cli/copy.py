@@ -6,6 +6,7 @@ import argparse
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
 from imagesmith.cli.copying import add_choice_flags, copied, platforms_of
+from imagesmith.cli.flags import add_policy
 from imagesmith.errors import UsageError
 from imagesmith.oci.names import host_platform
 
@@ -15,6 +16,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add_transfer_flags(parser)
+    add_policy(parser)
     parser.add_argument(
         "source", help="an image: REF, store:REF, oci:DIR[:REF], oci-archive:FILE, docker-archive:FILE"
     )

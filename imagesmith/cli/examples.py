@@ -27,6 +27,7 @@ push
   imagesmith push app:1 registry.example.com/team/app:1
 pull
   imagesmith pull registry.example.com/app:1.0
+  imagesmith pull --policy policy.json registry.example.com/app:1.0
 copy
   imagesmith copy registry.example.com/app:1.0 registry.example.com/team/app:1.0
   imagesmith copy --all registry.example.com/both:1 oci:layout:both

@@ -10,18 +10,24 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from imagesmith.errors import UsageError
 from imagesmith.fs.results import refusal_of
 from imagesmith.settings import Access, Settings
+
+if TYPE_CHECKING:
+    from imagesmith.interfaces import Admission
 
 __all__ = [
     "access_of",
     "add_authfile",
     "add_insecure_flags",
     "add_platform",
+    "add_policy",
     "add_registry_flags",
     "add_root",
+    "admission_of",
     "insecure_of",
     "new_file",
     "one_platform",
@@ -116,6 +122,28 @@ def access_of(args: argparse.Namespace, *, login: bool = False) -> Access:
         registries_conf=args.registries_conf,
         hosts_dir=args.hosts_dir,
     )
+
+
+def add_policy(parser: argparse._ActionsContainer) -> None:
+    """The --policy flag, of verbs that take images from elsewhere."""
+    parser.add_argument(
+        "--policy", default="", metavar="FILE",
+        help="containers' policy.json that images must meet, or `machine` for this machine's"
+        " (default: IMAGESMITH_POLICY, or none)",
+    )  # fmt: skip
+
+
+def admission_of(policy: str, settings: Settings) -> Admission | None:
+    """Who is asked about images, by the flag or by the settings; None where there is no policy.
+
+    Raises:
+        UsageError: the policy cannot be read, or is none.
+    """
+    if not (policy or settings.policy):
+        return None
+    from imagesmith.trust.admission import admission_by
+
+    return admission_by(policy or settings.policy)
 
 
 def pairs(texts: list[str], what: str) -> dict[str, str]:

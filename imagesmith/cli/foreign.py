@@ -22,7 +22,7 @@ off    --squash --single-snapshot = build, then `imagesmith flatten REF`
 no     --memory -m --memory-swap --cpu-period --cpu-quota --cpu-shares -c = --cgroup-parent, or systemd-run
 no     --cpuset-cpus --cpuset-mems = taskset
 no     --security-opt = RUN --security=insecure, with --allow security.insecure
-no     --source-policy-file = there are no policies for sources
+no     --source-policy-file --signature-policy = --policy FILE, for images
 no     --print = --call
 
 switch --no-push --cleanup --force --use-new-run --skip-unused-stages --compressed-caching --ignore-var-run
@@ -94,7 +94,7 @@ no     --creds --registry-token = `imagesmith login`, or --authfile FILE
 no     --no-creds = --authfile FILE, with an object without logins: {}
 no     --override-arch --override-os --override-variant = --platform OS/ARCH[/VARIANT]
 no     --retry-times --retry --retry-delay --command-timeout = nothing: requests are tried again by themselves
-no     --policy --registries.d --tmpdir = nothing: there are no policies, and --root is where files go
+no     --registries.d --tmpdir = nothing: signatures are always looked for, and --root is where files go
 off    --debug -D = -v
 """
 

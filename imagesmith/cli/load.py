@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, say
-from imagesmith.cli.flags import add_platform
+from imagesmith.cli.flags import add_platform, add_policy
 from imagesmith.errors import InvalidReference
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef, Platform
@@ -23,6 +23,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add_transfer_flags(parser, one=False)
+    add_policy(parser)
     parser.add_argument(
         "-i", "--input", default="-", metavar="FILE", help="the archive (default: standard input)"
     )
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         if is_layout(files):
             loaded = list(_load_layout(files, session, store, platform))
         else:
-            loaded = list(_load_docker(files, store, platform))
+            loaded = list(_load_docker(files, session, store, platform))
     for name, d in loaded:
         if args.json:
             print_descriptor(args, d, name)
@@ -76,12 +77,17 @@ def _load_layout(
 
 
 def _load_docker(
-    files: TarFiles, store: Store, platform: Platform | None
+    files: TarFiles, session: Session, store: Store, platform: Platform | None
 ) -> Iterator[tuple[str, Descriptor]]:
+    from imagesmith.oci.identity import Identity
     from imagesmith.transports.dockerarchive import docker_image, docker_names
+    from imagesmith.transports.stored import StorePlace
 
     for n, names in enumerate(docker_names(files)):
         d = docker_image(files, f"@{n}", store, platform)
+        if session.admission is not None:
+            identity = Identity(transport="docker-archive", path=files.path)
+            session.admission.admit(StorePlace(store, root=d, identity=identity), d)
         for text in names or ("",):
             ref = _reference(text)
             if ref is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
 from imagesmith.cli.copying import add_choice_flags, copied, platforms_of
+from imagesmith.cli.flags import add_policy
 from imagesmith.errors import ImagesmithError, RegistryError, UsageError
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
@@ -28,6 +29,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add_transfer_flags(parser, one=False)
+    add_policy(parser)
     parser.add_argument(
         "list", help="a file with a line for each image: SOURCE [TARGET]; `-` for standard input"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
-from imagesmith.cli.flags import add_platform
+from imagesmith.cli.flags import add_platform, add_policy
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 
 __all__ = ["configure", "run"]
@@ -14,6 +14,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add_transfer_flags(parser)
+    add_policy(parser)
     parser.add_argument("ref", help="an image reference")
     which = parser.add_mutually_exclusive_group()
     add_platform(which, "platform to pull (default: this machine's)")

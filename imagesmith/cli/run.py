@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.flags import access_of, add_platform, add_registry_flags, add_root
+from imagesmith.cli.flags import access_of, add_platform, add_policy, add_registry_flags, add_root
 from imagesmith.errors import UsageError
 from imagesmith.interfaces import Mount, RunSpec
 from imagesmith.options import parse_hosts, parse_size, parse_ulimit, parse_variables
@@ -66,6 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--pull", action="store_true", help="ask the registry even if the store has the name")
     add_platform(image)
     add_registry_flags(image)
+    add_policy(image)
     image.add_argument("--isolation", choices=("auto", "native", "chroot", "oci"), default="auto",
                        help="how it is kept apart")  # fmt: skip
     image.add_argument("--emulator", action="append", default=[], metavar="[PLATFORM=]PATH",
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> int:
-    from imagesmith.cli.flags import settings_of
+    from imagesmith.cli.flags import admission_of, settings_of
     from imagesmith.cli.fronts import make_front
     from imagesmith.fs.view import View
     from imagesmith.oci.names import Platform, is_native
@@ -101,7 +102,7 @@ def _in_store(args: argparse.Namespace, volumes: list[Mount], here: World) -> in
     front.title = "Transferring"
     with Store(settings.root) as store:
         try:
-            images = Bases(store, settings, request, front)
+            images = Bases(store, settings, request, front, admission=admission_of(args.policy, settings))
             image = images.find(args.image, platform)
             images.fetch_all(image)
         finally:

@@ -29,7 +29,7 @@ from imagesmith.errors import (
 )
 from imagesmith.events import EventSink, Progress, Vertex
 from imagesmith.fs.view import View
-from imagesmith.interfaces import ImageSource
+from imagesmith.interfaces import Admission, ImageSource
 from imagesmith.oci.config import ImageConfig, check_image
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest
@@ -88,6 +88,7 @@ class Bases:
         numbers: Iterator[int] | None = None,
         cancel: Cancel | None = None,
         pinning: Pinning | None = None,
+        admission: Admission | None = None,
     ) -> None:
         """Prepare.
 
@@ -99,6 +100,7 @@ class Bases:
             numbers: of the vertices on the screen; the build's steps take theirs from it, too.
             cancel: ends transfers.
             pinning: what references must stand for.
+            admission: is asked about each image before anybody gets it.
         """
         self.store, self._settings, self._request, self._events = store, settings, request, events
         self._lock, self._session_lock = threading.Lock(), threading.Lock()
@@ -110,7 +112,7 @@ class Bases:
         self._resolved: dict[tuple[str, Digest], ResolvedImage] = {}
         self._session: Session | None = None
         self.numbers = numbers or itertools.count(1)
-        self._cancel, self._pinning = cancel or Cancel(), pinning
+        self._cancel, self._pinning, self._admission = cancel or Cancel(), pinning, admission
 
     # --- resolving -----------------------------------------------------------------------------
 
@@ -174,6 +176,8 @@ class Bases:
         with self._about(name, ref, wanted):
             found = self._remembered(ref, wanted) or self._stored(ref, wanted) or self._ask(ref, wanted)
         self._pinned.setdefault(str(ref), found.descriptor.digest)
+        if self._admission is not None:  # wherever its bytes are, it is what the registry's name stands for
+            self._admission.admit(self.session().repository(ref), found.manifest.descriptor())
         return found
 
     @contextlib.contextmanager
@@ -264,6 +268,8 @@ class Bases:
             check_image(manifest)
         except NotAnImage as e:
             raise DockerfileError(f"{name}: {e.message}") from e
+        if self._admission is not None:
+            self._admission.admit(layout, found)
         documents[manifest.config.digest] = layout.document(manifest.config)
         for digest, raw in documents.items():
             self.store.blobs.put(raw, digest.algorithm)

@@ -1,7 +1,8 @@
 """What pull, push, copy, save and load send: all documents of an image are read before anything moves.
 
 Documents that the target has are not read again: registries count each as a pull. sender.py sends the plan.
-Trust: indexes nest, and may name themselves; depth, number and size are bounded.
+Trust: indexes nest, and may name themselves; depth, number and size are bounded. A policy is asked here,
+about each manifest that is copied, as it was read: what could be run is never copied unasked.
 Threads: a plan is made by one; documents are asked for on a pool.
 """
 
@@ -10,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
-from imagesmith.interfaces import ImageSource
+from imagesmith.interfaces import Admission, ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform, choose_platform
+from imagesmith.transports.asking import Asking
 from imagesmith.transports.convert import Family, converted
 from imagesmith.transports.documents import config_of, document_of, parsed
 from imagesmith.transports.lacking import left_out
@@ -146,6 +148,7 @@ def plan_copy(
     read: Callable[[Descriptor], bytes] | None = None,
     known: Callable[[Descriptor], bool] = lambda _d: False,
     keep_index: bool = False,
+    admission: Admission | None = None,
 ) -> Plan:
     """Read all documents of what is to be copied.
 
@@ -156,15 +159,27 @@ def plan_copy(
         read: reads a document, where that is not done by the source alone.
         known: true for a manifest that the target has; it is left out where it is taken as it is.
         keep_index: leave an index as it is where not all that it names is there.
+        admission: is asked about every image; then all manifests are read, those too that the target has.
 
     Raises:
         NotFound: a document or a wanted platform is missing.
         LimitExceeded: too many manifests, too large together, or nested too deeply.
+        Untrusted: one of the images may not be used.
     """
     plan = Plan()
-    walker = _Walker(source, choice, plan, read or source.document, known, keep_index=keep_index)
+    walker = _Walker(
+        source,
+        choice,
+        plan,
+        read or source.document,
+        known if admission is None else lambda _d: False,
+        keep_index=keep_index,
+        admission=admission,
+    )
     platforms = choice.platforms or ((choice.default,) if choice.default and choice.sparse else ())
-    plan.root = walker.visit(walker.top(root or source.root()), 0, platforms)
+    top = walker.top(root or source.root())
+    plan.root = walker.visit(top, 0, platforms)
+    walker.asking.finish(top)
     if choice.referrers:
         for d in walker.about:
             walker.visit(d, 0, ())
@@ -193,9 +208,11 @@ class _Walker:
         known: Callable[[Descriptor], bool],
         *,
         keep_index: bool,
+        admission: Admission | None,
     ) -> None:
         self._source, self._choice, self._plan = source, choice, plan
         self._read, self._known, self._keep_index = read, known, keep_index
+        self.asking = Asking(source, admission)
         #: What the index says of the one image that is taken out of it.
         self.about: list[Descriptor] = []
         self._done: dict[Digest, Descriptor] = {}
@@ -291,6 +308,7 @@ class _Walker:
             if kept != named:
                 document = _only(document, kept)
         else:
+            self.asking.about(d, document)
             for blob in document.parts:
                 if blob.urls and mt.is_nondistributable(blob.media_type):
                     continue  # stays where its urls say; registries are not allowed to have it

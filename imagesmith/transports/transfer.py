@@ -22,7 +22,7 @@ from imagesmith.credentials.dockerconfig import Credentials
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import NotFound
 from imagesmith.events import EventSink, Message, Progress, Vertex, Warned, nobody
-from imagesmith.interfaces import ImageSource, ImageTarget
+from imagesmith.interfaces import Admission, ImageSource, ImageTarget
 from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Manifest, parse_document
@@ -70,6 +70,7 @@ class Session:
         credentials: Credentials | None = None,
         numbers: Iterator[int] | None = None,
         timeout_s: float = 60.0,
+        admission: Admission | None = None,
     ) -> None:
         """Prepare, without a connection.
 
@@ -82,6 +83,7 @@ class Session:
             credentials: by default those of the user, or of `access`.
             numbers: of the vertices on the screen; from 1 where nobody else takes any.
             timeout_s: how long (seconds) a registry may be silent.
+            admission: is asked about each image that is copied; not about those that are pushed.
         """
         self._store, self._events, self._transfers = store, events, transfers
         access = access or Access()
@@ -97,6 +99,8 @@ class Session:
         self._places: dict[str, Repository] = {}
         self._roots: Once[str, Descriptor] = Once()
         self._hurry = threading.Event()
+        #: Who is asked about images, if anybody.
+        self.admission = admission
 
     def __enter__(self) -> Self:
         return self
@@ -291,7 +295,10 @@ class Session:
         """Copy an image from a place to a place and return the descriptor that it has there.
 
         What is there already costs two HEADs: no document is read, which registries count, and nothing is
-        written, which they refuse where tags are immutable.
+        written, which they refuse where tags are immutable. Where a policy is asked, all are read.
+
+        Raises:
+            Untrusted: a policy refuses an image.
         """
         choice = choice or Choice()
         shown = {"push": f"push {target.name}", "pull": f"pull {source.name}"}
@@ -303,6 +310,7 @@ class Session:
             if (
                 there is not None
                 and root is None
+                and self.admission is None
                 and choice.is_all
                 and isinstance(source, Repository)
                 and source.digest().digest == there.digest
@@ -344,9 +352,10 @@ class Session:
     ) -> Plan:
         """Read what is to be copied, from where it costs least."""
         if isinstance(target, Repository) and verb != "push":  # a push mends what a registry has lost
-            return plan_copy(source, choice, root, known=target.has_manifest)
+            return plan_copy(source, choice, root, known=target.has_manifest, admission=self.admission)
+        admission = None if verb == "push" else self.admission
         if not isinstance(target, StorePlace) or not isinstance(source, Repository):
-            return plan_copy(source, choice, root, keep_index=target.sparse)
+            return plan_copy(source, choice, root, keep_index=target.sparse, admission=admission)
         blobs = self._need_store().blobs
 
         def read(d: Descriptor) -> bytes:
@@ -356,7 +365,7 @@ class Session:
             told = source.digest()
             if blobs.has(told.digest):
                 root = parse_document(blobs.read(told.digest), told.media_type).descriptor()
-        return plan_copy(source, choice, root, read=read)
+        return plan_copy(source, choice, root, read=read, admission=admission)
 
     def _need_store(self) -> Store:
         if self._store is None:

@@ -62,6 +62,8 @@ AFTER = {
     "reproduce app:1 .": "grep -q . .out",
     "reproduce registry.example.com/proven:1.0": "grep -q ': equal: ' .out",
     "push app:1 registry.example.com/team/app:1": "imagesmith validate registry.example.com/team/app:1",
+    "pull --policy policy.json registry.example.com/app:1.0":
+        "imagesmith inspect store:registry.example.com/app:1.0",
     "pull registry.example.com/app:1.0": "imagesmith inspect store:registry.example.com/app:1.0",
     "copy registry.example.com/app:1.0 registry.example.com/team/app:1.0":
         "imagesmith validate registry.example.com/team/app:1.0",
@@ -143,6 +145,7 @@ FILES = {
     "app": "#!/bin/sh\n",
     "sbom.json": "{}",
     "password": "of the keys\n",
+    "policy.json": '{"default": [{"type": "insecureAcceptAnything"}]}',
     "images.txt": f"{HOST}/app:1.0\n{HOST}/both:1\n",
 }
 
