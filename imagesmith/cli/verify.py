@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.common import add_session_flags, descriptor_at, opened, print_json, say
@@ -27,6 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add_verify_flags(parser)
     add_notation(parser)
+    parser.add_argument(
+        "--rebuild", action="store_true", help="it is also what its provenance makes, built again here"
+    )
 
 
 def add_verify_flags(parser: argparse.ArgumentParser) -> None:
@@ -49,13 +53,28 @@ def add_verify_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    found = findings_of(args)
-    good = found.need()
+    asks_who = bool(args.key or args.trusted_root or args.notation_root or not args.rebuild)
+    good = findings_of(args).need() if asks_who else ()
+    made = _rebuilt(args, good) if args.rebuild else []
     if args.output == "json":
         print_json([_document(v) for v in good])
     else:
-        say(*(line_of(v) for v in good))
+        say(*(line_of(v) for v in good), *made)
     return 0
+
+
+def _rebuilt(args: argparse.Namespace, good: Sequence[Verified]) -> list[str]:
+    """A line for each platform of what is verified, if it is what its provenance makes.
+
+    Raises:
+        Different: it is not.
+    """
+    from imagesmith.cli.rebuilding import rebuilt_alike
+
+    place = PlaceName.parse(args.ref)
+    if good and place.kind == "registry" and place.image is not None:  # a tag may move meanwhile
+        return rebuilt_alike(str(place.image.with_digest(good[0].digest)), args)
+    return rebuilt_alike(args.ref, args)
 
 
 def findings_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from imagesmith.oci.digest import Digest
 from imagesmith.solve.result import BuiltLayer, Result
 from imagesmith.solve.step import Op, Work
+from imagesmith.transports.bringing import ResolvedImage
 from imagesmith.values import frozen
 
 __all__ = ["ImageOp"]
@@ -26,6 +27,12 @@ class ImageOp(Op):
     place: str
 
     makes_layer = False
+
+    @classmethod
+    def of(cls, image: ResolvedImage) -> ImageOp:
+        """The op that stands for an image that was resolved."""
+        named, digest = image.descriptor.digest, image.manifest.digest
+        return cls(name=image.name, named=named, digest=digest, place=image.place)
 
     def start(self, work: Work) -> Result:
         """The image's layers; what of them is not here comes when somebody looks into it."""

@@ -235,6 +235,10 @@ class Planner:
             return self.state_of(stage.base).child()
         if stage.image != "scratch":
             return self._from_context(stage, stage.image)
+        return self._empty(stage)
+
+    def _empty(self, stage: PlannedStage) -> StageState:
+        """The state of a stage that starts from no image."""
         here = host_platform()
         state = StageState(platform=stage.platform or here, image_platform=self.request.platform or here)
         state.adopt(Runtime(working_dir="/"))
@@ -245,9 +249,7 @@ class Planner:
         found = self._found(name, stage.platform)
         if isinstance(found, ResolvedImage):
             return self._from_image(stage, found)
-        here = stage.platform or host_platform()
-        state = StageState(platform=here, image_platform=self.request.platform or here)
-        state.adopt(Runtime(working_dir="/"))
+        state = self._empty(stage)
         made = Step.of(RootOp(found), None, f"[context {name}]", span=stage.stage.base.span)
         state.tip = self.interned(made)
         return state
@@ -267,9 +269,9 @@ class Planner:
         state.adopt(replace(config.runtime, working_dir=workdir))
         if config.diff_ids:
             name = naming.base(stage, image, state.platform, indexed=self.request.indexed)
-            state.tip = Step.of(_image(image), None, name, span=stage.stage.base.span)
+            state.tip = Step.of(ImageOp.of(image), None, name, span=stage.stage.base.span)
         else:
-            self._bare[_image(image)] = None
+            self._bare[ImageOp.of(image)] = None
         return state
 
     def _trigger(self, text: str, stage: PlannedStage) -> n.Instruction:
@@ -362,7 +364,7 @@ class Planner:
     def _outside(self, name: str) -> Step | ContextFiles | GitFiles | Fetched:
         found = self._found(name, self.request.platform)
         if isinstance(found, ResolvedImage):
-            return self.interned(Step.of(_image(found), None, f"FROM {found.name}"))
+            return self.interned(Step.of(ImageOp.of(found), None, f"FROM {found.name}"))
         return found
 
     def _found(
@@ -395,9 +397,3 @@ class Planner:
     def _at(self, e: ImagesmithError, instruction: n.Instruction) -> ImagesmithError:
         d = self.dockerfile
         return locate(e, d.file, instruction.span, instruction.text, d.source)
-
-
-def _image(image: ResolvedImage) -> ImageOp:
-    return ImageOp(
-        name=image.name, named=image.descriptor.digest, digest=image.manifest.digest, place=image.place
-    )

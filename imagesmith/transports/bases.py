@@ -1,4 +1,4 @@
-"""The images that FROM and --from name: resolved to digest and config first, fetched layer by layer later.
+"""The images that FROM and --from name: resolved to digest and config first, brought layer by layer later.
 
 Why: planning needs the config alone. The order of look-up is: the memo of tags (unless `--pull`, or `CI` is
 set), the store, the registry. A build whose bases are pinned and stored makes no network call.
@@ -10,10 +10,8 @@ Threads: methods may be called from any.
 from __future__ import annotations
 
 import contextlib
-import itertools
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,57 +25,29 @@ from imagesmith.errors import (
     RegistryError,
     Unauthorized,
 )
-from imagesmith.events import EventSink, Progress, Vertex
-from imagesmith.fs.view import View
-from imagesmith.interfaces import Admission, ImageSource
-from imagesmith.oci.config import ImageConfig, check_image
+from imagesmith.events import EventSink
+from imagesmith.interfaces import Admission
+from imagesmith.oci.config import check_image
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index, Manifest
+from imagesmith.oci.model import Index, Manifest
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
-from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
-from imagesmith.values import frozen, replace
+from imagesmith.transports.bringing import LAYOUT, ImageBlobs, ResolvedImage, open_layout
+from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.pins import Pinning
-    from imagesmith.transports.layout import LayoutSource
-    from imagesmith.transports.transfer import Session
 
 __all__ = ["Bases", "ResolvedImage"]
 
-#: What the place of an image in a layout begins with.
-_LAYOUT = "oci:"
 #: How long (seconds) a tag's digest is believed without asking again, outside CI.
 _TAG_MEMO_S = 24 * 3600
 
 
-@frozen(kw_only=True)
-class ResolvedImage:
-    """An image that FROM or --from names: what its reference was resolved to, no layer fetched.
-
-    `place` tells where missing blobs are: a reference, or `oci:` and a layout's folder.
-    """
-
-    name: str
-    descriptor: Descriptor
-    manifest: Manifest
-    config: ImageConfig
-    place: str
-
-    @property
-    def ref(self) -> ImageRef | None:
-        """The reference, where it is in a registry."""
-        return None if self.place.startswith(_LAYOUT) else ImageRef.parse(self.place, default_tag=False)
-
-
-#: Where a blob may come from: a registry's repository, or a layout or the place of an imported cache.
-Origin = ImageRef | ImageSource
-
-
-class Bases:
-    """Resolves and fetches images for one build."""
+class Bases(ImageBlobs):
+    """Resolves and brings images for one build."""
 
     def __init__(
         self,
@@ -102,17 +72,12 @@ class Bases:
             pinning: what references must stand for.
             admission: is asked about each image before anybody gets it.
         """
-        self.store, self._settings, self._request, self._events = store, settings, request, events
-        self._lock, self._session_lock = threading.Lock(), threading.Lock()
+        super().__init__(store, settings, request, events, numbers, cancel)
         self._known: Once[tuple[str, str], ResolvedImage] = Once()
-        self._blob_locks: dict[Digest, threading.Lock] = {}
-        self._origins: dict[Digest, Origin] = {}
         #: What references stand for in this build: all platforms are those of one index.
         self._pinned: dict[str, Digest] = {}
         self._resolved: dict[tuple[str, Digest], ResolvedImage] = {}
-        self._session: Session | None = None
-        self.numbers = numbers or itertools.count(1)
-        self._cancel, self._pinning, self._admission = cancel or Cancel(), pinning, admission
+        self._pinning, self._admission = pinning, admission
 
     # --- resolving -----------------------------------------------------------------------------
 
@@ -260,7 +225,7 @@ class Bases:
         """
         from imagesmith.transports.copier import choose
 
-        layout = _layout(folder, ref)
+        layout = open_layout(folder, ref)
         entry = (layout.tagged("latest") if not ref else None) or layout.root()
         found, documents = choose(layout, entry, platform or host_platform())
         manifest = Manifest.parse(documents[found.digest], found.media_type)
@@ -273,7 +238,7 @@ class Bases:
         documents[manifest.config.digest] = layout.document(manifest.config)
         for digest, raw in documents.items():
             self.store.blobs.put(raw, digest.algorithm)
-        config, place = self.store.config(manifest), f"{_LAYOUT}{folder}"
+        config, place = self.store.config(manifest), f"{LAYOUT}{folder}"
         image = ResolvedImage(name=name, descriptor=entry, manifest=manifest, config=config, place=place)
         return self._resolved.setdefault((name, manifest.digest), image)
 
@@ -286,130 +251,8 @@ class Bases:
         """
         found = self._resolved.get((name, digest))
         if found is None:
-            if place.startswith(_LAYOUT):
-                return self.from_layout(name, Path(place.removeprefix(_LAYOUT)), f"@{digest}", None)
+            if place.startswith(LAYOUT):
+                return self.from_layout(name, Path(place.removeprefix(LAYOUT)), f"@{digest}", None)
             ref = replace(ImageRef.parse(place, default_tag=False), digest=digest)
             found = self._resolved.setdefault((name, digest), self._resolve(str(ref), None))
         return found
-
-    # --- fetching ------------------------------------------------------------------------------
-
-    def layers(self, image: ResolvedImage) -> Sequence[StoredLayer]:
-        """The layers of an image, bottom first; their blobs come when somebody looks into them."""
-        if len(image.config.diff_ids) != len(image.manifest.layers):
-            raise DockerfileError(
-                f"{image.name}: {len(image.manifest.layers)} layers but {len(image.config.diff_ids)} diff_ids"
-            )
-        pairs = zip(image.config.diff_ids, image.manifest.layers, strict=True)
-        origin = self._origin(image)
-        return [self.lazy(image.name, origin, diff_id, d) for diff_id, d in pairs]
-
-    def _origin(self, image: ResolvedImage) -> Origin:
-        """Where the blobs of an image are."""
-        return image.ref or _layout(Path(image.place.removeprefix(_LAYOUT)))
-
-    def files(self, image: ResolvedImage) -> View:
-        """The files of an image; see planner.ImageResolver."""
-        return View([layer.index() for layer in self.layers(image)])
-
-    def lazy(self, name: str, origin: Origin, diff_id: Digest, d: Descriptor) -> StoredLayer:
-        """A layer whose blob comes when somebody looks into it."""
-        layer = self.store.layers.layer(diff_id, d.digest)
-        self._origins.setdefault(d.digest, origin)
-        layer.known_as(d.digest, lambda: self._fetch(name, origin, d))
-        return layer
-
-    def fetch(self, image: ResolvedImage, d: Descriptor) -> None:
-        """Bring one blob of an image into the store, if it is not there."""
-        self._fetch(image.name, self._origin(image), d)
-
-    def _fetch(self, name: str, origin: Origin, d: Descriptor) -> None:
-        with self._lock:
-            lock = self._blob_locks.setdefault(d.digest, threading.Lock())
-        with lock:
-            if self.store.blobs.has(d.digest):
-                return
-            with self.step(f"fetch {name} {d.digest}") as vertex:
-                if isinstance(origin, ImageRef):
-                    self.session().fetch_blob(origin, d, vertex.number, self._cancel)
-                else:
-                    self._read(origin, d)
-                self._events(
-                    Progress(step=vertex.number, id=str(d.digest), current=d.size, total=d.size, done=True)
-                )
-
-    def _read(self, source: ImageSource, d: Descriptor) -> None:
-        from imagesmith.transports.layout import LayoutSource
-        from imagesmith.transports.stored import write_blob
-
-        write_blob(self.store.blobs, d, source, lambda _count: self._cancel.check())
-        behind = source.origin(d.digest)
-        if not isinstance(behind, LayoutSource):
-            from imagesmith.registry.repository import Repository
-
-            if isinstance(behind, Repository):
-                behind.has_now(d.digest)  # for later builds, to mount it from there
-
-    def fetch_all(self, image: ResolvedImage) -> None:
-        """Bring every layer of an image into the store."""
-        for d in image.manifest.layers:
-            self.fetch(image, d)
-
-    def session(self) -> Session:
-        """The connection to registries, made when it is first needed."""
-        with self._session_lock:
-            if self._session is None:
-                from imagesmith.transports.transfer import Session
-
-                self._session = Session(
-                    self.store,
-                    access=self._request.access,
-                    events=self._events,
-                    transfers=self._settings.transfers,
-                    numbers=self.numbers,
-                )
-            return self._session
-
-    # --- pushing -------------------------------------------------------------------------------
-
-    def push(
-        self,
-        ref: ImageRef,
-        image: Descriptor,
-        layers: Iterable[tuple[Descriptor, StoredLayer]],
-        vertex: Vertex,
-    ) -> None:
-        """Send a finished image with these layers to the registry of a name.
-
-        Base layers that nothing has needed are mounted, or copied from registry to registry; they are not
-        brought here for it.
-        """
-        self.session().push(ref, image, self.elsewhere(layers), vertex=vertex)
-
-    def elsewhere(self, layers: Iterable[tuple[Descriptor, StoredLayer]]) -> dict[Digest, ImageSource]:
-        """Where layers can be read that the store may lack."""
-        out: dict[Digest, ImageSource] = {}
-        for d, _stored in layers:
-            origin = self._origins.get(d.digest)
-            if isinstance(origin, ImageRef):
-                out[d.digest] = self.session().repository(origin)
-            elif origin is not None:
-                out[d.digest] = origin
-        return out
-
-    def step(self, name: str) -> Vertex:
-        """A vertex of the screen."""
-        return Vertex(self._events, next(self.numbers), name)
-
-    def close(self) -> None:
-        """End the connections to registries."""
-        with self._session_lock:
-            if self._session is not None:
-                self._session.close()
-
-
-def _layout(folder: Path, ref: str = "") -> LayoutSource:
-    from imagesmith.transports.files import FolderFiles
-    from imagesmith.transports.layout import LayoutSource
-
-    return LayoutSource(FolderFiles(folder), ref)

@@ -114,6 +114,25 @@ def test_image_of_a_repository_is_equal_on_an_empty_store_as_anybody(
     assert list((somebody.folder / "store").rglob("rebuild-*")) == []
 
 
+def test_verify_says_yes_or_no(app: str, maker: Room, somebody: Room, server: GitServer) -> None:
+    assert "equal: it is what its provenance makes" in somebody.run("verify", "--rebuild", app).stdout
+    maker.run("key", "generate", "signer", "--plain")
+    shutil.copy(maker.folder / "signer.pub", somebody.folder)
+    done = somebody.run("verify", "--key", "signer.pub", "--rebuild", app, status=11)
+    assert "equal" not in done.stdout
+    maker.run("sign", "--tag", "--key", "signer.key", app)
+    done = somebody.run("verify", "--key", "signer.pub", "--rebuild", app)
+    *signed, rebuilt = done.stdout.splitlines()
+    assert all("signed by" in line for line in signed)
+    assert signed
+    assert rebuilt.endswith("equal: it is what its provenance makes")
+    old, new = git(server.root / "app", "rev-parse", "v1", "main").split()
+    name = _forged(app, maker, lambda p: json.loads(json.dumps(p).replace(old, new)))
+    done = somebody.run("verify", "--rebuild", name, status=10)
+    assert done.stdout == ""
+    assert f"error: {name}: 1 of 3 layers" in done.stderr
+
+
 def _forged(app: str, maker: Room, change: Any) -> str:
     """The image under another name, with its provenance changed."""
     maker.run("copy", app, "oci:layout:1")
