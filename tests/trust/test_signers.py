@@ -198,7 +198,7 @@ def pki(**changes: Any) -> SigstoreSigned:
     return wanted(pki={"caRootsData": PKI_ROOT.pem, "subjectEmail": SIGNER, **changes})
 
 
-def of_pki(*names: x509.GeneralName, end_s: int = TODAY + 60, purpose: Any = For.CODE_SIGNING) -> Issued:
+def of_pki(*names: x509.GeneralName, end_s: int = TODAY + YEAR, purpose: Any = For.CODE_SIGNING) -> Issued:
     extra = [alternative(*names or (x509.RFC822Name(SIGNER), x509.DNSName("*.Builds.example")))]
     words = {"start_s": TODAY - 120, "end_s": end_s, "purposes": [purpose], "extra": extra}
     return issue(named(("CN", "signer")), key_of("signer"), PKI_CA, **words)
