@@ -45,10 +45,7 @@ class _Segment:
 
 
 class Elf:
-    """An ELF file that is open.
-
-    sections    by name; of equal names the first
-    """
+    """An ELF file that is open."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         """Read the two tables.
@@ -71,7 +68,7 @@ class Elf:
         form, at = ("QQIHHHHHH", 32) if self.wide else ("IIIHHHHHH", 28)
         fields = struct.unpack_from(self.order + form, head, at)
         self._segments = self._read_segments(fields[0], fields[4], fields[5])
-        self.sections = self._read_sections(fields[1], *fields[6:])
+        self._sections, self._names = self._read_sections(fields[1], *fields[6:])
 
     def _read(self, offset: int, length: int) -> bytes:
         return exactly(self._file, self._size, offset, length, "an ELF file")
@@ -91,27 +88,37 @@ class Elf:
                 out.append(_Segment(flags=f[6], offset=f[1], address=f[2], size=f[4]))
         return out
 
-    def _read_sections(self, offset: int, each: int, count: int, names: int) -> dict[str, Section]:
+    def _read_sections(
+        self, offset: int, each: int, count: int, names: int
+    ) -> tuple[list[tuple[int, ...]], bytes]:
+        """The rows of the sections that lie in the file, and the text that their names are in."""
         form = self.order + ("IIQQQQI" if self.wide else "IIIIIII")
         if not offset or each < struct.calcsize(form):
-            return {}
+            return [], b""
         first = struct.unpack_from(form, self._read(offset, struct.calcsize(form)))
         count = count or first[5]  # the true number where it does not fit
         names = first[6] if names == 0xFFFF else names
         if count > _MOST_SECTIONS:
             raise ValueError(f"an ELF file of {count} sections, more than {_MOST_SECTIONS}")
         if names >= count:
-            return {}
+            return [], b""
         raw = self._read(offset, each * count)
         rows = [struct.unpack_from(form, raw, at) for at in range(0, each * count, each)]
         text = self._read(rows[names][4], min(rows[names][5], _NAMES_BYTES))
-        out: dict[str, Section] = {}
-        for row in rows:
-            if row[1] in (0, _NO_BITS) or row[0] >= len(text):
-                continue
-            name = text[row[0] : row[0] + 64].partition(b"\0")[0].decode("latin-1")
-            out.setdefault(name, Section(name, row[3], row[4], row[5]))
-        return out
+        return [row for row in rows if row[1] not in (0, _NO_BITS) and row[0] < len(text)], text
+
+    @property
+    def has_sections(self) -> bool:
+        """True unless it was stripped of all its sections."""
+        return bool(self._sections)
+
+    def section(self, name: str) -> Section | None:
+        """The section of a name, the first one if there are several; None if there is none."""
+        sought = name.encode("latin-1") + b"\0"
+        for at, _, _, address, offset, size, _ in self._sections:
+            if self._names.startswith(sought, at):
+                return Section(name, address, offset, size)
+        return None
 
     def content(self, section: Section, limit_bytes: int) -> bytes:
         """The bytes of a section.

@@ -54,7 +54,7 @@ def build_info(elf: Elf) -> BuildInfo | None:
     Raises:
         ValueError: it is damaged.
     """
-    at = elf.sections.get(NOTE) or (None if elf.sections else elf.data())
+    at = elf.section(NOTE) or (None if elf.has_sections else elf.data())
     if at is None:
         return None
     raw = elf.content(at, _SECTION_BYTES) if at.name else elf.memory(at.address, min(at.size, _SECTION_BYTES))

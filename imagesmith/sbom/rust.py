@@ -29,7 +29,7 @@ def crates(elf: Elf, path: str) -> Iterator[Package]:
     Raises:
         ValueError, zlib.error: it is damaged.
     """
-    at = elf.sections.get(NOTE)
+    at = elf.section(NOTE)
     if at is None:
         return
     unpacking = zlib.decompressobj()

@@ -86,9 +86,8 @@ def cut(name: str, data: bytes) -> bytes:
     if data[:4] != MAGIC:
         return data
     program = Elf(io.BytesIO(data), len(data))
-    sections = {
-        n: program.content(s, 1 << 24) for n, s in program.sections.items() if n in (rust.NOTE, golang.NOTE)
-    }
+    found = {name: program.section(name) for name in (rust.NOTE, golang.NOTE)}
+    sections = {name: program.content(at, 1 << 24) for name, at in found.items() if at is not None}
     note = sections.get(golang.NOTE, b"")
     if note and not note[15] & 2:
         info = golang.build_info(program)

@@ -19,7 +19,7 @@ def opened(data: bytes) -> Elf:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_sections_of_both_classes_and_orders(wide, order):
     file = opened(elf({".one": b"first", ".two": b"second one"}, wide=wide, order=order))
-    assert file.content(file.sections[".two"], 100) == b"second one"
+    assert file.content(file.section(".two"), 100) == b"second one"
     assert (file.wide, file.order) == (wide, order)
     assert file.memory(BASE + offset_of_first(wide=wide), 5) == b"first"
     assert file.data().address == BASE
@@ -28,7 +28,7 @@ def test_sections_of_both_classes_and_orders(wide, order):
 def test_a_section_of_more_than_the_limit():
     file = opened(elf({".one": bytes(11)}))
     with pytest.raises(ValueError, match=r"\.one of 11 bytes, more than 10"):
-        file.content(file.sections[".one"], 10)
+        file.content(file.section(".one"), 10)
 
 
 def test_an_address_that_nothing_is_loaded_at():
@@ -63,4 +63,13 @@ def test_more_sections_than_any_program_has():
 def test_a_program_without_sections():
     data = bytearray(elf({".one": b"x"}))
     struct.pack_into("<Q", data, 40, 0)
-    assert opened(bytes(data)).sections == {}
+    program = opened(bytes(data))
+    assert not program.has_sections
+    assert program.section(".one") is None
+
+
+def test_a_section_is_known_by_its_whole_name():
+    file = opened(elf({".ones": b"1", ".one": b"2", "one": b"3"}))
+    assert [file.content(file.section(name), 1) for name in (".one", ".ones", "one")] == [b"2", b"1", b"3"]
+    assert file.section("") is None
+    assert file.section(".on") is None
