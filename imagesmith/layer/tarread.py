@@ -71,21 +71,28 @@ class _Stream:
 
     def __init__(self, source: Reader, limits: Limits) -> None:
         self._source, self._limits = source, limits
+        self._pass_over = source.skip if isinstance(source, Seekable) else None
         self.offset = 0
 
-    def exact(self, size: int, *, what: str = "tar") -> bytes:
-        parts = []
-        left = size
-        if self.offset + size > self._limits.total_bytes:
-            raise LimitExceeded(f"tar: more than {self._limits.total_bytes} bytes")
+    def exact(self, size: int) -> bytes:
+        parts = list(self._pieces(size))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        """The next bytes, as they come."""
+        left = self._within_limits(size)
         while left:
-            data = self._source.read(left)
+            data = self._source.read(min(left, 1 << 20))
             if not data:
-                raise UnsafeArchive(f"{what}: unexpected EOF at byte {self.offset + size - left}")
-            parts.append(data)
+                raise UnsafeArchive(f"tar: unexpected EOF at byte {self.offset + size - left}")
+            yield data
             left -= len(data)
         self.offset += size
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _within_limits(self, size: int) -> int:
+        if self.offset + size > self._limits.total_bytes:
+            raise LimitExceeded(f"tar: more than {self._limits.total_bytes} bytes")
+        return size
 
     def first(self) -> bytes:
         """A header block, or nothing at a clean end."""
@@ -96,14 +103,11 @@ class _Stream:
         return head if len(head) == _BLOCK else head + self.exact(_BLOCK - len(head))
 
     def skip(self, size: int) -> None:
-        if self.offset + size > self._limits.total_bytes:
-            raise LimitExceeded(f"tar: more than {self._limits.total_bytes} bytes")
-        left = size
-        if left > _SEEK and isinstance(self._source, Seekable) and self._source.skip(left):
-            self.offset += left
+        if size > _SEEK and self._pass_over is not None and self._pass_over(self._within_limits(size)):
+            self.offset += size
             return
-        while left:
-            left -= len(self.exact(min(left, 1 << 20)))
+        for _ in self._pieces(size) if size else ():  # not put together: it may be most of the tar
+            pass
 
 
 def _number(field: bytes, what: str) -> int:
