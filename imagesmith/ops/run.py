@@ -9,13 +9,14 @@ Threads: steps may run at the same time.
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from imagesmith.context.origins import ContextFiles, Inline
 from imagesmith.dockerfile.values import go_duration
-from imagesmith.errors import SandboxError, StepFailed
+from imagesmith.errors import ContextError, SandboxError, StepFailed
 from imagesmith.events import Log
 from imagesmith.fs.owner import process_user
 from imagesmith.fs.view import View, largest_id
@@ -218,7 +219,8 @@ class RunOp(Op):
         try:
             return sandbox.run(spec, workspace.root, output, lambda: work.tools.cancel.is_set)
         except NotStarted as e:
-            raise StepFailed(_failed(self, e.message), status=127, hint=_foreign(self)) from e
+            hint = "" if self.foreign is None or _is_missing(spec, work.parent.view) else _foreign(self)
+            raise StepFailed(_failed(self, e.message), status=127, hint=hint) from e
         except TookTooLong as e:
             limit = go_duration(round(spec.timeout_s * 10**9))
             reason = f"it took longer than {limit} and was stopped"
@@ -238,10 +240,18 @@ def _weakness(weaker: Sequence[str], said: str) -> str:
     return f"it may be that {'; '.join(weaker)}: `imagesmith doctor` tells what would help"
 
 
+def _is_missing(spec: RunSpec, view: View) -> bool:
+    """True if no file has the program's name: then it is nothing to do with what would have executed it."""
+    name = spec.argv[0]
+    folders = [spec.cwd] if "/" in name else dict(spec.env)["PATH"].split(":")
+    with contextlib.suppress(ContextError):  # links in circles, which are no program either
+        paths = (posixpath.join(spec.cwd, folder, name) for folder in folders)
+        return all(view.get(view.resolve(path)) is None for path in paths)
+    return True
+
+
 def _foreign(op: RunOp) -> str:
     """What to do where a program of another machine's kind could not be executed."""
-    if op.foreign is None:
-        return ""
     return (
         f"a program of {op.platform} runs here by an emulator: install qemu-user-static, or give one by "
         "--emulator PATH; `imagesmith doctor` tells what there is"

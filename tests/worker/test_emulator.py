@@ -135,6 +135,22 @@ def test_a_build_without_an_emulator_ends_before_anything_is_built(tmp_path: Pat
 
 
 @pytest.mark.everyone
+@pytest.mark.parametrize(
+    ("step", "emulator"),
+    [("RUN true", False), ('RUN ["./x"]', False), ('RUN ["x"]', False), ('RUN ["bin/text"]', True),
+     ('RUN ["text"]', True)],
+)  # fmt: skip
+def test_a_program_that_is_not_there_needs_no_emulator(tmp_path: Path, step: str, emulator: bool) -> None:
+    need_qemu()
+    (tmp_path / "Dockerfile").write_text(f"FROM scratch\nCOPY --chmod=755 Dockerfile /bin/text\n{step}\n")
+    words = [*IMAGESMITH, "build", "--platform", PLATFORM, "--root", f"{tmp_path}/store", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 4
+    assert "did not complete successfully: exec: " in done.stderr
+    assert ("runs here by an emulator" in done.stderr) == emulator
+
+
+@pytest.mark.everyone
 def test_what_the_cache_has_needs_no_emulator(context: Path, tmp_path: Path) -> None:
     words = [*IMAGESMITH, "build", "--platform", PLATFORM, "-q", "--root", f"{tmp_path}/store", str(context)]
     first = subprocess.run(words, capture_output=True, text=True, check=True)
