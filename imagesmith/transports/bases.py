@@ -139,7 +139,7 @@ class Bases(ImageBlobs):
         ref = ImageRef.parse(name)
         wanted = platform or host_platform()
         with self._about(name, ref, wanted):
-            found = self._remembered(ref, wanted) or self._stored(ref, wanted) or self._ask(ref, wanted)
+            found = self._here(ref, wanted) or self._ask(ref, wanted)
         self._pinned.setdefault(str(ref), found.descriptor.digest)
         if self._admission is not None:  # wherever its bytes are, it is what the registry's name stands for
             self._admission.admit(self.session().repository(ref), found.manifest.descriptor())
@@ -162,6 +162,18 @@ class Bases(ImageBlobs):
         here = [d for d in offers if not d.is_attestation and self.store.blobs.has(d.digest)]
         platforms = ", ".join(sorted({str(d.platform) for d in here if d.platform not in (None, wanted)}))
         return f"; the store has it for {platforms}, not for {wanted}" if platforms else ""
+
+    def _here(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
+        """The image without its registry, if that need not be asked.
+
+        Where a policy is, the digest of something in the store makes it no image of any repository: a name in
+        the store says so, or the registry, once.
+        """
+        if self._admission is not None and ref.digest is not None:
+            named = {d.digest for name, d in self.store.images() if name.name == ref.name}
+            if ref.digest not in named and self.store.cache.tag(str(ref), str(platform)) is None:
+                return None
+        return self._remembered(ref, platform) or self._stored(ref, platform)
 
     def _remembered(self, ref: ImageRef, platform: Platform) -> ResolvedImage | None:
         """What a tag was resolved to, for another platform or not long ago, if its documents are stored."""
@@ -203,8 +215,7 @@ class Bases(ImageBlobs):
             )
         for digest, raw in found.documents.items():
             self.store.blobs.put(raw, digest.algorithm)
-        if ref.digest is None:
-            self.store.cache.put_tag(str(ref), str(platform), str(found.descriptor.digest))
+        self.store.cache.put_tag(str(ref), str(platform), str(found.descriptor.digest))
         config = self.store.config(found.manifest)
         return ResolvedImage(
             name=str(ref), descriptor=found.descriptor, manifest=found.manifest, config=config, place=str(ref)

@@ -190,6 +190,25 @@ def test_a_digest_is_judged_as_the_repositorys(world: World, only_signed: str) -
     world.refused("copy", "--policy", only_signed, moved, f"oci:{world.folder}/d", why="no signature of")
 
 
+def test_a_digest_in_the_store_is_of_a_repository_that_has_it(world: World) -> None:
+    policy = world.policy("trusted", app=ACCEPT)
+    app, bad = f"{world.host}/app", f"{world.host}/bad"
+    world.smith.run("pull", f"{bad}:1")
+    digest = world.smith.run("digest", f"{bad}:1").stdout.strip()
+    words = ["build", "--policy", policy, "-f", world.dockerfile(f"FROM {app}@{digest}\n")]
+    for asking in (words, [*words, "--pull"]):
+        error = world.smith.run(*asking, f"{world.folder}/files", status=7).stderr
+        assert f"{app}@{digest}: not found" in error
+    ways = ["run", "--policy", policy, f"{app}@{digest}", "/bin/sh", "-c", "exit 0"]
+    assert f"{app}@{digest}: not found" in world.smith.run(*ways, status=7).stderr
+    world.smith.run("rmi", f"{bad}:1")
+    [*_, own] = world.digests(f"{app}:1")
+    words = ["build", "--policy", policy, "-f", world.dockerfile(f"FROM {app}@{own}\n")]
+    for _ in range(2):  # the registry is asked once
+        done = world.smith.run(*words, f"{world.folder}/files")
+    assert "load metadata" not in done.stderr
+
+
 def test_every_platform_that_is_copied_needs_its_signature(world: World) -> None:
     host = world.host
     world.smith.run("copy", f"{host}/app:1", f"{host}/half:1")
