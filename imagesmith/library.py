@@ -10,7 +10,7 @@ Why: the same values and the same errors as the command line, without its screen
 happens is told to `events`, and every failure is an imagesmith.ImagesmithError with an `exit_code`.
 Everywhere `root` is the store's folder (by default that of the command), `insecure` lets registries speak
 plain HTTP or show any certificate, `policy` is the file of a policy of containers that images must meet (by
-default IMAGESMITH_POLICY's), and `events` is called from any thread.
+default IMAGESMITH_POLICY's; `none` for none), and `events` is called from any thread.
 The calling process stays as it is: a build runs in a child (child.py), which an interrupt ends.
 Threads: every function may be called from any, several at a time.
 """
@@ -205,9 +205,9 @@ def _session(store: Store, settings: Settings, insecure: bool, events: EventSink
     from imagesmith.transports.transfer import Session
 
     admission = None
-    if settings.policy:
+    if policy := settings.policy_for(""):
         from imagesmith.trust.admission import admission_by
 
-        admission = admission_by(settings.policy)
+        admission = admission_by(policy)
     access = Access(insecure=insecure)
     return Session(store, access=access, events=events, transfers=settings.transfers, admission=admission)

@@ -95,7 +95,7 @@ class Session:
 
     def _admission(self, request: BuildRequest) -> Admission | None:
         """Who is asked about images from elsewhere, if there is a policy."""
-        policy = request.policy or self.settings.policy
+        policy = self.settings.policy_for(request.policy)
         if not policy:
             return None
         from imagesmith.trust.admission import admission_by

@@ -13,11 +13,13 @@ from pathlib import Path
 from imagesmith.quotas import processors
 from imagesmith.values import frozen
 
-__all__ = ["MACHINE", "USER", "Access", "Settings", "home_folder"]
+__all__ = ["MACHINE", "NO_POLICY", "USER", "Access", "Settings", "home_folder"]
 
 #: The id of who started this process: in a namespace that it enters later (worker/sandbox/world.py), it has
 #: another.
 USER = os.geteuid()
+#: The word for no policy, where a file of one could stand.
+NO_POLICY = "none"
 #: The word for the policy that containers' tools have on this machine, where a file of one could stand.
 MACHINE = "machine"
 
@@ -50,7 +52,7 @@ class Settings:
     transfers  blobs moved at the same time
     ci         True where `CI` is set: tags of base images are resolved anew on every build
     policy     the file of the policy that images are under where a command names none, by IMAGESMITH_POLICY;
-               MACHINE for the machine's, empty for none
+               MACHINE for the machine's, empty or NO_POLICY for none
     """
 
     root: Path
@@ -79,6 +81,11 @@ class Settings:
             ci=bool(env.get("CI")),
             policy=env.get("IMAGESMITH_POLICY", ""),
         )
+
+    def policy_for(self, given: str) -> str:
+        """The policy of a command: what it names, or else the setting; empty for none."""
+        chosen = given or self.policy
+        return "" if chosen == NO_POLICY else chosen
 
 
 def home_folder() -> Path | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.errors import UsageError
 from imagesmith.fs.results import refusal_of
-from imagesmith.settings import Access, Settings
+from imagesmith.settings import NO_POLICY, Access, Settings
 
 if TYPE_CHECKING:
     from imagesmith.interfaces import Admission
@@ -125,11 +125,16 @@ def access_of(args: argparse.Namespace, *, login: bool = False) -> Access:
 
 
 def add_policy(parser: argparse._ActionsContainer) -> None:
-    """The --policy flag, of verbs that take images from elsewhere."""
-    parser.add_argument(
+    """The --policy flag, of verbs that take images from elsewhere, and skopeo's word for none."""
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument(
         "--policy", default="", metavar="FILE",
-        help="containers' policy.json that images must meet, or `machine` for this machine's"
+        help="containers' policy.json that images must meet, `machine` for this machine's, or `none`"
         " (default: IMAGESMITH_POLICY, or none)",
+    )  # fmt: skip
+    one.add_argument(
+        "--insecure-policy", dest="policy", action="store_const", const=NO_POLICY,
+        help="the same as --policy none",
     )  # fmt: skip
 
 
@@ -139,11 +144,12 @@ def admission_of(policy: str, settings: Settings) -> Admission | None:
     Raises:
         UsageError: the policy cannot be read, or is none.
     """
-    if not (policy or settings.policy):
+    chosen = settings.policy_for(policy)
+    if not chosen:
         return None
     from imagesmith.trust.admission import admission_by
 
-    return admission_by(policy or settings.policy)
+    return admission_by(chosen)
 
 
 def pairs(texts: list[str], what: str) -> dict[str, str]:

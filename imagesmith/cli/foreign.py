@@ -88,7 +88,7 @@ no     --os-feature --os-version = --platform OS/ARCH[/VARIANT]
 
 #: Of every command that speaks to registries.
 _REGISTRY = """
-switch --insecure-policy --disable-content-trust
+switch --disable-content-trust
 on     --tls-verify = --insecure, or --insecure-registry HOST
 no     --creds --registry-token = `imagesmith login`, or --authfile FILE
 no     --no-creds = --authfile FILE, with an object without logins: {}
@@ -213,11 +213,15 @@ _OF_REGISTRIES = frozenset((
     "attach", "referrers", "validate", "login", "tag", "sign", "verify", "attest", "verify-attestation",
 ))  # fmt: skip
 
+#: Commands that are asked no policy, and have no flag for one.
+_UNJUDGED = _OF_REGISTRIES - {"build", "pull", "copy", "mirror", "load"}
+
 
 def lines_of(command: str) -> list[str]:
     """What is known of flags of other tools for a command, or a command of one."""
     name = command.partition(" ")[0]
     text = _OWN.get(name, "") + (_REGISTRY if name in _OF_REGISTRIES else "")
+    text += "\nswitch --insecure-policy" if name in _UNJUDGED else ""
     return [line for line in text.splitlines() if line]
 
 

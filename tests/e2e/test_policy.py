@@ -301,6 +301,21 @@ def test_the_setting_stands_for_the_flag(world: World, only_signed: str, tmp_pat
     world.smith.run("pull", "--policy", only_signed, app, **home)  # the flag wins
 
 
+def test_a_command_may_do_without_the_policy_of_the_setting(world: World, only_signed: str) -> None:
+    ref = f"{world.host}/bad:1"
+    for way in ("pull", "copy", "mirror", "run", "FROM"):
+        verb, *words = WAYS[way](world, ref)
+        world.smith.run(verb, "--insecure-policy", *words, IMAGESMITH_POLICY=only_signed)
+    world.smith.run("pull", "--policy", "none", ref, IMAGESMITH_POLICY=only_signed)
+    world.smith.run("pull", ref, IMAGESMITH_POLICY="none")
+    world.smith.run("rmi", ref)
+
+
+def test_a_policy_and_none_are_not_both_asked_for(world: World, only_signed: str) -> None:
+    words = ["pull", "--policy", only_signed, "--insecure-policy", f"{world.host}/bad:1"]
+    assert "--insecure-policy: not allowed with" in world.smith.run(*words, status=2).stderr
+
+
 def test_what_is_made_here_is_pushed_unasked(world: World) -> None:
     policy = world.policy("push", app=world.signed)
     text = world.dockerfile(f"FROM {world.host}/app:1\nLABEL new=1\n")
