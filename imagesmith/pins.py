@@ -180,9 +180,21 @@ class Pinning:
         Raises:
             UsageError: the lock came with the context.
         """
+        self._check_writable()
+        self._moves = wanted
+
+    def drop(self, wanted: Callable[[Source], bool]) -> None:
+        """Take these sources out of the lock, as far as the build has not asked for them.
+
+        Raises:
+            UsageError: the lock came with the context.
+        """
+        self._check_writable()
+        self.pins = {s: value for s, value in self.pins.items() if s in self._asks or not wanted(s)}
+
+    def _check_writable(self) -> None:
         if not self._adds:
             raise UsageError(f"{self.lock} came with the context, and cannot be written there")
-        self._moves = wanted
 
     def of(self, kind: str, name: str, ask: Callable[[], str]) -> str:
         """What a source is pinned to; empty where nothing is required of it.

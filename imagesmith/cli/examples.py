@@ -15,7 +15,7 @@ build
   imagesmith build --build-arg VERSION=2 -t app:2 --metadata-file built.json .
 pin
   imagesmith pin .
-  imagesmith pin --update --platform linux/amd64,linux/arm64 .
+  imagesmith pin --update --prune --platform linux/amd64,linux/arm64 .
   imagesmith pin --check --json .
 run
   imagesmith run tools:1 echo hello

@@ -1,8 +1,9 @@
 """`imagesmith pin [CONTEXT]`: settle what a Dockerfile's sources are in its lock, and tell what has moved.
 
 All stages are looked at, for all platforms that are asked for; nothing is built. Sources that the lock lacks
-are added. Of the others it is asked what they stand for now; `--update` takes that into the lock. With
-`--check` nothing is written, and the status is 10 where `pin` or `pin --update` would change anything.
+are added. Of the others it is asked what they stand for now; `--update` takes that into the lock. `--prune`
+takes out of it what no stage names. With `--check` nothing is written, and the status is 10 where `pin` or
+`pin --update` would change anything.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _SHORT = 12
 
 @frozen
 class _Row:
-    """A line of the answer. `state` is new, same, behind, moved, unused, or pinned where nobody was asked.
+    """A line of the answer. `state` is new, same, behind, moved, unused or dropped.
 
     `now` is what the source stands for; `created` when that was made, of images.
     """
@@ -60,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_pin_flags(parser)
     g = parser.add_argument_group("what is done")
     g.add_argument("--update", action="store_true", help="move the pins to what their names stand for now")
+    g.add_argument("--prune", action="store_true", help="drop the pins that no stage takes")
     g.add_argument(
         "--only", action="append", default=[], metavar="NAME",
         help="these sources: an image, a URL, or a repository's address with #ref",
@@ -72,16 +74,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    if args.check and args.update:
-        raise UsageError("--check writes nothing, and --update does: one of them")
+    for flag, is_given in (("--update", args.update), ("--prune", args.prune)):
+        if args.check and is_given:
+            raise UsageError(f"--check writes nothing, and {flag} does: one of them")
+    if args.prune and args.target:
+        raise UsageError("--prune drops what no stage takes, and --target looks at some only: one of them")
     request = request_of(args)
     lock, rows = _pins(args, request, settings_of(args.root))
     if args.json:
         print_json({"lock": lock, "pins": [row.to_json() for row in rows]})
     elif args.update:
-        say(*(_changed(row) for row in rows if row.state in ("new", "moved")))
-        if not any(row.state in ("new", "moved") for row in rows):
-            say(f"{lock}: nothing has moved")
+        changed = [_changed(row) for row in rows if row.state in ("new", "moved", "dropped")]
+        say(*(changed or [f"{lock}: nothing has moved"]))
     else:
         table(["SOURCE", "PINNED", "STATE"], [_cells(row) for row in rows])
     if args.check and (late := [row.state for row in rows if row.state in ("new", "behind")]):
@@ -106,6 +110,8 @@ def _pins(args: argparse.Namespace, request: BuildRequest, settings: Settings) -
             pinning.move(wanted)
         images = contexts.images = Bases(store, settings, request, nobody, pinning=pinning)
         _plan(name, data, request, images, contexts)
+        if args.prune:
+            pinning.drop(wanted)
         found = [pin for pin in pinning.all() if wanted(pin.source)]
         for word in args.only:
             if not any(pin.source.is_called(word) for pin in found):
@@ -131,7 +137,7 @@ def _plan(name: str, data: bytes, request: BuildRequest, images: Bases, contexts
 
 def _row(pin: Pin, pinning: Pinning, images: Bases, platform: Platform | None, *, moves: bool) -> _Row:
     if not pin.is_used:
-        return _Row(pin, "unused", "")
+        return _Row(pin, "unused" if pin.new else "dropped", "")
     now = pin.new if moves else pinning.newest(pin.source)
     state = (
         "new" if not pin.old else "moved" if pin.new != pin.old else "behind" if now != pin.new else "same"
@@ -152,11 +158,11 @@ def _created(source: Source, now: str, images: Bases, platform: Platform | None)
 
 def _cells(row: _Row) -> list[str]:
     state = f"behind: {_short(row.now)}{_when(row)}" if row.state == "behind" else row.state
-    return [row.pin.source.shown, _short(row.pin.new), state]
+    return [row.pin.source.shown, _short(row.pin.new or row.pin.old), state]
 
 
 def _changed(row: _Row) -> str:
-    return f"{row.pin.source.shown}: {row.pin.old or 'new'} -> {row.now}{_when(row)}"
+    return f"{row.pin.source.shown}: {row.pin.old or 'new'} -> {row.now or 'dropped'}{_when(row)}"
 
 
 def _when(row: _Row) -> str:

@@ -54,7 +54,7 @@ AFTER = {
     "build --build-arg VERSION=2 -t app:2 --metadata-file built.json .":
         "grep -q containerimage.digest built.json && imagesmith inspect app:2 | grep -q 'version.*2'",
     "pin .": "grep -q version Dockerfile.lock",
-    "pin --update --platform linux/amd64,linux/arm64 .": "grep -q version Dockerfile.lock",
+    "pin --update --prune --platform linux/amd64,linux/arm64 .": "grep -q version Dockerfile.lock",
     "pin --check --json .": "grep -q '\"lock\": \"Dockerfile.lock\"' .out",
     "run tools:1 echo hello": "grep -qx hello .out",
     """run -e NAME=you -w /tmp tools:1 sh -c 'echo "hello, $NAME"; pwd'""":

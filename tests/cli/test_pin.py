@@ -106,6 +106,40 @@ def test_source_that_nothing_names_is_told_and_stays(folder: Path, run: Run) -> 
     assert len(values(folder)) == 3
 
 
+def test_source_that_nothing_names_goes_when_that_is_asked(
+    folder: Path, upstream: Upstream, run: Run
+) -> None:
+    run("pin", "context")
+    first = values(folder)
+    (folder / "Dockerfile").write_text(f"FROM {upstream.image}\n")
+    said = run("pin", "--prune", "--target", "x", "context", status=2)
+    assert "--target looks at some only" in said
+    said = run("pin", "--prune", "--check", "context", status=2)
+    assert "--check writes nothing, and --prune does" in said
+    assert states(run, "--prune", "--only", upstream.files.url("f")) == ["dropped"]
+    assert values(folder) == first[1:]
+    upstream.move()
+    assert sorted(states(run, "--prune")) == ["behind", "dropped"]
+    assert values(folder) == first[1:2]
+    assert states(run, "--prune") == ["behind"]
+
+
+def test_prune_and_update_go_together(folder: Path, upstream: Upstream, run: Run) -> None:
+    run("pin", "context")
+    first = values(folder)
+    (folder / "Dockerfile").write_text(f"FROM {upstream.image}\n")
+    upstream.move()
+    said = run("pin", "--update", "--prune", "context")
+    assert sorted(line.rpartition(" -> ")[2] == "dropped" for line in said.splitlines()) == [
+        False,
+        True,
+        True,
+    ]
+    [now] = values(folder)
+    assert now not in first
+    assert run("pin", "--update", "--prune", "context") == "Dockerfile.lock: nothing has moved\n"
+
+
 def test_plan_holds_what_is_pinned_and_is_read_back(folder: Path, upstream: Upstream, run: Run) -> None:
     run("pin", "context")
     said = run("build", "--call", "graph,format=json", "context")
@@ -137,8 +171,9 @@ def test_lock_of_a_repository_is_looked_at_and_not_written(
     url = upstream.repositories.url("app")
     rows = json.loads(run("pin", "--json", url))["pins"]
     assert [row["state"] for row in rows] == ["same"] * 3
-    said = run("pin", "--update", url, status=2)
-    assert "Dockerfile.lock came with the context, and cannot be written there" in said
+    for flag in ("--update", "--prune"):
+        said = run("pin", flag, url, status=2)
+        assert "Dockerfile.lock came with the context, and cannot be written there" in said
 
 
 def test_lock_that_is_none_is_told(folder: Path, run: Run) -> None:
