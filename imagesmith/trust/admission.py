@@ -62,8 +62,10 @@ class PolicyAdmission:
             try:
                 self._fulfil(requirement, source, identity, digest)
             except (Untrusted, IntegrityError) as e:
+                of_store = identity.transport == "containers-storage"  # policies know no names there
+                image = f"{identity}:{source.name}" if of_store else str(identity)
                 raise Untrusted(
-                    f"{identity}: refused by {self._policy.name}: {scope}: {requirement.type}: {e.message}",
+                    f"{image}: refused by {self._policy.name}: {scope}: {requirement.type}: {e.message}",
                     hint=e.hint,
                 ) from e
 

@@ -182,6 +182,14 @@ def test_another_image_under_a_name_in_the_store_is_that_names(world: World, onl
     world.smith.run("rmi", f"{world.host}/app:2")
 
 
+def test_a_refusal_says_which_image_of_the_store_it_is_about(world: World, only_signed: str) -> None:
+    world.smith.run("pull", f"{world.host}/bad:1")
+    words = ["copy", "--policy", only_signed, f"store:{world.host}/bad:1", f"oci:{world.folder}/stored"]
+    done = world.smith.run(*words, status=11)
+    assert f"error: containers-storage:{world.host}/bad:1: refused by " in done.stderr
+    world.smith.run("rmi", f"{world.host}/bad:1")
+
+
 def test_a_digest_is_judged_as_the_repositorys(world: World, only_signed: str) -> None:
     digest = world.digests(f"{world.host}/app:1")[0]
     world.smith.run("copy", "--policy", only_signed, f"{world.host}/app@{digest}", f"oci:{world.folder}/d")
