@@ -15,16 +15,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from imagesmith.concurrency import Once
-from imagesmith.errors import IntegrityError, Untrusted, UsageError
+from imagesmith.errors import IntegrityError, NotFound, Untrusted, UsageError
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.identity import Identity
 from imagesmith.oci.model import Descriptor
 from imagesmith.settings import MACHINE, home_folder
+from imagesmith.trust.companions import layers_at
 from imagesmith.trust.identities import is_bare
 from imagesmith.trust.policy import Policy, Requirement, SigstoreSigned
 from imagesmith.trust.signers import Signers
-from imagesmith.trust.simplesigning import Payload, SimpleSignature, signatures_at
+from imagesmith.trust.simplesigning import PAYLOAD, Payload, SimpleSignature
 
 __all__ = ["PolicyAdmission", "admission_by", "machine_policy"]
 
@@ -84,11 +85,12 @@ class PolicyAdmission:
             return
         signers = self._signers.get(signed, lambda: Signers(signed))
         reasons: dict[str, str] = {}
-        for n, signature in enumerate(signatures_at(source, digest), 1):
+        for n, layer in layers_at(source, digest, ".sig", PAYLOAD):
             try:
+                signature = SimpleSignature.at(source, layer)
                 signers.check(signature, f"signature {n}")
                 _check_payload(signed, signature, identity, digest, f"signature {n}")
-            except (Untrusted, IntegrityError) as e:
+            except (Untrusted, IntegrityError, NotFound) as e:
                 reasons.setdefault(e.message, e.hint)
             else:
                 return

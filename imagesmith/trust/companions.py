@@ -20,25 +20,37 @@ from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.store.blobs import BlobStore
 from imagesmith.transports.cosigntags import companion_tag
 
-__all__ = ["manifest_at", "with_layer"]
+__all__ = ["layers_at", "with_layer"]
 
 _MOST_LAYERS = 500
 #: When nothing was made, as Go's zero time is written.
 _NEVER = "0001-01-01T00:00:00Z"
 
 
-def manifest_at(source: ImageSource, digest: Digest, suffix: str) -> Manifest | None:
-    """The manifest under the tag of another manifest's companion, or None.
+def layers_at(
+    source: ImageSource, digest: Digest, suffix: str, media_type: str
+) -> list[tuple[int, Descriptor]]:
+    """The layers of one type under the tag of another manifest's companion, with their numbers from 1.
+
+    Whoever reads them reads each by itself, so that one that cannot be read does not hide the others.
 
     Args:
         source: the repository, layout or store where the tag is looked up.
         digest: of the other manifest.
         suffix: `.sig` or `.att`.
+        media_type: of the layers.
 
     Raises:
-        InvalidDocument: the tag stands for something else.
+        InvalidDocument: the tag stands for something else than a manifest.
         LimitExceeded: it has too many layers.
     """
+    found = _manifest_at(source, digest, suffix)
+    layers = enumerate(found.layers if found else (), start=1)
+    return [(n, d) for n, d in layers if d.media_type == media_type]
+
+
+def _manifest_at(source: ImageSource, digest: Digest, suffix: str) -> Manifest | None:
+    """The manifest under the tag of another manifest's companion, or None; see `layers_at`."""
     tag = companion_tag(digest, suffix)
     d = source.tagged(tag)
     if d is None:
@@ -63,7 +75,7 @@ def with_layer(
     """A companion with one more layer, behind those that stand there already.
 
     Args:
-        source, digest, suffix: see `manifest_at`.
+        source, digest, suffix: see `layers_at`.
         data, media_type, annotations: of the layer.
         blobs: where large parts would be; nothing is written there.
 
@@ -71,9 +83,9 @@ def with_layer(
         an image to be copied to the place under its companion's tag.
 
     Raises:
-        InvalidDocument, LimitExceeded: see `manifest_at`.
+        InvalidDocument, LimitExceeded: see `layers_at`.
     """
-    before = manifest_at(source, digest, suffix)
+    before = _manifest_at(source, digest, suffix)
     out = Edited(source.name, blobs)
     layers = list(before.layers) if before else []
     for layer in layers:

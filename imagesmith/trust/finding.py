@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from imagesmith.errors import ImagesmithError, IntegrityError, LimitExceeded, NotFound, Untrusted
+from imagesmith.errors import IntegrityError, LimitExceeded, NotFound, Untrusted
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, parse_document
 from imagesmith.transports.cosigntags import companion_tag
 from imagesmith.transports.files import whole_blob
 from imagesmith.trust.bundle import BUNDLE_TYPE, MAX_BUNDLE_BYTES, Bundle
-from imagesmith.trust.companions import manifest_at
+from imagesmith.trust.companions import layers_at
 from imagesmith.trust.dsse import Envelope
 from imagesmith.trust.notation import NOTATION, NotationEnvelope, envelope_at
-from imagesmith.trust.simplesigning import CERTIFICATE, SimpleSignature, signatures_at
+from imagesmith.trust.simplesigning import CERTIFICATE, PAYLOAD, SimpleSignature
 from imagesmith.values import field, frozen
 
 __all__ = [
@@ -110,11 +110,7 @@ def candidates(source: ImageSource, digest: Digest, *, attestations: bool) -> It
                 yield Unread(f"bundle {d.digest}", e.message)
             else:
                 yield from [one] if one else []
-    suffix = ".att" if attestations else ".sig"
-    try:
-        yield from _attested(source, digest) if attestations else _signed(source, digest)
-    except (IntegrityError, NotFound) as e:
-        yield Unread(f"tag {companion_tag(digest, suffix)}", e.message)
+    yield from _under_tag(source, digest, attestations=attestations)
     for d in noted:
         where = f"notation {d.digest}"
         try:
@@ -146,24 +142,31 @@ def _bundle(source: ImageSource, d: Descriptor, attestations: bool) -> Candidate
     )
 
 
-def _signed(source: ImageSource, digest: Digest) -> Iterator[Candidate]:
-    tag = companion_tag(digest, ".sig")
-    for n, one in enumerate(signatures_at(source, digest), start=1):
-        yield Candidate(where=f"tag {tag}, layer {n}", form="tag", content=one, annotations=one.annotations)
-
-
-def _attested(source: ImageSource, digest: Digest) -> Iterator[Candidate | Unread]:
-    manifest = manifest_at(source, digest, ".att")
-    for n, layer in enumerate(manifest.layers if manifest else (), start=1):
-        if layer.media_type != ENVELOPE:
-            continue
-        where = f"tag {companion_tag(digest, '.att')}, layer {n}"
+def _under_tag(source: ImageSource, digest: Digest, *, attestations: bool) -> Iterator[Candidate | Unread]:
+    """The layers under cosign's tag, each read by itself."""
+    suffix, media_type = (".att", ENVELOPE) if attestations else (".sig", PAYLOAD)
+    tag = f"tag {companion_tag(digest, suffix)}"
+    try:
+        layers = layers_at(source, digest, suffix, media_type)
+    except (IntegrityError, NotFound) as e:
+        yield Unread(tag, e.message)
+        return
+    for n, layer in layers:
+        where = f"{tag}, layer {n}"
         try:
-            raw = whole_blob(source, layer, MAX_BUNDLE_BYTES, "it")
-            envelope = Envelope.parse(raw, "it")
-        except ImagesmithError as e:
+            one = _attested(source, layer, where) if attestations else _signed(source, layer, where)
+        except (IntegrityError, NotFound) as e:
             yield Unread(where, e.message)
         else:
-            yield Candidate(
-                where=where, form="tag", content=envelope, stored=raw, annotations=layer.annotations
-            )
+            yield one
+
+
+def _signed(source: ImageSource, layer: Descriptor, where: str) -> Candidate:
+    one = SimpleSignature.at(source, layer)
+    return Candidate(where=where, form="tag", content=one, annotations=one.annotations)
+
+
+def _attested(source: ImageSource, layer: Descriptor, where: str) -> Candidate:
+    raw = whole_blob(source, layer, MAX_BUNDLE_BYTES, "it")
+    envelope = Envelope.parse(raw, "it")
+    return Candidate(where=where, form="tag", content=envelope, stored=raw, annotations=layer.annotations)

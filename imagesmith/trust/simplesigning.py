@@ -19,9 +19,10 @@ from imagesmith.image.edited import Edited
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Descriptor
 from imagesmith.store.blobs import BlobStore
 from imagesmith.transports.files import whole_blob
-from imagesmith.trust.companions import manifest_at, with_layer
+from imagesmith.trust.companions import with_layer
 from imagesmith.values import field, frozen
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "TIMESTAMP",
     "Payload",
     "SimpleSignature",
-    "signatures_at",
     "with_signature",
 ]
 
@@ -105,29 +105,18 @@ class SimpleSignature:
     signature: bytes
     annotations: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def at(cls, source: ImageSource, layer: Descriptor) -> SimpleSignature:
+        """Read one that a place has, by its layer (`layers_at`); it is not verified.
 
-def signatures_at(source: ImageSource, digest: Digest) -> list[SimpleSignature]:
-    """The signatures that a place has for a manifest, in the order they were made; none is verified.
-
-    Args:
-        source: the repository or layout where the tag is looked up.
-        digest: of the manifest that may be signed.
-
-    Raises:
-        InvalidDocument: what the tag stands for is no manifest.
-        LimitExceeded: there are too many, or one is too large.
-    """
-    found = manifest_at(source, digest, ".sig")
-    out = []
-    for layer in found.layers if found else ():
+        Raises:
+            IntegrityError: the payload is too large, or not what its layer says.
+            RegistryError: it is not there, or the place cannot be asked.
+        """
+        notes = dict(layer.annotations)
+        signature = _signature(notes.pop(SIGNATURE, ""))
         what = f"{source.name}: signature {layer.digest}"
-        if layer.media_type == PAYLOAD:
-            notes = dict(layer.annotations)
-            signature = _signature(notes.pop(SIGNATURE, ""))
-            out.append(
-                SimpleSignature(whole_blob(source, layer, _MOST_PAYLOAD_BYTES, what), signature, notes)
-            )
-    return out
+        return cls(whole_blob(source, layer, _MOST_PAYLOAD_BYTES, what), signature, notes)
 
 
 def _signature(text: str) -> bytes:

@@ -14,6 +14,7 @@ import pytest
 from imagesmith.embedded.registry import Registry
 from imagesmith.image.artifact import artifact_of
 from imagesmith.image.edited import Edited
+from imagesmith.interfaces import ImageSource
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef
@@ -24,12 +25,12 @@ from imagesmith.transports.cosigntags import companion_tag
 from imagesmith.transports.names import PlaceName
 from imagesmith.transports.transfer import Session
 from imagesmith.trust.bundle import BUNDLE
-from imagesmith.trust.companions import with_layer
+from imagesmith.trust.companions import layers_at, with_layer
 from imagesmith.trust.dsse import Envelope
 from imagesmith.trust.finding import ENVELOPE
 from imagesmith.trust.keys import PrivateKey, generate
 from imagesmith.trust.signing import FORMS, Made, Signing, sign
-from imagesmith.trust.simplesigning import SimpleSignature, with_signature
+from imagesmith.trust.simplesigning import PAYLOAD, SimpleSignature, with_signature
 from imagesmith.trust.verifying import Asked, Findings, verify
 from tests.registry.conftest import serve_docker
 from tests.registry.images import make_image, make_index
@@ -134,6 +135,11 @@ class Shop:
         made.add(raw)
         made.set_root(d)
         self.beside.put(made, companion_tag(digest, suffix))
+
+
+def signatures_at(source: ImageSource, digest: Digest) -> list[SimpleSignature]:
+    """The signatures under the tag of a manifest."""
+    return [SimpleSignature.at(source, d) for _, d in layers_at(source, digest, ".sig", PAYLOAD)]
 
 
 def statement(d: Descriptor, **changes: Any) -> bytes:

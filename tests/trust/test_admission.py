@@ -151,6 +151,13 @@ def test_one_good_signature_among_bad_ones_is_enough(place: Place, keys: dict[st
     asked(signed(keys)).admit(place, IMAGE)
 
 
+def test_a_signature_that_cannot_be_read_does_not_hide_a_good_one(place: Place, keys: dict[str, str]) -> None:
+    place.sign(KEYS["ours"], raw=b" " * (1 << 20))
+    assert "signature sha256:" in refused(asked(signed(keys)), place).message
+    place.sign(KEYS["ours"])
+    asked(signed(keys)).admit(place, IMAGE)
+
+
 def test_all_requirements_must_hold(place: Place, keys: dict[str, str]) -> None:
     both = asked(signed(keys), signed(keys, by="theirs"))
     place.sign(KEYS["ours"])

@@ -20,11 +20,10 @@ from imagesmith.transports.transfer import Session
 from imagesmith.trust.bundle import BUNDLE
 from imagesmith.trust.keys import KINDS, generate
 from imagesmith.trust.signing import Signing, attest, sign, signed_parts
-from imagesmith.trust.simplesigning import signatures_at
 from imagesmith.trust.verifying import Asked, verify
 from imagesmith.values import replace
 from tests.registry.images import make_image, make_index
-from tests.trust.conftest import TIME_S, Shop
+from tests.trust.conftest import TIME_S, Shop, signatures_at
 
 SLSA = "https://slsa.dev/provenance/v1"
 

@@ -19,7 +19,8 @@ from imagesmith.store.store import Store
 from imagesmith.transports.cosigntags import companion_tag
 from imagesmith.transports.layout import LayoutFolder
 from imagesmith.transports.transfer import Session
-from imagesmith.trust.simplesigning import PAYLOAD, Payload, SimpleSignature, signatures_at, with_signature
+from imagesmith.trust.simplesigning import PAYLOAD, Payload, SimpleSignature, with_signature
+from tests.trust.conftest import signatures_at
 
 DIGEST = digest_bytes(b"an image")
 RAW = Payload("example.com/team/app", DIGEST, {"k": "v<"}).to_json()

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from imagesmith.errors import LimitExceeded, Untrusted
+from imagesmith.errors import LimitExceeded, NotFound, Untrusted
 from imagesmith.image.edited import Edited
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.codec import dumps
+from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
+from imagesmith.registry.repository import Repository
+from imagesmith.transports.cosigntags import companion_tag
 from imagesmith.trust.bundle import BUNDLE, Bundle
 from imagesmith.trust.dsse import Envelope
 from imagesmith.trust.finding import Candidate
-from imagesmith.trust.keys import generate
+from imagesmith.trust.keys import PrivateKey, generate
 from imagesmith.trust.simplesigning import Payload
-from imagesmith.trust.verifying import Signer
+from imagesmith.trust.verifying import Asked, Signer, verify
 from tests.trust.conftest import IN_TOTO, TIME_S, Shop, flipped, statement
 
 OTHER = generate("ecdsa-p256", "other.pub")
@@ -171,9 +174,10 @@ def tag_by_another(shop: Shop, d: Descriptor) -> None:
     shop.put_simple(d, payload, OTHER.sign(payload))
 
 
-def tag_with_certificate(shop: Shop, d: Descriptor) -> None:
+def tag_with_certificate(shop: Shop, d: Descriptor, key: PrivateKey | None = None) -> None:
     payload = Payload("a", d.digest).to_json()
-    shop.put_simple(d, payload, **{"dev.sigstore.cosign/certificate": "PEM"})
+    signature = (key or shop.key).sign(payload, sha256=True)
+    shop.put_simple(d, payload, signature, **{"dev.sigstore.cosign/certificate": "PEM"})
 
 
 def attested_elsewhere(shop: Shop, d: Descriptor) -> None:
@@ -244,7 +248,7 @@ TAMPERINGS = [
     Tampering("tag: another type", plain(lambda p: p.replace(b"cosign c", b"atomic c")), "type is 'atomic c"),
     Tampering("tag: a thing twice", plain(lambda p: b'{"optional":{},' + p[1:]), "'optional' stands twice"),
     Tampering("tag: no payload", plain(lambda _: b"hello"), "its payload: not valid JSON"),
-    Tampering("tag: certificate", tag_with_certificate, KEYLESS),
+    Tampering("tag: certificate", lambda shop, d: tag_with_certificate(shop, d, OTHER), KEYLESS),
     Tampering("tag: annotation missing", plain(bytes), UNSAID, ANNOTATED),
     # attestations
     Tampering("another type", stated(predicateType=SLSA), f"says {SLSA}, where {SBOM} was", ATTESTED),
@@ -278,6 +282,38 @@ def test_one_that_is_wrong_does_not_hide_one_that_is_good(shop: Shop, tampering:
     found = shop.verify(shop.image)
     assert [v.form for v in found.good] == [form]
     assert len(found.refused) == 1
+
+
+@pytest.mark.parametrize("asked", [{}, ATTESTED], ids=["signature", "attestation"])
+def test_a_layer_that_cannot_be_read_does_not_hide_the_others_under_its_tag(
+    shop: Shop, asked: dict[str, Any]
+) -> None:
+    """One is above what a payload may have, one's bytes were deleted; the good one is between them."""
+    put = shop.put_attestation if asked else shop.put_simple
+    good = envelope(shop, attestation(shop.image)) if asked else Payload("a", shop.image.digest).to_json()
+    for data in (b" " * (1 << 20), good, b"gone"):
+        put(shop.image, data)
+    suffix = ".att" if asked else ".sig"
+
+    class Lossy(Repository):
+        def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
+            if d.digest == digest_bytes(b"gone"):
+                raise NotFound("it was deleted")
+            return super().pieces(d, offset)
+
+    source = shop.source
+    source.__class__ = Lossy
+    found = verify(source, shop.image.digest, Asked(keys=[shop.key.public], **asked))
+    tag = f"tag {companion_tag(shop.image.digest, suffix)}, layer"
+    assert [v.where for v in found.good] == [f"{tag} 2"]
+    assert [r.where for r in found.refused] == [f"{tag} 1", f"{tag} 3"]
+
+
+def test_a_key_counts_whatever_certificate_is_put_beside_its_signature(shop: Shop) -> None:
+    """Annotations of a layer are not signed; cosign puts a certificate there for keys that have one."""
+    tag_with_certificate(shop, shop.image)
+    (found,) = shop.verify(shop.image).good
+    assert (found.signer.name, found.annotations) == ("signer.pub", {})
 
 
 def test_a_good_signature_tells_who_when_and_what(shop: Shop) -> None:
