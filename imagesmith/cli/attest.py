@@ -17,7 +17,7 @@ from imagesmith.cli.signflags import (
     reference_of,
     time_now,
 )
-from imagesmith.errors import LimitExceeded, UsageError
+from imagesmith.errors import InvalidDocument, LimitExceeded, UsageError
 from imagesmith.oci.times import format_ns
 from imagesmith.transports.names import PlaceName
 
@@ -107,6 +107,9 @@ def _claim(args: argparse.Namespace, time_s: int) -> Claim:
     if len(raw) > MAX_STATEMENT_BYTES:
         raise LimitExceeded(f"{name}: more than {MAX_STATEMENT_BYTES} bytes are too many for a predicate")
     if args.type == "custom":
-        data = raw.decode("utf-8", "replace")
+        try:
+            data = raw.decode()
+        except UnicodeDecodeError as e:  # JSON could only hold other bytes than were given
+            raise InvalidDocument(f"{name}: not UTF-8 at byte {e.start}, and --type custom holds text") from e
         return Claim(kind, {"Data": data, "Timestamp": format_ns(time_s * 1_000_000_000)})
     return Claim(kind, parse_object(raw, name).data)

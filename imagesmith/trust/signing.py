@@ -156,8 +156,15 @@ def _alike(one: Verified, signing: Signing) -> bool:
 def attest(
     source: ImageSource, d: Descriptor, beside: Beside, blobs: BlobStore, signing: Signing, claim: Claim
 ) -> list[Made]:
-    """Sign what is claimed of a manifest; see `sign`."""
+    """Sign what is claimed of a manifest; see `sign`.
+
+    Raises:
+        UsageError: the claim is what a signature says, and would count as one.
+        RegistryError: it cannot be written.
+    """
     _check(d, {})
+    if claim.kind == SIGN:
+        raise UsageError(f"{SIGN} is what signatures say: `imagesmith sign` makes them")
     asked = Asked(keys=[signing.key.public], attestations=True, predicate_type=claim.kind)
     there = verify(source, d.digest, asked).good
     payload = statement(claim, [Subject(signing.reference, d.digest.hex)])

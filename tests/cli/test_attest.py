@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from imagesmith.trust.finding import SIGN
 from tests.cli.conftest import Run
 from tests.cli.test_sign import KEY, PUB, password
 
@@ -36,6 +37,8 @@ def test_of_a_platform_is_said_what_is_meant_for_it(run: Run, index: str) -> Non
         (["--predicate", "none.json", "--type", "vuln"], 2, "cannot read none.json"),
         (["--predicate", "list.json", "--type", "vuln"], 6, "list.json: must be a JSON object"),
         (["--predicate", "p.json", "--type", "none"], 2, "--type none: no predicate type"),
+        (["--predicate", "bytes", "--type", "custom"], 6, "bytes: not UTF-8"),
+        (["--predicate", "p.json", "--type", SIGN], 2, "is what signatures say: `imagesmith sign`"),
         (["--type", "vuln"], 2, "required: --predicate"),
     ],
 )
@@ -43,4 +46,5 @@ def test_what_cannot_be_said_is_told(
     run: Run, image: str, tmp_path: Path, words: list[str], status: int, says: str
 ) -> None:
     (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     assert says in run("attest", "store:app:1", "--key", KEY, *words, status=status)
