@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -66,14 +67,23 @@ def reference_of(args: argparse.Namespace, place: PlaceName) -> str:
         return str(args.sign_container_identity)
     image = place.image
     if image is None:
-        try:
-            image = ImageRef.parse(place.ref)
-        except InvalidReference as e:
-            raise UsageError(
-                f"{place}: the image has no name to be signed by",
-                hint="give one: --sign-container-identity NAME",
-            ) from e
+        image = _name_in_layout(place)
     return f"{image.name}:{image.tag}" if args.tag and image.tag else image.name
+
+
+def _name_in_layout(place: PlaceName) -> ImageRef:
+    """The name that a layout has for an image; a word alone, as `1.0`, is a tag of whoever has the layout.
+
+    Raises:
+        UsageError: there is none.
+    """
+    with contextlib.suppress(InvalidReference):
+        if any(sign in place.ref for sign in "/:@"):
+            return ImageRef.parse(place.ref)
+    raise UsageError(
+        f"{place}: the image has no name to be signed by",
+        hint="give one: --sign-container-identity NAME",
+    )
 
 
 def time_now() -> int:

@@ -134,6 +134,7 @@ def test_a_copy_takes_signatures_along_to_a_layout_and_on(run: Run, host: str, i
         (["sign", "store:app:1", "--key", KEY, "-a", "creator=me"], 2, "has a meaning of its own"),
         (["sign", "store:app:1", "--key", KEY, "-a", "creator"], 2, "expected KEY=VALUE"),
         (["sign", "oci:layout", "--key", KEY], 2, "the image has no name to be signed by"),
+        (["sign", "oci:layout:1.0", "--key", KEY], 2, "the image has no name to be signed by"),
         (["sign", "oci-archive:a.tar:app:1", "--key", KEY], 2, "oci-archive: things stand beside images"),
         (["verify", "store:app:1"], 2, "--key is missing: whose signature counts must be said"),
         (["verify", "store:app:1", "--key", KEY], 2, "a private key, where a public one is needed"),
@@ -147,6 +148,7 @@ def test_a_copy_takes_signatures_along_to_a_layout_and_on(run: Run, host: str, i
 )
 def test_what_cannot_be_done_is_told(run: Run, image: str, words: list[str], status: int, says: str) -> None:
     run("copy", "store:app:1", "oci:layout")
+    run("copy", "store:app:1", "oci:layout:1.0")
     run("copy", "store:app:1", "oci-archive:a.tar:app:1")
     assert says in run(*words, status=status)
 
