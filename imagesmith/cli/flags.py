@@ -153,12 +153,12 @@ def admission_of(policy: str, settings: Settings) -> Admission | None:
 
 
 def pairs(texts: list[str], what: str) -> dict[str, str]:
-    """`K=V` words as a map; `K=` removes."""
+    """`K=V` words as a map; what an empty value means is the flag's to say."""
     out = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or not equals:
-            raise UsageError(f"{what} {text!r}: expected KEY=VALUE", hint="KEY= removes it")
+            raise UsageError(f"{what} {text!r}: expected KEY=VALUE")
         out[key] = value
     return out
 
