@@ -98,18 +98,18 @@ def candidates(source: ImageSource, digest: Digest, *, attestations: bool) -> It
         RegistryError: the place cannot be asked.
     """
     listed = source.referrers(digest)
-    found = [d for d in listed if BUNDLE_TYPE.fullmatch(d.artifact_type)]
+    bundles = [d for d in listed if BUNDLE_TYPE.fullmatch(d.artifact_type)]
+    found = [d for d in bundles if _concerns(d.annotations, attestations)]
     noted = [d for d in listed if d.artifact_type == NOTATION and not attestations]
     if len(found) + len(noted) > _MOST_BUNDLES:
         raise LimitExceeded(f"{source.name}: more than {_MOST_BUNDLES} bundles refer to {digest}")
     for d in found:
-        if _concerns(d.annotations, attestations):
-            try:
-                one = _bundle(source, d, attestations)
-            except (IntegrityError, NotFound) as e:
-                yield Unread(f"bundle {d.digest}", e.message)
-            else:
-                yield from [one] if one else []
+        try:
+            one = _bundle(source, d, attestations)
+        except (IntegrityError, NotFound) as e:
+            yield Unread(f"bundle {d.digest}", e.message)
+        else:
+            yield from [one] if one else []
     yield from _under_tag(source, digest, attestations=attestations)
     for d in noted:
         where = f"notation {d.digest}"

@@ -402,6 +402,16 @@ def test_a_flood_of_bundles_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPat
         shop.verify(shop.image)
 
 
+def test_however_much_is_attested_signatures_are_found(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagesmith.trust.finding._MOST_BUNDLES", 2)
+    shop.sign(shop.image, forms=("bundle",))
+    for n in range(3):
+        shop.put_bundle(shop.image, dumps({"n": n}), **{"dev.sigstore.bundle.predicateType": SBOM})
+    assert len(shop.verify(shop.image).good) == 1
+    with pytest.raises(LimitExceeded, match="more than 2 bundles refer to"):
+        shop.verify(shop.image, **ATTESTED)
+
+
 def test_a_signature_with_any_byte_changed_is_refused(shop: Shop) -> None:
     envelope = Bundle.parse(json.dumps(shop.bundle(statement(shop.image))).encode(), "b").content
     assert isinstance(envelope, Envelope)
