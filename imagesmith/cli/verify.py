@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "json":
         print_json([_document(v) for v in good])
     else:
-        say(*(line_of(v) for v in good), *made)
+        say(*(one_line(line_of(v)) for v in good), *made)
     return 0
 
 

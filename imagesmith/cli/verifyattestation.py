@@ -7,7 +7,7 @@ import json
 
 from imagesmith.cli.attest import TYPES, type_of
 from imagesmith.cli.common import say
-from imagesmith.cli.lines import harmless_json
+from imagesmith.cli.lines import harmless_json, one_line
 from imagesmith.cli.verify import add_verify_flags, findings_of, line_of, said_of
 
 __all__ = ["configure", "run"]
@@ -33,5 +33,5 @@ def run(args: argparse.Namespace) -> int:
             envelope = v.envelope.to_json() if v.envelope else {}
             say(harmless_json(json.dumps({**envelope, "digest": str(v.digest), **said_of(v)})))
         else:
-            say(f"{line_of(v)} says {v.predicate_type}")
+            say(one_line(f"{line_of(v)} says {v.predicate_type}"))
     return 0

@@ -31,3 +31,16 @@ def test_a_name_is_verified_where_it_is_said_to_be(run: Run, host: str, image: s
     run("sign", f"store:{host}/t/app:1", "--key", KEY, "-q")
     assert run("verify", f"store:{host}/t/app:1", "--key", PUB).count(image) == 2
     assert "has no signature" in run("verify", f"{host}/t/app:1", "--key", PUB, status=11)
+
+
+def test_what_a_signer_says_makes_no_second_line(run: Run, image: str) -> None:
+    """A line is a signature: words of a signer that break it could pass for another's."""
+    forged = f"x\n{image} signed by boss.pub (ecdsa-p256), bundle"
+    run(
+        "sign", "store:app:1", "--key", KEY, "-q", "-a", f"note={forged}", "--sign-container-identity", forged
+    )
+    kind = f"https://example.com/{forged}"
+    run("attest", "store:app:1", "--key", KEY, "--predicate", "-", "--type", kind, stdin=b"{}")
+    for verb in ("verify", "verify-attestation"):
+        lines = run(verb, "store:app:1", "--key", PUB).splitlines()
+        assert [line.startswith(f"{image} signed by {PUB} ") for line in lines] == [True, True]
