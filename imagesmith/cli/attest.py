@@ -5,21 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.common import add_transfer_flags, descriptor_at, input_file, opened
+from imagesmith.cli.common import add_transfer_flags, input_file, platform_of
 from imagesmith.cli.flags import add_platform
-from imagesmith.cli.keyflags import add_private_key, open_key
-from imagesmith.cli.sign import resolved
-from imagesmith.cli.signflags import (
-    add_signing_flags,
-    forms_of,
-    place_of_signatures,
-    print_made,
-    reference_of,
-    time_now,
-)
+from imagesmith.cli.keyflags import add_private_key
+from imagesmith.cli.signflags import add_signing_flags, print_made, signing_at, signing_of
 from imagesmith.errors import InvalidDocument, LimitExceeded, UsageError
 from imagesmith.oci.times import format_ns
-from imagesmith.transports.names import PlaceName
 
 if TYPE_CHECKING:
     from imagesmith.attest.statement import Claim
@@ -57,28 +48,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.transports.beside import Beside
-    from imagesmith.transports.names import open_source
-    from imagesmith.trust.signing import Signing, attest
+    from imagesmith.transports.copier import choose
+    from imagesmith.trust.signing import attest
 
-    place = PlaceName.parse(args.ref)
-    signing = Signing(
-        reference=reference_of(args, place),
-        forms=forms_of(args),
-        time_s=time_now(),
-        key=open_key(args.key, args.password_file),
-    )
+    signing = signing_of(args)
     claim = _claim(args, signing.time_s)
-    there = place_of_signatures(place)
-    with (
-        opened(args) as (session, store),
-        open_source(place, session, store) as source,
-        open_source(there, session, store) as signatures,
-    ):
-        beside = Beside(there, session, store)
-        resolved(args, place, source)
-        d = descriptor_at(args, source)
-        made = attest(signatures, d, beside, store.blobs, signing, claim)
+    with signing_at(args) as desk:
+        d = choose(desk.source, desk.root, platform_of(args))[0] if args.platform else desk.root
+        made = attest(desk.signatures, d, desk.beside, desk.store.blobs, signing, claim)
     print_made(args, made)
     return 0
 

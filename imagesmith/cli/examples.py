@@ -79,13 +79,13 @@ blob head
 blob delete
   imagesmith blob delete registry.example.com/app sha256:DIGEST
 sign
-  imagesmith sign --key signer.key --password-file password registry.example.com/app:1.0 --tag
+  imagesmith sign --key plain.key registry.example.com/app:1.0 --tag
 verify
   imagesmith verify --key signer.pub registry.example.com/signed:1
 attest
-  imagesmith attest --key plain.key --type spdxjson --predicate sbom.json store:app:1
+  imagesmith attest --key plain.key --predicate sbom.json store:app:1
 verify-attestation
-  imagesmith verify-attestation --key signer.pub --type spdxjson registry.example.com/signed:1
+  imagesmith verify-attestation --key signer.pub --type spdxjson store:tools:1
 key generate
   imagesmith key generate --password-file password mine
 key show

@@ -1,4 +1,4 @@
-"""What the verbs that sign, and those that verify, share: names, the place of signatures, what comes out."""
+"""What the verbs that sign, and those that verify, share: how and where is signed, and what comes out."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import argparse
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.common import print_json, say
+from imagesmith.cli.common import opened, print_json, say
+from imagesmith.cli.keyflags import open_key
 from imagesmith.errors import InvalidReference, UsageError
 from imagesmith.oci.names import ImageRef
 from imagesmith.oci.times import parse_epoch
 from imagesmith.transports.names import PlaceName
+from imagesmith.values import frozen
 
 if TYPE_CHECKING:
+    from imagesmith.interfaces import ImageSource
+    from imagesmith.oci.model import Descriptor
+    from imagesmith.store.store import Store
+    from imagesmith.transports.beside import Beside
     from imagesmith.trust.finding import Form
-    from imagesmith.trust.signing import Made
+    from imagesmith.trust.signing import Made, Signing
 
-__all__ = ["add_signing_flags", "forms_of", "place_of_signatures", "print_made", "reference_of", "time_now"]
+__all__ = ["add_signing_flags", "place_of_signatures", "print_made", "signing_at", "signing_of", "time_now"]
 
 #: Another repository for all signatures, as cosign has it.
 _REPOSITORY = "COSIGN_REPOSITORY"
@@ -38,11 +44,60 @@ def add_signing_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def forms_of(args: argparse.Namespace) -> Sequence[Form]:
-    """The forms that --form names."""
-    from imagesmith.trust.signing import FORMS
+def signing_of(args: argparse.Namespace, annotations: Mapping[str, str] | None = None) -> Signing:
+    """How the flags want it signed; the key's password may be asked for.
 
-    return FORMS if args.form == "both" else (args.form,)
+    Raises:
+        UsageError: the image has no name to be signed by, or the key cannot be opened.
+    """
+    from imagesmith.trust.signing import FORMS, Signing
+
+    forms: Sequence[Form] = FORMS if args.form == "both" else (args.form,)
+    return Signing(
+        reference=_reference_of(args, PlaceName.parse(args.ref)),
+        forms=forms,
+        annotations=annotations or {},
+        time_s=time_now(),
+        key=open_key(args.key, args.password_file),
+    )
+
+
+@frozen(eq=False)
+class Desk:
+    """Where something is signed: the image, what its name stands for, and where its signatures are and go."""
+
+    source: ImageSource
+    root: Descriptor
+    signatures: ImageSource
+    beside: Beside
+    store: Store
+
+
+@contextlib.contextmanager
+def signing_at(args: argparse.Namespace) -> Iterator[Desk]:
+    """The image that the flags name, ready to be signed; a tag is asked for once.
+
+    Raises:
+        UsageError: it is a tag in a registry, which may have been moved by others.
+    """
+    from imagesmith.transports.beside import Beside
+    from imagesmith.transports.names import open_source
+
+    place = PlaceName.parse(args.ref)
+    there = place_of_signatures(place)
+    with (
+        opened(args) as (session, store),
+        open_source(place, session, store) as source,
+        open_source(there, session, store) as signatures,
+    ):
+        root = source.root()
+        image = place.image
+        if place.kind == "registry" and image is not None and image.digest is None and not args.tag:
+            raise UsageError(
+                f"{place} is a tag, which others may move: sign what it should stand for by its digest",
+                hint=f"now that is {image.name}@{root.digest}; --tag signs what it stands for now",
+            )
+        yield Desk(source, root, signatures, Beside(there, session, store), store)
 
 
 def place_of_signatures(place: PlaceName) -> PlaceName:
@@ -57,7 +112,7 @@ def place_of_signatures(place: PlaceName) -> PlaceName:
     return PlaceName(kind="registry", image=ref.with_tag(None))
 
 
-def reference_of(args: argparse.Namespace, place: PlaceName) -> str:
+def _reference_of(args: argparse.Namespace, place: PlaceName) -> str:
     """The name that an image is signed by.
 
     Raises:

@@ -122,12 +122,12 @@ AFTER = {
         "imagesmith referrers oci:image | grep -q spdx",
     "referrers registry.example.com/app:1.0": "grep -q spdx .out",
     "validate registry.example.com/app:1.0": "grep -q ^valid .out",
-    "sign --key signer.key --password-file password registry.example.com/app:1.0 --tag":
-        "imagesmith verify --key signer.pub registry.example.com/app:1.0",
+    "sign --key plain.key registry.example.com/app:1.0 --tag":
+        "imagesmith verify --key plain.pub registry.example.com/app:1.0",
     "verify --key signer.pub registry.example.com/signed:1": "grep -q 'signed by signer.pub' .out",
-    "attest --key plain.key --type spdxjson --predicate sbom.json store:app:1":
+    "attest --key plain.key --predicate sbom.json store:app:1":
         "imagesmith verify-attestation --key plain.pub store:app:1",
-    "verify-attestation --key signer.pub --type spdxjson registry.example.com/signed:1":
+    "verify-attestation --key signer.pub --type spdxjson store:tools:1":
         "grep -q 'says https://spdx.dev/Document' .out",
     "key generate --password-file password mine": "imagesmith key show --password-file password mine.key",
     "key show plain.key": "diff .out plain.pub",
@@ -187,7 +187,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             f"imagesmith copy store:app:1 {HOST}/signed:1",
             f"imagesmith sign --key signer.key --password-file password --tag {HOST}/signed:1",
             "imagesmith attest --key signer.key --password-file password --type spdxjson "
-            f"--predicate sbom.json --tag {HOST}/signed:1",
+            "--predicate sbom.json --tag store:tools:1",
         ):
             done = world.run(line)
             if "RUN cannot be executed here" in done.stderr:
