@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from imagesmith.attest.recipe import Needed, Recipe
+from imagesmith.attest.redact import has_masks
 from imagesmith.cacheoptions import parse_cache_to
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import context_ref
 from imagesmith.context.logins import without_login
-from imagesmith.context.named import GitContext
+from imagesmith.context.named import GitContext, HttpContext
 from imagesmith.image.reproduce import Original, epoch_of, is_rewritten
 from imagesmith.oci.names import Platform, host_platform
 from imagesmith.request import BuildRequest, Pins
@@ -126,6 +127,7 @@ def _lacking(recipe: Recipe, given: BuildRequest, request: BuildRequest) -> Iter
         yield "the build context, a folder of the machine that built it (CONTEXT)"
     elif recipe.lacks_dockerfile and not given.dockerfile and not _has_dockerfile(request):
         yield "the Dockerfile, a file of the machine that built it (-f FILE)"
+    yield from _masked(recipe, given, request)
     for name in recipe.local_contexts:
         if name not in given.contexts:
             yield f"the context {name} (--build-context {name}=PLACE)"
@@ -138,6 +140,20 @@ def _lacking(recipe: Recipe, given: BuildRequest, request: BuildRequest) -> Iter
         yield f"an agent for {ref.remote} (--ssh default)"
     if recipe.network == "host" and given.network != "host":
         yield "the network of the host (--network host)"
+
+
+def _masked(recipe: Recipe, given: BuildRequest, request: BuildRequest) -> Iterator[str]:
+    """What the user must say in full, for the provenance has masks in the place of words of a query."""
+    if has_masks(request.context):
+        yield f"the words of {request.context} that its provenance leaves out (CONTEXT)"
+    if has_masks(request.dockerfile or ""):
+        yield f"the words of {request.dockerfile} that its provenance leaves out (-f URL)"
+    for name, value in recipe.build_args.items():
+        if has_masks(value) and name not in given.build_args:
+            yield f"the argument {name}, a part of which is left out (--build-arg {name}=VALUE)"
+    for name, place in recipe.contexts.items():
+        if isinstance(place, HttpContext) and has_masks(place.url) and name not in given.contexts:
+            yield f"the context {name}, a part of whose address is left out (--build-context {name}=PLACE)"
 
 
 def _has_dockerfile(request: BuildRequest) -> bool:
@@ -163,6 +179,9 @@ def _notes(recipe: Recipe, given: BuildRequest, request: BuildRequest, original:
     pinned = request.pins.files if ref is None else request.pins.repositories
     if not given.context and request.context and (ref.pin if ref else request.context) not in pinned:
         yield "its source is taken as it is now: no commit and no digest of it is told"
+    others = [uri for uri in recipe.masked if uri != recipe.context]
+    if others:
+        yield f"files are taken as they are now, for a part of their addresses is left out: {others[0]}"
     if recipe.is_partial and not given.build_args and not given.labels:
         yield "arguments or labels are left out (mode=min): --build-arg and --label give them"
     if recipe.unknown:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from imagesmith.attest.asked import ASKING_ARGS
 from imagesmith.attest.provenance import BUILD_TYPE
+from imagesmith.attest.redact import has_masks
 from imagesmith.attest.statement import SLSA, image_of_purl
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, context_ref, is_commit, is_git_url
@@ -64,7 +65,8 @@ class Recipe:
     dockerfile          path in the source, or an address; empty for its usual name
     lacks_dockerfile    it was a file of that machine, apart from the source
     contexts            named contexts; local_contexts: names of those that only that machine has
-    pins                commits and digests of all sources
+    pins                commits and digests of all sources that are named in full
+    masked              addresses of files that are not, for words of their queries are left out
     secrets, agents     what steps were given; a provenance of mode=min does not tell it
     is_partial          arguments or labels were left out
     unknown             arguments that nothing here knows
@@ -86,6 +88,7 @@ class Recipe:
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     local_contexts: tuple[str, ...] = ()
     pins: Pins = field(default_factory=Pins)
+    masked: tuple[str, ...] = ()
     secrets: tuple[Needed, ...] = ()
     agents: tuple[Needed, ...] = ()
     is_partial: bool = False
@@ -192,6 +195,7 @@ def _read(parts: _Parts, builder: str, version: str) -> Recipe:
         contexts=known.contexts,
         local_contexts=tuple(known.local_contexts),
         pins=_pins([parts.source, *_bounded(parts.materials, "sources")]),
+        masked=tuple(uri for uri in (m.text("uri") for m in parts.materials) if has_masks(uri)),
         secrets=_needed(request, "secrets"),
         agents=_needed(request, "ssh"),
         is_partial=parts.is_partial,
@@ -270,7 +274,7 @@ def _pins(materials: Iterable[Object]) -> Pins:
                 _pin(images, str(image), _digest(uri, digests))
         elif (ref := context_ref(uri)) is not None:
             _pin(repositories, ref.pin, _commit(uri, digests))
-        elif is_http_url(uri):
+        elif is_http_url(uri) and not has_masks(uri):  # several files may look alike behind masks
             _pin(files, uri, _digest(uri, digests))
     return Pins(images=images, repositories=repositories, files=files)
 

@@ -19,13 +19,14 @@ from imagesmith.context.logins import without_login
 from imagesmith.errors import DockerfileError
 from imagesmith.plan.plan import Plan
 
-__all__ = ["plan_document", "step_names", "without_secrets"]
+__all__ = ["has_masks", "plan_document", "step_names", "without_secrets"]
 
 #: An address in a text, as far as it goes; and what of one is behind its path.
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>`]+")
 _BEHIND = re.compile(r"([?#&;])([^?#&;=]*)(?:=([^?#&;]*))?")
 #: What stands in the place of a word, as in BuildKit's messages.
 _MASK = "xxxxx"
+_MASKED = re.compile(rf"://[^\s\"'<>`]*[?#&;](?:[^?#&;=\s]*=)?{_MASK}(?![^?#&;\s\"'<>`])")
 #: Fields of a step that say something of the machine, and nothing of what is built.
 _MACHINE = {"proxy_env": [], "cgroup_parent": "", "login": ""}
 
@@ -39,6 +40,11 @@ def without_secrets(text: str) -> str:
     if "://" not in text or ("?" not in text and "#" not in text):
         return text
     return _masked(text) if _ADDRESS.match(text) else _ADDRESS.sub(lambda m: _masked(m[0]), text)
+
+
+def has_masks(text: str) -> bool:
+    """True if a word of an address in a text was masked, by us or by BuildKit: it cannot be fetched so."""
+    return _MASKED.search(text) is not None
 
 
 def _masked(address: str) -> str:

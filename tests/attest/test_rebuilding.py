@@ -10,7 +10,7 @@ import pytest
 from imagesmith.attest.rebuilding import Rebuild, rebuild_of, told
 from imagesmith.attest.recipe import Needed, Recipe
 from imagesmith.context.git import GitRef
-from imagesmith.context.named import DockerImage, GitContext, LocalContext
+from imagesmith.context.named import DockerImage, GitContext, HttpContext, LocalContext
 from imagesmith.image.reproduce import Original
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import digest_bytes
@@ -165,3 +165,23 @@ def test_what_is_told_is_the_recipes_and_no_word_of_the_users() -> None:
     assert "secret" not in str(words)
     assert words["buildArgs"] == {"SOURCE_DATE_EPOCH": "5"}
     assert words["commit"] == COMMIT
+
+
+def test_what_is_masked_must_be_said_in_full() -> None:
+    masked = "https://e.example/f.tar?token=xxxxx"
+    recipe = replace(
+        RECIPE, context=masked, dockerfile="https://e.example/D?xxxxx",
+        build_args={"U": f"at {masked}", "V": "x"},
+        contexts={"c": HttpContext(masked), "d": HttpContext("https://e.example/xxxxx?v=1")},
+        masked=(masked, "https://e.example/added?v=xxxxx"),
+    )  # fmt: skip
+    found = made(recipe)
+    assert [line.rpartition("(")[2] for line in found.lacking] == [
+        "CONTEXT)", "-f URL)", "--build-arg U=VALUE)", "--build-context c=PLACE)",
+    ]  # fmt: skip
+    assert [note for note in found.notes if "added?v=xxxxx" in note]
+    given = BuildRequest(
+        context="https://e.example/f.tar?token=mine", dockerfile="https://e.example/D?mine",
+        build_args={"U": "x"}, contexts={"c": HttpContext("https://e.example/c?mine")},
+    )  # fmt: skip
+    assert made(recipe, given).lacking == ()

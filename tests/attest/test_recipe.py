@@ -104,6 +104,17 @@ def test_commit_of_a_folder_is_that_of_its_repository() -> None:
     assert found.pins.repositories == {f"{REPOSITORY}#main": COMMIT}
 
 
+def test_files_whose_addresses_are_masked_are_held_to_nothing() -> None:
+    predicate = buildkit("v1")
+    listed = predicate["buildDefinition"]["resolvedDependencies"]
+    masked = "https://e.example/f?v=xxxxx"
+    listed += [{"uri": masked, "digest": {"sha256": c * 64}} for c in "ab"]
+    listed.append({"uri": "https://e.example/xxxxx?v=1", "digest": {"sha256": "c" * 64}})
+    found = read(predicate)
+    assert found.masked == (masked, masked)
+    assert list(found.pins.files) == ["https://e.example/xxxxx?v=1"]
+
+
 def test_what_min_leaves_out_is_known_to_be_missing() -> None:
     one, two = buildkit("v1"), buildkit("v0.2")
     one["runDetails"]["metadata"]["buildkit_completeness"]["request"] = False
