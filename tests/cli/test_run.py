@@ -263,10 +263,11 @@ def test_a_program_that_is_deaf_is_killed_at_the_third_signal(store: Path) -> No
 
 
 def started(store: Path, *words: str) -> subprocess.Popen[str]:
-    """A running image."""
+    """A running image. Under nohup SIGHUP is ignored, and what was ignored no shell can catch."""
     return subprocess.Popen(
-        [*IMAGESMITH, "run", "--root", str(store), *words], stdout=subprocess.PIPE, text=True, cwd=PROJECT
-    )
+        ["env", "--default-signal=HUP", *IMAGESMITH, "run", "--root", str(store), *words],
+        stdout=subprocess.PIPE, text=True, cwd=PROJECT,
+    )  # fmt: skip
 
 
 def test_terminal_needs_one_outside(run: Run) -> None:
