@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from imagesmith.trust.finding import Form
     from imagesmith.trust.signing import Made, Signing
 
-__all__ = ["add_signing_flags", "place_of_signatures", "print_made", "signing_at", "signing_of", "time_now"]
+__all__ = [
+    "Desk",
+    "add_signing_flags",
+    "place_of_signatures",
+    "print_made",
+    "signing_at",
+    "signing_of",
+    "time_now",
+]
 
 #: Another repository for all signatures, as cosign has it.
 _REPOSITORY = "COSIGN_REPOSITORY"
