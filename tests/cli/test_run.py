@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import termios
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -263,11 +264,18 @@ def test_a_program_that_is_deaf_is_killed_at_the_third_signal(store: Path) -> No
 
 
 def started(store: Path, *words: str) -> subprocess.Popen[str]:
-    """A running image. Under nohup SIGHUP is ignored, and what was ignored no shell can catch."""
-    return subprocess.Popen(
+    """A running image, which is killed after a minute: a signal that got lost fails a test, and hangs none.
+
+    Under nohup SIGHUP is ignored, and what was ignored no shell can catch.
+    """
+    process = subprocess.Popen(
         ["env", "--default-signal=HUP", *IMAGESMITH, "run", "--root", str(store), *words],
         stdout=subprocess.PIPE, text=True, cwd=PROJECT,
     )  # fmt: skip
+    limit = threading.Timer(60, process.kill)
+    limit.daemon = True
+    limit.start()
+    return process
 
 
 def test_terminal_needs_one_outside(run: Run) -> None:
