@@ -3,6 +3,7 @@
     ImagesmithError (1)
       UsageError (2)          InvalidReference
       DockerfileError (3)     carries file, line, the line itself and a caret
+      DefinitionError (3)     the same for a bake or compose file
       StepFailed (4)          the user's own command failed; `status` is its exit status
       ContextError (5)        MissingSource
       IntegrityError (6)      DigestMismatch InvalidDocument (NotAnImage) UnsafeArchive LimitExceeded
@@ -26,6 +27,7 @@ from typing import ClassVar, Self
 __all__ = [
     "Cancelled",
     "ContextError",
+    "DefinitionError",
     "Denied",
     "Different",
     "DigestMismatch",
@@ -154,6 +156,12 @@ class DockerfileError(ImagesmithError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.file, self.first, self.last, self.source = file, first, last, source
+
+
+class DefinitionError(ImagesmithError):
+    """A bake or compose file that cannot be read, evaluated or honoured."""
+
+    code, exit_code = "definition", 3
 
 
 class StepFailed(ImagesmithError):
