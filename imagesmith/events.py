@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol, Self
 
 from imagesmith.errors import Cancelled, ImagesmithError
-from imagesmith.values import field, frozen
+from imagesmith.values import field, frozen, replace
 
 __all__ = [
     "Event",
@@ -29,6 +29,8 @@ __all__ = [
     "Warned",
     "nobody",
     "part_of",
+    "titled",
+    "with_title",
 ]
 
 
@@ -139,6 +141,31 @@ class EventSink(Protocol):
 
 def nobody(_event: Event, /) -> None:
     """The sink that drops everything."""
+
+
+def titled(events: EventSink, title: str) -> EventSink:
+    """A sink for one of several builds: the vertices that it tells of get the build's title.
+
+    Spec: buildx's progress.WithPrefix.
+
+    `[internal] load x` becomes `[TITLE internal] load x`, and `exporting` `[TITLE] exporting`.
+    """
+    if not title:
+        return events
+
+    def tell(event: Event, /) -> None:
+        if isinstance(event, StepStarted | StepCached | StepFailedEvent):
+            event = replace(event, name=with_title(title, event.name))
+        events(event)
+
+    return tell
+
+
+def with_title(title: str, name: str) -> str:
+    """The name of a vertex with the title of its build; see `titled`."""
+    if not title:
+        return name
+    return f"[{title} {name[1:]}" if name.startswith("[") else f"[{title}] {name}"
 
 
 class Vertex:

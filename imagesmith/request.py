@@ -169,10 +169,12 @@ class Pins:
 class BuildRequest:
     """A build. Paths are as the user gave them, relative to the working directory.
 
+    name            of the target, where there are several: their vertices are called by it; else empty
     context         folder, URL, git address or `-`
     platforms       what is built for, as asked: one that is doubled counts once; empty for this machine's
     indexed         an index is made, and steps are called by their platforms: of several it always is
     dockerfile      path of the Dockerfile, `-` for standard input, None for the context's own
+    inline          the Dockerfile itself, if it was given as text
     cache_from      where to look for steps that the store does not know; cache_to where to write them
     explain         tell for each step why it was executed
     report          path of an HTML page about the build, or empty
@@ -190,8 +192,10 @@ class BuildRequest:
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
+    name: str = ""
     context: str = "."
     dockerfile: str | None = None
+    inline: bytes | None = None
     target: str = ""
     build_args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)

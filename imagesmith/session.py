@@ -1,4 +1,4 @@
-"""A run of builds: one store, one set of settings, and who is told; each request is built in it.
+"""A run of builds: one store, one set of settings, and who is told; requests are built in it, also together.
 
     context -> Dockerfile -> parse, lint -> plan -> solve -> commit -> outputs
 
@@ -8,60 +8,40 @@ Why: this is the only place where all parts meet; each of them knows only what i
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from imagesmith.concurrency import Background, Cancel
+from imagesmith.building import Build, Common
+from imagesmith.concurrency import Background
 from imagesmith.context.contexts import Contexts
-from imagesmith.context.trees import Trees
-from imagesmith.dockerfile.lint import Finding
-from imagesmith.dockerfile.nodes import Dockerfile
-from imagesmith.dockerfile.places import mark
 from imagesmith.errors import ImagesmithError, IntegrityError
-from imagesmith.events import EventSink, Message, Planned, Warned
-from imagesmith.export.writing import (
-    Outputs,
-    Wanted,
-    access_of,
-    refuse_what_it_cannot_hold,
-    uploader_of,
-)
-from imagesmith.image.forms import Form, Reforming, common_form, form_of, is_image
+from imagesmith.events import EventSink, Planned, Warned, titled, with_title
+from imagesmith.export.writing import access_of
+from imagesmith.image.forms import common_form
 from imagesmith.image.result import BuildResult
-from imagesmith.layer.codecs import Codec
 from imagesmith.plan.plan import Plan
-from imagesmith.plan.platforms import plan_build
-from imagesmith.plan.reading import linter_of, read_dockerfile
-from imagesmith.request import BuildRequest, Output
+from imagesmith.plan.reading import read_dockerfile
+from imagesmith.request import BuildRequest, CachePlace
 from imagesmith.settings import Settings
-from imagesmith.solve.cacheplaces import CacheExport, CacheImport, CacheLost
-from imagesmith.solve.graph import after_runs, names_of
-from imagesmith.solve.keeping import Keeping
-from imagesmith.solve.layerwriter import LayerWriter
-from imagesmith.solve.result import Result
+from imagesmith.solve.cacheplaces import CacheLost
+from imagesmith.solve.graph import needed_steps
 from imagesmith.solve.solver import Solver
 from imagesmith.solve.step import Step
-from imagesmith.solve.stepcache import StepCache
-from imagesmith.solve.tools import Tools
-from imagesmith.solve.watching import Watcher, Watching
+from imagesmith.solve.stepcache import Imported, StepCache
+from imagesmith.solve.watching import Watcher
 from imagesmith.store.store import Store
-from imagesmith.transports.bases import Bases
-from imagesmith.values import frozen, replace
+from imagesmith.values import replace
 from imagesmith.worker.sandbox.world import World
 from imagesmith.worker.workshop import Workshop
 
 if TYPE_CHECKING:
-    from imagesmith.attest.attesting import Attesting
-    from imagesmith.attest.bills import Bills
-    from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
-    from imagesmith.fs.tree import Tree
     from imagesmith.interfaces import Admission
 
-    #: What an SBOM looks at: a stage's last step (None for an empty one), or a context.
-    Scanned = Step | ContextFiles | GitFiles | Fetched | None
-
 __all__ = ["Session", "run_build"]
+
+#: The outputs of so many builds are written at a time.
+_FINISHING = 8
 
 
 def run_build(request: BuildRequest, settings: Settings, world: World, events: EventSink) -> BuildResult:
@@ -82,6 +62,7 @@ class Session:
             events: is told what happens, from any thread.
         """
         self.settings, self.world, self.events = settings, world, events
+        self._admissions: dict[str, Admission] = {}
         self.store = Store(settings.root)
         self.store.warn = lambda text: events(Warned(rule="", text=text))
 
@@ -98,9 +79,11 @@ class Session:
         policy = self.settings.policy_for(request.policy)
         if not policy:
             return None
-        from imagesmith.trust.admission import admission_by
+        if policy not in self._admissions:
+            from imagesmith.trust.admission import admission_by
 
-        return admission_by(policy)
+            self._admissions[policy] = admission_by(policy)
+        return self._admissions[policy]
 
     def build(self, request: BuildRequest) -> BuildResult:
         """Build what is asked, and write every output.
@@ -108,206 +91,177 @@ class Session:
         Raises:
             ImagesmithError: located in the Dockerfile where it belongs to an instruction.
         """
+        [built] = self.build_all([request])
+        return built
+
+    def build_all(self, requests: Sequence[BuildRequest], jobs: int = 0) -> list[BuildResult]:
+        """Build several requests in one solve, in which what is the same is done once; write every output.
+
+        Args:
+            requests: each after those that its contexts name.
+            jobs: how many steps are worked on at a time, 0 for many.
+
+        Raises:
+            ImagesmithError: of the first that failed, located in its Dockerfile.
+        """
         events, recorder = self.events, None
-        request, admission = replace(request, access=access_of(request)), self._admission(request)
-        if request.report:
+        if any(request.report for request in requests):
             from imagesmith.observe.report import Recorder, reporting
 
             events = recorder = Recorder(self.events)
-        with Contexts(request, self.store, events) as contexts:
-            dockerfile = read_dockerfile(contexts, self.store)
-            build = _Build(self, request, contexts, dockerfile, events, admission)
-            try:
-                if recorder is None:
-                    return _attempts(build)
-                with reporting(recorder, request, self.store) as page:
-                    built = _attempts(build, recorder)
-                    page.built = built
-                return built
-            except ImagesmithError as e:
-                for i in dockerfile.at(e.first):  # what a step was about when it failed
-                    mark(e, i.span, i.text)
-                e.step = e.step if request.indexed else ""
-                raise e.located(dockerfile.file, 0, 0, dockerfile.source) from e.__cause__
+        numbers = itertools.count(1)
+        with contextlib.ExitStack() as open_:
+            builds = [self._begun(request, events, numbers, open_) for request in requests]
+            if recorder is None:
+                return self._attempts(builds, numbers, events, jobs)
+            with reporting(recorder, requests, self.store) as page:
+                page.built = self._attempts(builds, numbers, events, jobs, recorder)
+                return page.built
 
+    def _begun(
+        self,
+        request: BuildRequest,
+        events: EventSink,
+        numbers: Iterator[int],
+        open_: contextlib.ExitStack,
+    ) -> Build:
+        """A build, with its contexts, which are closed in the end, and its Dockerfile."""
+        request, events = replace(request, access=access_of(request)), titled(events, request.name)
+        contexts = open_.enter_context(Contexts(request, self.store, events, numbers))
+        dockerfile = read_dockerfile(contexts, self.store)
+        return Build(request, contexts, dockerfile, events, self._admission(request))
 
-@frozen(eq=False)
-class _Build:
-    """One request, on its way."""
+    def _attempts(
+        self,
+        builds: Sequence[Build],
+        numbers: Iterator[int],
+        events: EventSink,
+        jobs: int,
+        *watchers: Watcher,
+    ) -> list[BuildResult]:
+        """Build, and where an imported cache is broken, build again without any."""
+        try:
+            return self._solve(Common(self.settings, self.store, numbers, builds), events, jobs, watchers)
+        except (CacheLost, IntegrityError) as e:
+            if not any(build.request.cache_from for build in builds):
+                raise
+            events(Warned(rule="", text=f"building again without --cache-from: {e.message}"))
+        for build in builds:
+            if build.contexts.images is not None:
+                build.contexts.images.close()
+            build.request = replace(build.request, cache_from=())
+        return self._solve(Common(self.settings, self.store, numbers, builds), events, jobs, watchers)
 
-    session: Session
-    request: BuildRequest
-    contexts: Contexts
-    dockerfile: Dockerfile
-    events: EventSink
-    admission: Admission | None
-
-    def run(self, *watchers: Watcher) -> BuildResult:
-        """Plan, solve, and write the outputs."""
-        request, contexts, store = self.request, self.contexts, self.session.store
-        cancel = Cancel()
-        bases = Bases(
-            store,
-            self.session.settings,
-            request,
-            self.events,
-            contexts.numbers,
-            cancel,
-            contexts.pinning,
-            self.admission,
-        )
-        contexts.images = bases
-        plan = self._plan(bases)
-        self.events(Planned(names=names_of(plan.tips)))
-        wanted = self._wanted(plan)
-        first = common_form([form for output, forms in wanted if is_image(output) for form in forms])
-        keeping = Keeping(after_runs(plan.tips), contexts.tree_of, store.work)
-        tools = Tools(
-            store=store, trees=Trees(contexts, contexts.file_digest, time.time_ns()),
-            workshop=Workshop(self.session.world, store, self.events, request.emulators),
-            bases=bases, request=request,
-            events=self.events, cancel=cancel, before_run=keeping.begin,
-        )  # fmt: skip
-        platforms = [image.platform for image in plan.images]
-        imports = CacheImport(request.cache_from, bases, platforms, self.events)
-        cache = StepCache(store, imports.load, first.clamp_s)
-        keeper = CacheExport(request.cache_to, store, bases, cache, self.events)
-        pushed = [output for output, forms in wanted if forms[0].same_layers(first)]
-        uploading = uploader_of(pushed, request, plan, bases, self.session.settings.transfers, self.events)
-        scans = self._scans(plan)
-        attesting, noted = self._attesting(tools)
+    def _solve(
+        self, common: Common, events: EventSink, jobs: int, watchers: Sequence[Watcher]
+    ) -> list[BuildResult]:
+        """Plan all, solve, and write the outputs."""
+        builds, links = common.builds, dict[str, Plan]()
+        for build in builds:
+            with _placed(build):
+                build.work_out(common, links)
+            links[build.request.name] = build.plan
+        owners = common.owners
+        goals = [goal for build in builds for goal in build.goals]
+        events(Planned(names=_names(goals, owners)))
+        first = common_form([form for build in builds for form in build.forms])
+        emulators = builds[0].request.emulators
+        workshop = Workshop(self.world, self.store, events, emulators)
+        for build in builds:
+            build.equip(common, workshop)
+        cache = StepCache(self.store, _imports(builds), first.clamp_s)
+        told = [w for build in builds for w in build.watch(common, cache, first)]
+        told += [*watchers, *self._explainer(builds, cache, events)]
         solver = Solver(
-            tools, self._writer(first.codec, first.clamp_s), cache,
-            [keeper, *watchers, *self._explainer(cache), *noted, uploading], contexts.numbers,
+            builds[0].tools, common.writer(first.codec, first.clamp_s), cache, told, common.numbers,
+            sites={step: build.tools for step, build in owners.items()}, blame=_blame(builds, owners),
+            jobs=jobs,
         )  # fmt: skip
-        outputs = Outputs(request, plan, keeper, bases, Reforming(store, self._writer, cancel), attesting)
-        stages = [tip for _, _, tip in scans if isinstance(tip, Step)]
-        with keeping, _solved(solver, [*plan.tips, *stages], uploading) as results:
-            if attesting is not None:
-                attesting.bills = self._bills(scans, solver, tools.trees)
-            return outputs.write(wanted, results[: len(plan.images)])
+        with _solved(solver, builds, goals):
+            return _finished(builds, common, solver)
 
-    def _scans(self, plan: Plan) -> list[tuple[str, str, Scanned]]:
-        """What the SBOMs of each platform look at besides its result, if any are made."""
-        attestations = self.request.attestations
-        if attestations is None or attestations.sbom is None:
-            return []
-        return [(str(image.platform), name, of) for image in plan.images for name, of in image.scans]
-
-    def _bills(self, scans: Sequence[tuple[str, str, Scanned]], solver: Solver, trees: Trees) -> Bills | None:
-        """Who makes the SBOMs, if they are asked for; all steps are solved."""
-        attestations = self.request.attestations
-        if attestations is None or attestations.sbom is None:
-            return None
-        from imagesmith.attest.bills import Bills
-
-        scanned: dict[str, list[tuple[str, Tree]]] = {}
-        for platform, name, of in scans:
-            tree = solver.result(of).view if isinstance(of, Step) or of is None else trees.tree(of)
-            scanned.setdefault(platform, []).append((name, tree))
-        return Bills(
-            attestations.sbom, self.dockerfile, scanned, self.session.store.blobs.ingest,
-            lambda text: self.events(Warned(rule="", text=text)),
-        )  # fmt: skip
-
-    def _attesting(self, tools: Tools) -> tuple[Attesting | None, tuple[Watcher, ...]]:
-        """Who makes attestations, if any are asked for, and who notes for it what steps take."""
-        request = self.request
-        if request.attestations is None and not request.recorded:
-            return None, ()
-        from imagesmith.attest.attesting import Attesting
-        from imagesmith.attest.materials import Noted, Sources
-
-        noted = Noted()
-        sources = Sources(
-            request=request, dockerfile=self.dockerfile, contexts=self.contexts, trees=tools.trees,
-            bases=tools.bases, noted=noted,
-        )  # fmt: skip
-        return Attesting(sources, self.session.store.blobs), (noted,)
-
-    def _plan(self, bases: Bases) -> Plan:
-        """The plan; what the linter finds is told as it comes."""
-        dockerfile = self.dockerfile
-
-        def warn(f: Finding) -> None:
-            rule = f.rule
-            self.events(
-                Warned(rule=rule.name, text=f.detail, line=f.span.first, url=rule.url, file=dockerfile.file)
-            )
-
-        asked = [str(platform) for platform in self.request.platforms]
-        for platform in dict.fromkeys(p for p in asked if asked.count(p) > 1):
-            text = f'Duplicate platform result requested "{platform}"'
-            self.events(Warned(rule="", text=text))
-        linter = linter_of(dockerfile, self.request, warn)
-        linter.lint_file()
-        plan = plan_build(dockerfile, self.request, bases, self.contexts, linter)
-        pinning = self.contexts.pinning
-        if pinning is not None and pinning.write():  # before a step copies the folder that it lies in
-            self.events(Message(text=f"{pinning.lock} is written"))
-        linter.finish()
-        return plan
-
-    def _wanted(self, plan: Plan) -> list[Wanted]:
-        """The outputs with their forms; without any, the image goes to the store if it has names."""
-        request = self.request
-        kind = "image" if request.tags else "cacheonly"
-
-        def forms(o: Output) -> tuple[Form, ...]:
-            return tuple(
-                form_of(o, request, image.epoch, image.platform, several=request.indexed)
-                for image in plan.images
-            )
-
-        wanted = [(o, forms(o)) for o in request.outputs or (Output(type=kind),)]
-        for output, _ in wanted:
-            refuse_what_it_cannot_hold(output, len(plan.images))
-        if any(found[0].epoch is None and o.flag("rewrite-timestamp") for o, found in wanted):
-            text = "rewrite-timestamp is specified, but no source-date-epoch was found"
-            self.events(Warned(rule="", text=text))
-        return wanted
-
-    def _writer(self, codec: Codec, clamp_s: int | None) -> LayerWriter:
-        return LayerWriter(self.session.store, codec, self.session.settings.workers, clamp_s)
-
-    def _explainer(self, cache: StepCache) -> tuple[Watcher, ...]:
+    def _explainer(self, builds: Sequence[Build], cache: StepCache, events: EventSink) -> tuple[Watcher, ...]:
         """Who tells why steps are executed, if that is asked for."""
-        if not self.request.explain:
+        if not any(build.request.explain for build in builds):
             return ()
         from imagesmith.observe.explain import Explainer
 
-        return (Explainer(self.session.store, cache, self.request.build_args, self.events),)
+        given = {key for build in builds for key in build.request.build_args}
+        return (Explainer(self.store, cache, given, events),)
 
 
-def _attempts(build: _Build, *watchers: Watcher) -> BuildResult:
-    """Build, and where an imported cache is broken, build again without it."""
-    try:
-        return build.run(*watchers)
-    except (CacheLost, IntegrityError) as e:
-        if not build.request.cache_from:
-            raise
-        build.events(Warned(rule="", text=f"building again without --cache-from: {e.message}"))
-        if build.contexts.images is not None:
-            build.contexts.images.close()
-        return replace(build, request=replace(build.request, cache_from=())).run(*watchers)
+def _names(goals: Sequence[Step | None], owners: Mapping[Step, Build]) -> tuple[str, ...]:
+    """The names of all steps, as they will be told."""
+    return tuple(
+        with_title(owners[step].request.name, step.name) if step in owners else step.name
+        for step in needed_steps(goals)
+        if step.op.makes_layer
+    )
+
+
+def _imports(builds: Sequence[Build]) -> Callable[[], Iterator[Imported]]:
+    """How the caches of all builds are read: each place once."""
+    readers, seen = [], list[CachePlace]()
+    for build in builds:
+        readers.append(build.imports(seen))
+        seen += build.request.cache_from
+    return lambda: itertools.chain.from_iterable(reader.load() for reader in readers)
+
+
+def _blame(builds: Sequence[Build], owners: Mapping[Step, Build]) -> Callable[[ImagesmithError, Step], None]:
+    """Who says in which Dockerfile an error of a step belongs."""
+
+    def blame(error: ImagesmithError, step: Step) -> None:
+        owners.get(step, builds[0]).place(error)
+
+    return blame
 
 
 @contextlib.contextmanager
-def _solved(solver: Solver, tips: Sequence[Step | None], uploading: Watching) -> Iterator[list[Result]]:
-    """The results of the last steps. While they are used, what steps needed on this machine is taken away."""
+def _placed(build: Build) -> Iterator[None]:
+    """Errors in the `with` belong to the build's Dockerfile."""
+    try:
+        yield
+    except ImagesmithError as e:
+        raise build.place(e) from e.__cause__
+
+
+def _finished(builds: Sequence[Build], common: Common, solver: Solver) -> list[BuildResult]:
+    """The outputs of all, several at a time."""
+
+    def finish(build: Build) -> BuildResult:
+        with _placed(build):
+            return build.finish(common, solver)
+
+    if len(builds) == 1:
+        return [finish(builds[0])]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(len(builds), _FINISHING), thread_name_prefix="outputs") as pool:
+        return list(pool.map(finish, builds))
+
+
+@contextlib.contextmanager
+def _solved(solver: Solver, builds: Sequence[Build], goals: Sequence[Step | None]) -> Iterator[None]:
+    """Solve. In the `with`, what steps needed on this machine is taken away while results are used."""
 
     def end() -> None:
         with contextlib.suppress(OSError):  # what is left is swept by the next build
             solver.tools.workshop.close()
 
-    try:
-        with uploading:
-            results = solver.solve(tips)
-    except BaseException:
-        end()
-        raise
-    ending = Background(end, "ending")
-    try:
-        yield results
-    finally:
-        ending.join()
+    with contextlib.ExitStack() as keeping:
+        for build in builds:
+            keeping.enter_context(build.keeping)
+        try:
+            with contextlib.ExitStack() as uploading:
+                for build in builds:
+                    uploading.enter_context(build.uploading)
+                solver.solve(goals)
+        except BaseException:
+            end()
+            raise
+        ending = Background(end, "ending")
+        try:
+            yield
+        finally:
+            ending.join()

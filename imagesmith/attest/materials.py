@@ -14,7 +14,7 @@ Threads: `Noted` is called from those of the steps.
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from imagesmith.attest.redact import without_secrets
 from imagesmith.attest.statement import purl_of
@@ -79,7 +79,10 @@ class Noted(Watcher):
 
 @frozen(kw_only=True)
 class Sources:
-    """Who knows what a build was made of; all of it is open while the build lasts."""
+    """Who knows what a build was made of; all of it is open while the build lasts.
+
+    `others` gives those of the build that a step is of, where it is another one's of the same solve.
+    """
 
     request: BuildRequest
     dockerfile: Dockerfile
@@ -87,6 +90,7 @@ class Sources:
     trees: Trees
     bases: Bases
     noted: Noted
+    others: Callable[[Step], Sources | None] = lambda _step: None
 
 
 def config_source(sources: Sources) -> Material:
@@ -106,23 +110,24 @@ def materials_of(sources: Sources, plan: Plan) -> tuple[Material, ...]:
     found = {config_source(sources), *(_image(op, sources.bases) for i in plan.images for op in i.bare)}
     local: dict[str, set[tuple[str, tuple[str, ...], bool, str]]] = {}
     for step in all_steps(plan.tips):
+        own = sources.others(step) or sources
         if isinstance(step.op, ImageOp):
-            found.add(_image(step.op, sources.bases))
+            found.add(_image(step.op, own.bases))
         digests = sources.noted.inputs.get(step, ())
         for n, (origin, path, excludes, parents) in enumerate(_taken(step.op)):
             match origin:
                 case GitFiles():
-                    commit = sources.contexts.checkout(origin).commit
+                    commit = own.contexts.checkout(origin).commit
                     found.add(_pinned(without_secrets(origin.ref.address), f"commit:{commit}"))
                 case Fetched():
-                    [file] = sources.trees.tree(origin).walk("")
+                    [file] = own.trees.tree(origin).walk("")
                     found.add(Material(without_secrets(origin.url), "sha256", file.digest))
-                case ContextFiles(name="context") if "context" in sources.contexts.pinned:
-                    found.add(_main(sources))
-                case ContextFiles(name=name, place=place) if name in sources.contexts.pinned:
-                    found.add(_pinned(without_secrets(place), sources.contexts.pinned[name]))
+                case ContextFiles(name="context") if "context" in own.contexts.pinned:
+                    found.add(_main(own))
+                case ContextFiles(name=name, place=place) if name in own.contexts.pinned:
+                    found.add(_pinned(without_secrets(place), own.contexts.pinned[name]))
                 case ContextFiles(name=name, place=place) if place != "scratch":
-                    digest = digests[n] if n < len(digests) else _looked_up(step.op, origin, path, sources)
+                    digest = digests[n] if n < len(digests) else _looked_up(step.op, origin, path, own)
                     local.setdefault(name, set()).add((path, excludes, parents, digest))
     for name, rows in local.items():
         listed = [[path, list(excludes), parents, digest] for path, excludes, parents, digest in sorted(rows)]

@@ -7,22 +7,21 @@ Trust: see context/*.py; every tree stays below its root.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import shutil
 import sys
-import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from imagesmith.concurrency import Once
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.archive import is_packed, looks_like_archive, unpack_context
 from imagesmith.context.digests import FileDigests, Reading
+from imagesmith.context.fetching import Fetching
 from imagesmith.context.git import GitRef, context_ref, parse_flag
-from imagesmith.context.http import Download, fetch_url, file_name_of
+from imagesmith.context.http import file_name_of
 from imagesmith.context.ignore import missing_dockerfile, read_beside, read_ignore, read_pipe, read_small
 from imagesmith.context.local import LocalTree
 from imagesmith.context.named import (
@@ -33,10 +32,10 @@ from imagesmith.context.named import (
     OciLayout,
     normalise_name,
 )
-from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Remote
+from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
 from imagesmith.context.secrets import git_access
 from imagesmith.errors import ContextError, DockerfileError, IntegrityError, UsageError
-from imagesmith.events import EventSink, Message, Vertex, nobody
+from imagesmith.events import EventSink, Vertex, nobody
 from imagesmith.fs.folders import make_plain
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW
@@ -44,11 +43,9 @@ from imagesmith.oci.names import Platform
 from imagesmith.request import BuildRequest
 from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.store import Store
-from imagesmith.store.work import WorkFolder
 from imagesmith.transports.bases import Bases, ResolvedImage
 
 if TYPE_CHECKING:
-    from imagesmith.context.gitfetch import Checkout
     from imagesmith.pins import Pinning
 
 __all__ = ["Contexts"]
@@ -59,17 +56,30 @@ _NAMES = ("Dockerfile", "dockerfile", "Containerfile")
 _REMOTE = "[internal] load remote build context"
 
 
-class Contexts:
+class Contexts(Fetching):
     """The contexts of one build; close it, or use it in a `with`."""
 
-    def __init__(self, request: BuildRequest, store: Store, events: EventSink = nobody) -> None:
-        self._request, self._store, self._events = request, store, events
+    def __init__(
+        self,
+        request: BuildRequest,
+        store: Store,
+        events: EventSink = nobody,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        """Prepare; nothing is looked at.
+
+        Args:
+            request: names the contexts.
+            store: where what is fetched goes.
+            events: is told what happens.
+            numbers: of the vertices on the screen, if other builds are shown with this one.
+        """
+        super().__init__(request, store, events)
         #: Of the vertices on the screen; those of the whole build come from it.
-        self.numbers = itertools.count(1)
-        self._temporary: WorkFolder | None = None
+        self.numbers = itertools.count(1) if numbers is None else numbers
         self._main: LocalTree | None = None
+        self._ignore = ""
         self._named: dict[str, Tree] = {}
-        self._trees: list[LocalTree] = []
         #: The folder that the Dockerfile lies in, or the context that it is of, and its name in there.
         self._dockerfile: tuple[Path, str] | None = None
         self._stdin_dockerfile: bytes | None = None
@@ -79,10 +89,6 @@ class Contexts:
         self._times: dict[str, int] = {}
         #: What came from elsewhere, `context`, `-f` or a named one: `commit:HEX`, or a digest as text.
         self.pinned: dict[str, str] = {}
-        #: What sources must be; known once the Dockerfile is, and None where nothing is required.
-        self.pinning: Pinning | None = None
-        self._checkouts: Once[GitFiles, Checkout] = Once()
-        self._folders, self._lock = itertools.count(1), threading.Lock()
 
     def __enter__(self) -> Contexts:
         return self
@@ -92,18 +98,7 @@ class Contexts:
         self.file_digest.flush()
         if self.images is not None:
             self.images.close()
-        for tree in self._trees:
-            tree.close()
-        if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                self._temporary.close()
-
-    def _scratch(self) -> Path:
-        """A folder of the build's own, gone at its end."""
-        if self._temporary is None:
-            with on_disk_fault("make a folder for a context", self._store.work):
-                self._temporary = WorkFolder(self._store.work, "context-")
-        return self._temporary.path
+        self.leave()
 
     # --- the Dockerfile ------------------------------------------------------------------------
 
@@ -113,6 +108,9 @@ class Contexts:
         Raises:
             ContextError: there is none.
         """
+        if self._request.inline is not None:
+            self.pinning = self._pinning()
+            return _NAMES[0], self._request.inline
         given, name = self._request.dockerfile or _NAMES[0], ""
         if given != "-":
             name = file_name_of(given) if is_http_url(given) else os.path.basename(given)
@@ -257,16 +255,11 @@ class Contexts:
                 self._stdin_dockerfile = data
         self._main = self._owned(LocalTree(folder))
 
-    def _owned(self, tree: LocalTree) -> LocalTree:
-        """A tree that is closed with the contexts."""
-        self._trees.append(tree)
-        return tree
-
     def main(self) -> ContextFiles:
         """The main context."""
         self._main_tree()
         place = self._request.context
-        return ContextFiles("context", place if self._is_remote() else os.path.abspath(place))
+        return ContextFiles("context", place if self._is_remote() else os.path.abspath(place), self._ignore)
 
     def tree_of(self, origin: ContextFiles) -> Tree:
         """The files of a context of this build."""
@@ -281,7 +274,7 @@ class Contexts:
             root = self._root()
             if self._main is None:
                 with self._vertex("[internal] load .dockerignore"):
-                    ignore = read_ignore(root, *((self._dockerfile,) if self._dockerfile else ()))
+                    ignore, self._ignore = read_ignore(root, self._dockerfile)
                 self._main = self._owned(LocalTree(root, ignore))
         return self._main
 
@@ -306,7 +299,7 @@ class Contexts:
                 return self.images.from_layout(name, path, f"@{digest}" if digest else tag, platform)
             case LocalContext(path=path):
                 if key not in self._named:
-                    self._named[key] = self._owned(LocalTree(path, read_ignore(path)))
+                    self._named[key] = self._owned(LocalTree(path, read_ignore(path)[0]))
                 return ContextFiles(key, os.path.abspath(path))
             case GitContext(ref=ref):
                 origin = GitFiles(ref, bool(ref.keep_git_dir), ref.checksum, own=not self._request.is_foreign)
@@ -353,48 +346,3 @@ class Contexts:
     def commit_time(self, origin: GitFiles) -> int:
         """The time (seconds) of the commit that a remote ADD takes."""
         return self.checkout(origin).commit_s
-
-    # --- what steps fetch ----------------------------------------------------------------------
-
-    def locked(self, origin: Remote) -> Remote:
-        """What ADD, or a named context, names, as it is pinned; see context/locked.py."""
-        if self.pinning is None:
-            return origin
-        from imagesmith.context.locked import locked
-
-        return locked(origin, self.pinning, self._request, self._download, self._scratch)
-
-    def fetch_url(self, origin: Fetched) -> Download:
-        """Download what ADD names."""
-        try:
-            return self._download(origin.url, origin.checksum)
-        except DockerfileError as e:
-            e.hint = (self.pinning.hint("files", origin.url) if self.pinning else "") or e.hint
-            raise
-
-    def _download(self, url: str, checksum: str = "") -> Download:
-        return fetch_url(
-            url, self._store, checksum or str(self._request.pins.files.get(url, "")),
-            access=self._request.access, tell=lambda text: self._events(Message(text=text)),
-        )  # fmt: skip
-
-    def fetch_git(self, origin: GitFiles) -> tuple[str, Tree]:
-        """Fetch the repository that ADD names."""
-        return self.checkout(origin)[:2]
-
-    def checkout(self, origin: GitFiles) -> Checkout:
-        """The repository that ADD, or a named context, names; fetched once."""
-        return self._checkouts.get(origin, lambda: self._fetch(origin))
-
-    def _fetch(self, origin: GitFiles) -> Checkout:
-        from imagesmith.context.gitfetch import fetch_git
-
-        with self._lock:
-            folder = self._scratch() / f"git-{next(self._folders)}"
-        access = git_access(self._request, origin.ref, own=origin.own)
-        found = fetch_git(
-            origin.ref, folder, keep_git_dir=origin.keep_git_dir, checksum=origin.checksum, access=access
-        )
-        if isinstance(found.tree, LocalTree):
-            self._owned(found.tree)
-        return found

@@ -17,6 +17,7 @@ from pathlib import Path
 from imagesmith.context.local import LocalTree
 from imagesmith.context.patterns import Matcher
 from imagesmith.errors import ContextError, reason_of
+from imagesmith.oci.digest import digest_bytes
 
 __all__ = [
     "MAX_BYTES",
@@ -128,21 +129,28 @@ def bounded(data: bytes, path: Path) -> bytes:
     return data
 
 
-def read_ignore(root: Path, *beside: tuple[Path, str]) -> Matcher:
+def read_ignore(root: Path, dockerfile: tuple[Path, str] | None = None) -> tuple[Matcher, str]:
     """The matcher of a context folder's ignore file; one that matches nothing where there is none.
 
-    beside: the folder and the name of a Dockerfile that may have an ignore file of its own.
+    Args:
+        root: the folder.
+        dockerfile: the folder and the name of a Dockerfile that may have an ignore file of its own.
+
+    Returns:
+        The matcher, and the digest of the Dockerfile's own ignore file, empty if that of the folder counts.
 
     Raises:
         ContextError: the file cannot be read, or holds a bad pattern.
     """
-    for folder, name in (*((at, f"{name}.dockerignore") for at, name in beside), (root, ".dockerignore")):
+    own = None if dockerfile is None else (dockerfile[0], f"{dockerfile[1]}.dockerignore")
+    for folder, name in filter(None, (own, (root, ".dockerignore"))):
         try:
             data = read_small(folder, name)
         except FileNotFoundError:
             continue
         try:
-            return Matcher(parse_ignore(data))
+            found = Matcher(parse_ignore(data))
         except ContextError as e:
             raise ContextError(f"{folder / name}: {e.message}") from e
-    return Matcher(())
+        return found, digest_bytes(data).hex if (folder, name) == own else ""
+    return Matcher(()), ""

@@ -22,6 +22,7 @@ __all__ = [
     "LocalContext",
     "NamedContext",
     "OciLayout",
+    "TargetContext",
     "normalise_name",
     "parse_named",
 ]
@@ -64,7 +65,14 @@ class HttpContext:
     url: str
 
 
-NamedContext = LocalContext | DockerImage | OciLayout | GitContext | HttpContext
+@frozen
+class TargetContext:
+    """What another target of the same bake makes: its image of the platform that is asked for."""
+
+    name: str
+
+
+NamedContext = LocalContext | DockerImage | OciLayout | GitContext | HttpContext | TargetContext
 
 
 def normalise_name(name: str) -> str:

@@ -19,10 +19,12 @@ class ContextFiles:
     """The files of a build context of this build: `context`, or a named one.
 
     `place` is the folder or the address that it was given as; two builds may have contexts of one name.
+    `ignore` is the digest of an ignore file that is the Dockerfile's own, and leaves out other files.
     """
 
     name: str
     place: str
+    ignore: str = ""
 
 
 @frozen

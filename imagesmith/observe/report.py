@@ -25,6 +25,7 @@ from imagesmith.events import (
     StepStarted,
 )
 from imagesmith.fs.results import put_file
+from imagesmith.image.commit import Image
 from imagesmith.image.result import BuildResult
 from imagesmith.observe.timeline import Bar, Growth, LayerLine, Report
 from imagesmith.oci.digest import Digest
@@ -111,13 +112,15 @@ class Recorder(Watcher):
     def _needs(self, step: Step) -> tuple[int, ...]:
         return tuple(self._solved[s].number for s in step.inputs() if s.op.makes_layer and s in self._solved)
 
-    def finish(self, store: Store, name: str, built: BuildResult | None, title: str, error: str) -> Report:
+    def finish(
+        self, store: Store, name: str, built: Sequence[tuple[str, BuildResult]], title: str, error: str
+    ) -> Report:
         """The report, with what changed since the last build of that name, which this one becomes.
 
         Args:
             store: remembers builds.
             name: what is the same from build to build.
-            built: what came out; None where it failed.
+            built: what came out, by target; nothing where it failed.
             title: what the page is called.
             error: why it failed, or empty.
         """
@@ -128,7 +131,7 @@ class Recorder(Watcher):
                 replace(
                     b,
                     needs=self._needs(of[b.number]) if b.number in of else (),
-                    is_step=b.name.startswith("[") and not b.name.startswith("[internal]"),
+                    is_step=b.name.startswith("[") and not b.name.partition("]")[0].endswith("internal"),
                     ended_s=seconds if b.state == "stopped" else b.ended_s,
                 )
                 for b in self._bars.values()
@@ -140,11 +143,11 @@ class Recorder(Watcher):
         known = {b.number: b for b in bars}
         last = store.cache.build(name)
         old = _old_layers(last)
-        layers = _all_layers(built)
+        layers = _all_layers([image for _, one in built for image in one.images.values()])
         report = Report(
             title=title,
-            digest="" if built is None else str(built.digest),
-            platform="" if built is None else ", ".join(built.images),
+            digests=tuple(f"{target} {one.digest}".lstrip() for target, one in built),
+            platform=", ".join(dict.fromkeys(platform for _, one in built for platform in one.images)),
             error=error,
             at_s=self._began_s,
             seconds=seconds,
@@ -155,7 +158,7 @@ class Recorder(Watcher):
             last_seconds=_number(last.get("seconds")),
             last_size=sum(o["size"] for o in old.values()) if old else None,
         )
-        if built is not None:
+        if built:
             store.cache.put_build(name, _summary(layers, seconds))
         return report
 
@@ -188,13 +191,10 @@ class Recorder(Watcher):
         return tuple(out)
 
 
-def _all_layers(built: BuildResult | None) -> list[BuiltLayer]:
-    """The layers of all platforms' images; one that several have once."""
-    if built is None:
-        return []
-    several = len(built.images) > 1
-    layers = [layer for image in built.images.values() for layer in image.layers]
-    return list({layer.descriptor.digest: layer for layer in layers}.values()) if several else layers
+def _all_layers(images: Sequence[Image]) -> list[BuiltLayer]:
+    """The layers of all images; one that several have once."""
+    layers = [layer for image in images for layer in image.layers]
+    return list({layer.descriptor.digest: layer for layer in layers}.values()) if len(images) > 1 else layers
 
 
 class _Old(TypedDict):
@@ -284,12 +284,14 @@ def _sizes(store: Store, diff_id: Digest) -> dict[str, int] | None:
 class Outcome:
     """What the page says came out; filled in where the build ends well."""
 
-    built: BuildResult | None = None
+    built: Sequence[BuildResult] = ()
 
 
 @contextlib.contextmanager
-def reporting(recorder: Recorder, request: BuildRequest, store: Store) -> Iterator[Outcome]:
+def reporting(recorder: Recorder, requests: Sequence[BuildRequest], store: Store) -> Iterator[Outcome]:
     """Write the page of what is done in the `with`, also where it fails.
+
+    Of several requests the page is the one that the first of them names which names one.
 
     Raises:
         ContextError: the file cannot be written.
@@ -297,14 +299,28 @@ def reporting(recorder: Recorder, request: BuildRequest, store: Store) -> Iterat
     from imagesmith.observe.reportpage import page
 
     outcome, error = Outcome(), ""
-    name = " ".join([*map(str, request.tags)] or [str(Path(request.context).absolute()), request.target])
+    names, titles = [_name(request) for request in requests], [_title(request) for request in requests]
+    targets = [request.name for request in requests]
     try:
         yield outcome
     except ImagesmithError as e:
         error = e.message
         raise
     finally:
-        title = ", ".join(t.familiar for t in request.tags) or Path(request.context).absolute().name or name
-        key = f"{name} {','.join(map(str, request.platforms))}"
-        report = recorder.finish(store, key, outcome.built, title, error)
-        put_file(request.report, page(report).encode(), "the report")
+        title = ", ".join(target or title for target, title in zip(targets, titles, strict=True))
+        built = list(zip(targets, outcome.built, strict=False))
+        report = recorder.finish(store, " ".join(names), built, title, error)
+        place = next(request.report for request in requests if request.report)
+        put_file(place, page(report).encode(), "the report")
+
+
+def _name(request: BuildRequest) -> str:
+    """What a build is known by, from one time to the next."""
+    name = " ".join([*map(str, request.tags)] or [str(Path(request.context).absolute()), request.target])
+    return f"{name} {','.join(map(str, request.platforms))}"
+
+
+def _title(request: BuildRequest) -> str:
+    """What a build is called."""
+    context = Path(request.context).absolute()
+    return ", ".join(t.familiar for t in request.tags) or context.name or f"{context} {request.target}"

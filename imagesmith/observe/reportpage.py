@@ -82,8 +82,7 @@ def _delta(now: float, before: float | None, shown: str) -> str:
 def _sub(report: Report) -> str:
     at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(report.at_s))
     parts = [_text(report.platform), at]
-    if report.digest:
-        parts.append(f"<code>{_text(report.digest)}</code>")
+    parts += [f"<code>{_text(digest)}</code>" for digest in report.digests]
     return " · ".join(p for p in parts if p)
 
 

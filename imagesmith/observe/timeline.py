@@ -60,7 +60,7 @@ class Report:
     """All that the page shows."""
 
     title: str
-    digest: str
+    digests: tuple[str, ...]
     platform: str
     error: str
     at_s: float

@@ -9,14 +9,12 @@ Threads: one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, is_git_url
-from imagesmith.context.http import Download
-from imagesmith.context.named import normalise_name
-from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Remote
+from imagesmith.context.named import TargetContext, normalise_name
+from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.parse import parse_trigger
 from imagesmith.dockerfile.places import locate
@@ -30,8 +28,9 @@ from imagesmith.oci.times import parse_epoch
 from imagesmith.ops.image import ImageOp
 from imagesmith.ops.root import RootOp
 from imagesmith.plan import filesystem, metadata, naming
+from imagesmith.plan.givers import ContextProvider, ImageResolver
 from imagesmith.plan.lints import BuildLints
-from imagesmith.plan.plan import PlannedImage, Scan
+from imagesmith.plan.plan import Plan, PlannedImage, Scan
 from imagesmith.plan.scope import global_args, platform_args, proxy_env
 from imagesmith.plan.stages import PlannedStage, StageGraph, from_word
 from imagesmith.plan.state import StageState
@@ -40,44 +39,7 @@ from imagesmith.solve.step import Step
 from imagesmith.transports.bases import ResolvedImage
 from imagesmith.values import replace
 
-__all__ = ["ContextProvider", "ImageResolver", "Planner"]
-
-
-class ImageResolver(Protocol):
-    """Finds images by name."""
-
-    def resolve(self, name: str, platform: Platform | None) -> ResolvedImage:
-        """The image that a name stands for, without fetching layers."""
-
-    def files(self, image: ResolvedImage) -> Tree:
-        """The files of an image; what of its layers is not here is fetched."""
-
-
-class ContextProvider(Protocol):
-    """Gives the files of the build's contexts."""
-
-    def main(self) -> ContextFiles | GitFiles | Fetched:
-        """The build context."""
-
-    def named(
-        self, name: str, platform: Platform | None
-    ) -> ContextFiles | GitFiles | Fetched | ResolvedImage | None:
-        """The context given with --build-context under a (normalised) name, or None."""
-
-    def tree_of(self, origin: ContextFiles) -> Tree:
-        """The files of a context that is here."""
-
-    def locked(self, origin: Remote) -> Remote:
-        """What ADD names, as it is pinned."""
-
-    def time_of(self, name: str) -> int | None:
-        """The time (seconds) of a context from elsewhere; None for a folder's."""
-
-    def commit_time(self, origin: GitFiles) -> int:
-        """The time (seconds) of a repository's commit."""
-
-    def fetch_url(self, origin: Fetched) -> Download:
-        """Download a file."""
+__all__ = ["Planner"]
 
 
 class Planner:
@@ -91,6 +53,7 @@ class Planner:
         contexts: ContextProvider,
         lints: BuildLints,
         steps: dict[Step, Step] | None = None,
+        links: Mapping[str, Plan] | None = None,
     ) -> None:
         """Read what is global.
 
@@ -100,7 +63,8 @@ class Planner:
             images: finds base images.
             contexts: give files.
             lints: are told of each instruction.
-            steps: those of the same build's other platforms, each as it was met first; more are added.
+            steps: those of the other platforms and targets, each as it was met first; more are added.
+            links: the plans of other targets, by their names, that contexts stand for.
         """
         self.dockerfile, self.request = dockerfile, request
         self.images, self.contexts, self.lints = images, contexts, lints
@@ -117,7 +81,8 @@ class Planner:
         self._busy: list[PlannedStage] = []
         self._bare: dict[ImageOp, None] = {}
         self._steps: dict[Step, Step] = {} if steps is None else steps
-        self._sources: dict[str, Step | ContextFiles | GitFiles | Fetched] = {}
+        self._links = links or {}
+        self._sources: dict[str, Step | ContextFiles | GitFiles | Fetched | None] = {}
 
     def plan(self) -> PlannedImage:
         """Work out every stage that the target needs, in the file's order.
@@ -249,6 +214,8 @@ class Planner:
         found = self._found(name, stage.platform)
         if isinstance(found, ResolvedImage):
             return self._from_image(stage, found)
+        if isinstance(found, PlannedImage):
+            return self._from_target(stage, found)
         state = self._empty(stage)
         made = Step.of(RootOp(found), None, f"[context {name}]", span=stage.stage.base.span)
         state.tip = self.interned(made)
@@ -272,6 +239,20 @@ class Planner:
             state.tip = Step.of(ImageOp.of(image), None, name, span=stage.stage.base.span)
         else:
             self._bare[ImageOp.of(image)] = None
+        return state
+
+    def _from_target(self, stage: PlannedStage, image: PlannedImage) -> StageState:
+        """The state of a stage that starts from what another target makes: its image, as if it were there."""
+        self.lints.base_platform(stage, image.platform)
+        wanted = self.request.platform
+        state = StageState(
+            platform=(stage.platform if wanted else None) or image.platform,
+            image_platform=wanted or image.platform,
+        )
+        state.author, state.base_history, state.history = image.author, image.base_history, [*image.history]
+        state.adopt(image.runtime)
+        state.tip = image.tip
+        self._bare.update(dict.fromkeys(image.bare))
         return state
 
     def _trigger(self, text: str, stage: PlannedStage) -> n.Instruction:
@@ -361,21 +342,32 @@ class Planner:
             self._sources[name] = self._outside(name)
         return self._sources[name]
 
-    def _outside(self, name: str) -> Step | ContextFiles | GitFiles | Fetched:
+    def _outside(self, name: str) -> Step | ContextFiles | GitFiles | Fetched | None:
         found = self._found(name, self.request.platform)
         if isinstance(found, ResolvedImage):
             return self.interned(Step.of(ImageOp.of(found), None, f"FROM {found.name}"))
-        return found
+        return found.tip if isinstance(found, PlannedImage) else found
 
     def _found(
         self, name: str, platform: Platform | None
-    ) -> ResolvedImage | ContextFiles | GitFiles | Fetched:
+    ) -> ResolvedImage | PlannedImage | ContextFiles | GitFiles | Fetched:
         """The named context or the image of a name; where there is none, a stage may have been meant."""
         try:
-            return self.contexts.named(name, platform) or self.images.resolve(name, platform)
+            linked = self._linked(name, platform)
+            return linked or self.contexts.named(name, platform) or self.images.resolve(name, platform)
         except ImagesmithError as e:
             stages = [s.stage.base.name for s in self.graph.stages]
             raise e.also(suggest(name, filter(None, stages))) from e.__cause__
+
+    def _linked(self, name: str, platform: Platform | None) -> PlannedImage | None:
+        """The image of another target that a name stands for; one without that platform has but one."""
+        key, contexts = normalise_name(name), self.request.contexts
+        place = contexts.get(f"{key}::{platform}") or contexts.get(key) if self._links else None
+        if not isinstance(place, TargetContext):
+            return None
+        images = self._links[place.name].images
+        wanted = platform or host_platform()
+        return next((image for image in images if image.platform == wanted), images[0])
 
     def base_of(self, state: StageState) -> Callable[[], Tree | None]:
         """How to get the files of a state's base image; None where it has none."""

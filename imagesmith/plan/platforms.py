@@ -8,11 +8,14 @@ Threads: one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from imagesmith.dockerfile.lint import Linter
 from imagesmith.dockerfile.nodes import Dockerfile
+from imagesmith.plan.givers import ContextProvider, ImageResolver
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import Plan, PlannedImage
-from imagesmith.plan.planner import ContextProvider, ImageResolver, Planner
+from imagesmith.plan.planner import Planner
 from imagesmith.request import BuildRequest
 from imagesmith.solve.step import Step
 from imagesmith.values import replace
@@ -26,18 +29,21 @@ def plan_build(
     images: ImageResolver,
     contexts: ContextProvider,
     linter: Linter,
+    steps: dict[Step, Step] | None = None,
+    links: Mapping[str, Plan] | None = None,
 ) -> Plan:
     """Work a Dockerfile out for each platform of the request, or for the machine's.
 
-    What the linter finds it finds for the first, as in BuildKit.
+    What the linter finds it finds for the first, as in BuildKit. `steps` and `links` are those of the other
+    targets that are built along with it; see Planner.
 
     Raises:
         DockerfileError: located at its instruction.
     """
-    steps: dict[Step, Step] = {}
+    steps = {} if steps is None else steps
     planned: list[PlannedImage] = []
     for platform in {str(p or ""): p for p in request.platforms or (None,)}.values():
         one = replace(request, platforms=(platform,) if platform else ())
         lints = BuildLints(linter if not planned else Linter(linter.config, dockerfile, lambda _: None))
-        planned.append(Planner(dockerfile, one, images, contexts, lints, steps).plan())
+        planned.append(Planner(dockerfile, one, images, contexts, lints, steps, links).plan())
     return Plan(tuple(planned))

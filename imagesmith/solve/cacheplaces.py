@@ -10,7 +10,7 @@ Threads: `load` runs on the thread of the first step that the store does not kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from imagesmith.request import CachePlace
 from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode, encode, exported
 from imagesmith.solve.key import key_of
 from imagesmith.solve.result import BuiltLayer
+from imagesmith.solve.step import Step
 from imagesmith.solve.stepcache import Imported, StepCache
 from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.layers import StoredLayer
@@ -198,14 +199,18 @@ class CacheExport(Watcher):
         images: Bases,
         cache: StepCache,
         events: EventSink,
+        own: Container[Step] | None = None,
     ) -> None:
+        """Prepare; `own` are the build's steps, where others are solved with them."""
+        self._own = own
         self._places = places
         self.store, self._images, self._cache, self.events = store, images, cache, events
         self._solved: list[Solved] = []
 
     def solved(self, solved: Solved) -> None:
         """See Watcher."""
-        self._solved.append(solved)
+        if self._own is None or solved.step in self._own:
+            self._solved.append(solved)
 
     def inline(self, layers: Sequence[BuiltLayer], epoch: int | None = None) -> Mapping[str, object]:
         """What the config of an image with these layers gets: the cache, if it is to be inline.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from imagesmith.oci.names import Platform
 from imagesmith.solve.step import Op, Step
 
-__all__ = ["after_runs", "all_steps", "chain", "equal_ops", "foreign_runs", "names_of", "under_runs"]
+__all__ = ["after_runs", "all_steps", "chain", "equal_ops", "foreign_runs", "needed_steps", "under_runs"]
 
 
 def all_steps(tips: Iterable[Step | None]) -> list[Step]:
@@ -39,8 +39,8 @@ def after_runs(tips: Iterable[Step | None]) -> list[Step]:
     return [step for step, late in waits.items() if late and any(step.op.reads())]
 
 
-def names_of(tips: Iterable[Step | None]) -> tuple[str, ...]:
-    """The names of all steps that must be solved for the last ones, those of other stages among them."""
+def needed_steps(tips: Iterable[Step | None]) -> Iterable[Step]:
+    """Every step that must be solved for the last ones, those before their needs, in no other order."""
     seen: dict[Step, None] = {}
     todo = [tip for tip in tips if tip is not None]
     while todo:
@@ -48,7 +48,7 @@ def names_of(tips: Iterable[Step | None]) -> tuple[str, ...]:
         if step not in seen:
             seen[step] = None
             todo += step.inputs()
-    return tuple(step.name for step in seen if step.op.makes_layer)
+    return seen
 
 
 def equal_ops(tips: Iterable[Step | None]) -> list[list[Step]]:

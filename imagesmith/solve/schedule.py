@@ -31,14 +31,17 @@ _THREADS = 64
 class Schedule(Generic[T]):
     """Brings some tasks about, with all that they need; each is done once."""
 
-    def __init__(self, attempt: Callable[[T], Sequence[T]], cancel: Cancel) -> None:
+    def __init__(self, attempt: Callable[[T], Sequence[T]], cancel: Cancel, threads: int = 0) -> None:
         """Prepare.
 
         Args:
             attempt: does a task, or returns the tasks that have to be done before it is tried again. It
                 depends on nothing else, and the last of them goes on on the same thread.
             cancel: set when a task fails, so that the others end.
+            threads: how many tasks are worked on at a time, the caller's among them; 0 for as many as there
+                may be.
         """
+        self._most = min(threads, _THREADS) or _THREADS
         self._attempt, self._cancel = attempt, cancel
         self._changed = threading.Condition()
         self._goals: set[T] = set()
@@ -123,7 +126,7 @@ class Schedule(Generic[T]):
         if more <= 0 or self._over:
             return
         self._changed.notify(more)
-        for _ in range(min(more - self._idle, _THREADS - 1 - len(self._threads))):
+        for _ in range(min(more - self._idle, self._most - 1 - len(self._threads))):
             thread = threading.Thread(target=self._work, name="step", daemon=True)
             with contextlib.suppress(RuntimeError):  # no more threads: then with those that there are
                 thread.start()

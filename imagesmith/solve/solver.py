@@ -16,7 +16,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesmith.context.rows import KnownDigests, Rows
@@ -69,7 +69,7 @@ class _Working:
     """A step while it is solved; see step.Work."""
 
     def __init__(self, solver: Solver, step: Step, parent: Result) -> None:
-        self.tools, self.step, self.parent = solver.tools, step, parent
+        self.tools, self.step, self.parent = solver.sites.get(step, solver.tools), step, parent
         self.number, self.learns = 0, False
         self.form: Form = ""
         self.alike = solver.alike.get(step)
@@ -138,6 +138,10 @@ class Solver:
         cache: StepCache | None = None,
         watchers: Sequence[Watcher] = (),
         numbers: Iterator[int] | None = None,
+        *,
+        sites: Mapping[Step, Tools] | None = None,
+        blame: Callable[[ImagesmithError, Step], None] | None = None,
+        jobs: int = 0,
     ) -> None:
         """Prepare.
 
@@ -147,7 +151,11 @@ class Solver:
             cache: where earlier builds' are found; the store by default.
             watchers: are told of steps.
             numbers: of the steps on the screen.
+            sites: the tools of steps that have their own; they have the store and the worker in common.
+            blame: says where an error belongs, by the step that raised it.
+            jobs: how many steps are worked on at a time; 0 for as many as there may be.
         """
+        self.sites, self._blame, self._jobs = sites or {}, blame, jobs
         self.tools, self.writer, self.watchers = tools, writer, watchers
         self.cache = cache or StepCache(tools.store, clamp_s=writer.clamp_s)
         self._numbers = numbers or itertools.count(1)
@@ -176,7 +184,7 @@ class Solver:
 
             self.alike.update(dict.fromkeys(steps, Alike(len(steps))))
         if goals:
-            Schedule(self._attempt, self.tools.cancel).run([_Task(tip) for tip in goals])
+            Schedule(self._attempt, self.tools.cancel, self._jobs).run([_Task(tip) for tip in goals])
         return [self.result(tip) for tip in tips]
 
     def result(self, step: Step | None) -> Result:
@@ -211,11 +219,16 @@ class Solver:
             if step.span.first:
                 e.located("", step.span.first, step.span.last, "")
             e.step = e.step or step.name
+            self._placed(e, step)
             raise
         if layer is None:
             return [_Task(needed, full=True) for needed in reversed(hollow)]
         self._results[step] = parent.plus(layer)
         return ()
+
+    def _placed(self, error: ImagesmithError, step: Step) -> None:
+        if self._blame is not None and not error.file:  # once
+            self._blame(error, step)
 
     # --- one step ------------------------------------------------------------------------------
 
@@ -244,7 +257,7 @@ class Solver:
                 found = self._find(keys, work, hollow=hollow, inputs=inputs)
             work.number = next(self._numbers)
             if found is not None:
-                self.tools.events(StepCached(step=work.number, name=step.name))
+                work.tools.events(StepCached(step=work.number, name=step.name))
                 layer, records, hit = found.layer, self._found(keys, found), found.source
             else:
                 layer, hit = self._make(keys, work), ""
@@ -315,7 +328,7 @@ class Solver:
 
     def _make(self, keys: _Keys, work: _Working) -> BuiltLayer:
         """Execute a step."""
-        step, parent, number, events = keys.step, work.parent, work.number, self.tools.events
+        step, parent, number, events = keys.step, work.parent, work.number, work.tools.events
         self._require(step)
         events(StepStarted(step=number, name=step.name))
         began = time.monotonic()
@@ -349,6 +362,7 @@ class Solver:
             except ImagesmithError as e:
                 e.located("", run.span.first, run.span.last, "")
                 e.step = run.name
+                self._placed(e, run)
                 raise
 
     def _remember(self, keys: _Keys, layer: BuiltLayer, work: _Working) -> tuple[StepRecord, ...]:

@@ -59,6 +59,7 @@ class Bases(ImageBlobs):
         cancel: Cancel | None = None,
         pinning: Pinning | None = None,
         admission: Admission | None = None,
+        beside: Bases | None = None,
     ) -> None:
         """Prepare.
 
@@ -71,13 +72,16 @@ class Bases(ImageBlobs):
             cancel: ends transfers.
             pinning: what references must stand for.
             admission: is asked about each image before anybody gets it.
+            beside: those of a build that is solved with this one: what both need is asked for once.
         """
-        super().__init__(store, settings, request, events, numbers, cancel)
+        super().__init__(store, settings, request, events, numbers, cancel, beside)
         self._known: Once[tuple[str, str], ResolvedImage] = Once()
         #: What references stand for in this build: all platforms are those of one index.
         self._pinned: dict[str, Digest] = {}
         self._resolved: dict[tuple[str, Digest], ResolvedImage] = {}
         self._pinning, self._admission = pinning, admission
+        if beside is not None and self._reaches_as(beside) and admission is beside._admission:
+            self._known, self._pinned, self._resolved = beside._known, beside._pinned, beside._resolved
 
     # --- resolving -----------------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ class ImageBlobs:
         events: EventSink,
         numbers: Iterator[int] | None,
         cancel: Cancel | None,
+        beside: ImageBlobs | None = None,
     ) -> None:
         """Prepare; see Bases."""
         self.store, self._settings, self._request, self._events = store, settings, request, events
@@ -80,6 +81,11 @@ class ImageBlobs:
         self._blob_locks: dict[Digest, threading.Lock] = {}
         self._origins: dict[Digest, Origin] = {}
         self._session: Session | None = None
+        self._beside: ImageBlobs | None = None
+        if beside is not None:
+            self._lock, self._blob_locks, self._origins = beside._lock, beside._blob_locks, beside._origins
+            if self._reaches_as(beside):
+                self._beside = beside
         self.numbers = numbers or itertools.count(1)
         self._cancel = cancel or Cancel()
 
@@ -144,8 +150,14 @@ class ImageBlobs:
         for d in image.manifest.layers:
             self.fetch(image, d)
 
+    def _reaches_as(self, other: ImageBlobs) -> bool:
+        """True if another build asks the same registries in the same way."""
+        return self._request.access == other._request.access and self._request.pull == other._request.pull
+
     def session(self) -> Session:
         """The connection to registries, made when it is first needed."""
+        if self._beside is not None:
+            return self._beside.session()
         with self._session_lock:
             if self._session is None:
                 from imagesmith.transports.transfer import Session

@@ -33,10 +33,13 @@ def test_a_line_of_more_than_64_kib_is_refused() -> None:
 def test_file_beside_the_dockerfile_takes_the_place_of_the_common_one(tmp_path: Path) -> None:
     (tmp_path / ".dockerignore").write_text("common")
     (tmp_path / "own.Dockerfile.dockerignore").write_text("special")
-    own = read_ignore(tmp_path, (tmp_path, "own.Dockerfile"))
+    own, digest = read_ignore(tmp_path, (tmp_path, "own.Dockerfile"))
     assert (own.matches("special"), own.matches("common")) == (True, False)
-    assert read_ignore(tmp_path, (tmp_path, "Dockerfile")).matches("common")
-    assert not read_ignore(tmp_path / "nothing")
+    assert len(digest) == 64
+    common, digest = read_ignore(tmp_path, (tmp_path, "Dockerfile"))
+    assert common.matches("common")
+    assert digest == ""
+    assert not read_ignore(tmp_path / "nothing")[0]
 
 
 def test_a_bad_pattern_is_told_with_its_file(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def bar(number: int, began: float, ended: float, *needs: int, name: str = "", st
 def report(*bars: Bar, error: str = "", title: str = "example.com/app:1") -> Report:
     """A page's content."""
     return Report(
-        title=title, digest="sha256:" + "a" * 64, platform="linux/amd64", error=error, at_s=1e9, seconds=10.0,
+        title=title, digests=("sha256:" + "a" * 64,), platform="linux/amd64", error=error, at_s=1e9,
+        seconds=10.0,
         bars=bars, path=tuple(b for b in bars if b.critical),
         layers=(
             LayerLine(name="base image (2 layers)", size=30_000_000, before=30_000_000, is_new=False),

@@ -61,17 +61,19 @@ FLOORS = {
     "imagesmith.sbom": 18,
     "imagesmith.attest.asked": 12,
     "imagesmith.attest": 19,
-    # 20 to 23: results, who vouches for them, and who asks
+    # 20 to 24: results, who vouches for them, and who asks
     "imagesmith.trust": 20,
     "imagesmith.observe": 20,
     "imagesmith.export": 20,
     "imagesmith.embedded": 20,
-    "imagesmith.session": 21,
-    "imagesmith.trial": 22,
-    "imagesmith.child": 22,
-    "imagesmith.library": 23,
-    "imagesmith.cli": 24,
-    "imagesmith.__main__": 25,
+    "imagesmith.bake": 21,
+    "imagesmith.building": 21,
+    "imagesmith.session": 22,
+    "imagesmith.trial": 23,
+    "imagesmith.child": 23,
+    "imagesmith.library": 24,
+    "imagesmith.cli": 25,
+    "imagesmith.__main__": 26,
 }
 
 #: Modules that must stay free of the rest: the highest floor that they may import.

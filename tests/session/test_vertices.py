@@ -20,7 +20,7 @@ from imagesmith.events import (
     StepStarted,
 )
 from imagesmith.request import Output
-from imagesmith.solve.graph import names_of
+from imagesmith.solve.graph import needed_steps
 from tests.kitchen import Kitchen
 from tests.registry.conftest import serve_docker
 
@@ -137,7 +137,7 @@ def test_all_steps_are_known_from_the_beginning(kitchen: Kitchen) -> None:
         (planned,) = [e for e in kitchen.events if isinstance(e, Planned)]
         told = [e.name for e in kitchen.events if isinstance(e, StepStarted | StepCached)]
         assert sorted(planned.names) == sorted(n for n in told if not n.startswith("[internal]"))
-    assert names_of([None]) == ()
+    assert list(needed_steps([None])) == []
 
 
 def test_readers_at_the_same_time_are_one_vertex_that_may_begin_again() -> None:

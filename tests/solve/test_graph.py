@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagesmith.context.origins import ContextFiles
-from imagesmith.solve.graph import after_runs, all_steps, chain, names_of, under_runs
+from imagesmith.solve.graph import after_runs, all_steps, chain, needed_steps, under_runs
 from imagesmith.solve.step import Op, Reads, Step
 from imagesmith.values import frozen
 
@@ -58,7 +58,7 @@ def names(steps: Any) -> list[str]:
 
 def test_nothing_has_no_steps() -> None:
     assert all_steps([]) == all_steps([None, None]) == list(chain(None)) == after_runs([None]) == []
-    assert (names_of([None]), under_runs([None])) == ((), frozenset())
+    assert (list(needed_steps([None])), under_runs([None])) == ([], frozenset())
 
 
 def test_every_step_comes_once_and_after_what_it_needs() -> None:
@@ -81,7 +81,7 @@ def test_chain_that_is_longer_than_one_of_calls_is_gone_through(by: str) -> None
     for n in range(1, 3000):
         tip = step(str(n), tip) if by == "parent" else step(str(n), None, tip)
     assert names(all_steps([tip])) == [str(n) for n in range(3000)]
-    assert len(names_of([tip])) == 3000
+    assert len(list(needed_steps([tip]))) == 3000
     assert len(list(chain(tip))) == (3000 if by == "parent" else 1)
 
 
@@ -106,7 +106,12 @@ def test_names_are_those_of_what_makes_layers_whatever_stage_it_is_of() -> None:
     base = step("base", None, kind=Base)
     stage = step("copied from", step("of the stage", base))
     tip = step("tip", step("below", base), stage)
-    assert sorted(names_of([tip, stage, None])) == ["below", "copied from", "of the stage", "tip"]
+    assert sorted(step.name for step in needed_steps([tip, stage, None]) if step.op.makes_layer) == [
+        "below",
+        "copied from",
+        "of the stage",
+        "tip",
+    ]
 
 
 def test_under_a_run_is_all_that_it_stands_on_and_mounts_with_what_is_below() -> None:
