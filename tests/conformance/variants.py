@@ -2,6 +2,7 @@
 
     python3 tests/conformance/variants.py --path DIR [--jobs N] [--only GLOB] [NAME...]
 
+What has nothing to do with each other is tried at once, since every run of all cases takes minutes.
 DIR holds `imagesmith`. Without names, the variants that CI runs; `root` is not among them, for the tests
 beside this file are that. Needs root, who becomes each kind of user, and the users that .ci/run makes. A
 variant fails where a case fails that is not in failing.txt for it.
@@ -47,7 +48,7 @@ class Variant:
     """A way to build all cases.
 
     plain, exact   whether images are compared by what they hold, and bit for bit
-    store          what has been done to the store: `new`, `used`, `setgid` or `acl`
+    store          what has been done to the store, words of it: `used`, `setgid`, `acl`
     epoch_s        the epoch of the plain run, 0 for none
     base_s         the time of every file of the base image
     """
@@ -55,7 +56,7 @@ class Variant:
     name: str
     user: str = "root"
     isolation: str = ""
-    store: str = "new"
+    store: str = ""
     epoch_s: int = 0
     base_s: int = 1_000_000_000
     plain: bool = True
@@ -79,11 +80,9 @@ VARIANTS = (
     Variant("lent", user="imagesmith-lent"),
     Variant("one", user="imagesmith-ci"),
     Variant("chroot", isolation="chroot"),
-    Variant("used", store="used"),
+    Variant("used-acl", store="used acl"),
     Variant("used-lent", user="imagesmith-lent", store="used", exact=False, in_ci=False),
-    Variant("setgid", store="setgid", exact=False),
-    Variant("acl", store="acl", exact=False),
-    Variant("later-epoch", epoch_s=LATER_S + 1, exact=False),
+    Variant("setgid-later-epoch", store="setgid", epoch_s=LATER_S + 1, exact=False),
     Variant("later-base", base_s=LATER_S, plain=False),  # times after the epoch become the epoch
 )
 
@@ -98,12 +97,12 @@ def known_failures(variant: str, exact: bool) -> set[str]:
 # --- stores ----------------------------------------------------------------------------------------
 
 
-def _prepare(folder: Path, kind: str) -> None:
-    """Do to the folder of a store what its kind says."""
-    if kind == "setgid":
+def _prepare(folder: Path, kinds: str) -> None:
+    """Do to the folder of a store what its kinds say."""
+    if "setgid" in kinds:
         os.chown(folder, -1, 50)
         folder.chmod(0o2775)
-    if kind == "acl":
+    if "acl" in kinds:
         anyone, entries = 0xFFFFFFFF, ((1, 7, 0), (4, 0, 0), (0x20, 0, 0))
         packed = (struct.pack("<HHI", tag, rights, anyone) for tag, rights, _ in entries)
         os.setxattr(folder, "system.posix_acl_default", struct.pack("<I", 2) + b"".join(packed))
@@ -223,7 +222,7 @@ def _site(variant: Variant, path: Path) -> Iterator[Site]:
         os.chown(folder / "store", user.pw_uid, user.pw_gid)
         _prepare(folder / "store", variant.store)
         site = Site(user, path, folder)
-        if variant.store == "used":
+        if "used" in variant.store:
             _use(site)
         yield site
 
