@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.concurrency import Cancel
 from imagesmith.context.contexts import Contexts
+from imagesmith.context.named import TargetContext
 from imagesmith.context.trees import Trees
 from imagesmith.dockerfile.lint import Finding
 from imagesmith.dockerfile.nodes import Dockerfile
@@ -32,7 +33,7 @@ from imagesmith.image.result import BuildResult
 from imagesmith.layer.codecs import Codec
 from imagesmith.plan.plan import Plan
 from imagesmith.plan.platforms import plan_build
-from imagesmith.plan.reading import linter_of
+from imagesmith.plan.reading import linter_of, read_dockerfile
 from imagesmith.request import BuildRequest, CachePlace, Output
 from imagesmith.settings import Settings
 from imagesmith.solve.cacheplaces import CacheExport, CacheImport
@@ -78,6 +79,8 @@ class Common:
         """
         self.settings, self.store, self.numbers, self.builds = settings, store, numbers, builds
         self.cancel = Cancel()
+        #: The first build's: the others' share with them what they ask for.
+        self.bases: Bases | None = None
         #: The steps of all plans, each as it was met first.
         self.steps: dict[Step, Step] = {}
 
@@ -104,6 +107,7 @@ class Common:
 class Build:
     """One request; planned first, then equipped, and finished when its steps are solved."""
 
+    dockerfile: Dockerfile
     plan: Plan
     wanted: list[Wanted]
     bases: Bases
@@ -116,7 +120,6 @@ class Build:
         self,
         request: BuildRequest,
         contexts: Contexts,
-        dockerfile: Dockerfile,
         events: EventSink,
         admission: Admission | None,
     ) -> None:
@@ -125,24 +128,33 @@ class Build:
         Args:
             request: what is asked.
             contexts: its own.
-            dockerfile: its own.
             events: is told what happens.
             admission: is asked about images from elsewhere.
         """
-        self.request, self.contexts, self.dockerfile = request, contexts, dockerfile
-        self.events, self._admission = events, admission
+        self.request, self.contexts, self.events = request, contexts, events
+        self._admission = admission
         self._attesting: Attesting | None = None
+        #: Why nothing came of it, or what did.
+        self.failed: ImagesmithError | None = None
+        self.built: BuildResult | None = None
 
     # --- planning ------------------------------------------------------------------------------
 
     def work_out(self, common: Common, links: Mapping[str, Plan]) -> None:
-        """Plan; what the linter finds is told as it comes.
+        """Read the Dockerfile, and plan; what the linter finds is told as it comes.
 
         Args:
             common: to all builds of the solve; those before this one are planned.
             links: the plans of those that this one's contexts name.
+
+        Raises:
+            ImagesmithError: it cannot be planned, or one that it needs could not.
         """
-        first = common.builds[0]
+        if not hasattr(self, "dockerfile"):
+            self.dockerfile = read_dockerfile(self.contexts, common.store)
+        for other in common.builds if self._needed else ():
+            if other.failed is not None and other.request.name in self._needed:
+                raise other.failed
         self.bases = Bases(
             common.store,
             common.settings,
@@ -152,8 +164,9 @@ class Build:
             common.cancel,
             self.contexts.pinning,
             self._admission,
-            None if first is self else first.bases,
+            common.bases,
         )
+        common.bases = common.bases or self.bases
         self.contexts.images = self.bases
         self.plan = self._plan(common, links)
         self.wanted = self._wanted()
@@ -271,17 +284,32 @@ class Build:
 
     # --- its end ---------------------------------------------------------------------------------
 
-    def finish(self, common: Common, solver: Solver) -> BuildResult:
-        """Write every output; all steps are solved.
+    @property
+    def _needed(self) -> set[str]:
+        """The targets that its contexts name."""
+        return {place.name for place in self.request.contexts.values() if isinstance(place, TargetContext)}
+
+    @property
+    def outcome(self) -> BuildResult | ImagesmithError:
+        """What came of it."""
+        found = self.built or self.failed
+        assert found is not None
+        return found
+
+    def finish(self, common: Common, solver: Solver) -> None:
+        """Write every output, if all its steps are solved.
 
         Raises:
-            ImagesmithError: one cannot be written.
+            ImagesmithError: one cannot be written, or a step has failed.
         """
+        for step in self.goals if solver.failed else ():
+            if solver.failed and step in solver.failed:
+                raise solver.failed[step]
         if self._attesting is not None:
             self._attesting.bills = self._bills(solver, common.store)
         reforming = Reforming(common.store, common.writer, common.cancel)
         outputs = Outputs(self.request, self.plan, self.keeper, self.bases, reforming, self._attesting)
-        return outputs.write(self.wanted, [solver.result(tip) for tip in self.plan.tips])
+        self.built = outputs.write(self.wanted, [solver.result(tip) for tip in self.plan.tips])
 
     def _scans(self) -> list[tuple[str, str, Scanned]]:
         """What the SBOMs of each platform look at besides its result, if any are made."""
@@ -307,7 +335,9 @@ class Build:
         )  # fmt: skip
 
     def place(self, error: ImagesmithError) -> ImagesmithError:
-        """Say where in its Dockerfile an error belongs, and return it."""
+        """Say where in its Dockerfile an error belongs, if nobody has, and return it."""
+        if error.file or not hasattr(self, "dockerfile"):
+            return error
         request, dockerfile = self.request, self.dockerfile
         for i in dockerfile.at(error.first):  # what a step was about when it failed
             mark(error, i.span, i.text)

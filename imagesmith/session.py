@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 from imagesmith.building import Build, Common
 from imagesmith.concurrency import Background
 from imagesmith.context.contexts import Contexts
-from imagesmith.errors import ImagesmithError, IntegrityError
+from imagesmith.errors import Cancelled, ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Planned, Warned, titled, with_title
 from imagesmith.export.writing import access_of
 from imagesmith.image.forms import common_form
 from imagesmith.image.result import BuildResult
 from imagesmith.plan.plan import Plan
-from imagesmith.plan.reading import read_dockerfile
 from imagesmith.request import BuildRequest, CachePlace
 from imagesmith.settings import Settings
 from imagesmith.solve.cacheplaces import CacheLost
@@ -31,7 +30,7 @@ from imagesmith.solve.step import Step
 from imagesmith.solve.stepcache import Imported, StepCache
 from imagesmith.solve.watching import Watcher
 from imagesmith.store.store import Store
-from imagesmith.values import replace
+from imagesmith.values import frozen, replace
 from imagesmith.worker.sandbox.world import World
 from imagesmith.worker.workshop import Workshop
 
@@ -42,6 +41,16 @@ __all__ = ["Session", "run_build"]
 
 #: The outputs of so many builds are written at a time.
 _FINISHING = 8
+#: What is raised where a cache that was imported does not hold what it promised.
+_BROKEN_CACHE = (CacheLost, IntegrityError)
+
+
+@frozen(kw_only=True)
+class _How:
+    """How a solve goes: so many steps at a time (0: many), and on after a failure or not."""
+
+    jobs: int
+    keep_going: bool
 
 
 def run_build(request: BuildRequest, settings: Settings, world: World, events: EventSink) -> BuildResult:
@@ -95,28 +104,46 @@ class Session:
         return built
 
     def build_all(self, requests: Sequence[BuildRequest], jobs: int = 0) -> list[BuildResult]:
+        """Build several requests, as `build_each` does; the first that fails ends it.
+
+        Raises:
+            ImagesmithError: of the first that failed, located in its Dockerfile.
+        """
+        found = self.build_each(requests, jobs, keep_going=False)
+        return [built for built in found if isinstance(built, BuildResult)]
+
+    def build_each(
+        self, requests: Sequence[BuildRequest], jobs: int = 0, *, keep_going: bool = True
+    ) -> list[BuildResult | ImagesmithError]:
         """Build several requests in one solve, in which what is the same is done once; write every output.
 
         Args:
             requests: each after those that its contexts name.
             jobs: how many steps are worked on at a time, 0 for many.
+            keep_going: finish what does not depend on what failed.
+
+        Returns:
+            What came out of each, or why nothing did, located in its Dockerfile.
 
         Raises:
-            ImagesmithError: of the first that failed, located in its Dockerfile.
+            ImagesmithError: without `keep_going`, of the first that failed.
         """
         events, recorder = self.events, None
         if any(request.report for request in requests):
             from imagesmith.observe.report import Recorder, reporting
 
             events = recorder = Recorder(self.events)
-        numbers = itertools.count(1)
+        numbers, how = itertools.count(1), _How(jobs=jobs, keep_going=keep_going)
         with contextlib.ExitStack() as open_:
             builds = [self._begun(request, events, numbers, open_) for request in requests]
             if recorder is None:
-                return self._attempts(builds, numbers, events, jobs)
+                return self._attempts(builds, numbers, events, how)
             with reporting(recorder, requests, self.store) as page:
-                page.built = self._attempts(builds, numbers, events, jobs, recorder)
-                return page.built
+                found = self._attempts(builds, numbers, events, how, recorder)
+                page.built = [
+                    (r.name, f) for r, f in zip(requests, found, strict=True) if isinstance(f, BuildResult)
+                ]
+                return found
 
     def _begun(
         self,
@@ -125,48 +152,57 @@ class Session:
         numbers: Iterator[int],
         open_: contextlib.ExitStack,
     ) -> Build:
-        """A build, with its contexts, which are closed in the end, and its Dockerfile."""
+        """A build, with its contexts, which are closed in the end."""
         request, events = replace(request, access=access_of(request)), titled(events, request.name)
         contexts = open_.enter_context(Contexts(request, self.store, events, numbers))
-        dockerfile = read_dockerfile(contexts, self.store)
-        return Build(request, contexts, dockerfile, events, self._admission(request))
+        return Build(request, contexts, events, self._admission(request))
 
     def _attempts(
         self,
         builds: Sequence[Build],
         numbers: Iterator[int],
         events: EventSink,
-        jobs: int,
+        how: _How,
         *watchers: Watcher,
-    ) -> list[BuildResult]:
+    ) -> list[BuildResult | ImagesmithError]:
         """Build, and where an imported cache is broken, build again without any."""
+
+        def attempt() -> list[BuildResult | ImagesmithError]:
+            return self._solve(Common(self.settings, self.store, numbers, builds), events, how, watchers)
+
         try:
-            return self._solve(Common(self.settings, self.store, numbers, builds), events, jobs, watchers)
-        except (CacheLost, IntegrityError) as e:
-            if not any(build.request.cache_from for build in builds):
-                raise
-            events(Warned(rule="", text=f"building again without --cache-from: {e.message}"))
+            found = attempt()
+            lost = next((e for e in found if isinstance(e, _BROKEN_CACHE)), None)
+        except _BROKEN_CACHE as e:
+            found, lost = [], e
+        if lost is None or not any(build.request.cache_from for build in builds):
+            if not found and lost is not None:
+                raise lost
+            return found
+        events(Warned(rule="", text=f"building again without --cache-from: {lost.message}"))
         for build in builds:
             if build.contexts.images is not None:
                 build.contexts.images.close()
-            build.request = replace(build.request, cache_from=())
-        return self._solve(Common(self.settings, self.store, numbers, builds), events, jobs, watchers)
+            build.request, build.failed = replace(build.request, cache_from=()), None
+        return attempt()
 
     def _solve(
-        self, common: Common, events: EventSink, jobs: int, watchers: Sequence[Watcher]
-    ) -> list[BuildResult]:
+        self, common: Common, events: EventSink, how: _How, watchers: Sequence[Watcher]
+    ) -> list[BuildResult | ImagesmithError]:
         """Plan all, solve, and write the outputs."""
-        builds, links = common.builds, dict[str, Plan]()
-        for build in builds:
-            with _placed(build):
+        everyone, links = common.builds, dict[str, Plan]()
+        for build in everyone:
+            with _placed(build, how):
                 build.work_out(common, links)
-            links[build.request.name] = build.plan
+                links[build.request.name] = build.plan
+        builds = common.builds = [build for build in everyone if build.failed is None]
+        if not builds:
+            return [build.outcome for build in everyone]
         owners = common.owners
         goals = [goal for build in builds for goal in build.goals]
         events(Planned(names=_names(goals, owners)))
         first = common_form([form for build in builds for form in build.forms])
-        emulators = builds[0].request.emulators
-        workshop = Workshop(self.world, self.store, events, emulators)
+        workshop = Workshop(self.world, self.store, events, builds[0].request.emulators)
         for build in builds:
             build.equip(common, workshop)
         cache = StepCache(self.store, _imports(builds), first.clamp_s)
@@ -175,10 +211,11 @@ class Session:
         solver = Solver(
             builds[0].tools, common.writer(first.codec, first.clamp_s), cache, told, common.numbers,
             sites={step: build.tools for step, build in owners.items()}, blame=_blame(builds, owners),
-            jobs=jobs,
+            jobs=how.jobs, keep_going=how.keep_going,
         )  # fmt: skip
         with _solved(solver, builds, goals):
-            return _finished(builds, common, solver)
+            _finish(builds, common, solver, how)
+        return [build.outcome for build in everyone]
 
     def _explainer(self, builds: Sequence[Build], cache: StepCache, events: EventSink) -> tuple[Watcher, ...]:
         """Who tells why steps are executed, if that is asked for."""
@@ -218,27 +255,31 @@ def _blame(builds: Sequence[Build], owners: Mapping[Step, Build]) -> Callable[[I
 
 
 @contextlib.contextmanager
-def _placed(build: Build) -> Iterator[None]:
-    """Errors in the `with` belong to the build's Dockerfile."""
+def _placed(build: Build, how: _How) -> Iterator[None]:
+    """Errors in the `with` belong to the build's Dockerfile, and end the whole unless it is to go on."""
     try:
         yield
     except ImagesmithError as e:
-        raise build.place(e) from e.__cause__
+        build.failed = build.place(e)
+        if not how.keep_going or isinstance(e, Cancelled):
+            raise build.failed from e.__cause__
 
 
-def _finished(builds: Sequence[Build], common: Common, solver: Solver) -> list[BuildResult]:
-    """The outputs of all, several at a time."""
+def _finish(builds: Sequence[Build], common: Common, solver: Solver, how: _How) -> None:
+    """Write the outputs of all, several at a time."""
 
-    def finish(build: Build) -> BuildResult:
-        with _placed(build):
-            return build.finish(common, solver)
+    def finish(build: Build) -> None:
+        with _placed(build, how):
+            build.finish(common, solver)
 
     if len(builds) == 1:
-        return [finish(builds[0])]
+        finish(builds[0])
+        return
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(len(builds), _FINISHING), thread_name_prefix="outputs") as pool:
-        return list(pool.map(finish, builds))
+        for done in [pool.submit(finish, build) for build in builds]:
+            done.result()
 
 
 @contextlib.contextmanager

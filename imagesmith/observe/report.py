@@ -284,7 +284,7 @@ def _sizes(store: Store, diff_id: Digest) -> dict[str, int] | None:
 class Outcome:
     """What the page says came out; filled in where the build ends well."""
 
-    built: Sequence[BuildResult] = ()
+    built: Sequence[tuple[str, BuildResult]] = ()
 
 
 @contextlib.contextmanager
@@ -308,8 +308,7 @@ def reporting(recorder: Recorder, requests: Sequence[BuildRequest], store: Store
         raise
     finally:
         title = ", ".join(target or title for target, title in zip(targets, titles, strict=True))
-        built = list(zip(targets, outcome.built, strict=False))
-        report = recorder.finish(store, " ".join(names), built, title, error)
+        report = recorder.finish(store, " ".join(names), outcome.built, title, error)
         place = next(request.report for request in requests if request.report)
         put_file(place, page(report).encode(), "the report")
 

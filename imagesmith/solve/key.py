@@ -23,10 +23,10 @@ from typing import Any
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.solve.plain import kind_of, plain
-from imagesmith.solve.step import Op
-from imagesmith.values import field_names, frozen, note_of
+from imagesmith.solve.step import Op, Step
+from imagesmith.values import field_names, frozen, note_of, record
 
-__all__ = ["FORMAT", "base_of", "counted_as", "key_of", "op_part", "parts_of", "uncounted"]
+__all__ = ["FORMAT", "StepKeys", "base_of", "counted_as", "key_of", "op_part", "parts_of", "uncounted"]
 
 #: Raise it when the bytes of layers or the meaning of a part change.
 FORMAT = 3
@@ -90,3 +90,18 @@ def base_of(parts: Mapping[str, object]) -> str:
     assert isinstance(op, dict)
     stable = {k: op[k] for k in ("kind", "argv", "dest", "paths", "path") if k in op}
     return digest_bytes(dumps({"op": stable}, sort_keys=True)).hex
+
+
+@record
+class StepKeys:
+    """What a step is looked up by; `short` names the layers of its sources instead of their files."""
+
+    step: Step
+    base: str
+    parts: dict[str, object] | None = None
+    short: dict[str, object] | None = None
+
+    @property
+    def short_base(self) -> str:
+        """The base of short keys, which are not to be taken for the others."""
+        return f"{self.base}+"

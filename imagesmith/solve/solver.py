@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesmith.context.rows import KnownDigests, Rows
-from imagesmith.errors import ImagesmithError, SandboxError
+from imagesmith.errors import Cancelled, ImagesmithError, SandboxError
 from imagesmith.events import StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
 from imagesmith.oci.names import Platform
 from imagesmith.solve.graph import chain, equal_ops, foreign_runs, under_runs
-from imagesmith.solve.key import base_of, key_of, parts_of
+from imagesmith.solve.key import StepKeys, base_of, key_of, parts_of
 from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.solve.result import NOTHING, BuiltLayer, Result
 from imagesmith.solve.schedule import Schedule
@@ -35,27 +35,12 @@ from imagesmith.solve.tools import Tools
 from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import Form
-from imagesmith.values import record, replace
+from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.solve.alike import Alike
 
 __all__ = ["Solver"]
-
-
-@record
-class _Keys:
-    """What a step is looked up by; `short` names the layers of its sources instead of their files."""
-
-    step: Step
-    base: str
-    parts: dict[str, object] | None = None
-    short: dict[str, object] | None = None
-
-    @property
-    def short_base(self) -> str:
-        """The base of short keys, which are not to be taken for the others."""
-        return f"{self.base}+"
 
 
 class _Task(NamedTuple):
@@ -142,6 +127,7 @@ class Solver:
         sites: Mapping[Step, Tools] | None = None,
         blame: Callable[[ImagesmithError, Step], None] | None = None,
         jobs: int = 0,
+        keep_going: bool = False,
     ) -> None:
         """Prepare.
 
@@ -154,7 +140,10 @@ class Solver:
             sites: the tools of steps that have their own; they have the store and the worker in common.
             blame: says where an error belongs, by the step that raised it.
             jobs: how many steps are worked on at a time; 0 for as many as there may be.
+            keep_going: where a step fails, finish what does not need it.
         """
+        #: Why steps have no result, if others are finished all the same.
+        self.failed: dict[Step, ImagesmithError] | None = {} if keep_going else None
         self.sites, self._blame, self._jobs = sites or {}, blame, jobs
         self.tools, self.writer, self.watchers = tools, writer, watchers
         self.cache = cache or StepCache(tools.store, clamp_s=writer.clamp_s)
@@ -185,7 +174,7 @@ class Solver:
             self.alike.update(dict.fromkeys(steps, Alike(len(steps))))
         if goals:
             Schedule(self._attempt, self.tools.cancel, self._jobs).run([_Task(tip) for tip in goals])
-        return [self.result(tip) for tip in tips]
+        return [self.result(tip) for tip in tips if not self.failed or tip not in self.failed]
 
     def result(self, step: Step | None) -> Result:
         """The result of a step that was solved; an empty file system for None."""
@@ -199,19 +188,22 @@ class Solver:
                 return ()
             if self.result(step.parent).hollow:
                 return [_Task(inputs[0], full=True)]
+        elif self.failed and (lost := next((self.failed[s] for s in inputs if s in self.failed), None)):
+            self.failed[step] = lost
+            return ()
         else:
             missing = [_Task(needed) for needed in inputs if needed not in self._results]
             if missing:
                 return missing[::-1]
         parent = self.result(step.parent)
         work = _Working(self, step, parent)
-        started = step.op.start(work)
-        if started is not None:
-            self._results[step] = started
-            return ()
         hollow = [needed for needed in inputs if self._results[needed].hollow]
         may_be_hollow = not task.full and step not in self._wanted
         try:
+            started = step.op.start(work)
+            if started is not None:
+                self._results[step] = started
+                return ()
             with work.alike or contextlib.nullcontext():
                 self.tools.cancel.check()
                 layer = self._layer(work, hollow=may_be_hollow, inputs=not hollow)
@@ -220,7 +212,10 @@ class Solver:
                 e.located("", step.span.first, step.span.last, "")
             e.step = e.step or step.name
             self._placed(e, step)
-            raise
+            if self.failed is None or isinstance(e, Cancelled):
+                raise
+            self.failed[step] = e
+            return ()
         if layer is None:
             return [_Task(needed, full=True) for needed in reversed(hollow)]
         self._results[step] = parent.plus(layer)
@@ -243,7 +238,7 @@ class Solver:
         """
         step, parent = work.step, work.parent
         began = time.time()
-        keys = _Keys(step, base_of(parts_of(step.op, parent.chain, ())))
+        keys = StepKeys(step, base_of(parts_of(step.op, parent.chain, ())))
         if len(step.inputs()) > (step.parent is not None):
             keys.short = self._parts(work, by_layers=True)
         work.learns = step.op.learns and self._learns(work.alike, keys.base)
@@ -284,7 +279,7 @@ class Solver:
         return alike.learns
 
     @contextlib.contextmanager
-    def _alone(self, keys: _Keys | None) -> Iterator[bool]:
+    def _alone(self, keys: StepKeys | None) -> Iterator[bool]:
         """Let one step of a key be worked on at a time; True if another one was, whose layer may be taken."""
         if keys is None or keys.parts is None:
             yield False
@@ -299,7 +294,7 @@ class Solver:
         finally:
             lock.release()
 
-    def _find(self, keys: _Keys, work: _Working, *, hollow: bool, inputs: bool) -> Found | None:
+    def _find(self, keys: StepKeys, work: _Working, *, hollow: bool, inputs: bool) -> Found | None:
         """What an earlier build made of the same.
 
         Where files come from other steps, a key made of those steps' layers is tried first: it needs no look
@@ -313,7 +308,7 @@ class Solver:
             found = self.cache.find(keys.parts, keys.base, keys.step.name, hollow=hollow)
         return found
 
-    def _found(self, keys: _Keys, found: Found) -> tuple[StepRecord, ...]:
+    def _found(self, keys: StepKeys, found: Found) -> tuple[StepRecord, ...]:
         """The records of a hit; what was not known here is remembered: an imported one, or its short key."""
         if keys.short is None or keys.parts is None:
             records = self.cache.companions(found)
@@ -326,7 +321,7 @@ class Solver:
         self.cache.keep((record, {"same": found.record.key}))
         return found.record, record
 
-    def _make(self, keys: _Keys, work: _Working) -> BuiltLayer:
+    def _make(self, keys: StepKeys, work: _Working) -> BuiltLayer:
         """Execute a step."""
         step, parent, number, events = keys.step, work.parent, work.number, work.tools.events
         self._require(step)
@@ -365,7 +360,7 @@ class Solver:
                 self._placed(e, run)
                 raise
 
-    def _remember(self, keys: _Keys, layer: BuiltLayer, work: _Working) -> tuple[StepRecord, ...]:
+    def _remember(self, keys: StepKeys, layer: BuiltLayer, work: _Working) -> tuple[StepRecord, ...]:
         """Keep what was made, under its key, and under the short one that points to it."""
         assert keys.parts is not None
         record = StepRecord(

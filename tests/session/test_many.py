@@ -225,3 +225,22 @@ def test_any_targets_together_are_what_each_is_alone(
     alone = [build_all(place / f"s{n}", *requests[: n + 1])[0][n] for n in range(len(requests))]
     assert [b.digest for b in together] == [b.digest for b in alone]
     assert len(executed(events)) == len(set(executed(events)))
+
+
+def test_what_does_not_depend_on_a_failure_is_finished(tmp_path: Path, folder: Path) -> None:
+    requests = [
+        request(folder, "unplanned", "FROM scratch\nCOPPY a /\n"),
+        request(folder, "broken", "FROM scratch\nCOPY a /\nCOPY nothing /\n"),
+        request(folder, "on-broken", "FROM b\nCOPY c /\n", contexts={"b": TargetContext("broken")}),
+        request(folder, "on-unplanned", "FROM b\nCOPY c /\n", contexts={"b": TargetContext("unplanned")}),
+        request(folder, "good", "FROM scratch\nCOPY a /\nCOPY b /\n"),
+    ]
+    with Session(Settings(root=tmp_path / "store"), NOWHERE, lambda _: None) as session:
+        found = session.build_each(requests)
+        names = [str(ref) for ref, _ in session.store.images()]
+    errors = [e for e in found if isinstance(e, ImagesmithError)]
+    assert [e.source.split("\n")[e.first - 1] for e in errors] == [
+        "COPPY a /", "COPY nothing /", "COPY nothing /", "COPPY a /",
+    ]  # fmt: skip
+    assert isinstance(found[4], BuildResult)
+    assert names == ["docker.io/x/good:1"]
