@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     _Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
-__all__ = ["KINDS", "PrivateKey", "PublicKey", "generate", "is_private", "open_private"]
+__all__ = ["KINDS", "PrivateKey", "PublicKey", "decrypted", "generate", "is_private", "open_private"]
 
 #: What can be made, by the words for people and flags.
 KINDS = ("ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa-3072", "rsa-4096")
@@ -152,6 +152,15 @@ class PrivateKey:
             return bytes(self._key.sign(message, padding.PKCS1v15(), SHA256()))
         return bytes(self._key.sign(message, ec.ECDSA(SHA256() if sha256 else _hash(self._key))))
 
+    def decrypt(self, data: bytes) -> bytes | None:
+        """What was encrypted for an RSA key, by PKCS#1 v1.5; None if it was not for this one."""
+        from cryptography.hazmat.primitives.asymmetric import padding
+
+        try:
+            return bytes(self._key.decrypt(data, padding.PKCS1v15()))
+        except ValueError:
+            return None
+
     @property
     def pkcs8(self) -> bytes:
         """The key itself: PKCS#8 in DER, in the clear."""
@@ -215,6 +224,28 @@ def open_private(data: bytes, name: str, password: Callable[[], bytes]) -> Priva
 def is_private(data: bytes, name: str) -> bool:
     """Whether a file holds a private key, by its PEM label; see `open_private`."""
     return b"PRIVATE" in _pem_of(data, name)[0]
+
+
+def decrypted(data: bytes, key: bytes, name: str) -> bytes | None:
+    """What was encrypted for an RSA key, by PKCS#1 v1.5; None if this key does not decrypt it.
+
+    Args:
+        data: what was encrypted.
+        key: the private key's file, under no password.
+        name: what the key is called in messages.
+
+    Raises:
+        InvalidDocument: the key cannot be read, or is not of RSA.
+        UsageError: it is a public key, or under a password.
+    """
+    private = open_private(key, name, lambda: _no_password(name))
+    if not private.public.kind.startswith("rsa"):
+        raise InvalidDocument(f"{name}: a key of {private.public.kind}, where one of RSA is needed")
+    return private.decrypt(data)
+
+
+def _no_password(name: str) -> bytes:
+    raise UsageError(f"{name}: the key is under a password; remove that before")
 
 
 def _loaded(found: bytes, password: bytes | None, name: str) -> PrivateKey:

@@ -7,12 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imagesmith.bake.functions import numbers
+from imagesmith.bake.functions import (
+    collections,
+    encodings,
+    formatting,
+    networks,
+    numbers,
+    regexes,
+    secrets,
+    semver,
+    sets,
+    texts,
+    times,
+)
 from imagesmith.bake.functions.calling import Function
 
 __all__ = ["FUNCTIONS"]
 
-_TOPICS = (numbers.FUNCTIONS,)
+_TOPICS = (
+    numbers, texts, collections, sets, encodings, networks, times, formatting, semver, regexes, secrets,
+)  # fmt: skip
 
 #: Each by its name.
-FUNCTIONS: Mapping[str, Function] = {f.name: f for topic in _TOPICS for f in topic}
+FUNCTIONS: Mapping[str, Function] = {f.name: f for topic in _TOPICS for f in topic.FUNCTIONS}

@@ -1,0 +1,70 @@
+"""`rsadecrypt`, `bcrypt` and `homedir`: functions that work with what only this user has.
+
+Spec: go-cty-funcs: crypto; buildx's homedir. bcrypt is of an optional package, `imagesmith[bcrypt]`.
+Trust: the cost of a hash is bounded. A key that is wrong is not shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import os
+from decimal import Decimal
+
+from imagesmith.bake.functions.calling import CallError, Function, Parameter, integer, string
+from imagesmith.bake.values import Value
+from imagesmith.errors import ImagesmithError
+from imagesmith.trust import keys
+
+__all__ = ["FUNCTIONS"]
+
+_COSTS = range(4, 16)
+_MOST_PASSWORD_BYTES = 72
+
+
+def _bcrypt(text: str, *more: Decimal) -> Value:
+    if len(more) > 1:
+        raise CallError("takes 1 or 2 arguments (str, cost)", 2)
+    cost = int(more[0]) if more else 10
+    if cost not in _COSTS:
+        raise CallError(f"cost: {cost} is not from {_COSTS[0]} to {_COSTS[-1]}", 1)
+    data = text.encode(errors="replace")
+    if len(data) > _MOST_PASSWORD_BYTES:
+        raise CallError(f"str: it has {len(data)} bytes, and bcrypt takes {_MOST_PASSWORD_BYTES}", 0)
+    try:
+        library = importlib.import_module("bcrypt")
+    except ImportError as e:
+        raise CallError("the package bcrypt is missing; pip install 'imagesmith[bcrypt]'") from e
+    hashed: bytes = library.hashpw(data, library.gensalt(cost, prefix=b"2a"))
+    return hashed.decode("ascii")
+
+
+def _rsadecrypt(ciphertext: str, privatekey: str) -> Value:
+    try:
+        data = base64.b64decode(ciphertext, validate=True)
+    except ValueError as e:
+        raise CallError("ciphertext: no base64", 0) from e
+    try:
+        clear = keys.decrypted(data, privatekey.encode(errors="replace"), "privatekey")
+    except ImagesmithError as e:
+        raise CallError(e.message, 1) from e
+    if clear is None:
+        raise CallError("ciphertext: the key does not decrypt it", 0)
+    try:
+        return clear.decode()
+    except UnicodeDecodeError as e:
+        raise CallError("ciphertext: what is encrypted is no text in UTF-8", 0) from e
+
+
+def _homedir() -> Value:
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        raise CallError("the home folder is not known; set HOME")
+    return home
+
+
+FUNCTIONS = (
+    Function("bcrypt", _bcrypt, (Parameter("str", string),), Parameter("cost", integer)),
+    Function("rsadecrypt", _rsadecrypt, (Parameter("ciphertext", string), Parameter("privatekey", string))),
+    Function("homedir", _homedir),
+)
