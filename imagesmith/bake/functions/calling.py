@@ -136,7 +136,7 @@ def number(value: Value) -> Value:
 def integer(value: Value) -> Value:
     """A whole number within 64 bits, or a string that spells one."""
     found = number_of(value)
-    if found.adjusted() > 19 or found != found.to_integral_value():
+    if found != found.to_integral_value():
         raise Unsuitable("a whole number is needed")
     if not -(1 << 63) <= found < 1 << 63:
         raise Unsuitable("the number does not fit into 64 bits")
