@@ -1,7 +1,7 @@
 """The values of bake's language, and how one kind becomes another.
 
     string  str          number  Decimal, never an int or a float      bool  bool      null  None
-    list and tuple  tuple          set  SetValue          map and object  dict, keys in order
+    list and tuple  tuple          set  SetValue          map and object  dict, keys sorted
 
 Spec: HCL's and cty's conversions: numbers and bools become strings and back, nothing else does by itself.
 Why Decimal: numbers there are decimal fractions of 512 bits; 0.1 + 0.2 is 0.3, and 1 is written `1`.
@@ -10,12 +10,15 @@ Why Decimal: numbers there are decimal fractions of 512 bits; 0.1 + 0.2 is 0.3, 
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
 from imagesmith.values import frozen
 
-__all__ = ["ARITHMETIC", "SetValue", "Unsuitable", "Value", "flag_of", "kind_of", "number_of", "text_of"]
+__all__ = [
+    "ARITHMETIC", "SetValue", "Unsuitable", "Value", "equal", "flag_of", "key_of", "kind_of", "number_of",
+    "set_of", "text_of",
+]  # fmt: skip
 
 #: How numbers are reckoned: 512 bits are 155 digits; what is larger than any use is refused.
 ARITHMETIC = decimal.Context(
@@ -110,3 +113,32 @@ def flag_of(value: Value) -> bool:
     if isinstance(value, str) and value in ("false", "0"):
         return False
     raise Unsuitable(f"a bool is needed, not a {kind_of(value)}" if value is not None else "it is null")
+
+
+def key_of(value: Value) -> tuple[object, ...]:
+    """A key that equal values share, and that sorts them: by kind, then numbers by size, text by letters."""
+    match value:
+        case None:
+            return (0,)
+        case bool():
+            return (1, value)
+        case Decimal():
+            return (2, value)
+        case str():
+            return (3, value)
+        case tuple():
+            return (4, tuple(key_of(item) for item in value))
+        case SetValue():
+            return (5, tuple(sorted(key_of(item) for item in value)))
+    return (6, tuple((key, key_of(value[key])) for key in sorted(value)))
+
+
+def equal(left: Value, right: Value) -> bool:
+    """Whether two values are the same: of one kind, and alike in all they hold; 1 is not "1"."""
+    return kind_of(left) == kind_of(right) and key_of(left) == key_of(right)
+
+
+def set_of(items: Iterable[Value]) -> SetValue:
+    """The set of some values: each once, in the order of `key_of`."""
+    found = {key_of(item): item for item in items}
+    return SetValue(tuple(found[key] for key in sorted(found)))

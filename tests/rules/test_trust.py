@@ -19,7 +19,7 @@ BRING = frozenset(
 #: What a module may open without a word: it is the program's own, or the user's own word for this run.
 OWN = {
     "imagesmith.cli": "files that the user names on the command line, read by the doors below",
-    "imagesmith.dockerfile.grammar": "the grammar that is installed with the program",
+    "imagesmith.grammars": "the grammars that are installed with the program",
 }
 
 
