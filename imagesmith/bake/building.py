@@ -224,7 +224,8 @@ class _Builder:
     def _for_map(self, found: list[Any]) -> Expr:
         names, condition = _each_of(found)
         grouped = any(_is(child, "DOTS") for child in found)
-        return nodes.ForMap(self._span, *names, *_nodes(found), condition, grouped)
+        name, result = _nodes(found)
+        return nodes.ForMap(self._span, *names, name, result, condition, grouped)
 
     # --- templates ----------------------------------------------------------------------------
 

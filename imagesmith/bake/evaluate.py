@@ -357,9 +357,8 @@ class _Evaluation:
         if expr.name == "convert":
             return self._convert(expr)
         if not expr.args or (expr.name == "can" and len(expr.args) != 1):
-            raise fault(
-                expr.span, f"{expr.name} takes {'one' if expr.name == 'can' else 'at least one'} expression"
-            )
+            wanted = "one expression" if expr.name == "can" else "an expression, or several"
+            raise fault(expr.span, f"{expr.name} takes {wanted}")
         found: Value | DefinitionError = None
         for arg in expr.args:
             found = self._tried(arg)

@@ -114,18 +114,16 @@ def _unexpected(piece: Piece, words: list[Word], token: Token, wanted: set[str])
 def _needed(wanted: set[str]) -> str:
     """What may follow, leaving out operators, which always may."""
     names = [text for kind, text in _FOLLOWS.items() if kind in wanted]
-    return (
-        f"{', '.join(names[:-1])}{' or ' if names[:-1] else ''}{names[-1]} is needed"
-        if names
-        else "nothing is"
-    )
+    if len(names) > 1:
+        names[-2:] = [f"{names[-2]} or {names[-1]}"]
+    return f"{', '.join(names)} is needed" if names else "the file ends"
 
 
 #: What a message says that is missing: what ends something, or goes on with it.
 _FOLLOWS = {
-    "ENDIF": "%{endif}", "ENDFOR": "%{endfor}", "LEFT_BRACE": "{", "ASSIGN": "=", "IN": "in", "COMMA": "a comma",
-    "NL": "a new line", "COLON": ":", "ARROW": "=>", "RIGHT_PAREN": ")", "RIGHT_BRACKET": "]", "RIGHT_BRACE": "}",
-    "CLOSE": "}", "NAME": "a name", "$END": "the end of the file",
+    "ENDIF": "%{endif}", "ENDFOR": "%{endfor}", "LEFT_BRACE": "{", "ASSIGN": "=", "IN": "in",
+    "COMMA": "a comma", "NL": "a new line", "COLON": ":", "ARROW": "=>", "RIGHT_PAREN": ")",
+    "RIGHT_BRACKET": "]", "RIGHT_BRACE": "}", "CLOSE": "}", "NAME": "a name",
 }  # fmt: skip
 
 

@@ -112,9 +112,8 @@ def whole(source: Source) -> Piece:
         DefinitionError: it is too large.
     """
     if len(source.text) > CHARACTERS:
-        raise DefinitionError(
-            f"{source.name} is too large for a bake file: {len(source.text)} characters, more than {CHARACTERS}"
-        )
+        size = f"{len(source.text)} characters, more than {CHARACTERS}"
+        raise DefinitionError(f"{source.name} is too large for a bake file: {size}")
     return Piece(source, source.text)
 
 
