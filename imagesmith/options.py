@@ -6,6 +6,7 @@ Trust: words of a command line; every mistake is a UsageError that quotes the wo
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +48,7 @@ def boolean(name: str, value: str) -> bool:
 def fields(text: str, what: str) -> list[tuple[str, str | None]]:
     """The `key=value` fields of one CSV record, keys in lower case; None where there is no `=`."""
     try:
-        row = next(csv.reader([text], strict=True), [])
+        row = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
     except csv.Error as e:
         raise UsageError(f"invalid {what} {text!r}: {e}") from e
     out: list[tuple[str, str | None]] = []

@@ -4,6 +4,7 @@ import pytest
 
 from imagesmith.errors import UsageError
 from imagesmith.options import (
+    fields,
     parse_age,
     parse_build_args,
     parse_hosts,
@@ -15,6 +16,10 @@ from imagesmith.options import (
     parse_ulimit,
 )
 from imagesmith.request import SecretSource
+
+
+def test_a_quoted_value_keeps_its_lines() -> None:
+    assert fields('type=a,"k=1\n2"', "output") == [("type", "a"), ("k", "1\n2")]
 
 
 def test_build_argument_without_a_value_takes_the_environments() -> None:
