@@ -46,7 +46,7 @@ from imagesmith.values import replace
 if TYPE_CHECKING:
     from imagesmith.cli.buildsign import Signer
 
-__all__ = ["configure", "request_of", "run"]
+__all__ = ["configure", "request_of", "run", "warning_documents"]
 
 _NO_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
 _ENTITLEMENTS = {"network.host", "security.insecure", "buildx.local.delete"}
@@ -118,7 +118,7 @@ def _build(
     if args.digest_file:
         put_file(args.digest_file, str(built.digest).encode())
     if args.metadata_file:
-        put_file(args.metadata_file, built.metadata(_documents(warnings)))
+        put_file(args.metadata_file, built.metadata(warning_documents(warnings)))
     if signer is not None:
         signer.sign(built, settings)
     if args.quiet and not any(o.dest == "-" for o in request.outputs):
@@ -128,7 +128,7 @@ def _build(
     return 0
 
 
-def _documents(warnings: list[Warned]) -> list[dict[str, object]]:
+def warning_documents(warnings: list[Warned]) -> list[dict[str, object]]:
     """The warnings for the metadata file, if they are asked for as buildx has it."""
     asked = os.environ.get("BUILDX_METADATA_WARNINGS", "")
     if not asked or not boolean("BUILDX_METADATA_WARNINGS", asked):
@@ -138,12 +138,13 @@ def _documents(warnings: list[Warned]) -> list[dict[str, object]]:
     return [warning_document(w) for w in warnings]
 
 
-def request_of(args: argparse.Namespace, *, needs_context: bool = True) -> BuildRequest:
+def request_of(args: argparse.Namespace, *, needs_context: bool = True, target: str = "") -> BuildRequest:
     """The build that the flags ask for.
 
     Args:
         args: what was given.
         needs_context: refuse words that name no build context; else that of the request may be empty.
+        target: the name of the bake file's target that they are of.
 
     Raises:
         UsageError: a flag that cannot be honoured.
@@ -165,6 +166,7 @@ def request_of(args: argparse.Namespace, *, needs_context: bool = True) -> Build
     asked = [args.platform] if isinstance(args.platform, str) else args.platform
     platforms = parse_platforms(asked if any(asked) else [os.environ.get("DOCKER_DEFAULT_PLATFORM", "")])
     return BuildRequest(
+        name=target,
         context=args.context,
         dockerfile=args.file,
         target=args.target,
@@ -175,7 +177,7 @@ def request_of(args: argparse.Namespace, *, needs_context: bool = True) -> Build
         platforms=platforms,
         indexed=is_indexed(platforms, build_args),
         outputs=_outputs(args, tags),
-        contexts=dict(parse_named(text) for text in args.build_context),
+        contexts=dict(parse_named(text, linked=bool(target)) for text in args.build_context),
         secrets=_there([parse_secret(s) for s in args.secret]),
         ssh=_agents([parse_ssh(s) for s in args.ssh]),
         cache_from=parse_cache_from(args.cache_from),

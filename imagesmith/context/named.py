@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_TARGET = "target:"
+
+
 @frozen
 class LocalContext:
     """A folder."""
@@ -87,8 +90,8 @@ def normalise_name(name: str) -> str:
     return ref.familiar.removesuffix(":latest")
 
 
-def parse_named(text: str) -> tuple[str, NamedContext]:
-    """Read `NAME=PLACE`.
+def parse_named(text: str, *, linked: bool = False) -> tuple[str, NamedContext]:
+    """Read `NAME=PLACE`; with `linked` a place may be another target of the same bake.
 
     Raises:
         UsageError: no name, or a place that cannot be.
@@ -100,6 +103,8 @@ def parse_named(text: str) -> tuple[str, NamedContext]:
         ImageRef.parse(name)
     except InvalidReference as e:
         raise UsageError(f"invalid context name {name}: {e}") from e
+    if linked and place.startswith(_TARGET):
+        return normalise_name(name), TargetContext(place.removeprefix(_TARGET))
     return normalise_name(name), _place(name, place)
 
 
@@ -108,7 +113,7 @@ def _place(name: str, place: str) -> NamedContext:
         return DockerImage(place.removeprefix("docker-image://"))
     if place.startswith("oci-layout://"):
         return _layout(place.removeprefix("oci-layout://"))
-    if place.startswith("target:"):
+    if place.startswith(_TARGET):
         raise UsageError(
             f"--build-context {name}: target: is for bake files; name the stage in the Dockerfile"
         )

@@ -58,7 +58,11 @@ class BuildResult:
         return self.image.entry if self.index is None else self.index
 
     def metadata(self, warnings: Sequence[Mapping[str, object]] = ()) -> bytes:
-        """The document of --metadata-file, as buildx writes it: the image is in it if one was exported."""
+        """The file of --metadata-file, as buildx writes it."""
+        return json.dumps(self.document(warnings), indent=2).encode()
+
+    def document(self, warnings: Sequence[Mapping[str, object]] = ()) -> dict[str, object]:
+        """What --metadata-file tells of it: the image, if one was exported."""
         document: dict[str, object] = {}
         if self.exported:
             document["containerimage.descriptor"] = self.descriptor.to_json()
@@ -74,4 +78,4 @@ class BuildResult:
             document["buildx.build.warnings"] = list(warnings)
         if self.cache is not None:
             document["cache.manifest"] = self.cache.to_json()
-        return json.dumps(dict(sorted(document.items())), indent=2).encode()
+        return dict(sorted(document.items()))
