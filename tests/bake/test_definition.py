@@ -86,8 +86,9 @@ def test_chain_of_parents_may_be_long() -> None:
 def test_matrix_makes_targets_and_a_group() -> None:
     found = read(
         'target "app" « name = "app-${os.name}-${replace(v, ".", "-")}"\n'
-        ' matrix = { v = ["1.0", "2.0"], os = [{name = "a", base = "alpine"}, {name = "d", base = "debian"}] »\n'
-        ' args = { BASE = os.base, V = v »\n tags = ["x:${v}"] »\n'
+        ' matrix = { v = ["1.0", "2.0"],\n'
+        ' os = [{name = "a", base = "alpine"}, {name = "d", base = "debian"}] }\n'
+        ' args = { BASE = os.base, V = v }\n tags = ["x:${v}"] »\n'
         'target "after" « args = { T = target.app-d-1-0.tags[0] } »\n'
     )
     assert found.groups["app"].targets == ("app-a-1-0", "app-a-2-0", "app-d-1-0", "app-d-2-0")
