@@ -164,8 +164,9 @@ class _Builder:
             rest, after = steps[i + 1 :], []
             if step.kind == "short_splat":
                 stop = next((j for j, s in enumerate(rest) if not s.span.text.startswith(".")), len(rest))
-                stop = next((j for j, s in enumerate(rest[:stop]) if s.kind == "short_splat"), stop)
                 rest, after = rest[:stop], rest[stop:]
+                if inner := next((s for s in rest if s.kind == "short_splat"), None):
+                    raise fault(inner.span, "there is no .* within another one", hint="write [*]")
             item: Expr = nodes.Variable(step.span, ITEM)
             each = self._steps([item, *rest]) if rest else item
             splat = nodes.Splat(of.span.to(each.span), of, ITEM, each)
@@ -192,7 +193,8 @@ class _Builder:
 
     def _parentheses(self, found: list[Any]) -> Expr:
         expr: Expr = _nodes(found)[0]
-        if isinstance(expr, nodes.Variable | nodes.GetAttr):  # as a key it is no bare name any more
+        named = isinstance(expr, nodes.Variable | nodes.GetAttr) or expr.span.text in _WORDS
+        if named:  # as a key it is no bare name any more
             return nodes.Template(self._span, (expr,))
         return expr
 
@@ -204,8 +206,8 @@ class _Builder:
 
     def _pair(self, found: list[Any]) -> tuple[Expr, Expr]:
         key, value = _nodes(found)
-        if isinstance(key, nodes.Variable):
-            return nodes.Literal(key.span, key.name), value
+        if isinstance(key, nodes.Variable) or (isinstance(key, nodes.Literal) and key.span.text in _WORDS):
+            return nodes.Literal(key.span, key.span.text), value
         if isinstance(key, nodes.GetAttr):
             raise fault(key.span, "a name with a dot is no key", hint="put it in quotes, or in parentheses")
         return key, value

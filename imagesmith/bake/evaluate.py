@@ -239,11 +239,14 @@ class _Evaluation:
             return taken
         self._budget.weigh(taken, expr.span)
         self._budget.weigh(other, expr.span)
-        common = unified([type_of(then_value) for then_value in (taken, other)])
-        if common is None:
-            kinds = f"{kind_of(then)} and {kind_of(otherwise)}"  # type: ignore[arg-type]  # neither is an error
-            raise fault(expr.span, f"both results of ? : need one type, these are {kinds} of different types")
-        return convert(taken, common)
+        common = unified([type_of(taken), type_of(other)])
+        try:
+            if common is not None:
+                return convert(taken, common)
+        except Unsuitable:
+            pass
+        kinds = f"{kind_of(taken)} and {kind_of(other)}"
+        raise fault(expr.span, f"the results of ? : need one type, these are {kinds} of different types")
 
     # --- traversals ---------------------------------------------------------------------------
 

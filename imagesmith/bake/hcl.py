@@ -113,6 +113,7 @@ def _unexpected(piece: Piece, words: list[Word], token: Token, wanted: set[str])
 
 def _needed(wanted: set[str]) -> str:
     """What may follow, leaving out operators, which always may."""
+    wanted = wanted - {"NL"} if "NAME" in wanted else wanted
     names = [text for kind, text in _FOLLOWS.items() if kind in wanted]
     if len(names) > 1:
         names[-2:] = [f"{names[-2]} or {names[-1]}"]

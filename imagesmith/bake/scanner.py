@@ -18,10 +18,12 @@ from imagesmith.bake.places import Source, Span, fault
 from imagesmith.errors import DefinitionError
 from imagesmith.values import frozen, record
 
-__all__ = ["CHARACTERS", "NESTING", "Piece", "Word", "whole", "words_of"]
+__all__ = ["CHARACTERS", "NESTING", "WORDS", "Piece", "Word", "whole", "words_of"]
 
 #: A file of more characters is refused.
 CHARACTERS = 1 << 20
+#: More names, numbers, signs and texts are refused: a parser takes some 20 us for each.
+WORDS = 100_000
 #: So deep brackets and templates may stand in each other.
 NESTING = 100
 
@@ -44,7 +46,6 @@ _CODE = re.compile(
     | (?P<sign>\|\| | && | == | != | <= | >= | => | \.\.\. | ~\} | [-+*/%!<>=?:.,()\[\]{}])""",
     re.VERBOSE | re.DOTALL,
 )
-_DIGITS = re.compile("[0-9]+")
 #: Text up to what may end it; in quotes a backslash escapes, elsewhere it is itself.
 _QUOTED = re.compile(r'(?:[^"\\\n$%]|\\[^\n]|\$\$\{|%%\{|[$%](?!\{))+')
 _LINE = re.compile(r"(?:[^\n$%]|\$\$\{|%%\{|[$%](?!\{))*\n?")
@@ -200,10 +201,12 @@ class _Scanner:
                 self._push(opened)
 
     def _number(self, start: int, end: int) -> None:
-        if self._last() == "DOT" and self._words[-1].end == start:
-            digits = _DIGITS.match(self._text, start)
-            self._at = end = digits.end() if digits else end
-            self._add("INTEGER", self._text[start:end], start, end)
+        if self._last() == "DOT":
+            text = self._text[start:end]
+            if not text.isdigit():
+                hint = f"write {''.join(f'[{part}]' for part in text.split('.'))}" if "." in text else ""
+                raise fault(self._span(start, end), f"{text} is no index behind a dot", hint=hint)
+            self._add("INTEGER", text, start, end)
         else:
             self._add("NUMBER", self._text[start:end], start, end)
 
@@ -373,6 +376,8 @@ class _Scanner:
         return self._words[-1].kind if self._words else ""
 
     def _add(self, kind: str, text: str, start: int, end: int) -> None:
+        if len(self._words) >= WORDS:
+            raise fault(self._span(start, end), f"a bake file has no more than {WORDS} words, signs included")
         self._words.append(Word(kind, text, start, end))
 
     def _span(self, start: int, end: int) -> Span:
@@ -400,7 +405,8 @@ def _decoded(piece: Piece, start: int, end: int, *, escapes: bool) -> str:
             return sequence[1:]
         if sequence[1] in "uU" and len(sequence) > 2:
             code = int(f"0x{sequence[2:]}", 0)
-            return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
+            if code < 0x110000 and not 0xD800 <= code < 0xE000:
+                return chr(code)
         if sequence[1] not in _SIMPLE:
             hint = r"known are \n \r \t \" \\ \uNNNN \UNNNNNNNN; write \\ for a backslash"
             place = piece.span(start + found.start(), start + found.end())

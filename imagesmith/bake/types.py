@@ -260,7 +260,8 @@ def type_of(value: Value) -> Type:
         case tuple():
             return Type("tuple", items=tuple(type_of(item) for item in value))
         case SetValue():
-            return Type("set", of=unified([type_of(item) for item in value]) or ANY)
+            of = unified([type_of(item) for item in value])
+            return ANY if of is None else Type("set", of=of)
         case dict():
             return Type("object", fields={key: type_of(value[key]) for key in value})
     return ANY  # what is worked out when it is asked for
