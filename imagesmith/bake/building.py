@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from imagesmith.bake import nodes
 from imagesmith.bake.nodes import Attribute, Block, Body, Expr
+from imagesmith.bake.pieces import Piece
 from imagesmith.bake.places import Span, fault
-from imagesmith.bake.scanner import Piece
 from imagesmith.bake.values import ARITHMETIC, Value
 from imagesmith.values import frozen
 

@@ -9,27 +9,24 @@ Trust: a hostile file: a Budget bounds the steps, what is made, and how deep val
 
 from __future__ import annotations
 
-import decimal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import islice
 from typing import Any, Protocol
 
 from imagesmith.bake import nodes
 from imagesmith.bake.budget import Budget
 from imagesmith.bake.functions.calling import CallError
 from imagesmith.bake.nodes import Expr
+from imagesmith.bake.operators import attribute, calculated, element, fitting, unary
 from imagesmith.bake.places import Span, fault
 from imagesmith.bake.types import convert, parse_type, type_of, unified
 from imagesmith.bake.values import (
-    ARITHMETIC,
     SetValue,
     Unsuitable,
     Value,
     equal,
     flag_of,
     kind_of,
-    number_of,
     text_of,
 )
 from imagesmith.dockerfile.suggest import suggest
@@ -101,11 +98,7 @@ class _Evaluation:
         return _sorted(made)
 
     def _key(self, expr: Expr) -> str:
-        key = self.value(expr)
-        try:
-            return text_of(key)
-        except Unsuitable as e:
-            raise fault(expr.span, f"a key is a string: {e}") from None
+        return fitting(text_of, self.value(expr), expr.span, "a key is a string")
 
     # --- templates ----------------------------------------------------------------------------
 
@@ -115,11 +108,7 @@ class _Evaluation:
         return self._joined((self._text(part) for part in expr.parts), expr.span)
 
     def _text(self, expr: Expr) -> str:
-        value = self.value(expr)
-        try:
-            return text_of(value)
-        except Unsuitable as e:
-            raise fault(expr.span, f"this cannot stand in a string: {e}") from None
+        return fitting(text_of, self.value(expr), expr.span, "this cannot stand in a string")
 
     def _joined(self, texts: Iterable[str], span: Span) -> str:
         made = []
@@ -138,10 +127,7 @@ class _Evaluation:
     # --- operators ----------------------------------------------------------------------------
 
     def _unary(self, expr: nodes.Unary) -> Value:
-        value = self.value(expr.of)
-        if expr.op == "!":
-            return not self._flag(value, expr.of.span, "!")
-        return ARITHMETIC.minus(self._number(value, expr.of.span, "-"))
+        return unary(expr, self.value(expr.of))
 
     def _binary(self, expr: nodes.Binary) -> Value:
         """A row of operators is a deep tree to the left: worked out from its lower end, without recursion."""
@@ -182,51 +168,26 @@ class _Evaluation:
             for value, at in ((left, expr.left.span), (right, expr.right.span)):
                 self._budget.weigh(value, at)
             return equal(left, right) is (op == "==")
-        a = self._number(left, expr.left.span, op)
-        b = self._number(right, expr.right.span, op)
-        if op in _COMPARISONS:
-            return _COMPARISONS[op](a, b)
-        if op in "/%" and not b:
-            raise fault(expr.right.span, "division by zero")
-        try:
-            return _ARITHMETIC[op](a, b)
-        except decimal.DecimalException:
-            raise fault(expr.span, "the result is too large a number") from None
+        return calculated(expr, left, right)
 
     def _decided(
         self, expr: nodes.Binary, left: Value | DefinitionError, right: Value | DefinitionError
     ) -> bool:
-        """`&&` and `||`: a side that decides hides what went wrong with the other one, if it went wrong."""
+        """`&&` and `||`: a side that decides hides a mistake on the other one."""
         deciding = expr.op == "||"
-        sides = [
-            side if isinstance(side, DefinitionError) else self._flag(side, at.span, expr.op)
-            for side, at in ((left, expr.left), (right, expr.right))
-        ]
-        if deciding in sides:
-            return deciding
-        for side in sides:
+        mistake: DefinitionError | None = None
+        decided = False
+        for side, at in ((left, expr.left.span), (right, expr.right.span)):
             if isinstance(side, DefinitionError):
-                raise side
-        return not deciding
-
-    def _flag(self, value: Value, span: Span, op: str) -> bool:
-        try:
-            return flag_of(value)
-        except Unsuitable as e:
-            raise fault(span, f"unsuitable for {op}: {e}") from None
-
-    def _number(self, value: Value, span: Span, op: str) -> Decimal:
-        try:
-            return number_of(value)
-        except Unsuitable as e:
-            raise fault(span, f"unsuitable for {op}: {e}") from None
+                mistake = mistake or side
+            elif fitting(flag_of, side, at, f"unsuitable for {expr.op}") is deciding:
+                decided = True
+        if mistake is not None and not decided:
+            raise mistake
+        return deciding if decided else not deciding
 
     def _condition(self, expr: Expr) -> bool:
-        value = self.value(expr)
-        try:
-            return flag_of(value)
-        except Unsuitable as e:
-            raise fault(expr.span, f"a condition is true or false: {e}") from None
+        return fitting(flag_of, self.value(expr), expr.span, "a condition is true or false")
 
     def _conditional(self, expr: nodes.Conditional) -> Value:
         then, otherwise = self._tried(expr.then), self._tried(expr.otherwise)
@@ -251,39 +212,10 @@ class _Evaluation:
     # --- traversals ---------------------------------------------------------------------------
 
     def _get(self, expr: nodes.GetAttr) -> Value:
-        of = self.value(expr.of)
-        if isinstance(of, Mapping):
-            return self._member(of, expr.name, expr.span)
-        hint = "for that of each element write [*]." + expr.name if isinstance(of, tuple | SetValue) else ""
-        raise fault(expr.span, f"a {kind_of(of)} has no attribute {expr.name}", hint=hint)
-
-    def _member(self, of: Mapping[str, Value], name: str, span: Span) -> Value:
-        if name not in of:
-            near = suggest(name, islice(of, 1000))
-            raise fault(span, f"there is no {name or 'empty name'} in this map{near}")
-        return of[name]
+        return attribute(self.value(expr.of), expr.name, expr.span)
 
     def _index(self, expr: nodes.Index) -> Value:
-        of, key = self.value(expr.of), self.value(expr.key)
-        if key is None:
-            raise fault(expr.key.span, "null is no index")
-        if isinstance(of, Mapping):
-            try:
-                return self._member(of, text_of(key), expr.span)
-            except Unsuitable as e:
-                raise fault(expr.key.span, f"unsuitable as a key: {e}") from None
-        if not isinstance(of, tuple):
-            raise fault(expr.span, f"a {kind_of(of)} has no indexes")
-        try:
-            index = number_of(key)
-        except Unsuitable as e:
-            raise fault(expr.key.span, f"unsuitable as an index: {e}") from None
-        if index != index.to_integral_value() or index < 0:
-            raise fault(expr.key.span, f"an index is a whole number from 0, not {text_of(index)[:40]}")
-        if index >= len(of):
-            many = f"{len(of)} element{'' if len(of) == 1 else 's'}"
-            raise fault(expr.key.span, f"there is no element {text_of(index)[:40]}: the list has {many}")
-        return of[int(index)]
+        return element(expr, self.value(expr.of), self.value(expr.key))
 
     def _splat(self, expr: nodes.Splat) -> Value:
         of = self.value(expr.of)
@@ -392,14 +324,6 @@ def _nearest(name: str) -> str:
 def _sorted(made: dict[str, Value]) -> Value:
     return {key: made[key] for key in sorted(made)}
 
-
-_COMPARISONS: dict[str, Callable[[Decimal, Decimal], bool]] = {
-    "<": Decimal.__lt__, "<=": Decimal.__le__, ">": Decimal.__gt__, ">=": Decimal.__ge__,
-}  # fmt: skip
-_ARITHMETIC: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
-    "+": ARITHMETIC.add, "-": ARITHMETIC.subtract, "*": ARITHMETIC.multiply, "/": ARITHMETIC.divide,
-    "%": ARITHMETIC.remainder,
-}  # fmt: skip
 
 _WAYS: dict[type, Callable[[_Evaluation, Any], Value]] = {
     nodes.Literal: _Evaluation._literal, nodes.Variable: _Evaluation._variable,

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NoReturn
 from imagesmith import grammars
 from imagesmith.bake.building import built
 from imagesmith.bake.nodes import Body, Expr
+from imagesmith.bake.pieces import Piece, Word, whole
 from imagesmith.bake.places import Source, fault
-from imagesmith.bake.scanner import Piece, Word, whole, words_of
+from imagesmith.bake.scanner import words_of
 
 if TYPE_CHECKING:
     from lark import Lark, Token

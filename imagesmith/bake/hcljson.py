@@ -18,8 +18,9 @@ from typing import NoReturn
 
 from imagesmith.bake import hcl, nodes
 from imagesmith.bake.nodes import Attribute, Block, Body, Expr, Label
+from imagesmith.bake.pieces import Piece, whole
 from imagesmith.bake.places import Source, Span, fault
-from imagesmith.bake.scanner import NESTING, Piece, whole
+from imagesmith.bake.scanner import NESTING
 from imagesmith.bake.values import ARITHMETIC, Value
 from imagesmith.values import frozen
 

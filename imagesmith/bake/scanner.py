@@ -1,4 +1,4 @@
-"""Cut HCL into the words of its grammar, and decode the text of strings and here-documents.
+"""Cut HCL into the words of its grammar.
 
 Why by hand: what a newline, a brace or a name is depends on what it stands in, and templates hold expressions
 that hold templates. The stack of what is open says it, and finds what was never closed where it was opened.
@@ -10,18 +10,14 @@ Trust: a hostile file: its size and how deep it nests are limited, and no expres
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
-from imagesmith.bake.places import Source, Span, fault
-from imagesmith.errors import DefinitionError
-from imagesmith.values import frozen, record
+from imagesmith.bake.pieces import Piece, Word, decoded
+from imagesmith.bake.places import Span, fault
+from imagesmith.values import record
 
-__all__ = ["CHARACTERS", "NESTING", "WORDS", "Piece", "Word", "whole", "words_of"]
+__all__ = ["NESTING", "WORDS", "words_of"]
 
-#: A file of more characters is refused.
-CHARACTERS = 1 << 20
 #: More names, numbers, signs and texts are refused: a parser takes some 20 us for each.
 WORDS = 100_000
 #: So deep brackets and templates may stand in each other.
@@ -49,44 +45,13 @@ _CODE = re.compile(
 #: Text up to what may end it; in quotes a backslash escapes, elsewhere it is itself.
 _QUOTED = re.compile(r'(?:[^"\\\n$%]|\\[^\n]|\$\$\{|%%\{|[$%](?!\{))+')
 _LINE = re.compile(r"(?:[^\n$%]|\$\$\{|%%\{|[$%](?!\{))*\n?")
-_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)|\$\$\{|%%\{", re.DOTALL)
-_DOUBLED = re.compile(r"\$\$\{|%%\{")
 _DIRECTIVE = re.compile(r"%\{~?\s*(?:(?P<open>if|for)(?![\w-])|(?P<whole>else|endif|endfor)\s*~?\})")
-_SIMPLE = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 
 #: What an operand ends with, so that `[` behind it is an index, and `if` a condition.
 _OPERAND_ENDS = frozenset(
     ("NAME", "NUMBER", "INTEGER", "UNQUOTE", "RIGHT_PAREN", "RIGHT_BRACKET", "RIGHT_BRACE")
 )
 _CLOSES = {")": "(", "]": "[", "}": "{"}
-
-
-@frozen(eq=False)
-class Piece:
-    """Text to be read as HCL, and where its characters stand: `offsets` has one more than the text.
-
-    Without `offsets` they follow each other from `begin`.
-    """
-
-    source: Source
-    text: str
-    begin: int = 0
-    offsets: Sequence[int] | None = None
-
-    def span(self, start: int, end: int) -> Span:
-        """The place of some of its characters."""
-        if self.offsets is not None:
-            return Span(self.source, self.offsets[start], self.offsets[end])
-        return Span(self.source, self.begin + start, self.begin + end)
-
-
-class Word(NamedTuple):
-    """A word: its name in the grammar, its text (that of TEXT is decoded), and its offsets in the piece."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
 
 
 @record
@@ -104,18 +69,6 @@ class _Open:
     marker: str = ""
     flush: bool = False
     pieces: list[int] | None = None
-
-
-def whole(source: Source) -> Piece:
-    """All of a file.
-
-    Raises:
-        DefinitionError: it is too large.
-    """
-    if len(source.text) > CHARACTERS:
-        size = f"{len(source.text)} characters, more than {CHARACTERS}"
-        raise DefinitionError(f"{source.name} is too large for a bake file: {size}")
-    return Piece(source, source.text)
 
 
 def words_of(piece: Piece, *, template: bool = False) -> list[Word]:
@@ -288,7 +241,7 @@ class _Scanner:
         else:
             found = _LINE.match(text, at)
             end = found.end() if found else len(text)
-            self._add_text(_decoded(self._piece, at, end, escapes=False), at, end)
+            self._add_text(decoded(self._piece, at, end, escapes=False), at, end)
 
     def _in_quotes(self, at: int) -> None:
         if self._text[at] == '"':
@@ -296,7 +249,7 @@ class _Scanner:
             self._at, self._trim = at + 1, False
             self._add("UNQUOTE", '"', at, at + 1)
         elif found := _QUOTED.match(self._text, at):
-            self._add_text(_decoded(self._piece, at, found.end(), escapes=True), at, found.end())
+            self._add_text(decoded(self._piece, at, found.end(), escapes=True), at, found.end())
         else:  # the end of the line, or a backslash before it
             self._never_closed(self._open[-1])
 
@@ -394,24 +347,3 @@ def _wants_in(kinds: list[str]) -> bool:
     return kinds[-2:] in (["FOR", "NAME"], ["FOR_OPEN", "NAME"]) or (
         kinds[-3:] == ["NAME", "COMMA", "NAME"] and kinds[0] in ("FOR", "FOR_OPEN")
     )
-
-
-def _decoded(piece: Piece, start: int, end: int, *, escapes: bool) -> str:
-    """The text that is meant: `$${` and `%%{` are `${` and `%{`; `escapes` are those with a backslash."""
-
-    def meant(found: re.Match[str]) -> str:
-        sequence = found[0]
-        if sequence[0] != "\\":
-            return sequence[1:]
-        if sequence[1] in "uU" and len(sequence) > 2:
-            code = int(f"0x{sequence[2:]}", 0)
-            if code < 0x110000 and not 0xD800 <= code < 0xE000:
-                return chr(code)
-        if sequence[1] not in _SIMPLE:
-            hint = r"known are \n \r \t \" \\ \uNNNN \UNNNNNNNN; write \\ for a backslash"
-            place = piece.span(start + found.start(), start + found.end())
-            raise fault(place, f"{sequence} is no escape sequence", hint=hint)
-        return _SIMPLE[sequence[1]]
-
-    text = (_ESCAPE if escapes else _DOUBLED).sub(meant, piece.text[start:end])
-    return text if text.isascii() else unicodedata.normalize("NFC", text)

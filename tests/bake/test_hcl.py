@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from imagesmith import grammars
 from imagesmith.bake import hcl
 from imagesmith.bake.nodes import Body, Call, ForMap, ForTuple, Literal, MapExpr, Splat, Template
+from imagesmith.bake.pieces import CHARACTERS, Piece
 from imagesmith.bake.places import Source
-from imagesmith.bake.scanner import CHARACTERS, NESTING, WORDS
+from imagesmith.bake.scanner import NESTING, WORDS
 from imagesmith.errors import DefinitionError
 from tests.bake.support import expr_of, marked, value_of
 
@@ -275,10 +276,10 @@ def test_size_is_limited() -> None:
 
 
 def test_an_expression_and_a_template_stand_by_themselves() -> None:
-    piece = hcl.Piece(Source("f", '"list(string)"'), "list(\nstring)", 1)
+    piece = Piece(Source("f", '"list(string)"'), "list(\nstring)", 1)
     assert isinstance(hcl.expression(piece), Call)
     with pytest.raises(DefinitionError, match="a stands where"):
-        hcl.template(hcl.Piece(Source("f", "${1 a}"), "${1 a}"))
+        hcl.template(Piece(Source("f", "${1 a}"), "${1 a}"))
 
 
 # --- the table ------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ FLOORS = {
     "imagesmith.concurrency": 1,
     "imagesmith.events": 1,
     "imagesmith.settings": 1,
+    "imagesmith.grammars": 1,
     # 3 to 6: values without input or output; seams
     "imagesmith.oci": 3,
     "imagesmith.fs.atomic": 3,
