@@ -18,7 +18,8 @@ _VERSION = re.compile(rf"v?(\d{{1,18}})(?:\.(\d{{1,18}}))?(?:\.(\d{{1,18}}))?{_M
 _PART = r"(\d{1,18}|[xX*])"
 _WANTED = rf"v?{_PART}(?:\.{_PART})?(?:\.{_PART})?{_MORE}"
 _TERM = re.compile(rf"\s*(=|!=|>=|=>|<=|=<|>|<|~>|~|\^|)\s*{_WANTED}(?=\s|,|\Z)", re.ASCII)
-_HYPHEN = re.compile(rf"(?<!\S)({_WANTED})\s+-\s+({_WANTED})(?!\S)", re.ASCII)
+_HYPHEN = re.compile(rf"(?<![^\s,])({_WANTED})\s+-\s+({_WANTED})(?=\s|,|\Z)", re.ASCII)
+_COMMA = re.compile(r"\s*,(?=\s*\S)")
 _MOST_CHARACTERS = 1024
 
 
@@ -77,7 +78,7 @@ def _terms(text: str, whole: str) -> list[_Term]:
         pre = tuple(found[5].split(".")) if found[5] else ()
         terms.append(_Term(found[1], _Version((numbers[0], numbers[1], numbers[2]), pre), known))
         at = found.end()
-        comma = re.compile(r"\s*,(?=\s*\S)").match(text, at)
+        comma = _COMMA.match(text, at)
         at = comma.end() if comma else at
     if not terms:
         raise CallError(f"constraint: {whole!r:.60} is none such as >= 1.2.3", 1)

@@ -28,7 +28,8 @@ unixtimestampparse upper urlencode uuidv4 uuidv5 values zipmap
 
 texts = st.text(max_size=12) | st.sampled_from(
     ["", "1", "-2.5", "true", "1e9999", "a,b\n1,2", "[1,{}]", "YWI=", "10.0.0.0/8", "%5.2f%v", "(a|b)*$",
-     "YYYY-MM", "2006-01-02T15:04:05Z", "1h", ">=1.2", "1.2.3", "dns", "ascii é \U0001f468\u200d\U0001f469", "${1}$x"]
+     "YYYY-MM", "2006-01-02T15:04:05Z", "1h", ">=1.2", "1.2.3", "dns",
+     "ascii é \U0001f468\u200d\U0001f469", "${1}$x"]
 )  # fmt: skip
 numbers = st.integers(-3, 70) | st.sampled_from([2**63, -(2**63) - 1, 10**30, 0.5, -0.25, 10**9])
 plain = texts | numbers | st.booleans() | st.none()
