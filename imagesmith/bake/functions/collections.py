@@ -25,8 +25,8 @@ from imagesmith.bake.functions.calling import (
     string,
     strings,
 )
-from imagesmith.bake.functions.comparing import distinct, equal, set_of, unified
-from imagesmith.bake.values import ARITHMETIC, SetValue, Unsuitable, Value, kind_of
+from imagesmith.bake.functions.comparing import distinct, unified
+from imagesmith.bake.values import ARITHMETIC, SetValue, Unsuitable, Value, equal, kind_of, set_of
 
 __all__ = ["FUNCTIONS"]
 

@@ -20,8 +20,7 @@ from imagesmith.bake.functions.calling import (
     number,
     string,
 )
-from imagesmith.bake.functions.comparing import equal
-from imagesmith.bake.values import ARITHMETIC, Value
+from imagesmith.bake.values import ARITHMETIC, Value, equal
 
 __all__ = ["FUNCTIONS", "modulo"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from imagesmith.bake.functions.calling import Function, Parameter, anything, bounded, sequence
-from imagesmith.bake.functions.comparing import contained, equal, set_of, unified
-from imagesmith.bake.values import Value
+from imagesmith.bake.functions.comparing import contained, unified
+from imagesmith.bake.values import Value, equal, set_of
 
 __all__ = ["FUNCTIONS"]
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from imagesmith.bake.functions.calling import CallError
-from imagesmith.bake.functions.comparing import set_of
 from imagesmith.bake.functions.table import FUNCTIONS
-from imagesmith.bake.values import SetValue
+from imagesmith.bake.values import SetValue, set_of
 
 
 def value_of(given: Any) -> Any:

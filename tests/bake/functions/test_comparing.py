@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesmith.bake.functions.comparing import contained, distinct, equal, set_of, unified
-from imagesmith.bake.values import SetValue, Unsuitable, Value
+from imagesmith.bake.functions.comparing import contained, distinct, unified
+from imagesmith.bake.values import SetValue, Unsuitable, Value, equal, set_of
 
 plain = st.none() | st.booleans() | st.integers(0, 2).map(Decimal) | st.sampled_from(["", "0", "1", "true"])
 values: st.SearchStrategy[Value] = st.recursive(
