@@ -34,12 +34,13 @@ _TEXTS = {
 }  # fmt: skip
 _FLAGS = {"no_cache": "no-cache", "pull": "pull"}
 _LISTS = {
-    "tags": "tags", "platforms": "platforms", "entitlements": "entitlements", "no_cache_filter": "no-cache-filter",
+    "tags": "tags", "platforms": "platforms", "entitlements": "entitlements",
+    "no_cache_filter": "no-cache-filter",
 }  # fmt: skip
 _CACHES = {"cache_from": "cache-from", "cache_to": "cache-to"}
 _BUILD = (
-    *_TEXTS, *_FLAGS, *_LISTS, *_CACHES, "args", "labels", "additional_contexts", "ssh", "secrets", "shm_size",
-    "ulimits", "extra_hosts", "provenance", "sbom", "privileged", "isolation",
+    *_TEXTS, *_FLAGS, *_LISTS, *_CACHES, "args", "labels", "additional_contexts", "ssh", "secrets",
+    "shm_size", "ulimits", "extra_hosts", "provenance", "sbom", "privileged", "isolation",
 )  # fmt: skip
 #: Keys of x-bake: texts with spaces, or lists.
 _X_ENTRIES = ("cache-from", "cache-to", "secret", "ssh", "output")
@@ -56,8 +57,10 @@ class Composed:
     sources: tuple[Source, ...]
 
 
-def environment(env: Mapping[str, str], folder: Folder, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables of compose files: those of `.env` in the folder, of `env`, and what --var gives, the last wins.
+def environment(
+    env: Mapping[str, str], folder: Folder, given: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The variables of compose files: of `.env` in the folder, of `env`, and by --var; the last wins.
 
     Raises:
         DefinitionError: `.env` cannot be read.
@@ -114,7 +117,9 @@ class _Service:
     def target(self) -> Target:
         name = _target_name(self._name)
         if not _NAME.fullmatch(name):
-            raise fault(self._place, f"invalid service name {name!r}: a target's has letters, digits, _ and -")
+            raise fault(
+                self._place, f"invalid service name {name!r}: a target's has letters, digits, _ and -"
+            )
         for key, node in self._build.items.items():
             if key not in _BUILD and not key.startswith("x-"):
                 where = self._build.keys.get(key, node.span)
@@ -154,11 +159,17 @@ class _Service:
     def _maps(self) -> None:
         args = {key: scalar(node, f"args.{key}") for key, node in self._pairs("args").items()}
         own = self._environment() if None in args.values() else {}
-        known = {key: own.get(key, self._env.get(key)) if value is None else value for key, value in args.items()}
+        known = {
+            key: own.get(key, self._env.get(key)) if value is None else value for key, value in args.items()
+        }
         self._put("args", {key: value for key, value in known.items() if value is not None})
-        self._put("labels", {k: scalar(node, f"labels.{k}") or "" for k, node in self._pairs("labels").items()})
+        self._put(
+            "labels", {k: scalar(node, f"labels.{k}") or "" for k, node in self._pairs("labels").items()}
+        )
         contexts = self._pairs("additional_contexts")
-        self._put("contexts", _contexts({k: text(node, f"additional_contexts.{k}") for k, node in contexts.items()}))
+        self._put(
+            "contexts", _contexts({k: text(node, f"additional_contexts.{k}") for k, node in contexts.items()})
+        )
         hosts = self._pairs("extra_hosts")
         self._put("extra-hosts", {host: ",".join(texts(node, "extra_hosts")) for host, node in hosts.items()})
         self._put("ulimits", tuple(_ulimit(name, node) for name, node in self._pairs("ulimits").items()))
@@ -190,7 +201,11 @@ class _Service:
         if "path" not in given:
             raise fault(node.span, "env_file needs a path")
         path = text(given["path"], "env_file.path")
-        if "required" in given and not flag(given["required"], "env_file.required") and not self._folder.exists(path):
+        if (
+            "required" in given
+            and not flag(given["required"], "env_file.required")
+            and not self._folder.exists(path)
+        ):
             return {}
         source = self._folder.read(path)
         if "format" in given and text(given["format"], "env_file.format") == "raw":
@@ -216,7 +231,9 @@ class _Service:
                 raise fault(secrets.span, "secrets must be a list")
             self._put("secret", tuple(self._secret(node) for node in secrets.items))
         keys = {k: scalar(node, f"ssh.{k}") for k, node in self._pairs("ssh").items()}
-        self._put("ssh", tuple({"id": k, "paths": keys[k] or ""} if keys[k] else {"id": k} for k in sorted(keys)))
+        self._put(
+            "ssh", tuple({"id": k, "paths": keys[k] or ""} if keys[k] else {"id": k} for k in sorted(keys))
+        )
         if (node := self._get("privileged")) is not None and flag(node, "privileged"):
             asked = self._found.get("entitlements", ())
             assert isinstance(asked, tuple)
@@ -261,7 +278,9 @@ class _Service:
             raise fault(node.span, "x-bake must be a mapping")
         for key, value in node.items.items():
             if key not in _X_BAKE:
-                raise fault(node.keys.get(key, value.span), f"x-bake has no key {key!r}{suggest(key, _X_BAKE)}")
+                raise fault(
+                    node.keys.get(key, value.span), f"x-bake has no key {key!r}{suggest(key, _X_BAKE)}"
+                )
             if key in _X_ENTRIES:
                 self._entries(key, value, words(value, key))
             elif key in _X_TEXTS:

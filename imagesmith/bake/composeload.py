@@ -1,11 +1,11 @@
 """Compose files as one tree: variables expanded, `include` and `extends` followed, several files merged.
 
-Why the whole file is expanded, though bake needs `build` only: `${V:?why}` in any service is an error for
-compose and buildx, too.
-Spec: compose-spec's 12 to 14; compose-go's loader as buildx calls it: paths stay as they are written, except in
-files that others name, whose paths are seen from the working folder.
-Trust: files may come from strangers: their number, and how deep they name each other, is bounded; reading.Folder
-says what may be read.
+Why the whole file is expanded, though bake needs `build` only: `${V:?why}` in any service is an error
+for compose and buildx, too.
+Spec: compose-spec's 12 to 14; compose-go's loader as buildx calls it: paths stay as they are written, except
+in files that others name, whose paths are seen from the working folder.
+Trust: files may come from strangers: their number, and how deep they name each other, is bounded;
+reading.Folder says what may be read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class _Loader:
     def __init__(self, folder: Folder) -> None:
         self._folder, self._count = folder, 0
 
-    def model(self, sources: Iterable[Source], env: Mapping[str, str], place: str, above: tuple[str, ...]) -> Map:
+    def model(
+        self, sources: Iterable[Source], env: Mapping[str, str], place: str, above: tuple[str, ...]
+    ) -> Map:
         """Files merged; `place` is their folder, seen from the working one, `above` what included them."""
         found: Map | None = None
         for source in sources:
@@ -97,7 +99,9 @@ class _Loader:
         given = node.items if isinstance(node, Map) else {"path": node}
         for key in given:
             if key not in ("path", "project_directory", "env_file"):
-                raise fault(node.span, f"include has no key {key!r}: there are path, project_directory, env_file")
+                raise fault(
+                    node.span, f"include has no key {key!r}: there are path, project_directory, env_file"
+                )
         paths = [posixpath.join(place, text) for text in _texts(given.get("path"), node.span, "path")]
         if not paths:
             raise fault(node.span, "include needs a path")
@@ -134,7 +138,12 @@ class _Loader:
         return Map(services.span, done, services.keys, services.tag)
 
     def _service(
-        self, name: str, services: Mapping[str, Node], env: Mapping[str, str], place: str, seen: tuple[str, ...]
+        self,
+        name: str,
+        services: Mapping[str, Node],
+        env: Mapping[str, str],
+        place: str,
+        seen: tuple[str, ...],
     ) -> Node:
         """A service with what it extends, its paths as seen from where `services` is."""
         service = services[name]
@@ -143,7 +152,11 @@ class _Loader:
         extends = service.items["extends"]
         given = extends.items if isinstance(extends, Map) else {"service": extends}
         base = _text(given.get("service"), extends.span, "extends.service")
-        file = posixpath.join(place, _text(given["file"], extends.span, "extends.file")) if "file" in given else ""
+        file = (
+            posixpath.join(place, _text(given["file"], extends.span, "extends.file"))
+            if "file" in given
+            else ""
+        )
         mark = f"{file}\0{base}" if file else f"{place}\0{base}"
         if mark in seen or len(seen) >= _MOST_DEPTH or (not file and base == name):
             raise fault(extends.span, f"service {name} extends itself, through {base}")
@@ -228,7 +241,9 @@ def _model(layer: Map, services: Map | None, place: str) -> Map:
     if services is not None:
         items["services"] = services
         if place:
-            moved = {n: _rebased_service(s, place) if isinstance(s, Map) else s for n, s in services.items.items()}
+            moved = {
+                n: _rebased_service(s, place) if isinstance(s, Map) else s for n, s in services.items.items()
+            }
             items["services"] = Map(services.span, moved, services.keys, services.tag)
     secrets = layer.items.get("secrets")
     if isinstance(secrets, Map):
@@ -253,7 +268,9 @@ def _imported(include: Map, model: Map) -> Map:
             continue
         for name, value in node.items.items():
             if name in own.items and _plain(own.items[name]) != _plain(value):
-                raise fault(own.keys[name], f"{key}.{name} conflicts with the one of {value.span.source.name}")
+                raise fault(
+                    own.keys[name], f"{key}.{name} conflicts with the one of {value.span.source.name}"
+                )
         items[key] = Map(own.span, {**node.items, **own.items}, {**node.keys, **own.keys}, own.tag)
     return Map(model.span, items, model.keys)
 
@@ -315,7 +332,9 @@ def _with_contexts(model: Map, place: str) -> Map:
         build = service.items.get("build") if isinstance(service, Map) else None
         if isinstance(service, Map) and isinstance(build, Map) and "context" not in build.items:
             context = Scalar(build.span, place or ".")
-            build = Map(build.span, {**build.items, "context": context}, {**build.keys, "context": build.span})
+            build = Map(
+                build.span, {**build.items, "context": context}, {**build.keys, "context": build.span}
+            )
             items[name] = Map(service.span, {**service.items, "build": build}, service.keys)
     return Map(model.span, {**model.items, "services": Map(services.span, items, services.keys)}, model.keys)
 

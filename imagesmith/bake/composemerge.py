@@ -44,9 +44,9 @@ def merged(older: Node, newer: Node, path: tuple[str, ...] = ()) -> Node:
         items = (*older.items, *newer.items)
         once = path[2:3] == ("build",) and path[3:] in [(key,) for key in _ONCE]
         return Sequence(newer.span, _each_once(items) if once or path[3:4] == ("extra_hosts",) else items)
-    is_free = (isinstance(older, Scalar) and (older.value is None or isinstance(newer, Scalar))) or path[3:4] == (
-        "ulimits",
-    )
+    is_free = (isinstance(older, Scalar) and (older.value is None or isinstance(newer, Scalar))) or path[
+        3:4
+    ] == ("ulimits",)
     if not is_free:
         raise fault(newer.span, f"cannot override {'.'.join(path)}: it is of another kind elsewhere")
     return newer
@@ -92,7 +92,9 @@ def normal_service(service: Map) -> Map:
         items["env_file"] = Sequence(files.span, (files,), files.tag)
     build = items.get("build")
     if isinstance(build, Scalar) and build.value is not None:
-        build = Map(build.span, {"context": Scalar(build.span, build.value)}, {"context": build.span}, build.tag)
+        build = Map(
+            build.span, {"context": Scalar(build.span, build.value)}, {"context": build.span}, build.tag
+        )
     if isinstance(build, Map):
         items["build"] = _normal_build(build)
     return Map(service.span, items, service.keys, service.tag)

@@ -1,6 +1,6 @@
-"""Files of variables: the `.env` beside a definition, and the `env_file` of a compose service.
+r"""Files of variables: the `.env` beside a definition, and the `env_file` of a compose service.
 
-    [export] NAME=value # comment      NAME: value      NAME='as it is'      NAME="\\n and $VARIABLES"
+    [export] NAME=value # comment      NAME: value      NAME='as it is'      NAME="\n and $VARIABLES"
     NAME                               its value in the environment, if it has one
 
 Spec: compose-go's dotenv (godotenv with variables); the words of its errors.
@@ -129,5 +129,5 @@ def _without_comment(value: str) -> str:
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    """What an escape stands for; `\\$` is a dollar, which is doubled so that it stays one."""
+    r"""What an escape stands for; `\$` is a dollar, which is doubled so that it stays one."""
     return {"n": "\n", "r": "\r", "t": "\t", "$": "$$"}.get(found[1], found[1])

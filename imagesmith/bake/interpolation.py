@@ -59,7 +59,9 @@ class _Expansion:
             value, at = self._one(text, dollar, depth)
             self._made += len(value)
             if self._made > _MOST_TEXT:
-                raise BadTemplate(f"its variables make more than {_MOST_TEXT >> 20} MiB of it", text[dollar:at])
+                raise BadTemplate(
+                    f"its variables make more than {_MOST_TEXT >> 20} MiB of it", text[dollar:at]
+                )
             out.append(value)
         return "".join(out) + text[at:]
 

@@ -1,11 +1,11 @@
-"""YAML as a tree whose every node knows its place: scalars, sequences, mappings; anchors and `<<` are settled.
+"""YAML as a tree whose nodes know their places: scalars, sequences, mappings; anchors and `<<` are settled.
 
 Why not the parser's own constructors: they forget where a value stood, make objects of Python for tags, and
 read YAML 1.1, where `on` is true. Here a tag builds nothing, and a plain scalar is what compose takes it for.
 Spec: YAML 1.2's core schema as go-yaml v3 has it, which compose uses: `yes` and `on` are strings, a number
 with a leading zero is octal, what looks like a time is a string, `<<` merges.
-Trust: the text is hostile. Depth, events, and what aliases multiply are bounded; libyaml's events are read one by
-one, so that nothing is built before it is counted. This module alone imports `yaml`.
+Trust: the text is hostile. Depth, events, and what aliases multiply are bounded; events are read one by one,
+so that nothing is built before it is counted. This module alone imports `yaml`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SPECIAL = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 @frozen(eq=False)
 class Scalar:
-    """A text, or what a plain scalar is by itself: a flag, a number, nothing. `tag` is !reset, !override, or empty."""
+    """A text, or what a plain scalar is by itself: a flag, a number, nothing; `tag` is one of ours."""
 
     span: Span
     value: str | bool | int | float | None
@@ -217,7 +217,10 @@ class _Composer:
         tag = event.tag or ""
         if tag in ("", "!") or tag in _OURS:
             return tag.removeprefix("!") and tag
-        kinds = {"ScalarEvent": ("str", "int", "float", "bool", "null", "timestamp"), "SequenceStartEvent": ("seq",)}
+        kinds = {
+            "ScalarEvent": ("str", "int", "float", "bool", "null", "timestamp"),
+            "SequenceStartEvent": ("seq",),
+        }
         known = kinds.get(type(event).__name__, ("map",))
         if tag.removeprefix(_YAML) not in known or not tag.startswith(_YAML):
             shown = _plain(tag).replace(_YAML, "!!")
@@ -254,7 +257,9 @@ class _Composer:
             if not isinstance(key, Scalar) or not isinstance(key.value, str):
                 raise fault(place, "a key must be a string; put it in quotes")
             if key.value in own:
-                raise fault(place, f"key {_plain(key.value)!r} stands there already, in line {keys[key.value].line}")
+                raise fault(
+                    place, f"key {_plain(key.value)!r} stands there already, in line {keys[key.value].line}"
+                )
             own[key.value], keys[key.value] = value, place
         for other in merged:
             for name, node in other.items.items():

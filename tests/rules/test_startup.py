@@ -19,6 +19,7 @@ HEAVY = {
     "zstandard": ("imagesmith.layer",),
     "deflate": ("imagesmith.layer",),
     "cryptography": ("imagesmith.trust.keys", "imagesmith.trust.certificates"),
+    "yaml": ("imagesmith.bake.yamltree",),
     "asyncio": (),
     "email": ("imagesmith.registry", "imagesmith.context", "imagesmith.embedded"),
     "http.client": ("imagesmith.registry",),
@@ -82,6 +83,7 @@ def test_answering_at_once_loads_little_beyond_the_interpreter(words: str, most:
 def test_every_dependency_is_used_and_every_use_declared() -> None:
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = {d.split(">")[0].split("<")[0].split("=")[0].strip() for d in declared}
+    names = {{"PyYAML": "yaml"}.get(name, name) for name in names}
     used = {i.target.split(".")[0] for m in modules().values() for i in m.imports}
     assert used - set(sys.stdlib_module_names) - {"imagesmith"} == names
 
