@@ -62,7 +62,7 @@ class _Loader:
                 model = _model(layer, services, place)
                 for include in self._includes(layer, env, place, above):
                     model = _imported(include, model)
-                found = model if found is None else _both(found, model)
+                found = _both(found or Map(model.span, {}), model)
         return found or Map(Span(Source("", ""), 0, 0), {})
 
     def _layers(self, source: Source, env: Mapping[str, str]) -> list[Map]:

@@ -23,7 +23,7 @@ __all__ = ["Map", "Node", "Scalar", "Sequence", "read_documents", "text_of_scala
 
 _MOST_DEPTH = 100
 #: Nodes of a document, those counted again that an alias repeats.
-_MOST_NODES = 200_000
+_MOST_NODES = 100_000
 _YAML = "tag:yaml.org,2002:"
 _OURS = ("!reset", "!override")
 
