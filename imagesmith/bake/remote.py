@@ -167,8 +167,7 @@ class Remote:
         """
         attributes: dict[str, Setting] = dict(target.attributes)
         context, dockerfile = str(attributes.get("context", ".")), str(attributes.get("dockerfile", ""))
-        place = self._place(context, target)
-        attributes["context"] = place
+        attributes["context"] = self._place(context, target)
         contexts = attributes.get("contexts")
         if isinstance(contexts, Mapping):
             attributes["contexts"] = {name: self._place(value, target) for name, value in contexts.items()}
@@ -176,14 +175,22 @@ class Remote:
             attributes["dockerfile"] = os.path.abspath(dockerfile.removeprefix(_LOCAL))
         elif context.startswith(_LOCAL) and not self._is_file and "dockerfile-inline" not in attributes:
             attributes["dockerfile"] = self._own_dockerfile(dockerfile or "Dockerfile", target)
-        if self.ref is not None and place.startswith(self.ref.remote.partition("://")[0]) and self._auth():
+        places = [context, *(contexts.values() if isinstance(contexts, Mapping) else ())]
+        if any(is_path(before) for before in places) and (auth := self._auth()):
             own = attributes.get("secret", ())
             assert isinstance(own, tuple)
-            attributes["secret"] = (*(e for e in own if not isinstance(e, str)), *self._auth())
+            attributes["secret"] = (*(e for e in own if not isinstance(e, str)), *auth)
         return replace(target, attributes=attributes)
 
     def _auth(self) -> tuple[Entry, ...]:
-        return tuple({"id": secret.id, "env": secret.env} for secret in self._secrets())
+        """The credentials of the repository as secrets of a build, for its own server alone."""
+        host = self.ref.host if self.ref is not None else ""
+        found: dict[str, Entry] = {}
+        for secret in self._secrets() if host else ():
+            name = secret.id.split(".", 1)
+            if name[1:] in ([], [host]):
+                found[f"{name[0]}.{host}"] = {"id": f"{name[0]}.{host}", "env": secret.env}
+        return tuple(found.values())
 
     def _place(self, context: str, target: Target) -> str:
         """A context as the build is to be given it."""
@@ -199,7 +206,7 @@ class Remote:
         except DefinitionError as e:
             raise self._refused(f"context {context} leads out of {self.address}", target) from e
         if self.ref is None:
-            return found
+            return found.rstrip("/")
         return _address(
             replace(self.ref, subdir=posixpath.join(self.ref.subdir, path).rstrip("/")), self._login
         )

@@ -46,12 +46,16 @@ def test_names_are_those_of_flags_or_of_the_environment() -> None:
 
 
 def test_files_that_there_are_are_found_in_their_order(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError, match="^no definition in "):
+    with pytest.raises(DefinitionError, match=r"^no definition in "):
         names_there(Folder(str(tmp_path)))
     for name in ("docker-bake.override.hcl", "compose.yaml", "docker-bake.hcl", "bake.hcl"):
         (tmp_path / name).write_text("")
     (tmp_path / "docker-bake.json").mkdir()
-    assert names_there(Folder(str(tmp_path))) == ("compose.yaml", "docker-bake.hcl", "docker-bake.override.hcl")
+    assert names_there(Folder(str(tmp_path))) == (
+        "compose.yaml",
+        "docker-bake.hcl",
+        "docker-bake.override.hcl",
+    )
     for name in FILES:
         if name != "docker-bake.json":
             (tmp_path / name).touch()
@@ -84,7 +88,8 @@ def test_file_without_an_ending_is_read_as_what_it_is(text: str, kind: str, tmp_
 
 
 @pytest.mark.parametrize(
-    ("text", "line"), [("services:\n  a: 1\n", 2), ('target "a" {\n  x = \n}\n', 2), ('{"target":\n {"a": }}', 2)]
+    ("text", "line"),
+    [("services:\n  a: 1\n", 2), ('target "a" {\n  x = \n}\n', 2), ('{"target":\n {"a": }}', 2)],
 )
 def test_fault_is_told_of_the_format_that_is_meant(text: str, line: int, tmp_path: Path) -> None:
     with pytest.raises(DefinitionError) as e:
