@@ -3,64 +3,92 @@
 Why: in a container the machine has more processors and memory than a builder may use; more threads than that
 only wait for each other, and a compiler that is ended for want of memory says nothing of it.
 A container may see its own group as the root of all, below a path that is not there: what is there counts.
-Spec: the kernel's admin-guide/cgroup-v2.rst (cpu.max, memory.max, memory.events), cgroup-v1/memory.rst and
-scheduler/sched-bwc.rst.
+Pages of files that nobody uses are given back before a limit is felt, so they count as left.
+Spec: the kernel's admin-guide/cgroup-v2.rst (cpu.max, memory.max, memory.high, memory.stat, memory.events),
+cgroup-v1/memory.rst and scheduler/sched-bwc.rst.
 Trust: the files are the kernel's; what cannot be read or understood sets no limit.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["OutOfMemory", "memory_left", "processors"]
+__all__ = ["KILLED", "OutOfMemory", "memory_left", "memory_limit", "processors", "threads"]
+
+#: How the line of a step begins whose processes the kernel killed for want of memory.
+KILLED = "killed for want of memory: "
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+#: What a limit is below; the old kind has the largest number of pages for none.
+_NO_LIMIT = 1 << 60
+#: Where a group has the count of processes that were killed.
+_COUNTS = ("memory.events", "memory.oom_control")
 
 
 def processors() -> float:
-    """How many processors' time the process may use at once; infinite without a limit."""
+    """How many processors' time the process may use at once, more than 0; infinite without a limit."""
     least = math.inf
     for group in _groups("cpu"):
         words = _text(group / "cpu.max").split()
-        quota = words or [_text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")]
-        with contextlib.suppress(ValueError, ZeroDivisionError, IndexError):
-            if int(quota[0]) > 0:
-                least = min(least, int(quota[0]) / int(quota[1]))
+        words = words or [_text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")]
+        quota, period = (*map(_number, words), 0, 0)[:2]
+        if quota and period:
+            least = min(least, quota / period)
     return least
+
+
+def threads(most: int = 8) -> int:
+    """How many threads can work at once: of the processors that the process is given, 1 to `most`."""
+    return max(1, min(most, len(os.sched_getaffinity(0)), math.ceil(min(processors(), most))))
+
+
+def memory_limit() -> float:
+    """The least limit of the groups, in bytes; infinite without one."""
+    return min(map(_limit, _groups("memory")), default=math.inf)
 
 
 def memory_left() -> float:
     """Bytes that the groups leave to the process; infinite without a limit."""
     left = math.inf
     for group in _groups("memory"):
-        limit = _limit(group)
-        with contextlib.suppress(ValueError):
-            used = _text(group / "memory.current") or _text(group / "memory.usage_in_bytes")
-            left = min(left, max(0, limit - int(used)))
+        # above memory.high nothing is killed, but all becomes slow
+        limit = min(_limit(group), _number(_text(group / "memory.high")) or math.inf)
+        used = _text(group / "memory.current") or _text(group / "memory.usage_in_bytes")
+        if limit < _NO_LIMIT and used.isdigit():
+            left = min(left, max(0, limit - max(0, _number(used) - _unused(group))))
     return left
 
 
 class OutOfMemory:
-    """How often the kernel has ended processes for want of memory, as counted when this was made."""
+    """How often the kernel has killed processes for want of memory, as counted when this was made."""
 
-    def __init__(self, groups: list[Path] | None = None) -> None:
-        """Begin to watch some groups; without any, those of this process."""
-        self._before = {group: _kills(group) for group in groups or _groups("memory")}
+    def __init__(self, groups: Iterable[Path] = ()) -> None:
+        """Begin to watch the first of some groups, the others are around it; without any, this process's."""
+        # those around it count what others in them lose, too: theirs are the limits only
+        self._groups = [g for g in groups or _groups("memory") if any(_text(g / name) for name in _COUNTS)]
+        self._before = self._kills()
 
-    def told(self) -> str:
-        """What to tell of it since this was asked last; '' if nothing was ended."""
-        found = ""
-        for group, before in self._before.items():
-            self._before[group] = _kills(group)
-            if self._before[group] > before and not found:
-                limit = _limit(group)
-                most = f"the limit of {limit / (1 << 20):.0f} MiB" if limit < math.inf else "all there is"
-                found = f"memory ran out ({most}), and the kernel ended a process for it"
-        return found
+    def told(self, whose: str = "its cgroup") -> str:
+        """What to tell of it since this was asked last, in one line; '' if nothing was killed.
+
+        Args:
+            whose: the limit's owner, in words.
+        """
+        before, self._before = self._before, self._kills()
+        if self._before <= before:
+            return ""
+        limit = min(map(_limit, self._groups))
+        if limit == math.inf:
+            return f"{KILLED}the machine has no more"
+        return f"{KILLED}the limit of {limit / (1 << 20):.0f} MiB of {whose} was reached"
+
+    def _kills(self) -> int:
+        group = next(iter(self._groups), None)
+        return max((_field(group / name, "oom_kill") for name in _COUNTS), default=0) if group else 0
 
 
 def _groups(controller: str) -> Iterator[Path]:
@@ -72,27 +100,43 @@ def _groups(controller: str) -> Iterator[Path]:
         base = _ROOT / names if names else _ROOT
         base = base if base.is_dir() else _ROOT / controller
         at = Path(path.lstrip("/"))
+        if ".." in at.parts:  # above the root of the namespace: of that nothing is seen
+            at = Path()
         for folder in dict.fromkeys((at, *at.parents)):
             if (base / folder).is_dir():
                 yield base / folder
 
 
 def _limit(group: Path) -> float:
-    text = _text(group / "memory.max") or _text(group / "memory.limit_in_bytes")
-    # what the old kind has for no limit is the largest number of pages
-    return int(text) if text.isdigit() and int(text) < 1 << 60 else math.inf
+    found = _text(group / "memory.max") or _text(group / "memory.limit_in_bytes")
+    number = _number(found)
+    return number if found.isdigit() and number < _NO_LIMIT else math.inf
 
 
-def _kills(group: Path) -> int:
-    for line in (_text(group / "memory.events") or _text(group / "memory.oom_control")).splitlines():
-        name, _, count = line.partition(" ")
-        if name == "oom_kill" and count.isdigit():
-            return int(count)
+def _unused(group: Path) -> int:
+    """Bytes of files' pages that the kernel takes first, those of groups below included."""
+    for name in ("total_inactive_file", "inactive_file"):  # the old kind's, the other's
+        if found := _field(group / "memory.stat", name):
+            return found
     return 0
+
+
+def _field(path: Path, name: str) -> int:
+    """The number beside a name; 0 where there is none."""
+    for line in _text(path).splitlines():
+        found, _, number = line.partition(" ")
+        if found == name:
+            return _number(number)
+    return 0
+
+
+def _number(text: str) -> int:
+    """A number that the kernel can mean; 0 for whatever else is written."""
+    return int(text) if text.isdigit() and len(text) <= 20 else 0
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
+    except (OSError, ValueError):
         return ""

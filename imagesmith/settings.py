@@ -5,12 +5,11 @@ Why: no module below reads the environment for itself, so that a build depends o
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from imagesmith.quotas import processors
+from imagesmith.quotas import threads
 from imagesmith.values import frozen
 
 __all__ = ["MACHINE", "NO_POLICY", "USER", "Access", "Settings", "home_folder"]
@@ -73,11 +72,10 @@ class Settings:
         chosen, instead = root or env.get("IMAGESMITH_ROOT", ""), ""
         if not chosen:
             chosen, instead = _usual(env)
-        workers = max(1, min(8, len(os.sched_getaffinity(0)), math.ceil(min(processors(), 8))))
         return cls(
             root=Path(chosen).absolute(),
             instead=instead,
-            workers=workers,
+            workers=threads(),
             ci=bool(env.get("CI")),
             policy=env.get("IMAGESMITH_POLICY", ""),
         )

@@ -6,7 +6,6 @@ Trust: layers from files and registries are read by layer/tarread.py; what is me
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from imagesmith.oci.config import config_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
+from imagesmith.quotas import threads
 from imagesmith.store.store import Store
 from imagesmith.transports.files import FolderFiles
 from imagesmith.transports.layerfile import bring_layer, new_layer
@@ -123,9 +123,7 @@ def flattened(
 ) -> tuple[Manifest, bytes]:
     """An image with the same files in one layer."""
     view = view_of(source, manifest, store)
-    diff_id, layer = new_layer(
-        lambda sink: write_layer(flat(view), sink), store, workers=len(os.sched_getaffinity(0))
-    )
+    diff_id, layer = new_layer(lambda sink: write_layer(flat(view), sink), store, workers=threads())
     found = config_object(config)
     document = found.data
     _rootfs(found)["diff_ids"] = [str(diff_id)]

@@ -26,6 +26,7 @@ from imagesmith.oci.config import DEFAULT_PATH
 from imagesmith.oci.names import Platform, is_native
 from imagesmith.ops.origins import layers_of, mounted, tree_of
 from imagesmith.ops.runmount import RunMount
+from imagesmith.quotas import KILLED
 from imagesmith.solve.key import counted_as, uncounted
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Op, Reads, Step, Work
@@ -172,10 +173,12 @@ class RunOp(Op):
             tail = _Tail(LogLimit(output))
             status = self._execute(work, sandbox, spec, workspace, tail)
             if status:
-                raise StepFailed(
-                    _failed(self, f"exit code: {status}"), status=status, output=tail.text(),
-                    hint=_weakness(world.weaker, tail.text()),
-                )  # fmt: skip
+                said, hint = f"exit code: {status}", _weakness(world.weaker, tail.text())
+                if told := _killed(tail.text()):
+                    from imagesmith.worker.sandbox.hints import for_memory
+
+                    said, hint = f"{said}: {told}", for_memory(told)
+                raise StepFailed(_failed(self, said), status=status, output=tail.text(), hint=hint)
             yield workspace
 
     def _spec(self, work: Work, view: View, mounts: Mounts) -> RunSpec:
@@ -230,6 +233,13 @@ class RunOp(Op):
                 output=output.text(),
                 hint="--step-timeout sets the limit",
             ) from e
+
+
+def _killed(said: str) -> str:
+    """What the sandbox told of a step's processes that were killed for want of memory, at its end; or ''."""
+    last = said.rstrip("\n").rpartition("\n")[2]
+    _, found, reason = last.rpartition(KILLED)  # what the step wrote may not have ended its line
+    return found + reason if found else ""
 
 
 def _weakness(weaker: Sequence[str], said: str) -> str:

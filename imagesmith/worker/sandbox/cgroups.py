@@ -50,6 +50,11 @@ class Group:
         """Where limits and counts are."""
         return self._folders
 
+    @property
+    def above(self) -> list[Path]:
+        """The groups around it, whose limits hold for it as well; the innermost first."""
+        return [at for f in self._folders for at in f.parents if at != _ROOT and at.is_relative_to(_ROOT)]
+
     def remove(self) -> None:
         """Remove it; all its processes have ended."""
         for folder in reversed(self._made):

@@ -15,7 +15,7 @@ from imagesmith.worker.sandbox.container import container
 from imagesmith.worker.sandbox.kernel import permitted
 from imagesmith.worker.sandbox.subids import LENDING, MAPPING, find_program, lent_range
 
-__all__ = ["for_ids", "for_run"]
+__all__ = ["for_ids", "for_memory", "for_run", "whose_limit"]
 
 _SETFCAP = 1 << 31
 #: Settings of the kernel that keep users from namespaces: the file, what it then holds, and the remedy.
@@ -28,14 +28,25 @@ _SETTINGS = (
 _ADVICE = {
     "pod": {
         "user": "runAsUser: 1000", "seccomp": "seccompProfile: {type: Unconfined}",
-        "apparmor": "appArmorProfile: {type: Unconfined}", "all": "privileged: true",
+        "apparmor": "appArmorProfile: {type: Unconfined}", "selinux": "seLinuxOptions: {type: spc_t}",
+        "all": "privileged: true",
     },
     "podman": {
         "user": "--user 1000", "seccomp": "--security-opt seccomp=unconfined",
-        "apparmor": "--security-opt apparmor=unconfined", "all": "--privileged",
+        "apparmor": "--security-opt apparmor=unconfined", "selinux": "--security-opt label=disable",
+        "all": "--privileged",
     },
 }  # fmt: skip
 _ADVICE["docker"] = _ADVICE["podman"]
+#: Where a process's label of a security module is read.
+_LABELS = ("/proc/self/attr/apparmor/current", "/proc/self/attr/current")
+#: What gives a step more memory, by the same.
+_MEMORY = {
+    "pod": "a larger resources.limits.memory of the container",
+    "podman": "a larger --memory of the container",
+    "docker": "a larger --memory of the container",
+    "": "a larger limit of the job, service or cgroup",
+}
 
 
 def for_run(refused: Sequence[tuple[str, str]]) -> str:
@@ -59,6 +70,21 @@ def for_run(refused: Sequence[tuple[str, str]]) -> str:
     return f"run the container {also}with {' '.join(said)}"
 
 
+def whose_limit() -> str:
+    """Whose limits of memory the process is under, in words."""
+    return {"pod": "this pod", "": "this process's cgroup"}.get(_kind(), "this container")
+
+
+def for_memory(told: str) -> str:
+    """What would help a step that was killed for want of memory, by what quotas.OutOfMemory told."""
+    more = "a machine with more memory"
+    if " of the step " in told:
+        more = "a larger limit of its --cgroup-parent"
+    elif " MiB of " in told:
+        more = _MEMORY[_kind()]
+    return f"it needs {more}, or to do less at once (make -j with a smaller number)"
+
+
 def for_ids(user: int) -> str:
     """What would give the user with the id more than that one."""
     try:
@@ -75,11 +101,12 @@ def for_ids(user: int) -> str:
 def _lacking(refused: Sequence[tuple[str, str]]) -> str:
     """What keeps this process from namespaces: a filter, a profile, or something else."""
     denied = any("permission denied" in reason for _, reason in refused)  # a filter says: not permitted
-    if denied and _profile():
-        return "apparmor"
+    module = _module()
+    if denied and module:
+        return module
     if _status("Seccomp") not in ("", "0"):
         return "seccomp"
-    return "apparmor" if _profile() else "all"
+    return module or "all"
 
 
 def _kind() -> str:
@@ -103,16 +130,18 @@ def _setting() -> str:
     return ""
 
 
-def _profile() -> bool:
-    """True if an AppArmor profile is in force for this process."""
-    for path in ("/proc/self/attr/apparmor/current", "/proc/self/attr/current"):
+def _module() -> str:
+    """The security module that holds this process: apparmor, selinux or ''."""
+    for path in _LABELS:
         try:
             with open(path, encoding="utf-8", errors="replace") as f:
                 name = f.read().strip("\0\n ")
         except OSError:
             continue
-        return bool(name) and not name.startswith("unconfined")
-    return False
+        if name.count(":") >= 3:  # user:role:type:level
+            return "" if name.split(":")[2] in ("unconfined_t", "spc_t") else "selinux"
+        return "apparmor" if name and not name.startswith("unconfined") else ""
+    return ""
 
 
 def _status(name: str) -> str:

@@ -31,7 +31,7 @@ from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
 from imagesmith.quotas import OutOfMemory
 from imagesmith.values import field_names
 from imagesmith.worker.sandbox import kernel as k
-from imagesmith.worker.sandbox.cgroups import make_group
+from imagesmith.worker.sandbox.cgroups import Group, make_group
 from imagesmith.worker.sandbox.etc import etc_files
 from imagesmith.worker.sandbox.streams import Streams, follow
 from imagesmith.worker.snapshot.ownership import held
@@ -75,7 +75,6 @@ class NativeSandbox:
         self._control: socket.socket | None = None
         self._filter: bytes | None = None
         self._numbers = itertools.count(1)
-        self._memory = OutOfMemory()
 
     # --- the helper ----------------------------------------------------------------------------
 
@@ -116,10 +115,10 @@ class NativeSandbox:
         """See interfaces.Sandbox."""
         self.start()
         group = make_group(spec, next(self._numbers))
-        memory = OutOfMemory(group.folders) if group else self._memory
+        memory = OutOfMemory([*group.folders, *group.above] if group else ())
         try:
             status = self._run(spec, root, output, cancelled, group.doors if group else [])
-            if status and (told := memory.told()):
+            if status and (told := memory.told(_whose(group))):
                 output(2, f"{told}\n".encode())
             return status
         finally:
@@ -270,6 +269,13 @@ def _status(answer: bytes) -> tuple[int, list[str]]:
 def _text(path: str) -> str:
     """A path as the helper, which always speaks UTF-8, has to read it."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def _whose(group: Group | None) -> str:
+    """Whose limit of memory a step is under, in words."""
+    from imagesmith.worker.sandbox.hints import whose_limit  # only what fails needs it
+
+    return "the step" if group is not None else whose_limit()
 
 
 def _needs_few(spec: RunSpec) -> bool:

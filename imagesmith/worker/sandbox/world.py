@@ -190,7 +190,7 @@ def _own_users(refused: list[tuple[str, str]]) -> Place | None:
 
     failed = _try(act)
     if failed:
-        refused.append(("subid", f"user namespaces are refused ({failed})"))
+        refused.append(("subid", f"{_refusal(failed)} ({failed})"))
         return None
     uid, gid = os.geteuid(), os.getegid()
     lent = "" if uid == 0 else lent_ids(uid, gid)
@@ -212,6 +212,14 @@ def _own_users(refused: list[tuple[str, str]]) -> Place | None:
     enter_many()
     _own_mount_points()
     return Place(ids="subid", mounts=True)
+
+
+def _refusal(failed: str) -> str:
+    """What was not to be had, by what failed on the way to a mount in a user namespace."""
+    name, found, _ = failed.partition(": ")
+    if not found:
+        return "ids cannot be mapped in a user namespace"
+    return "user namespaces are refused" if name == "unshare" else "mounts are refused in a user namespace"
 
 
 def _enter_single() -> None:
