@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 import tempfile
@@ -74,7 +75,7 @@ def _examine(root: str, isolation: str, emulators: list[str]) -> dict[str, Any]:
     settings, uid = Settings.load(root), os.geteuid()
     system = os.uname()
     machine = {"system": f"{system.sysname} {system.release}", "platform": str(host_platform()),
-               "processors": len(os.sched_getaffinity(0)), "uid": uid,
+               "processors": len(os.sched_getaffinity(0)), "uid": uid, **_limits(),
                "container": container()}  # fmt: skip
     world = enter(isolation)
     run: dict[str, Any] = {
@@ -103,6 +104,17 @@ def _examine(root: str, isolation: str, emulators: list[str]) -> dict[str, Any]:
             "zstd": {"by": "libzstd", "level": 3, "default": False, "enable": "-o type=…,compression=zstd"},
             "threads": settings.workers,
         },
+    }
+
+
+def _limits() -> dict[str, float | None]:
+    """What cgroups leave of the machine; None for no limit."""
+    from imagesmith.quotas import memory_limit, processors
+
+    quota, memory = processors(), memory_limit()
+    return {
+        "processor_quota": None if quota == math.inf else round(quota, 3),
+        "memory_limit_bytes": None if memory == math.inf else int(memory),
     }
 
 
@@ -182,7 +194,7 @@ def _platforms(given: list[str], world: World, settings: Settings) -> list[dict[
     with tempfile.TemporaryDirectory(prefix="imagesmith-doctor-") as spare:
         folder = settings.root if os.access(settings.root, os.W_OK) else Path(spare)
         emulators = Emulators([parse_emulator(text) for text in given], world, folder)
-        found = [(name, emulators.way(Platform.parse(name))) for name in PLATFORMS]
+        found = [(name, emulators.tell(Platform.parse(name))) for name in PLATFORMS]
     return [
         {"platform": name, "by": way.by, "path": way.path, "reason": way.reason}
         for name, way in found
@@ -203,11 +215,15 @@ def _print(found: dict[str, Any]) -> None:
 
 def _sections(found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     m = found["machine"]
+    limits = [f"{m['processor_quota']:g} processors"] if m["processor_quota"] else []
+    if m["memory_limit_bytes"] is not None:
+        limits.append(f"{m['memory_limit_bytes'] / (1 << 20):.0f} MiB of memory")
     yield (
         "machine",
         [
             f"{m['system']}, {m['platform']}, {m['processors']} processors, uid {m['uid']}",
             f"in a container: {m['container']}" if m["container"] else "in no container that is recognised",
+            *([f"limited to {' and '.join(limits)}"] if limits else []),
         ],
     )
     yield "RUN", list(_run_lines(found["run"]))

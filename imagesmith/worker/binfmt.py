@@ -82,6 +82,7 @@ class Instance:
         """
         kept = list(machine_entries())
         self.fd = mount_nowhere("binfmt_misc")
+        self._names = set[str]()
         for entry in kept:
             with contextlib.suppress(OSError):  # its interpreter is not here
                 self._write("register", entry.line())
@@ -101,6 +102,13 @@ class Instance:
         with contextlib.suppress(OSError):  # that of an earlier build
             self._write(name, b"-1")
         self._write("register", _line(name, 0, magic, whole, f"/proc/self/fd/{emulator}", _FLAGS))
+        self._names.add(name)
+
+    def forget(self) -> None:
+        """Take back what was registered, and let go of the emulators."""
+        while self._names:
+            with contextlib.suppress(OSError):
+                self._write(self._names.pop(), b"-1")
 
     def _write(self, name: str, data: bytes) -> None:
         if len(data) > _LONGEST:

@@ -115,6 +115,25 @@ def test_a_container_makes_what_the_machine_makes(
     assert said.strip().splitlines()[-1] == digest(DEMO / "app", base_image, tmp_path)
 
 
+#: Pods, as Podman imitates them: its flags.
+LENT = ["--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"]
+IN_A_POD = ["--env", "KUBERNETES_SERVICE_HOST=10.0.0.1"]
+CRIO = [
+    "--cap-drop", "all",
+    "--cap-add", "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,SETGID,SETUID,SETPCAP,NET_BIND_SERVICE,KILL",
+]  # fmt: skip
+
+
+def refusing_mounts(folder: Path) -> list[str]:
+    """The flags of a container that refuses mounts as AppArmor does: by EACCES."""
+    calls = {"names": ["mount", "move_mount", "mount_setattr", "fsmount"], "action": "SCMP_ACT_ERRNO"}
+    profile = folder / "eacces.json"
+    profile.write_text(
+        json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{**calls, "errnoRet": 13}]})
+    )
+    return ["--security-opt", f"seccomp={profile}"]
+
+
 @pytest.fixture
 def docker(tmp_path: Path) -> list[str]:
     """The flags that make a container of Docker's default kind: its filter and its capabilities."""
@@ -152,3 +171,53 @@ def test_root_that_can_gain_nothing_is_told_to_be_someone_else(root: Path, base_
     assert "hint: run the container with --user 1000" in said
     pod = ["--cap-drop", "all", "--env", "KUBERNETES_SERVICE_HOST=10.0.0.1"]
     assert "securityContext: runAsUser: 1000" in contained(root, [base_image], pod, command(base_image))[1]
+
+
+def test_root_with_the_capabilities_of_cri_o_is_told_to_be_someone_else(root: Path, base_image: Path) -> None:
+    flags = [*CRIO, "--security-opt", "seccomp=unconfined", *IN_A_POD]
+    status, said = contained(root, [base_image], flags, command(base_image))
+    assert status == 9, said
+    assert "hint: in the container's securityContext: runAsUser: 1000\n" in said
+
+
+def test_refused_mounts_are_told_from_refused_namespaces(
+    root: Path, base_image: Path, tmp_path: Path
+) -> None:
+    refusing = refusing_mounts(tmp_path)
+    status, said = contained(root, [base_image], ["--user", "1000", *refusing], command(base_image))
+    assert status == 9, said
+    assert "mounts are refused in a user namespace (/: permission denied)" in said
+
+
+def test_root_of_a_user_namespace_behind_a_filter_has_devices_for_all(
+    root: Path, tmp_path: Path, docker: list[str]
+) -> None:
+    """The pod with hostUsers: false and seccomp RuntimeDefault."""
+    (tmp_path / "busybox").write_bytes(Path(need_program("busybox")).read_bytes())
+    (tmp_path / "Dockerfile").write_text(
+        "FROM scratch\nCOPY --chmod=755 busybox /bin/sh\nCOPY --chmod=755 busybox /bin/wc\nUSER 1234\n"
+        "RUN echo x > /dev/null && wc -c < /dev/null\n"
+    )
+    subprocess.run(["chown", "-R", "-h", "100000:100000", root, tmp_path], check=True)
+    words = [*IMAGESMITH, "build", "-o", "type=oci,dest=/tmp/image.tar", str(tmp_path)]
+    status, said = contained(root, [tmp_path], [*LENT, *docker], words)
+    assert status == 0, said
+    assert "WARN: RUN is kept apart by a chroot only" in said
+
+
+def test_container_s_limits_are_kept_to_and_told(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "busybox").write_bytes(Path(need_program("busybox")).read_bytes())
+    (tmp_path / "Dockerfile").write_text(
+        "FROM scratch\nCOPY --chmod=755 busybox /bin/busybox\nCOPY --chmod=755 busybox /bin/sh\n"
+        "RUN /bin/busybox tail -c 200000000 /dev/zero; exit 3\n"
+    )
+    flags = ["--memory", "96m", "--cpus", "0.5"]
+    doctor = podman(root, [], flags)
+    told = subprocess.run(
+        [*doctor, *IMAGESMITH, "doctor"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert "limited to 0.5 processors and 96 MiB of memory" in told.stdout, told
+    status, said = contained(root, [tmp_path], flags, [*IMAGESMITH, "build", str(tmp_path)])
+    assert status == 4, said
+    assert "code: 3: killed for want of memory: the limit of 96 MiB of this container was reached" in said
+    assert "hint: it needs a larger --memory of the container" in said
