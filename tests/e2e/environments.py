@@ -10,6 +10,7 @@ A place is right if doctor and the build agree, and if what was built is what ro
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,8 +20,19 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from imagesmith.worker.sandbox.ociruntime import _seccomp
 from tests.e2e.conftest import as_user, make_base, ordinary_user
-from tests.e2e.test_containers import WHO, command, empty_root, podman, seen
+from tests.e2e.test_containers import (
+    CRIO,
+    IN_A_POD,
+    LENT,
+    WHO,
+    command,
+    empty_root,
+    podman,
+    refusing_mounts,
+    seen,
+)
 from tests.e2e.test_same_everywhere import EPOCH
 from tests.support import IMAGESMITH
 
@@ -44,7 +56,7 @@ def main() -> None:
         subprocess.run(["chmod", "-R", "a+rX", place], check=True)
         status, _, reference = _tried([], base)
         assert status == 0, reference
-        for name, before in chain(_machine(), _podman(base), _rootless(base), _docker(base)):
+        for name, before in chain(_machine(), _podman(base), _pods(base), _rootless(base), _docker(base)):
             if part in name:
                 wrong += not _row(name, before, base, reference)
     sys.exit(wrong > 0)
@@ -101,6 +113,42 @@ def _podman(base: Path) -> Iterator[tuple[str, list[str]]]:
     for who, flags in {**WHO, "root with nothing": ["--cap-drop", "all"], **without}.items():
         with empty_root() as root:
             yield f"podman, {who}", podman(root, [base], flags)
+
+
+def _pods(base: Path) -> Iterator[tuple[str, list[str]]]:
+    """Kubernetes' pods as Podman imitates them: "rt" is seccomp RuntimeDefault, "unc" Unconfined.
+
+    Those with hostUsers: false have a user namespace of their own.
+    """
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        profile = Path(place) / "seccomp.json"
+        profile.write_text(json.dumps(_seccomp()))
+        filters = {"rt": f"seccomp={profile}", "unc": "seccomp=unconfined"}
+        rt, unc = (["--security-opt", word] for word in filters.values())
+        usual, user = ["--cap-add", "MKNOD,AUDIT_WRITE,NET_RAW"], ["--user", "1000"]
+        nothing = ["--cap-drop", "all", "--security-opt", "no-new-privileges"]
+        admin, refusing = ["--cap-add", "SYS_ADMIN"], refusing_mounts(Path(place))
+        places = {
+            "root": usual, "root, unc": [*usual, *unc], "root, rt": [*usual, *rt],
+            "root, rt, without MKNOD": [*rt, "--cap-drop", "MKNOD"],
+            "root on a read-only root": [*usual, "--read-only", "--tmpfs", "/tmp:mode=1777"],
+            "1000": user, "1000, nothing, unc": [*user, *nothing, *unc],
+            "1000, rt": [*user, *rt], "restricted": [*user, *nothing, *rt],
+            "hostUsers: false, root, unc": [*LENT, *usual, *unc],
+            "hostUsers: false, root, rt": [*LENT, *usual, *rt],
+            "hostUsers: false, 1000, unc": [*LENT, *user, *unc],
+            "hostUsers: false, SYS_ADMIN, rt": [*LENT, *admin, *rt],
+            "SYS_ADMIN, unc": [*admin, *unc], "privileged": ["--privileged"],
+            "root, nothing, unc": ["--cap-drop", "all", *unc],
+            "root, nothing, rt": ["--cap-drop", "all", *rt],
+            "root as CRI-O has it, unc": [*CRIO, *unc], "root as CRI-O has it, rt": [*CRIO, *rt],
+            "root, mounts refused by EACCES": refusing, "1000, mounts refused by EACCES": [*user, *refusing],
+        }  # fmt: skip
+        for who, flags in places.items():
+            with empty_root() as root:
+                if LENT[0] in flags:
+                    subprocess.run(["chown", "-R", "-h", "100000:100000", root], check=True)
+                yield f"pod, {who}", podman(root, [base], [*flags, *IN_A_POD])
 
 
 def _rootless(base: Path) -> Iterator[tuple[str, list[str]]]:

@@ -92,8 +92,9 @@ def podman(root: Path, shown: list[Path], flags: list[str]) -> list[str]:
 def contained(root: Path, shown: list[Path], flags: list[str], words: list[str]) -> tuple[int, str]:
     """The status and the last words of a command in such a container."""
     done = subprocess.run(
-        [*podman(root, shown, flags), *words], capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+        [*podman(root, shown, flags), *words], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        cwd=root,  # conmon leaves a file there where memory ran out
+    )  # fmt: skip
     return done.returncode, done.stderr
 
 

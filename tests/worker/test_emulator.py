@@ -188,6 +188,23 @@ def test_doctor_tells_what_runs_which_platform(tmp_path: Path) -> None:
     assert f"{PLATFORM} by {need_qemu()}" in said
 
 
+def test_who_only_asks_keeps_no_emulator_in_memory(tmp_path: Path) -> None:
+    need_root()
+    emulator = Emulator(need_qemu(), Platform.parse(PLATFORM))
+    found = Emulators([emulator], World(Place(ids="root", mounts=True), "native"), tmp_path)
+
+    def copies() -> int:
+        return sum(
+            "memfd:emulator" in os.readlink(f) for f in Path("/proc/self/fd").iterdir() if f.is_symlink()
+        )
+
+    before = copies()
+    assert found.tell(Platform.parse(PLATFORM)).by == "calls"
+    assert copies() == before
+    assert found.way(Platform.parse(PLATFORM)).by == "calls"
+    assert copies() == before + 1
+
+
 def test_an_emulator_that_needs_libraries_is_none(tmp_path: Path) -> None:
     need_root()
     dynamic = Emulator(shutil.which("env") or "/usr/bin/env", Platform.parse(PLATFORM))

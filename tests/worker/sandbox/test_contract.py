@@ -149,6 +149,11 @@ def test_limits_are_set(bench: Bench) -> None:
 # --- what is left ------------------------------------------------------------------------------
 
 
+def test_memory_that_ends_ends_the_step_and_not_the_builder(bench: Bench) -> None:
+    done = bench.sh("sleep 60 & cat /proc/$!/oom_score_adj; kill $!")
+    assert done.out == "1000\n", done
+
+
 def test_hosts_and_name_servers_are_seen_and_leave_nothing(bench: Bench) -> None:
     done = bench.sh("cat /etc/hosts; test -s /etc/resolv.conf && echo yes", hosts=[("far", "10.0.0.1")])
     assert "127.0.0.1\tlocalhost buildkitsandbox\n" in done.out
