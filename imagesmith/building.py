@@ -37,6 +37,7 @@ from imagesmith.plan.reading import linter_of, read_dockerfile
 from imagesmith.request import BuildRequest, CachePlace, Output
 from imagesmith.settings import Settings
 from imagesmith.solve.cacheplaces import CacheExport, CacheImport
+from imagesmith.solve.cachewriting import SharedCaches
 from imagesmith.solve.graph import after_runs, all_steps
 from imagesmith.solve.keeping import Keeping
 from imagesmith.solve.layerwriter import LayerWriter
@@ -81,6 +82,7 @@ class Common:
         self.cancel = Cancel()
         #: The first build's: the others' share with them what they ask for.
         self.bases: Bases | None = None
+        self.caches = SharedCaches(build.request.cache_to for build in builds)
         #: The steps of all plans, each as it was met first.
         self.steps: dict[Step, Step] = {}
 
@@ -251,7 +253,9 @@ class Build:
         """
         request, events = self.request, self.events
         own = None if len(common.builds) == 1 else frozenset(all_steps(self.goals))
-        self.keeper = CacheExport(request.cache_to, common.store, self.bases, cache, events, own)
+        self.keeper = CacheExport(
+            request.cache_to, common.store, self.bases, cache, events, own, common.caches
+        )
         pushed = [output for output, forms in self.wanted if forms[0].same_layers(first)]
         transfers = common.settings.transfers
         self.uploading = uploader_of(pushed, request, self.plan, self.bases, transfers, events)
@@ -292,7 +296,7 @@ class Build:
     @property
     def outcome(self) -> BuildResult | ImagesmithError:
         """What came of it."""
-        found = self.built or self.failed
+        found = self.failed or self.built
         assert found is not None
         return found
 

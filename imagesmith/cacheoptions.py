@@ -6,6 +6,7 @@ Trust: words of a command line; every mistake is a UsageError that quotes the wo
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 
 from imagesmith.dockerfile.suggest import suggest
@@ -16,7 +17,7 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.options import boolean, fields
 from imagesmith.request import CachePlace
 
-__all__ = ["parse_cache_from", "parse_cache_to"]
+__all__ = ["filled", "parse_cache_from", "parse_cache_to"]
 
 _FOREIGN = ("azblob", "gha", "s3")
 _FROM = {"registry": {"ref"}, "local": {"src", "tag", "digest"}}
@@ -26,9 +27,25 @@ _WRITTEN = {
     "compression-level",
     "ignore-error",
     "image-manifest",
+    "merge",
     "oci-mediatypes",
 }
 _TO = {"registry": {"ref", *_WRITTEN}, "local": {"dest", "tag", *_WRITTEN}, "inline": set[str]()}
+
+
+def filled(text: str, target: str, platform: str = "") -> str:
+    """A value of --cache-from or --cache-to with `{target}` and `{platform}` filled in; other words stay.
+
+    Args:
+        text: as it is written in a bake file.
+        target: its name; what may not stand in a reference becomes `-`, and capitals become small.
+        platform: what it is built for, or several; slashes and commas become `-`.
+    """
+
+    def word(value: str) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+
+    return text.replace("{target}", word(target)).replace("{platform}", word(platform))
 
 
 def _read(text: str, flag: str, known: Mapping[str, set[str]]) -> tuple[str, dict[str, str]]:
@@ -122,4 +139,5 @@ def _written(kind: str, options: Mapping[str, str]) -> CachePlace:
         mode=mode,
         codec=codec,
         ignore_error=ignore_error,
+        merge=boolean("merge", options.get("merge", "false")),
     )

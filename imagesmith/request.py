@@ -93,6 +93,7 @@ class CachePlace:
     mode            min: the steps of the result only; max: those of every stage
     codec           compression of the layers that are written; None leaves them as they are
     ignore_error    a cache that cannot be written is a warning
+    merge           what the place holds already stays in it
     """
 
     type: str
@@ -103,6 +104,7 @@ class CachePlace:
     mode: str = "min"
     codec: Codec | None = None
     ignore_error: bool = False
+    merge: bool = False
 
     @property
     def name(self) -> str:

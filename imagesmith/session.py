@@ -165,26 +165,26 @@ class Session:
         how: _How,
         *watchers: Watcher,
     ) -> list[BuildResult | ImagesmithError]:
-        """Build, and where an imported cache is broken, build again without any."""
-
-        def attempt() -> list[BuildResult | ImagesmithError]:
-            return self._solve(Common(self.settings, self.store, numbers, builds), events, how, watchers)
-
-        try:
-            found = attempt()
-            lost = next((e for e in found if isinstance(e, _BROKEN_CACHE)), None)
-        except _BROKEN_CACHE as e:
-            found, lost = [], e
-        if lost is None or not any(build.request.cache_from for build in builds):
-            if not found and lost is not None:
-                raise lost
-            return found
-        events(Warned(rule="", text=f"building again without --cache-from: {lost.message}"))
-        for build in builds:
-            if build.contexts.images is not None:
-                build.contexts.images.close()
-            build.request, build.failed = replace(build.request, cache_from=()), None
-        return attempt()
+        """Build, and where an imported cache is broken, build again without it."""
+        while True:
+            try:
+                common = Common(self.settings, self.store, numbers, builds)
+                found = self._solve(common, events, how, watchers)
+                lost = next((e for e in found if isinstance(e, _BROKEN_CACHE)), None)
+            except _BROKEN_CACHE as e:
+                found, lost = [], e
+            if lost is None or not any(build.request.cache_from for build in builds):
+                if not found and lost is not None:
+                    raise lost
+                return found
+            cache = lost.cache if isinstance(lost, CacheLost) else ""
+            of = f"={cache}" if cache else ""
+            events(Warned(rule="", text=f"building again without --cache-from{of}: {lost.message}"))
+            for build in builds:
+                if build.contexts.images is not None:
+                    build.contexts.images.close()
+                left = [place for place in build.request.cache_from if cache and place.name != cache]
+                build.request, build.failed = replace(build.request, cache_from=tuple(left)), None
 
     def _solve(
         self, common: Common, events: EventSink, how: _How, watchers: Sequence[Watcher]
@@ -278,8 +278,19 @@ def _finish(builds: Sequence[Build], common: Common, solver: Solver, how: _How) 
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(len(builds), _FINISHING), thread_name_prefix="outputs") as pool:
-        for done in [pool.submit(finish, build) for build in builds]:
-            done.result()
+        ended = [pool.submit(finish, build) for build in builds]
+    failed = next((e for done in ended if (e := done.exception()) is not None), None)
+    written = dict(common.caches.write())  # what some have is of use to the next try, should others fail
+    if failed is not None:
+        raise failed
+    for build in builds:
+        for place in build.request.cache_to:
+            cache = written.get(place)
+            if isinstance(cache, ImagesmithError):
+                with _placed(build, how):
+                    raise cache
+            elif cache is not None and build.built is not None:
+                build.built = replace(build.built, cache=cache)
 
 
 @contextlib.contextmanager

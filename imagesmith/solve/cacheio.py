@@ -32,7 +32,7 @@ from imagesmith.solve.watching import Solved
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.values import replace
 
-__all__ = ["CONFIG_TYPE", "INLINE", "decode", "encode", "exported"]
+__all__ = ["CONFIG_TYPE", "INLINE", "decode", "encode", "exported", "merged"]
 
 #: The media type of the document as a manifest's config.
 CONFIG_TYPE = "application/vnd.imagesmith.cache.config.v1+json"
@@ -41,6 +41,8 @@ INLINE = "imagesmith.cache.v1"
 
 _VERSION = 1
 _MOST_RECORDS = 50_000
+#: What a merged cache holds at most; beyond that the oldest records go, and layers that only they had.
+_MOST_MERGED, _MOST_LAYERS = 10_000, 2_000
 _DIFF_ID, _CREATED = "containerd.io/uncompressed", "buildkit/createdat"
 
 
@@ -81,10 +83,40 @@ def encode(
     return {"version": _VERSION, "records": [records[key] for key in sorted(records)]}
 
 
+def merged(
+    new: tuple[Mapping[str, Any], Sequence[Descriptor]], old: tuple[Mapping[str, Any], Sequence[Descriptor]]
+) -> tuple[dict[str, Any], list[Descriptor]]:
+    """Two documents, each with its layers, as one; `old` was decoded without an error.
+
+    A record of both is the new one's, unless that came without its layer. One with another result stays
+    beside it: steps may stand on either. What is too much is left out of the old one, oldest first.
+    """
+    layers: list[Descriptor] = list(new[1])
+    numbers = {d.digest: n for n, d in enumerate(layers)}
+    records = {_identity(r): dict(r) for r in new[0]["records"]}
+    for r in sorted(old[0]["records"], key=lambda r: -int(r.get("created_ns", 0))):
+        known, d = records.get(_identity(r)), old[1][r["layer"]] if r["layer"] >= 0 else None
+        if (known is not None and (known["layer"] >= 0 or d is None)) or len(records) >= _MOST_MERGED:
+            continue
+        if d is not None and d.digest not in numbers:
+            if len(layers) >= _MOST_LAYERS:
+                continue
+            numbers[d.digest] = len(layers)
+            layers.append(d)
+        records[_identity(r)] = {**r, "layer": -1 if d is None else numbers[d.digest]}
+    return {"version": _VERSION, "records": [records[key] for key in sorted(records)]}, layers
+
+
+def _identity(r: Mapping[str, Any]) -> tuple[str, str]:
+    return key_of(r["parts"]), r["diff_id"]
+
+
 def decode(
     document: Object, layers: Sequence[Descriptor]
-) -> tuple[dict[str, StepRecord], dict[str, dict[str, str]]]:
-    """The records of a document by their keys, and the notes beside them.
+) -> tuple[list[StepRecord], dict[str, dict[str, str]]]:
+    """The records of a document, and by their keys the notes beside them.
+
+    A key may have several records, of a step that several builds executed with different results.
 
     Args:
         document: as read.
@@ -98,11 +130,11 @@ def decode(
     items = document.objects("records")
     if len(items) > _MOST_RECORDS:
         raise InvalidDocument(f"{document.path}: more than {_MOST_RECORDS} records")
-    records: dict[str, StepRecord] = {}
+    records: list[StepRecord] = []
     notes: dict[str, dict[str, str]] = {}
     for o in items:
         record = _record(o, layers)
-        records[record.key] = record
+        records.append(record)
         notes[record.key] = o.text_map("note")
     return records, notes
 

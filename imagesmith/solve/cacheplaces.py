@@ -10,12 +10,13 @@ Threads: `load` runs on the thread of the first step that the store does not kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.errors import (
     ContextError,
+    DigestMismatch,
     ImagesmithError,
     IntegrityError,
     InvalidDocument,
@@ -23,15 +24,16 @@ from imagesmith.errors import (
     RegistryError,
 )
 from imagesmith.events import EventSink, Warned
-from imagesmith.interfaces import ImageSource, ImageTarget
+from imagesmith.interfaces import ImageSource
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.codec import Object, dumps, parse_object
-from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.codec import Object, parse_object
+from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.request import CachePlace
-from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode, encode, exported
+from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode, encode
+from imagesmith.solve.cachewriting import CacheWriter, Contents, SharedCaches
 from imagesmith.solve.key import key_of
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Step
@@ -64,14 +66,20 @@ def _source(place: CachePlace, images: Bases) -> ImageSource:
 
 
 class CacheLost(NotFound):
-    """A layer that an imported cache promised cannot be had; the build is done again without the cache."""
+    """A layer that the imported cache of this name promised cannot be had; a build is done without it."""
+
+    def __init__(self, message: str, *, cache: str) -> None:
+        super().__init__(message)
+        self.cache = cache
 
 
 class _Lazy:
     """A cache's place while layers are read from it; ImageSource."""
 
-    def __init__(self, name: str, source: ImageSource) -> None:
-        self.name, self._source = name, source
+    def __init__(
+        self, name: str, source: ImageSource, holders: Mapping[Digest, Sequence[ImageSource]]
+    ) -> None:
+        self.name, self._source, self._holders = name, source, holders
 
     def root(self) -> Descriptor:
         """See ImageSource."""
@@ -82,11 +90,24 @@ class _Lazy:
         return self._source.document(d)
 
     def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
-        """The bytes of a layer; see ImageSource."""
-        try:
-            yield from self._source.pieces(d, offset)
-        except (RegistryError, IntegrityError, ContextError) as e:
-            raise CacheLost(f"the cache {self.name} lacks layer {d.digest}: {e.message}") from e
+        """The bytes of a layer, from another cache where this one has lost it; see ImageSource."""
+        others = [source for source in self._holders.get(d.digest, ()) if source is not self._source]
+        lost: ImagesmithError | None = None
+        for source in [self._source, *others]:
+            try:
+                for piece in source.pieces(d, offset):
+                    yield piece
+                    offset += len(piece)
+            except (RegistryError, IntegrityError, ContextError) as e:
+                lost = lost or e
+                if isinstance(e, DigestMismatch):  # what was handed on is wrong already
+                    break
+                continue
+            return
+        assert lost is not None
+        raise CacheLost(
+            f"the cache {self.name} lacks layer {d.digest}: {lost.message}", cache=self.name
+        ) from lost
 
     def lacks(self, d: Descriptor) -> bool:
         """See ImageSource."""
@@ -153,9 +174,15 @@ class CacheImport:
             raise InvalidDocument(_foreign(manifest.config.media_type))
         records, notes = decode(document, layers)
 
-        lazy = _Lazy(place.name, source)
+        holders = self._images.holders
+        for d in layers:
+            held = holders.setdefault(d.digest, [])
+            if source not in held:
+                held.append(source)
+        lazy = _Lazy(place.name, source, holders)
 
         def layer(diff_id: Digest, d: Descriptor) -> StoredLayer:
+            _tell_repositories(holders[d.digest][1:], d.digest)
             return self._images.lazy(place.name, lazy, diff_id, d)
 
         return Imported(place.name, records, layer, notes)
@@ -183,6 +210,16 @@ class CacheImport:
         return list(found.values())
 
 
+def _tell_repositories(holders: Iterable[ImageSource], digest: Digest) -> None:
+    """Let it be known which repositories have a layer besides, so that it can be mounted from there."""
+    for source in holders:
+        if source.identity.transport == "docker":
+            from imagesmith.registry.repository import Repository
+
+            if isinstance(source, Repository):
+                source.has_now(digest)
+
+
 def _foreign(media_type: str) -> str:
     if media_type == _BUILDKIT:
         return "it was written by BuildKit, whose keys mean nothing to imagesmith"
@@ -200,11 +237,23 @@ class CacheExport(Watcher):
         cache: StepCache,
         events: EventSink,
         own: Container[Step] | None = None,
+        shared: SharedCaches | None = None,
     ) -> None:
-        """Prepare; `own` are the build's steps, where others are solved with them."""
-        self._own = own
+        """Prepare.
+
+        Args:
+            places: of --cache-to.
+            store: with the layers.
+            images: has the connections, and the vertices.
+            cache: where steps were found.
+            events: is told what happens.
+            own: the build's steps, where others are solved with them.
+            shared: takes what goes to a place that others write to as well; its owner writes it.
+        """
+        self._own, self._shared = own, shared
         self._places = places
-        self.store, self._images, self._cache, self.events = store, images, cache, events
+        self.store, self._cache, self.events = store, cache, events
+        self._writer = CacheWriter(store, images, cache, events)
         self._solved: list[Solved] = []
 
     def solved(self, solved: Solved) -> None:
@@ -227,7 +276,7 @@ class CacheExport(Watcher):
     def finish(
         self, result: Sequence[BuiltLayer], recompressed: Callable[[BuiltLayer, Codec], BuiltLayer]
     ) -> Descriptor | None:
-        """Write the caches, and note what was of use; returns the last cache's manifest.
+        """Write the caches that are this build's alone, and note what was of use; returns the last manifest.
 
         Args:
             result: the layers of what was built; with mode=min, those alone go along.
@@ -239,65 +288,27 @@ class CacheExport(Watcher):
         self.store.cache.touch_steps(r.key for s in self._solved if s.hit for r in s.records)
         written = None
         for place in self._places:
-            if place.type != "inline":
-                written = self._try(place, result, recompressed) or written
+            if place.type == "inline":
+                continue
+            contents = self._contents(place, result, recompressed)
+            if self._shared is None or not self._shared.add(place, self._writer, contents):
+                written = self._writer.write(place, [contents]) or written
         return written
 
-    def _try(
+    def _contents(
         self,
         place: CachePlace,
         result: Sequence[BuiltLayer],
         recompressed: Callable[[BuiltLayer, Codec], BuiltLayer],
-    ) -> Descriptor | None:
-        try:
-            with self._images.step(f"exporting cache to {place.name}") as vertex:
-                return self._write(place, result, recompressed, vertex.number)
-        except ImagesmithError as e:
-            if not place.ignore_error:
-                raise
-            self.events(Warned(rule="", text=f"the cache was not written to {place.name}: {e.message}"))
-            return None
-
-    def _write(
-        self,
-        place: CachePlace,
-        result: Sequence[BuiltLayer],
-        recompressed: Callable[[BuiltLayer, Codec], BuiltLayer],
-        step: int,
-    ) -> Descriptor:
-        from imagesmith.transports.copier import Choice, plan_copy
-        from imagesmith.transports.sender import copy_image
-        from imagesmith.transports.stored import StorePlace
-
+    ) -> Contents:
+        """What goes to a place."""
         wanted = {layer.diff_id for layer in result}
         kept = [s for s in self._solved if place.mode == "max" or s.layer.diff_id in wanted]
+        away = [s for s in self._solved if s not in kept or s.layer.hollow]
         steps = [s for s in kept if not s.layer.hollow]
         if place.codec is not None:
             steps = [_in_codec(s, place.codec, recompressed) for s in steps]
-        steps.sort(key=lambda s: str(s.layer.descriptor.digest))
-        numbers: dict[Digest, int] = {}
-        layers: list[Descriptor] = []
-        for s in steps:
-            if numbers.setdefault(s.layer.descriptor.digest, len(layers)) == len(layers):
-                layers.append(exported(s.layer.descriptor, s.layer.diff_id, s.layer.created_ns or 0))
-        away = [s for s in self._solved if s not in kept or s.layer.hollow]
-        document = encode([*away, *steps], lambda s: numbers.get(s.layer.descriptor.digest), self._cache.note)
-        raw = dumps(document)
-        config = Descriptor(media_type=CONFIG_TYPE, digest=digest_bytes(raw), size=len(raw))
-        manifest = Manifest.build(config, layers)
-        self.store.blobs.put(raw)
-        self.store.blobs.put(manifest.raw)
-        elsewhere = self._images.elsewhere([(s.layer.descriptor, s.layer.stored) for s in steps])
-        source = StorePlace(self.store, None, manifest.descriptor(), elsewhere)
-        target = self._target(place)
-        return copy_image(source, target, plan_copy(source, Choice()), step=step, events=self.events)
-
-    def _target(self, place: CachePlace) -> ImageTarget:
-        if place.ref is not None:
-            return self._images.session().repository(place.ref)
-        from imagesmith.transports.layout import LayoutFolder
-
-        return LayoutFolder(Path(place.path), place.tag or "latest", create=True)
+        return Contents(tuple(steps), tuple(away))
 
 
 def _in_codec(

@@ -27,6 +27,7 @@ from imagesmith.oci.names import Platform
 from imagesmith.solve.graph import chain, equal_ops, foreign_runs, under_runs
 from imagesmith.solve.key import StepKeys, base_of, key_of, parts_of
 from imagesmith.solve.layerwriter import LayerWriter
+from imagesmith.solve.lookahead import LookAhead
 from imagesmith.solve.result import NOTHING, BuiltLayer, Result
 from imagesmith.solve.schedule import Schedule
 from imagesmith.solve.step import Step
@@ -258,14 +259,9 @@ class Solver:
                 layer, hit = self._make(keys, work), ""
                 records = self._remember(keys, layer, work)
         solved = Solved(
-            step=step,
-            number=work.number,
-            layer=layer,
-            records=records,
-            hit=hit,
-            began_s=began,
-            ended_s=time.time(),
-        )
+            step=step, number=work.number, layer=layer, records=records, hit=hit,
+            began_s=began, ended_s=time.time(),
+        )  # fmt: skip
         for watcher in self.watchers:
             watcher.solved(solved)
         return layer
@@ -300,12 +296,13 @@ class Solver:
         Where files come from other steps, a key made of those steps' layers is tried first: it needs no look
         into them.
         """
-        found = None
+        found, step = None, keys.step
+        best = LookAhead(self.cache, self._goals, self._ahead, step, work.parent.chain)
         if keys.short is not None:
-            found = self.cache.find(keys.short, keys.short_base, keys.step.name, hollow=hollow)
+            found = self.cache.find(keys.short, keys.short_base, step.name, hollow=hollow, best=best)
         if found is None and (inputs or keys.short is None):
             keys.parts = self._parts(work)
-            found = self.cache.find(keys.parts, keys.base, keys.step.name, hollow=hollow)
+            found = self.cache.find(keys.parts, keys.base, step.name, hollow=hollow, best=best)
         return found
 
     def _found(self, keys: StepKeys, found: Found) -> tuple[StepRecord, ...]:
@@ -383,6 +380,9 @@ class Solver:
         short = replace(record, key=key_of(keys.short), base=keys.short_base, parts=keys.short)
         self.cache.keep((record, note), (short, {"same": record.key}))
         return record, short
+
+    def _ahead(self, step: Step, bare: bool) -> dict[str, object]:
+        return parts_of(step.op, None, ()) if bare else self._parts(_Working(self, step, NOTHING))
 
     def _parts(self, work: _Working, *, by_layers: bool = False) -> dict[str, object]:
         op = work.step.op

@@ -2,13 +2,15 @@
 
 Why lazily: an imported cache is asked for only when the store does not know a step, so a build that needs
 nothing makes no request. Its records name blobs that come only when somebody looks into them.
+Why candidates: a RUN that was executed twice has two results, each with steps of its own on top. Which one
+serves shows only further up (lookahead.py). The store's own is taken as it is.
 Threads: any; imports are read once.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from imagesmith.oci.codec import Object
 from imagesmith.oci.digest import Digest
@@ -32,7 +34,7 @@ class Imported:
     """The records of a cache somewhere else, and how one of its layers is got when it is needed."""
 
     name: str
-    records: Mapping[str, StepRecord]
+    records: Sequence[StepRecord]
     layer: Callable[[Digest, Descriptor], StoredLayer]
     notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -62,6 +64,7 @@ class StepCache:
         self._store, self._load, self._clamp_s = store, load, clamp_s
         self._imports: list[Imported] | None = None
         self._by_base: dict[str, list[tuple[StepRecord, Imported]]] = {}
+        self._by_key: dict[str, list[tuple[StepRecord, Imported]]] = {}
         self._lock = threading.Lock()
 
     def _imported(self) -> list[Imported]:
@@ -69,8 +72,9 @@ class StepCache:
             if self._imports is None:
                 self._imports = list(self._load())
                 for found in self._imports:
-                    for record in found.records.values():
+                    for record in found.records:
                         self._by_base.setdefault(record.base, []).append((record, found))
+                        self._by_key.setdefault(record.key, []).append((record, found))
             return self._imports
 
     def knows(self, base: str) -> bool:
@@ -89,39 +93,81 @@ class StepCache:
         return found or next((i.notes[key] for i in self._imports or () if key in i.notes), {})
 
     def find(
-        self, parts: Mapping[str, object], base: str, name: str, *, hollow: bool = False
+        self,
+        parts: Mapping[str, object],
+        base: str,
+        name: str,
+        *,
+        hollow: bool = False,
+        best: Callable[[Sequence[StepRecord]], StepRecord] | None = None,
     ) -> Found | None:
         """The layer that an earlier build made of the same parts, be it compressed in another way.
 
-        With `hollow` also one that nobody has any more, if none has it.
+        Args:
+            parts: of the step's key.
+            base: of the step's records.
+            name: of the step.
+            hollow: take also one that nobody has any more, if none has it.
+            best: chooses among imported records with different layers; else the first cache's is taken.
         """
-        key, wanted = key_of(parts), _any_codec(parts)
-        record = self._store.cache.step(key)
-        if record is None:
-            like = self._store.cache.steps_like(base)
-            record = next((r for r in like if _any_codec(r.parts) == wanted), None)
+        record = self._stored(parts, base)
         without = (record, STORE) if record is not None else None
         if record is not None and record.layer:
             descriptor = _descriptor(record)
             if self._store.blobs.has(descriptor.digest):
                 stored = self._store.layers.layer(Digest.parse(record.diff_id), descriptor.digest)
                 return Found(record, self._layer(record, descriptor, stored, name), STORE)
-        for source in self._imported():
-            found = source.records.get(key) or next(
-                (
-                    r
-                    for r, of in self._by_base.get(base, ())
-                    if of is source and _any_codec(r.parts) == wanted
-                ),
-                None,
-            )
-            if found is not None and not found.layer:
-                without = found, source.name
-            elif found is not None:
-                descriptor = _descriptor(found)
-                stored = source.layer(Digest.parse(found.diff_id), descriptor)
-                return Found(found, self._layer(found, descriptor, stored, name), source.name)
+        candidates = self._candidates(parts, base)
+        whole = [(r, source) for r, source in candidates if r.layer]
+        if whole:
+            found, source = whole[0]
+            if best is not None and len({r.diff_id for r, _ in whole}) > 1:
+                found = best([r for r, _ in whole])
+                source = next(of for r, of in whole if r is found)
+            descriptor = _descriptor(found)
+            stored = source.layer(Digest.parse(found.diff_id), descriptor)
+            return Found(found, self._layer(found, descriptor, stored, name), source.name)
+        if candidates:
+            without = candidates[-1][0], candidates[-1][1].name
         return self._hollow(*without, name) if hollow and without is not None else None
+
+    def _stored(self, parts: Mapping[str, object], base: str) -> StepRecord | None:
+        """The store's record of these parts; its layer may be gone."""
+        record = self._store.cache.step(key_of(parts))
+        if record is None:
+            wanted, like = _any_codec(parts), self._store.cache.steps_like(base)
+            record = next((r for r in like if _any_codec(r.parts) == wanted), None)
+        return record
+
+    def _candidates(self, parts: Mapping[str, object], base: str) -> list[tuple[StepRecord, Imported]]:
+        """The records of the imported caches that have these parts, in the order of the caches."""
+        if not self._imported():
+            return []
+        exact, wanted = self._by_key.get(key_of(parts), []), _any_codec(parts)
+        having = {id(source) for _, source in exact}
+        recoded = [
+            (r, source)
+            for r, source in self._by_base.get(base, ())
+            if id(source) not in having and _any_codec(r.parts) == wanted
+        ]
+        if not recoded:
+            return exact
+        order = {id(source): n for n, source in enumerate(self._imported())}
+        return sorted([*exact, *recoded], key=lambda c: order[id(c[1])])
+
+    def promised(self, parts: Mapping[str, object], base: str) -> list[str]:
+        """The diff_ids that a step of these parts may get from here or from a cache; for looking ahead."""
+        record = self._stored(parts, base)
+        here = [] if record is None else [record]
+        return list(dict.fromkeys(r.diff_id for r in [*here, *(r for r, _ in self._candidates(parts, base))]))
+
+    def promised_on(self, parts: Mapping[str, object], base: str) -> list[str]:
+        """The same where the digests of the step's inputs are not known yet: those of any inputs."""
+        self._imported()
+        wanted = {k: parts[k] for k in ("below", "op", "format")}
+        records = [*self._store.cache.steps_like(base), *(r for r, _ in self._by_base.get(base, ()))]
+        fitting = (r for r in records if all(r.parts.get(k) == v for k, v in wanted.items()))
+        return list(dict.fromkeys(r.diff_id for r in fitting))
 
     def _hollow(self, record: StepRecord, source: str, name: str) -> Found:
         """A hit without content."""
@@ -143,7 +189,8 @@ class StepCache:
         same = self.note(found.record.key).get("same", "")
         other = self._store.cache.step(same) if same else None
         if same and other is None:
-            other = next((i.records[same] for i in self._imports or () if same in i.records), None)
+            beside = (r for r, _ in self._by_key.get(same, ()))
+            other = next((r for r in beside if r.diff_id == found.record.diff_id), None)
         return (found.record,) if other is None else (other, found.record)
 
     def keep(self, *noted: tuple[StepRecord, Mapping[str, str]]) -> None:

@@ -80,10 +80,13 @@ class ImageBlobs:
         self._lock, self._session_lock = threading.Lock(), threading.Lock()
         self._blob_locks: dict[Digest, threading.Lock] = {}
         self._origins: dict[Digest, Origin] = {}
+        #: Where layers of caches can be read, in the order of the caches: one may have lost what another has.
+        self.holders: dict[Digest, list[ImageSource]] = {}
         self._session: Session | None = None
         self._beside: ImageBlobs | None = None
         if beside is not None:
             self._lock, self._blob_locks, self._origins = beside._lock, beside._blob_locks, beside._origins
+            self.holders = beside.holders
             if self._reaches_as(beside):
                 self._beside = beside
         self.numbers = numbers or itertools.count(1)
