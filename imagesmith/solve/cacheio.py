@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from imagesmith.errors import InvalidDocument
-from imagesmith.oci.codec import Object
+from imagesmith.oci.codec import Object, dumps
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import is_layer
 from imagesmith.oci.model import Descriptor
@@ -42,7 +42,8 @@ INLINE = "imagesmith.cache.v1"
 _VERSION = 1
 _MOST_RECORDS = 50_000
 #: What a merged cache holds at most; beyond that the oldest records go, and layers that only they had.
-_MOST_MERGED, _MOST_LAYERS = 10_000, 2_000
+_MOST_MERGED, _MOST_LAYERS, _MOST_OLD_BYTES = 10_000, 2_000, 3 << 20
+_FIELDS = ("base", "parts", "diff_id", "created_ns", "note")
 _DIFF_ID, _CREATED = "containerd.io/uncompressed", "buildkit/createdat"
 
 
@@ -94,16 +95,21 @@ def merged(
     layers: list[Descriptor] = list(new[1])
     numbers = {d.digest: n for n, d in enumerate(layers)}
     records = {_identity(r): dict(r) for r in new[0]["records"]}
-    for r in sorted(old[0]["records"], key=lambda r: -int(r.get("created_ns", 0))):
+    room = _MOST_OLD_BYTES
+    for r in sorted(old[0]["records"], key=lambda r: -int(r["created_ns"])):
         known, d = records.get(_identity(r)), old[1][r["layer"]] if r["layer"] >= 0 else None
         if (known is not None and (known["layer"] >= 0 or d is None)) or len(records) >= _MOST_MERGED:
             continue
+        if d is not None and d.digest not in numbers and len(layers) >= _MOST_LAYERS:
+            continue
+        kept = {name: r[name] for name in _FIELDS if name in r}
+        room -= len(dumps(kept))
+        if room < 0:
+            break
         if d is not None and d.digest not in numbers:
-            if len(layers) >= _MOST_LAYERS:
-                continue
             numbers[d.digest] = len(layers)
             layers.append(d)
-        records[_identity(r)] = {**r, "layer": -1 if d is None else numbers[d.digest]}
+        records[_identity(r)] = {**kept, "layer": -1 if d is None else numbers[d.digest]}
     return {"version": _VERSION, "records": [records[key] for key in sorted(records)]}, layers
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.errors import ImagesmithError, InvalidDocument, UsageError
@@ -19,8 +21,10 @@ from imagesmith.image.result import BuildResult
 from imagesmith.oci.codec import Object
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor
-from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode
+from imagesmith.solve import cacheio
+from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode, merged
 from imagesmith.store.store import Store
+from imagesmith.values import replace
 from tests.kitchen import Kitchen
 from tests.registry.conftest import serve_docker, serve_embedded
 from tests.support import IMAGESMITH, need_program
@@ -373,6 +377,65 @@ def test_key_is_made_of_the_parts_whatever_a_record_says() -> None:
     records, _ = decode(Object({"version": 1, "records": [{**RECORD, "key": "0" * 64}]}, "cache"), [LAYER])
     assert "0" * 64 not in [r.key for r in records]
     assert len(records) == 1
+
+
+# --- merging -----------------------------------------------------------------------------------
+
+
+def _document(
+    records: list[tuple[int, int, int | None]], layers: dict[int, int]
+) -> tuple[Any, list[Descriptor]]:
+    """A document of records (step, result, time; no time: without its layer), and its layers."""
+    made = [
+        {
+            **RECORD,
+            "parts": {"op": {"n": step}},
+            "diff_id": str(digest_bytes(b"%d" % result)),
+            "layer": -1 if at is None else layers.setdefault(result, len(layers)),
+            "created_ns": at or 0,
+        }
+        for step, result, at in records
+    ]
+    return {"version": 1, "records": made}, [
+        replace(LAYER, digest=digest_bytes(b"layer %d" % result)) for result in layers
+    ]
+
+
+RECORDS = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 5), st.none() | st.integers(0, 9)),
+    max_size=8,
+    unique_by=lambda r: r[:2],
+)
+
+
+@given(new=RECORDS, old=RECORDS)
+def test_merged_document_has_the_records_of_both_each_with_its_layer(
+    new: list[tuple[int, int, int | None]], old: list[tuple[int, int, int | None]]
+) -> None:
+    document, layers = merged(_document(new, {}), _document(old, {}))
+    records, _ = decode(Object(document, "cache"), layers)
+    wanted = {(step, result) for step, result, _ in [*new, *old]}
+    with_layer = {(step, result) for step, result, at in [*new, *old] if at is not None}
+    assert len(records) == len(wanted)
+    found = {(r.parts["op"]["n"], r.diff_id): r for r in records}  # type: ignore[index]
+    for step, result in wanted:
+        record = found[step, str(digest_bytes(b"%d" % result))]
+        layer = str(digest_bytes(b"layer %d" % result)) if (step, result) in with_layer else None
+        assert record.layer.get("digest") == layer
+    assert len(layers) == len({d.digest for d in layers})
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "left"), [("_MOST_MERGED", 3, 2), ("_MOST_LAYERS", 2, 1), ("_MOST_OLD_BYTES", 300, 2)]
+)
+def test_merged_document_leaves_out_what_is_oldest(
+    monkeypatch: pytest.MonkeyPatch, limit: str, most: int, left: int
+) -> None:
+    monkeypatch.setattr(cacheio, limit, most)
+    new, old = _document([(0, 0, 1)], {}), _document([(n, n, n) for n in range(1, 6)], {})
+    document, layers = merged(new, old)
+    assert sorted(r["created_ns"] for r in document["records"]) == [1, *range(6 - left, 6)]
+    assert len(layers) == len(document["records"])
 
 
 # --- options -----------------------------------------------------------------------------------
