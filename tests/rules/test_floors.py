@@ -73,6 +73,7 @@ FLOORS = {
     "imagesmith.trial": 23,
     "imagesmith.child": 23,
     "imagesmith.library": 24,
+    "imagesmith.fleet": 24,
     "imagesmith.cli": 25,
     "imagesmith.__main__": 26,
 }
