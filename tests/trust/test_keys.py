@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesmith.errors import ImagesmithError, InvalidDocument, UsageError
-from imagesmith.trust.keys import KINDS, PrivateKey, PublicKey, generate, open_private
+from imagesmith.trust.keys import KINDS, PrivateKey, PublicKey, decrypted, generate, open_private
 from tests.support import PROJECT, need_program
 
 VECTORS = PROJECT / "fixtures" / "trust"
@@ -154,3 +154,18 @@ def test_any_bytes_in_a_pem_block_are_read_or_refused(data: st.DataObject) -> No
         open_private(text, "k", lambda: b"pw")
     with contextlib.suppress(InvalidDocument, UsageError):
         PublicKey.parse(text, "k")
+
+
+def test_what_was_encrypted_for_an_rsa_key_is_decrypted_by_it() -> None:
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    key = generate("rsa-3072")
+    public = load_der_public_key(key.public.der)
+    sealed = public.encrypt(b"message", padding.PKCS1v15())  # type: ignore[union-attr]
+    assert decrypted(sealed, key.pem, "k") == b"message"
+    assert decrypted(sealed[1:], key.pem, "k") is None
+    with pytest.raises(InvalidDocument, match="k: a key of ed25519, where one of RSA is needed"):
+        decrypted(sealed, generate("ed25519").pem, "k")
+    with pytest.raises(UsageError, match="k: the key is under a password"):
+        decrypted(sealed, key.encrypted(b"word"), "k")

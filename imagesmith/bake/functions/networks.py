@@ -33,7 +33,7 @@ def _network(prefix: str) -> _Network:
                 return ipaddress.ip_network((mapped, found.prefixlen - 96))
             return found
     except ValueError as e:
-        raise CallError(f"prefix: {prefix!r:.80} is no network: {e!s:.80}", 0) from e
+        raise CallError(f"prefix: {prefix!r:.80} is no network such as 10.0.0.0/8", 0) from e
     raise CallError(f"prefix: {prefix!r:.80} is no network such as 10.0.0.0/8", 0)
 
 

@@ -69,12 +69,12 @@ def _parsed(text: str, argument: int) -> tuple[datetime, int]:
         if found:
             offset = timedelta(hours=int(found[6] or 0), minutes=int(found[7] or 0))
             if offset >= timedelta(days=1) or int(found[7] or 0) > 59:
-                raise ValueError("the offset is too large")
+                raise ValueError(text)
             zone = timezone(-offset if found[5] == "-" else offset)
             moment = datetime.fromisoformat(f"{found[1]} {found[2]}").replace(tzinfo=zone)
             return moment, int((found[3] or "").ljust(9, "0")[:9])
     except (ValueError, OverflowError) as e:
-        raise CallError(f"{text!r:.60} is no timestamp: {e}", argument) from e
+        raise CallError(f"{text!r:.60} has no such date, time or offset", argument) from e
     raise CallError(f"{text!r:.60} is no timestamp such as 2006-01-02T15:04:05Z", argument)
 
 
