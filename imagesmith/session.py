@@ -272,14 +272,15 @@ def _finish(builds: Sequence[Build], common: Common, solver: Solver, how: _How) 
         with _placed(build, how):
             build.finish(common, solver)
 
+    failed = None
     if len(builds) == 1:
         finish(builds[0])
-        return
-    from concurrent.futures import ThreadPoolExecutor
+    else:
+        from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(len(builds), _FINISHING), thread_name_prefix="outputs") as pool:
-        ended = [pool.submit(finish, build) for build in builds]
-    failed = next((e for done in ended if (e := done.exception()) is not None), None)
+        with ThreadPoolExecutor(min(len(builds), _FINISHING), thread_name_prefix="outputs") as pool:
+            ended = [pool.submit(finish, build) for build in builds]
+        failed = next((e for done in ended if (e := done.exception()) is not None), None)
     written = dict(common.caches.write())  # what some have is of use to the next try, should others fail
     if failed is not None:
         raise failed

@@ -14,6 +14,7 @@ from imagesmith.bake.entries import flag_text
 from imagesmith.bake.places import fault
 from imagesmith.bake.selection import local_path
 from imagesmith.bake.target import ATTRIBUTES, Setting, Target
+from imagesmith.cacheoptions import filled
 from imagesmith.errors import DefinitionError
 
 __all__ = ["call_of", "dockerfile_of", "inline_of", "words_of"]
@@ -26,6 +27,7 @@ _EACH = {
     "cache-from": "--cache-from", "cache-to": "--cache-to", "output": "--output", "secret": "--secret",
     "ssh": "--ssh",
 }  # fmt: skip
+_CACHES = ("cache-from", "cache-to")
 _PAIRS = {"contexts": "--build-context", "args": "--build-arg", "labels": "--label"}
 _SWITCHES = {"pull": "--pull", "no-cache": "--no-cache"}
 #: What is asked otherwise, or says nothing to a build.
@@ -63,7 +65,8 @@ def _words(target: Target, name: str, value: Setting) -> list[str]:
     if name in _SWITCHES:
         return [_SWITCHES[name]] if value else []
     if name in _EACH and isinstance(value, tuple):
-        return [f"{_EACH[name]}={flag_text(name, v) if not isinstance(v, str) else v}" for v in value]
+        texts = [flag_text(name, v) if not isinstance(v, str) else v for v in value]
+        return [f"{_EACH[name]}={_filled(target, text) if name in _CACHES else text}" for text in texts]
     if name in _PAIRS and isinstance(value, Mapping):
         return [f"{_PAIRS[name]}={key}={_place(name, text)}" for key, text in value.items()]
     if name == "extra-hosts" and isinstance(value, Mapping):
@@ -71,6 +74,13 @@ def _words(target: Target, name: str, value: Setting) -> list[str]:
     if value and isinstance(value, Mapping):
         raise _refusal(target, f"{name}: {next(iter(value))} is not supported", "limit the whole process")
     return []
+
+
+def _filled(target: Target, text: str) -> str:
+    """A place of a cache with `{target}` and `{platform}` filled in."""
+    platforms = target.attributes.get("platforms", ())
+    assert isinstance(platforms, tuple)
+    return filled(text, target.name, ",".join(str(platform) for platform in platforms))
 
 
 def _place(name: str, text: str) -> str:

@@ -142,3 +142,9 @@ def test_what_cannot_be_done_is_refused(attributes: Attributes, said: str) -> No
 
 def test_resources_that_say_nothing() -> None:
     assert words_of(target(resources={})) == ["."]
+
+
+def test_places_of_caches_have_the_target_and_its_platform_filled_in() -> None:
+    refs = ({"type": "registry", "ref": "r.example/c:{target}-{platform}"},)
+    asked = request(target(cache_from=refs, cache_to=refs, platforms=("linux/arm64",)))
+    assert [str(p.ref) for p in (*asked.cache_from, *asked.cache_to)] == ["r.example/c:app-linux-arm64"] * 2

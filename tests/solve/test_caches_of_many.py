@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from imagesmith.cacheoptions import filled, parse_cache_from, parse_cache_to
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Event, StepStarted, Warned
+from imagesmith.image.result import BuildResult
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.request import BuildRequest, CachePlace
 from imagesmith.session import Session
@@ -322,6 +323,38 @@ def test_shared_place_that_cannot_be_written_fails_unless_all_take_it(machines: 
     assert told.startswith("the cache was not written to")
     with pytest.raises(ImagesmithError, match="cannot write"):
         build(lenient, strict)
+
+
+def test_shared_cache_is_written_for_those_that_did_not_fail(machines: Machines) -> None:
+    [place] = parse_cache_to([f"type=local,dest={machines.folder / 'cache'},mode=max"], {})
+    texts = {"bad": "FROM scratch\nCOPPY a /a\n", "good": ONE, "lost": "FROM scratch\nCOPY nothing /a\n"}
+    for names in (("bad", "good"), ("good", "lost")):
+        shutil.rmtree(machines.folder / "cache", ignore_errors=True)
+        requests = [
+            BuildRequest(
+                name=n, context=str(machines.first.context), inline=texts[n].encode(), cache_to=(place,)
+            )
+            for n in names
+        ]
+        with Session(Settings(root=machines.folder / "store"), NOWHERE, lambda _: None) as session:
+            found = session.build_each(requests)
+        [good] = [built for built in found if isinstance(built, BuildResult)]
+        assert good.cache is not None
+        assert machines.build(ONE, cache_from=sources(machines.folder / "cache")) == []
+
+
+def test_shared_cache_that_fails_is_told_of_each_build_and_ends_none(machines: Machines) -> None:
+    (machines.folder / "file").write_text("in the way")
+    place = CachePlace(type="local", path=str(machines.folder / "file"))
+    requests = [
+        BuildRequest(name=n, context=str(machines.first.context), inline=ONE.encode(), cache_to=to)
+        for n, to in (("one", (place,)), ("two", (place,)), ("three", ()))
+    ]
+    with Session(Settings(root=machines.folder / "store"), NOWHERE, lambda _: None) as session:
+        one, two, three = session.build_each(requests)
+    assert isinstance(one, ImagesmithError)
+    assert isinstance(two, ImagesmithError)
+    assert isinstance(three, BuildResult)
 
 
 def test_words_for_target_and_platform_are_filled_in() -> None:
