@@ -27,7 +27,11 @@ from imagesmith.errors import DefinitionError
 __all__ = ["load"]
 
 _MOST_FILES = 100
-_MOST_DEPTH = 30
+_MOST_DEPTH = 50
+#: Characters of all texts that have variables.
+_MOST_TEXT = 32 << 20
+#: Values that services have of those that they extend.
+_MOST_WEIGHT = 1_000_000
 #: What of a service counts here.
 _KEPT = ("image", "build", "environment", "env_file", "extends")
 
@@ -49,7 +53,7 @@ class _Loader:
     """Reads files, each once for each environment, and counts them."""
 
     def __init__(self, folder: Folder) -> None:
-        self._folder, self._count = folder, 0
+        self._folder, self._count, self._weight, self._grown = folder, 0, 0, 0
 
     def model(
         self, sources: Iterable[Source], env: Mapping[str, str], place: str, above: tuple[str, ...]
@@ -71,10 +75,32 @@ class _Loader:
         for document in read_documents(source):
             if not isinstance(document, Map):
                 raise fault(document.span, "a compose file is a mapping with the key services")
-            layer = _expanded(document, env, {})
+            layer = self._expanded(document, env, {})
             assert isinstance(layer, Map)
             layers.append(_normal(layer))
         return layers
+
+    def _expanded(self, node: Node, env: Mapping[str, str], done: dict[int, Node]) -> Node:
+        """A tree with its variables expanded; what an alias repeats is done once."""
+        if id(node) in done:
+            return done[id(node)]
+        new: Node = node
+        if isinstance(node, Scalar):
+            if isinstance(node.value, str) and "$" in node.value:
+                try:
+                    new = Scalar(node.span, interpolated(node.value, env), node.tag)
+                except BadTemplate as e:
+                    raise fault(_within(node.span, e.part), str(e)) from e
+                self._grown += len(new.value) if isinstance(new.value, str) else 0
+                if self._grown > _MOST_TEXT:
+                    raise fault(node.span, f"variables make more than {_MOST_TEXT >> 20} MiB of the files")
+        elif isinstance(node, Map):
+            items = {key: self._expanded(n, env, done) for key, n in node.items.items()}
+            new = Map(node.span, items, node.keys, node.tag)
+        else:
+            new = Items(node.span, tuple(self._expanded(n, env, done) for n in node.items), node.tag)
+        done[id(node)] = new
+        return new
 
     def _read(self, path: str, place: Span) -> Source:
         self._count += 1
@@ -158,8 +184,10 @@ class _Loader:
             else ""
         )
         mark = f"{file}\0{base}" if file else f"{place}\0{base}"
-        if mark in seen or len(seen) >= _MOST_DEPTH or (not file and base == name):
+        if mark in seen or (not file and base == name):
             raise fault(extends.span, f"service {name} extends itself, through {base}")
+        if len(seen) >= _MOST_DEPTH:
+            raise fault(extends.span, f"services extend each other more than {_MOST_DEPTH} deep")
         if file:
             others, inside = self._services_of(file, env, extends.span), posixpath.dirname(file)
         else:
@@ -171,7 +199,11 @@ class _Loader:
         if file and isinstance(older, Map):
             older = _rebased_service(older, posixpath.relpath(inside or ".", place or "."))
         own = Map(service.span, {k: n for k, n in service.items.items() if k != "extends"}, service.keys)
-        return merged(older, own, ("services", name)) if isinstance(older, Map) else own
+        both = merged(older, own, ("services", name)) if isinstance(older, Map) else own
+        self._weight += _weight(both)
+        if self._weight > _MOST_WEIGHT:
+            raise fault(extends.span, f"extends makes more than {_MOST_WEIGHT:,} values of it")
+        return both
 
     def _services_of(self, file: str, env: Mapping[str, str], place: Span) -> Mapping[str, Node]:
         found: dict[str, Node] = {}
@@ -184,24 +216,11 @@ class _Loader:
 # --- trees -------------------------------------------------------------------------------------
 
 
-def _expanded(node: Node, env: Mapping[str, str], done: dict[int, Node]) -> Node:
-    """A tree with its variables expanded; what an alias repeats is done once."""
-    if id(node) in done:
-        return done[id(node)]
-    new: Node = node
-    if isinstance(node, Scalar):
-        if isinstance(node.value, str) and "$" in node.value:
-            try:
-                new = Scalar(node.span, interpolated(node.value, env), node.tag)
-            except BadTemplate as e:
-                raise fault(_within(node.span, e.part), str(e)) from e
-    elif isinstance(node, Map):
-        items = {key: _expanded(n, env, done) for key, n in node.items.items()}
-        new = Map(node.span, items, node.keys, node.tag)
-    else:
-        new = Items(node.span, tuple(_expanded(n, env, done) for n in node.items), node.tag)
-    done[id(node)] = new
-    return new
+def _weight(service: Node) -> int:
+    """How many values a service's build has, in its lists and mappings."""
+    build = service.items.get("build") if isinstance(service, Map) else None
+    nodes = build.items.values() if isinstance(build, Map) else ()
+    return 1 + sum(1 if isinstance(node, Scalar) else len(node.items) for node in nodes)
 
 
 def _within(span: Span, part: str) -> Span:

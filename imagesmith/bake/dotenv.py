@@ -20,6 +20,8 @@ from imagesmith.bake.places import Source, Span, fault
 __all__ = ["read_variables"]
 
 _SPACES = " \t\v\f\r\x85\xa0"
+#: Characters that all values of a file may grow to.
+_MOST_TEXT = 8 << 20
 _EXPORT = re.compile(r"export[ \t]")
 _KEY = re.compile(r"[\w. \t\v\f\r\x85\xa0]*")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -43,6 +45,7 @@ class _Reader:
         self._source, self._text, self._env = source, source.text.removeprefix("\ufeff"), env
         self._shift = len(source.text) - len(self._text)
         self._found: dict[str, str] = {}
+        self._made = 0
         self._known = ChainMap(dict(env), self._found)
 
     def read(self) -> dict[str, str]:
@@ -114,9 +117,13 @@ class _Reader:
 
     def _expanded(self, value: str, start: int, end: int) -> str:
         try:
-            return interpolated(value, self._known)
+            value = interpolated(value, self._known)
         except BadTemplate as e:
             self._refuse(start, end, str(e))
+        self._made += len(value)
+        if self._made > _MOST_TEXT:
+            self._refuse(start, end, f"the values make more than {_MOST_TEXT >> 20} MiB")
+        return value
 
     def _refuse(self, start: int, end: int, message: str) -> NoReturn:
         raise fault(Span(self._source, start + self._shift, end + self._shift), message)

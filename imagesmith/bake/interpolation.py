@@ -26,6 +26,8 @@ _OPERATOR = re.compile(r":?[-+?]")
 _MOST_DEPTH = 50
 #: Characters that one text may grow to.
 _MOST_TEXT = 4 << 20
+#: What a variable counts beside its characters: to look for it is work, too.
+_EACH = 8
 
 
 class BadTemplate(Unsuitable):
@@ -57,7 +59,7 @@ class _Expansion:
         while (dollar := text.find("$", at)) >= 0:
             out.append(text[at:dollar])
             value, at = self._one(text, dollar, depth)
-            self._made += len(value)
+            self._made += len(value) + _EACH
             if self._made > _MOST_TEXT:
                 raise BadTemplate(
                     f"its variables make more than {_MOST_TEXT >> 20} MiB of it", text[dollar:at]
@@ -74,7 +76,7 @@ class _Expansion:
         if not text.startswith("{", dollar + 1):
             raise _invalid(text, dollar, dollar + 2)
         name = _NAME.match(text, dollar + 2)
-        end = _closing(text, dollar)
+        end = self._closing(text, dollar)
         if name is None or end < 0:
             raise _invalid(text, dollar, end + 1 if end >= 0 else len(text))
         if name.end() == end:
@@ -92,6 +94,24 @@ class _Expansion:
             raise BadTemplate(" ".join(what.split()), text[dollar : end + 1])
         return value, end + 1
 
+    def _count(self, count: int, part: str) -> None:
+        self._made += count
+        if self._made > _MOST_TEXT:
+            raise BadTemplate(f"its variables make more than {_MOST_TEXT >> 20} MiB of it", part)
+
+    def _closing(self, text: str, dollar: int) -> int:
+        """The offset of the brace that closes the one behind a dollar; -1 where there is none."""
+        depth = 0
+        for looked, found in enumerate(_BRACES.finditer(text, dollar)):
+            if found[0] == "${":
+                depth += 1
+            elif found[0] == "}":
+                depth -= 1
+                if depth == 0:
+                    self._count(looked, text[dollar : found.end()])
+                    return found.start()
+        return -1
+
     def _chosen(self, name: str, operator: str, word: str, depth: int) -> str | None:
         """The value by an operator; None where the variable is required and missing."""
         value = self._env.get(name)
@@ -102,19 +122,6 @@ class _Expansion:
             case "+":
                 return self.of(word, depth) if there else ""
         return value if there else None
-
-
-def _closing(text: str, dollar: int) -> int:
-    """The offset of the brace that closes the one behind a dollar; -1 where there is none."""
-    depth = 0
-    for found in _BRACES.finditer(text, dollar):
-        if found[0] == "${":
-            depth += 1
-        elif found[0] == "}":
-            depth -= 1
-            if depth == 0:
-                return found.start()
-    return -1
 
 
 def _invalid(text: str, start: int, end: int) -> BadTemplate:

@@ -316,6 +316,22 @@ def test_files_are_counted(tmp_path: Path) -> None:
         _read(f"services:\n{rows}", folder=tmp_path)
 
 
+def test_what_variables_make_is_bounded() -> None:
+    rows = "".join(f"  a{n}: {{image: $LONG}}\n" for n in range(400))
+    with pytest.raises(DefinitionError, match="variables make more than 32 MiB"):
+        _read(f"services:\n{rows}", env={"LONG": "x" * 100_000})
+
+
+def test_what_extends_makes_is_bounded() -> None:
+    chain = "".join(f"  s{n}: {{extends: s{n + 1}}}\n" for n in range(60))
+    with pytest.raises(DefinitionError, match="more than 50 deep"):
+        _read(f"services:\n{chain}  s60: {{build: .}}\n")
+    labels = ", ".join(f"l{n}: x" for n in range(9000))
+    many = "".join(f"  s{n}: {{extends: s, build: {{labels: {{l: y}}}}}}\n" for n in range(200))
+    with pytest.raises(DefinitionError, match="more than 1,000,000 values"):
+        _read(f"services:\n  s: {{build: {{labels: {{{labels}}}}}}}\n{many}")
+
+
 def test_stranger_reads_nothing_outside_of_the_folder(tmp_path: Path) -> None:
     inside = tmp_path / "in"
     inside.mkdir()

@@ -82,7 +82,9 @@ def test_depth_and_growth_are_bounded() -> None:
         interpolated("${N-" * 200 + "}" * 200, {})
     with pytest.raises(BadTemplate, match="4 MiB"):
         interpolated("$BIG" * 5000, {"BIG": "x" * 1000})
-    assert interpolated("${A}" * 200_000, {"A": "b"}) == "b" * 200_000
+    with pytest.raises(BadTemplate, match="4 MiB"):
+        interpolated("${N-" * 40 + "${A}" * 100_000 + "}" * 40, {})
+    assert interpolated("${A}" * 100_000, {"A": "b"}) == "b" * 100_000
 
 
 @given(st.text())
@@ -146,6 +148,13 @@ def test_file_that_is_wrong_is_refused_at_its_place(text: str, said: str, place:
     with pytest.raises(DefinitionError, match="^" + said.replace("$", r"\$")) as e:
         _read(text)
     assert (e.value.file, e.value.line, e.value.column) == (".env", *place)
+
+
+def test_values_do_not_grow_beyond_bounds() -> None:
+    with pytest.raises(DefinitionError, match="4 MiB"):
+        _read("A=0123456789\n" + "A=$A$A\n" * 40)
+    with pytest.raises(DefinitionError, match="the values make more than 8 MiB"):
+        _read(f"A={'x' * 100_000}\n" + "".join(f"B{n}=$A\n" for n in range(200)))
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="'\\\r", exclude_categories=("Cs",))))
