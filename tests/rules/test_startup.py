@@ -15,7 +15,12 @@ from tests.support import IMAGESMITH, PROJECT
 #: Modules that take 10 ms and more, or drag in ones that do, with the packages that may import them.
 HEAVY = {
     "httpx": ("imagesmith.registry",),
-    "lark": ("imagesmith.grammars", "imagesmith.dockerfile", "imagesmith.bake.hcl", "imagesmith.bake.building"),
+    "lark": (
+        "imagesmith.grammars",
+        "imagesmith.dockerfile",
+        "imagesmith.bake.hcl",
+        "imagesmith.bake.building",
+    ),
     "zstandard": ("imagesmith.layer",),
     "deflate": ("imagesmith.layer",),
     "cryptography": ("imagesmith.trust.keys", "imagesmith.trust.certificates"),
