@@ -11,6 +11,9 @@ from imagesmith.values import frozen
 
 __all__ = ["Source", "Span", "fault"]
 
+#: Of a message that is longer the end is left out.
+_LONGEST = 300
+
 
 @frozen(eq=False)
 class Source:
@@ -44,8 +47,11 @@ class Span:
 
 
 def fault(span: Span, message: str, *, hint: str = "") -> DefinitionError:
-    """The error for what stands there; the caret is under its first line."""
-    error = DefinitionError(message, hint=hint)
+    """The error for what stands there; the caret is under its first line.
+
+    Messages quote what files say: what cannot be printed is escaped, and of a long one the end is left out.
+    """
+    error = DefinitionError(_on_one_line(message), hint=_on_one_line(hint))
     text, first = span.source.text, span.line
     begin = text.rfind("\n", 0, span.start) + 1
     stop = text.find("\n", span.start)
@@ -55,3 +61,11 @@ def fault(span: Span, message: str, *, hint: str = "") -> DefinitionError:
     error.line, error.column = first, span.start - begin
     error.end = max(min(span.end, stop) - begin, error.column)
     return error
+
+
+def _on_one_line(message: str) -> str:
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]}..."
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
