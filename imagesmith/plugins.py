@@ -17,6 +17,7 @@ LIBRARY = "imagesmith.library"
 #: command -> (the module with its configure(parser) and run(args), one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("imagesmith.cli.build", "build an image from a Dockerfile"),
+    "bake": ("imagesmith.cli.bake", "build the targets of bake and compose files"),
     "pin": ("imagesmith.cli.pin", "settle what a Dockerfile's sources are, and tell what has moved"),
     "run": ("imagesmith.cli.run", "try an image: run a command in it"),
     "reproduce": ("imagesmith.cli.reproduce", "build an image again and tell what differs"),

@@ -13,6 +13,10 @@ build
   imagesmith build -t registry.example.com/app:1.0 --push .
   imagesmith build --target files -o type=local,dest=out .
   imagesmith build --build-arg VERSION=2 -t app:2 --metadata-file built.json .
+bake
+  imagesmith bake
+  imagesmith bake --print app
+  imagesmith bake --set '*.args.VERSION=2' --set app.tags=app:3 --metadata-file built.json app
 pin
   imagesmith pin .
   imagesmith pin --update --prune --platform linux/amd64,linux/arm64 .

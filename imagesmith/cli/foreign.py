@@ -161,6 +161,12 @@ _OWN = {
     **dict.fromkeys(("sign", "attest"), _SIGNING + _COSIGN),
     **dict.fromkeys(("verify", "verify-attestation"), _VERIFYING + _COSIGN),
     "build": _BUILD,
+    "bake": """
+value  --builder
+no     --execution = --keep-going, for defer-error
+no     --list-targets --list-variables = --list=targets, --list=variables
+no     --tag -t --output -o --platform --build-arg --label --secret --ssh = --set '*.KEY=VALUE'
+""",
     **dict.fromkeys(("push", "pull", "copy", "save", "load"), _TRANSFER),
     "mirror": _TRANSFER
     + """
@@ -208,13 +214,13 @@ no     --label -l --label-file --log-driver --log-opt = Podman or Docker: nothin
 """,
 }
 _OF_REGISTRIES = frozenset((
-    "build", "push", "pull", "copy", "save", "load", "mirror", "inspect", "digest", "tags", "catalog",
+    "build", "bake", "push", "pull", "copy", "save", "load", "mirror", "inspect", "digest", "tags", "catalog",
     "manifest", "blob", "delete", "index", "append", "mutate", "flatten", "rebase", "export", "diff",
     "attach", "referrers", "validate", "login", "tag", "sign", "verify", "attest", "verify-attestation",
 ))  # fmt: skip
 
 #: Commands that are asked no policy, and have no flag for one.
-_UNJUDGED = _OF_REGISTRIES - {"build", "pull", "copy", "mirror", "load"}
+_UNJUDGED = _OF_REGISTRIES - {"build", "bake", "pull", "copy", "mirror", "load"}
 
 
 def lines_of(command: str) -> list[str]:

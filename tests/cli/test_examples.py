@@ -53,6 +53,10 @@ AFTER = {
     "build --target files -o type=local,dest=out .": "grep -q hello out/greeting && test -f out/app",
     "build --build-arg VERSION=2 -t app:2 --metadata-file built.json .":
         "grep -q containerimage.digest built.json && imagesmith inspect app:2 | grep -q 'version.*2'",
+    "bake": "imagesmith inspect store:app:baked",
+    "bake --print app": """grep -q '"app:baked"' .out""",
+    "bake --set '*.args.VERSION=2' --set app.tags=app:3 --metadata-file built.json app":
+        "grep -q 'library/app:3' built.json && imagesmith inspect store:app:3 | grep -q 'version.*2'",
     "pin .": "grep -q version Dockerfile.lock",
     "pin --update --prune --platform linux/amd64,linux/arm64 .": "grep -q version Dockerfile.lock",
     "pin --check --json .": "grep -q '\"lock\": \"Dockerfile.lock\"' .out",
@@ -146,6 +150,8 @@ FILES = {
     "sbom.json": "{}",
     "password": "of the keys\n",
     "policy.json": '{"default": [{"type": "insecureAcceptAnything"}]}',
+    "docker-bake.hcl": 'group "default" {\n  targets = ["app"]\n}\ntarget "app" {\n'
+    '  target = "files"\n  tags = ["app:baked"]\n}\n',
     "images.txt": f"{HOST}/app:1.0\n{HOST}/both:1\n",
 }
 
