@@ -124,7 +124,7 @@ def dockerfile_of(target: Target) -> str | None:
 def inline_of(target: Target) -> bytes | None:
     """The Dockerfile that stands in the definition; None where there is none."""
     text = target.attributes.get("dockerfile-inline")
-    return text.encode() if isinstance(text, str) and text else None
+    return text.encode(errors="surrogateescape") if isinstance(text, str) and text else None
 
 
 def call_of(target: Target) -> str:

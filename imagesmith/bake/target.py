@@ -8,7 +8,7 @@ Trust: values that a bake or compose file worked out; what is wrong is shown at 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from imagesmith.bake.entries import Entry, entries_of, entry_of, shown, without_doubles
 from imagesmith.bake.places import Span, fault
@@ -114,9 +114,22 @@ def attribute(name: str, value: Value, span: Span) -> Setting | None:
         message = f'unsupported argument: a target has no "{name}"{suggest(name, ATTRIBUTES)}'
         raise fault(span, message)
     try:
-        return setting(name, value)
+        found = setting(name, value)
     except Unsuitable as e:
         raise fault(span, f"{name}: {e}") from e
+    if found is not None and any("\0" in text for text in _every_text(found)):
+        raise fault(span, f"{name}: no text here may hold the character \\u0000")
+    return found
+
+
+def _every_text(value: Setting) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (*value, *value.values())
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _every_text(item)
 
 
 def setting(name: str, value: Value) -> Setting | None:

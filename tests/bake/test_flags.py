@@ -114,6 +114,7 @@ def test_an_inline_dockerfile_is_apart() -> None:
     one = target(dockerfile="D", dockerfile_inline="FROM scratch\n")
     assert words_of(one) == ["."]
     assert inline_of(one) == b"FROM scratch\n"
+    assert inline_of(target(dockerfile_inline="\udcff")) == b"\xff"  # as the environment had it
     assert inline_of(target()) is None is inline_of(target(dockerfile_inline=""))
 
 

@@ -60,6 +60,10 @@ def test_what_an_attribute_takes(name: str, value: Value, setting: Setting | Non
         ("output", (True,), "output: an entry is a string or an object, not a bool"),
         ("resources", {"memroy": "1g"}, "resources: unknown resources key memroy (did you mean memory?)"),
         ("resources", {"cpu-quota": Decimal("1.5")}, "a whole number is needed, not 1.5"),
+        ("context", "a\0b", "context: no text here may hold the character \\u0000"),
+        ("args", {"A\0": "1"}, "no text here may hold"),
+        ("secret", ({"id": "s", "src": "\0"},), "no text here may hold"),
+        ("tags", ("a", "b\0"), "no text here may hold"),
         ("dockerfil", "x", 'unsupported argument: a target has no "dockerfil" (did you mean dockerfile?)'),
     ],
 )

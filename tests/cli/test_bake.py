@@ -14,6 +14,8 @@ import pytest
 
 from imagesmith.cli.main import main
 from tests.cli.conftest import Run
+from tests.gitserver import git_server
+from tests.web import repository
 
 _FILE = """
 variable "TAG" {
@@ -193,6 +195,39 @@ def test_inline_dockerfiles(run: Run, here: Path) -> None:
     (here / "in.hcl").write_text(f'target "default" {{\n  dockerfile-inline = "{text}"\n}}\n')
     run("bake", "-f", "in.hcl", "--set", "*.output=out")
     assert (here / "out" / "inline").exists()
+
+
+def test_contexts_beside_their_files(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "sub" / "c").mkdir(parents=True)
+    (here / "sub" / "b.hcl").write_text('target "default" {\n  context = "c"\n}\n')
+    (here / "sub" / "c" / "Dockerfile").write_text("FROM scratch\nCOPY g /\n")
+    (here / "sub" / "c" / "g").touch()
+    words = ("-f", "sub/b.hcl")
+    assert printed(run, *words)["default"]["context"] == "c"
+    monkeypatch.setenv("BUILDX_BAKE_FILE_RELATIVE_PATHS", "1")
+    assert printed(run, *words)["default"]["context"] == "sub/c"
+    assert printed(run, *words, "--set", "*.context=x")["default"]["context"] == "x"
+    run("bake", *words, "--set", "*.output=out")
+    assert (here / "out" / "g").exists()
+
+
+def test_a_definition_from_elsewhere(run: Run, here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (here / "own").mkdir()
+    (here / "own" / "mine").write_text("mine")
+    with git_server(tmp_path_factory.mktemp("served")) as server:
+        files = {
+            "docker-bake.hcl": 'target "default" {\n context = "dir"\n contexts = { own = "cwd://own" }\n}\n',
+            "dir/Dockerfile": "FROM scratch\nCOPY f /theirs\nCOPY --from=own mine /mine\n",
+            "dir/f": "theirs",
+        }
+        repository(server.root / "app", files)
+        url = server.url("app")
+        assert printed(run, url)["default"] == {
+            "context": url, "contexts": {"own": "cwd://own"}, "dockerfile": "Dockerfile",
+        }  # fmt: skip
+        run("bake", url, "--set", "*.output=out")
+    assert (here / "out" / "theirs").read_text() == "theirs"
+    assert (here / "out" / "mine").read_text() == "mine"
 
 
 def test_what_is_outside_needs_a_word(run: Run, here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
