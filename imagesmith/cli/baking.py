@@ -92,8 +92,8 @@ def bake(selection: Selection, args: argparse.Namespace) -> int:
     built = {r.name: b for r, b in zip(requests, found, strict=True) if isinstance(b, BuildResult)}
     if args.metadata_file:
         put_file(args.metadata_file, _metadata(built, warnings))
-    wanted = {name: result for name, result in built.items() if name not in selection.linked}
-    front.result(*(_line(name, result, len(wanted) > 1) for name, result in wanted.items()))
+    several = len(selection.targets) - len(selection.linked) > 1
+    front.result(*(_line(n, result, several) for n, result in built.items() if n not in selection.linked))
     errors = list({id(e): e for e in found if isinstance(e, ImagesmithError)}.values())
     for error in errors[1:]:
         show_error(error, sys.stderr)
