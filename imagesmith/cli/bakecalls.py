@@ -39,7 +39,8 @@ def answer(
         form: `format=json`, `format=text` or empty.
 
     Raises:
-        UsageError: a call or a form that is not known, or a target that asks for what cannot be.
+        UsageError: a call or a form that is not known.
+        DefinitionError: a target asks for what cannot be.
     """
     if form not in ("", "format=json", "format=text"):
         raise UsageError(f"--call: invalid option {form}", hint="format=json and format=text are known")

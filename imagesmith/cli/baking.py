@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 
 from imagesmith.bake.flags import inline_of, words_of
+from imagesmith.bake.places import fault
 from imagesmith.bake.selection import Selection, linked_by
 from imagesmith.cli import build
 from imagesmith.cli.errors import show_error
@@ -22,7 +23,7 @@ from imagesmith.cli.flags import settings_of
 from imagesmith.cli.fronts import make_front
 from imagesmith.cli.parser import Parser
 from imagesmith.cli.progress import Front
-from imagesmith.errors import ImagesmithError
+from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Event, Warned
 from imagesmith.fs.results import put_file
 from imagesmith.image.result import BuildResult
@@ -49,7 +50,7 @@ def requests_of(selection: Selection, args: argparse.Namespace) -> list[BuildReq
         args: those of the command, with the flags that are the same for all.
 
     Raises:
-        UsageError: a target asks for what cannot be; its name is before what is wrong.
+        DefinitionError: a target asks for what cannot be; its name is before what is wrong.
     """
     order = TopologicalSorter({name: linked_by(target) for name, target in selection.targets.items()})
     requests = [_request(selection, name, args) for name in order.static_order()]
@@ -66,6 +67,8 @@ def _request(selection: Selection, name: str, args: argparse.Namespace) -> Build
             setattr(given, key, getattr(args, key))
         request = build.request_of(given, target=name)
     except ImagesmithError as e:
+        if isinstance(e, UsageError) and target.span is not None:  # what the file says, not who ran it
+            raise fault(target.span, f"target {name}: {e.message}", hint=e.hint) from e
         raise e if e.first else e.of(f"target {name}") from e.__cause__
     return replace(request, inline=inline_of(target))
 

@@ -154,7 +154,7 @@ def test_lists(run: Run) -> None:
         (("--call", "check,format=x"), 2, "invalid option format=x"),
         (("--check", "--metadata-file", "m"), 2, "nothing is built"),
         (("--set", "*.context=-", "app"), 3, "target app: context from stdin not allowed in bake"),
-        (("--set", "app.tags=A:B", "app"), 2, "target app: 'A:B': invalid reference format"),
+        (("--set", "app.tags=A:B", "app"), 3, "target app: 'A:B': invalid reference format"),
         (("--tag", "x"), 2, "--set '*.KEY=VALUE'"),
     ],
 )
@@ -167,6 +167,10 @@ def test_a_mistake_of_a_file_has_its_place(run: Run, here: Path) -> None:
     said = run("bake", "app", status=3)
     assert "docker-bake.hcl:2" in said
     assert "did you mean tags?" in said
+    (here / "docker-bake.hcl").write_text('\ntarget "app" {\n  tags = ["A:B"]\n}\n')
+    said = run("bake", "app", status=3)
+    assert "docker-bake.hcl:2" in said
+    assert "target app: 'A:B': invalid reference format" in said
 
 
 def test_targets_are_built(run: Run, here: Path) -> None:
@@ -307,5 +311,5 @@ def test_a_target_may_be_a_check(run: Run, here: Path) -> None:
 
 
 def test_where_images_are_given_to(run: Run) -> None:
-    assert "load=nobody" in run("bake", "app", "--load=nobody", status=2)
+    assert "load=nobody" in run("bake", "app", "--load=nobody", status=3)
     assert printed(run, "app", "--load=podman")["app"]["output"] == [{"type": "docker"}]
