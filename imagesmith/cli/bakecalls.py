@@ -15,13 +15,14 @@ from collections.abc import Iterable
 
 from imagesmith.bake.flags import call_of
 from imagesmith.bake.listing import go_json, print_document
-from imagesmith.bake.selection import Selection
+from imagesmith.bake.selection import Selection, linked_by
 from imagesmith.cli.baking import requests_of
-from imagesmith.cli.calls import run_call
+from imagesmith.cli.calls import plan_of, run_call
 from imagesmith.cli.errors import show_error
 from imagesmith.cli.flags import settings_of
 from imagesmith.cli.lines import harmless_json, one_line
 from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.plan.plan import Plan
 
 __all__ = ["answer"]
 
@@ -46,6 +47,11 @@ def answer(
         raise UsageError(f"--call: invalid option {form}", hint="format=json and format=text are known")
     requests = {request.name: request for request in requests_of(selection, args)}
     settings = settings_of(args.root)
+    needed = {other for target in selection.targets.values() for other in linked_by(target)}
+    links: dict[str, Plan] = {}
+    for name, request in requests.items():  # each after those that it needs
+        if name in needed:
+            links[name] = plan_of(request, settings, links)
     answers: dict[str, dict[str, object]] = {}
     first = 0
     for at, name in enumerate(sorted(names)):
@@ -59,9 +65,9 @@ def answer(
         try:
             if form == "format=json":
                 with contextlib.redirect_stdout(out):
-                    status = run_call(f"{call},format=json", requests[name], settings)
+                    status = run_call(f"{call},format=json", requests[name], settings, links)
             else:
-                status = run_call(call, requests[name], settings)
+                status = run_call(call, requests[name], settings, links)
         except UsageError:
             raise
         except ImagesmithError as e:

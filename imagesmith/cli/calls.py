@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from imagesmith.cli.errors import excerpt, show_error, width_of
@@ -33,7 +34,7 @@ from imagesmith.solve.graph import all_steps
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
 
-__all__ = ["run_call"]
+__all__ = ["plan_of", "run_call"]
 
 _KINDS = {"lint": "check", "check": "check", "outline": "outline", "targets": "targets", "graph": "graph"}
 _DESCRIBE = "subrequests.describe"
@@ -51,8 +52,16 @@ _REQUESTS = (
 )
 
 
-def run_call(call: str, request: BuildRequest, settings: Settings) -> int:
+def run_call(
+    call: str, request: BuildRequest, settings: Settings, links: Mapping[str, Plan] | None = None
+) -> int:
     """Answer one call, `KIND[,format=json|text]`, on standard output, and return the exit status.
+
+    Args:
+        call: what is asked.
+        request: of whose Dockerfile.
+        settings: of this user.
+        links: the plans of other targets that contexts stand for.
 
     Raises:
         UsageError: a call or a format that is not known.
@@ -61,24 +70,44 @@ def run_call(call: str, request: BuildRequest, settings: Settings) -> int:
     kind, as_json = _read(call)
     if kind == _DESCRIBE:
         return _describe(as_json)
-    with Store(settings.root) as store, Contexts(request, store) as contexts:
-        admission = admission_of(request.policy, settings)
-        name, data = contexts.dockerfile()
-        images = contexts.images = Bases(
-            store, settings, request, nobody, pinning=contexts.pinning, admission=admission
-        )
+    with _opened(request, settings) as (name, data, images, contexts):
         if kind == "check":
-            return _check(name, data, request, images, contexts, as_json=as_json)
+            return _check(name, data, request, images, contexts, links, as_json=as_json)
         dockerfile = parse(data, name)
         if kind == "targets":
             document = targets_of(dockerfile)
             return _print(document, as_json=as_json, text=_targets(document))
         linter = linter_of(dockerfile, request, lambda _: None)
         if kind == "graph":
-            plan = plan_build(dockerfile, request, images, contexts, linter)
+            plan = plan_build(dockerfile, request, images, contexts, linter, links=links)
             return _print(plan.to_json(), as_json=as_json, text=_graph(plan))
-        document = outline_of(Planner(dockerfile, request, images, contexts, BuildLints(linter)))
+        planner = Planner(dockerfile, request, images, contexts, BuildLints(linter), links=links)
+        document = outline_of(planner)
         return _print(document, as_json=as_json, text=_outline(document))
+
+
+def plan_of(request: BuildRequest, settings: Settings, links: Mapping[str, Plan]) -> Plan:
+    """What would be built, for targets whose contexts stand for it.
+
+    Raises:
+        ImagesmithError: the Dockerfile cannot be read or worked out.
+    """
+    with _opened(request, settings) as (name, data, images, contexts):
+        dockerfile = parse(data, name)
+        linter = linter_of(dockerfile, request, lambda _: None)
+        return plan_build(dockerfile, request, images, contexts, linter, links=links)
+
+
+@contextmanager
+def _opened(request: BuildRequest, settings: Settings) -> Iterator[tuple[str, bytes, Bases, Contexts]]:
+    """The Dockerfile's name and bytes, and who knows its images and its contexts."""
+    with Store(settings.root) as store, Contexts(request, store) as contexts:
+        admission = admission_of(request.policy, settings)
+        name, data = contexts.dockerfile()
+        images = contexts.images = Bases(
+            store, settings, request, nobody, pinning=contexts.pinning, admission=admission
+        )
+        yield name, data, images, contexts
 
 
 def _read(call: str) -> tuple[str, bool]:
@@ -123,7 +152,14 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _check(
-    name: str, data: bytes, request: BuildRequest, images: Bases, contexts: Contexts, *, as_json: bool
+    name: str,
+    data: bytes,
+    request: BuildRequest,
+    images: Bases,
+    contexts: Contexts,
+    links: Mapping[str, Plan] | None,
+    *,
+    as_json: bool,
 ) -> int:
     found: list[Finding] = []
     dockerfile: Dockerfile | None = None
@@ -133,7 +169,7 @@ def _check(
         linter = linter_of(dockerfile, request, found.append)
         linter.lint_file(complete=error is None)
         if error is None:
-            planner = Planner(dockerfile, request, images, contexts, BuildLints(linter))
+            planner = Planner(dockerfile, request, images, contexts, BuildLints(linter), links=links)
             if request.target:
                 planner.plan()
             else:

@@ -291,6 +291,12 @@ def test_calls_of_all(run: Run, here: Path) -> None:
     assert text.startswith("app\nThe app\n\nBUILD ARG")
 
 
+def test_calls_of_what_is_linked(run: Run) -> None:
+    assert run("bake", "--check", "web") == (
+        "app\nThe app\n\nCheck complete, no warnings found.\n\nweb\n\nCheck complete, no warnings found.\n"
+    )
+
+
 def test_calls_as_one_document(run: Run, here: Path) -> None:
     document = json.loads(run("bake", "app", "--call", "targets,format=json"))
     assert document["group"] == {"default": {"targets": ["app"]}}
