@@ -9,7 +9,8 @@ units have made it finds in their caches.
      "epoch": TEXT}
 
 Its id is the digest of that, keys sorted: two units that ask the same are one.
-Trust: a unit that is read is another's: it comes through the strict door (oci/codec.py), within limits.
+Trust: a unit that is read is another's: it comes through the strict door (oci/codec.py), every field is known
+and of its kind, a folder's artifact is named by digest, and how much there may be of anything is bounded.
 """
 
 from __future__ import annotations
@@ -17,15 +18,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imagesmith.errors import InvalidDocument
+from imagesmith.errors import InvalidDocument, InvalidReference, LimitExceeded
 from imagesmith.oci.codec import Object, dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.values import field, frozen
 
-__all__ = ["Unit"]
+__all__ = ["MOST_BYTES", "Unit"]
 
+#: A unit's document is no larger.
+MOST_BYTES = 4 << 20
 _VERSION = 1
+#: So many targets, contexts, needs, caches or repositories may one unit have.
+_MOST = 1000
+_KEYS = (
+    "version", "target", "platform", "stage", "definition", "contexts", "needs", "cache_from", "cache_to",
+    "push", "verdicts", "epoch",
+)  # fmt: skip
 
 
 @frozen(kw_only=True)
@@ -90,17 +99,23 @@ class Unit:
 
         Raises:
             InvalidDocument: it is none.
+            LimitExceeded: it is larger than any is.
         """
-        return cls.from_json(parse_object(raw, where))
+        if len(raw) > MOST_BYTES:
+            raise LimitExceeded(
+                f"{where}: a unit of {len(raw)} bytes is too large, {MOST_BYTES} are the most"
+            )
+        return cls.from_json(parse_object(raw, where, exact=True))
 
     @classmethod
     def from_json(cls, o: Object) -> Unit:
         """See parse."""
         if o.integer("version") != _VERSION:
             raise InvalidDocument(f"{o.path}: a unit of version {o.integer('version')} is not known")
+        o.only(*_KEYS)
         unit = cls(
             target=o.need_text("target"),
-            platform=str(Platform.parse(o.need_text("platform"))),
+            platform=_platform(o),
             stage=o.text("stage"),
             definition=o.need_obj("definition").data,
             contexts=o.text_map("contexts"),
@@ -111,12 +126,56 @@ class Unit:
             verdicts=o.text("verdicts"),
             epoch=o.text("epoch"),
         )
-        for ref in (*unit.contexts.values(), *unit.cache_from, *unit.push, unit.cache_to, unit.verdicts):
-            if ref:
-                ImageRef.parse(ref)
-        for digest in unit.needs:
-            Digest.parse(digest)
-        targets = unit.definition.get("target")
-        if not isinstance(targets, dict) or unit.target not in targets:
-            raise InvalidDocument(f"{o.path}: its definition has no target {unit.target[:80]!r}")
+        _check_references(unit, o.path)
+        _check_definition(unit, o.path)
+        if unit.epoch and not (unit.epoch.isascii() and unit.epoch.isdecimal() and len(unit.epoch) < 20):
+            raise InvalidDocument(f"{o.path}: epoch: {unit.epoch[:40]!r} is no number of seconds")
         return unit
+
+
+def _platform(o: Object) -> str:
+    try:
+        return str(Platform.parse(o.need_text("platform")))
+    except InvalidReference as e:
+        raise InvalidDocument(f"{o.path}: platform: {e.message[:200]}") from e
+
+
+def _check_references(unit: Unit, path: str) -> None:
+    """Its references are some, those of folders have a digest, and its needs are ids."""
+    single = [("cache_to", unit.cache_to), ("verdicts", unit.verdicts)]
+    groups = {
+        "contexts": list(unit.contexts.values()),
+        "cache_from": list(unit.cache_from),
+        "push": list(unit.push),
+        "needs": list(unit.needs),
+    }
+    for key, texts in groups.items():
+        if len(texts) > _MOST:
+            raise InvalidDocument(f"{path}: {key}: {len(texts)} are too many, {_MOST} are the most")
+    named = [(key, text) for key, texts in groups.items() if key != "needs" for text in texts]
+    for key, text in [*named, *((key, text) for key, text in single if text)]:
+        try:
+            ref = ImageRef.parse(text)
+        except InvalidReference as e:
+            raise InvalidDocument(f"{path}: {key}: {e.message[:200]}") from e
+        if key == "contexts" and ref.digest is None:
+            raise InvalidDocument(f"{path}: contexts: {text[:200]!r} has no digest")
+    for text in unit.needs:
+        try:
+            Digest.parse(text)
+        except InvalidDocument as e:
+            raise InvalidDocument(f"{path}: needs: {e.message}") from e
+
+
+def _check_definition(unit: Unit, path: str) -> None:
+    """The definition has its target, and nothing but targets, each an object."""
+    targets = unit.definition.get("target")
+    if not isinstance(targets, dict) or unit.target not in targets:
+        raise InvalidDocument(f"{path}: its definition has no target {unit.target[:80]!r}")
+    if len(targets) > _MOST:
+        raise InvalidDocument(
+            f"{path}: definition: {len(targets)} targets are too many, {_MOST} are the most"
+        )
+    for name, target in targets.items():
+        if not isinstance(target, dict):
+            raise InvalidDocument(f"{path}: definition: target {name[:80]!r} must be an object")
