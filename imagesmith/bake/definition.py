@@ -19,8 +19,9 @@ from imagesmith.bake.nodes import Attribute, Block, Body
 from imagesmith.bake.overrides import Overrides, overridden
 from imagesmith.bake.places import Span, fault
 from imagesmith.bake.target import ATTRIBUTES, Attributes, Group, Setting, Target, attribute, merged
+from imagesmith.bake.userfunctions import Within
 from imagesmith.bake.values import SetValue, Unsuitable, Value, kind_of, text_of
-from imagesmith.bake.variables import Given, Names, VariableDoc, Within, only
+from imagesmith.bake.variables import Given, Names, VariableDoc, only
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.errors import DefinitionError
 from imagesmith.values import replace
@@ -259,14 +260,18 @@ class _Definer:
         return self._values[key]
 
     def _target_value(self, name: str) -> Value:
-        """What `target.NAME` stands for: the attributes of its blocks, the last of each."""
+        """What `target.NAME` stands for: the attributes of its blocks, null for those that none sets."""
         found = {one.name: (named, one) for named in self._blocks[name] for one in _attributes(named.block)}
-        return _Lazily(lambda: found, lambda key: self._attribute(*found[key]))
+        known = dict.fromkeys((*ATTRIBUTES, "inherits")) | found
+        return _Lazily(lambda: known, lambda key: self._attribute(*found[key]) if key in found else None)
 
     def _group_value(self, name: str) -> Value:
         block = self._group_blocks[name]
         found = block.body.attributes
-        return _Lazily(lambda: found, lambda key: self._group_attribute(block, found[key]))
+        known = dict.fromkeys(("targets", "description")) | dict(found)
+        return _Lazily(
+            lambda: known, lambda key: self._group_attribute(block, found[key]) if key in found else None
+        )
 
     def _text(self, one: Attribute, scope: Scope) -> str:
         try:

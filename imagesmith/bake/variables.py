@@ -16,14 +16,16 @@ from imagesmith.bake.evaluate import Scope, evaluate
 from imagesmith.bake.functions.calling import CallError
 from imagesmith.bake.functions.encodings import json_of
 from imagesmith.bake.functions.table import FUNCTIONS
-from imagesmith.bake.nodes import Attribute, Block, Body, Expr, Literal, TupleExpr, Variable
+from imagesmith.bake.nodes import Attribute, Block, Body
 from imagesmith.bake.places import Span, fault
+from imagesmith.bake.references import asked_by
 from imagesmith.bake.types import Type, convert, parse_type
+from imagesmith.bake.userfunctions import UserFunction
 from imagesmith.bake.values import Unsuitable, Value, flag_of, kind_of, number_of, text_of
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.values import field, frozen
 
-__all__ = ["Given", "Names", "VariableDoc", "Within", "only"]
+__all__ = ["Given", "Names", "VariableDoc", "only"]
 
 #: What a variable's block may say.
 _VARIABLE = ("default", "type", "description")
@@ -89,9 +91,9 @@ class Names(Scope):
         self._builtin = {"BAKE_CMD_CONTEXT": given.context, "BAKE_LOCAL_PLATFORM": given.platform}
         self._variables: dict[str, Block] = {}
         self._constants: dict[str, Attribute] = {}
-        self._functions: dict[str, _Function] = {}
+        self._functions: dict[str, UserFunction] = {}
         self._values: dict[str, Value] = {}
-        self._busy: list[str] = []
+        self._busy: set[str] = set()
         #: Further names, each with what gives its value: `target` and `group`.
         self.more: dict[str, Value] = {}
 
@@ -109,7 +111,7 @@ class Names(Scope):
                 self._variables[_label(block)] = block
             elif block.type == "function":
                 only(block.body, _FUNCTION, (), "a function")
-                self._functions[_label(block)] = _Function(_label(block), block, self)
+                self._functions[_label(block)] = UserFunction(_label(block), block, self, self.budget)
 
     # --- Scope ----------------------------------------------------------------------------------
 
@@ -118,18 +120,69 @@ class Names(Scope):
         if name in self._builtin:
             return self._builtin[name]
         if name not in self._values:
-            if name not in self._variables and name not in self._constants:
+            if not self._declares(name):
                 return self._another(name, span)
-            if name in self._busy:
-                raise fault(span, f"variable cycle not allowed for {name}")
-            self._busy.append(name)
-            try:
-                value = self._values[name] = self._worked_out(name)
-                self._validate(name)
-            finally:
-                self._busy.pop()
-            return value
+            self._work_out_with_needs(name, span)
         return self._values[name]
+
+    def _declares(self, name: str) -> bool:
+        return name in self._variables or name in self._constants
+
+    def _work_out_with_needs(self, name: str, span: Span) -> None:
+        """Work out a value, after those that it asks for: a row of them may be long."""
+        if name in self._busy:
+            raise fault(span, f"variable cycle not allowed for {name}")
+        todo = [name]
+        try:
+            while todo:
+                at = todo[-1]
+                missing = [n for n in self._needs(at) if n not in self._values]
+                if at in self._values or (at in self._busy and not missing) or self._begins(at, missing):
+                    if at not in self._values:
+                        self._values[at] = self._worked_out(at)
+                        self._validate(at)
+                    self._busy.discard(at)
+                    todo.pop()
+                else:
+                    todo += missing
+        finally:
+            self._busy.difference_update(todo)
+
+    def _begins(self, name: str, missing: Sequence[str]) -> bool:
+        """Begin to work out a name; True if it asks for nothing that is not there."""
+        circle = next((n for n in (*missing, name) if n == name in missing or n in self._busy), None)
+        if circle is not None:
+            raise fault(self._place(circle), f"variable cycle not allowed for {circle}")
+        self._busy.add(name)
+        return not missing
+
+    def _place(self, name: str) -> Span:
+        """Where a name is declared."""
+        found = self._constants.get(name)
+        return found.span if found is not None else self._variables[name].labels[0].span
+
+    def _needs(self, name: str) -> list[str]:
+        """The variables and constants that a value asks for, those of functions that it calls among them."""
+        expr = self._default_of(name)
+        if expr is None:
+            return []
+        names: dict[str, None] = {}
+        seen: set[str] = set()
+        todo = [(expr.expr, frozenset[str]())]
+        while todo:
+            at, own = todo.pop()
+            found, functions = asked_by(at)
+            names |= dict.fromkeys(sorted(n for n in found - own if self._declares(n)))
+            for called in functions - seen:
+                seen.add(called)
+                if (function := self._functions.get(called)) is not None:
+                    params, rest, result = function.parts()
+                    todo.append((result, frozenset((*params, rest))))
+        return list(names)
+
+    def _default_of(self, name: str) -> Attribute | None:
+        block = self._variables.get(name)
+        return self._constants.get(name) or (block.body.attributes.get("default") if block else None)
 
     def _another(self, name: str, span: Span) -> Value:
         if name in self.more:
@@ -178,9 +231,8 @@ class Names(Scope):
             raise fault(attribute.expr.span, f"{attribute.name}: {e}") from e
 
     def _worked_out(self, name: str) -> Value:
-        block, constant = self._variables.get(name), self._constants.get(name)
+        block, default = self._variables.get(name), self._default_of(name)
         of = block.body.attributes.get("type") if block else None
-        default = constant or (block.body.attributes.get("default") if block else None)
         wanted = parse_type(of.expr) if of else None
         if default is None:
             value: Value = None if wanted else ""
@@ -272,79 +324,3 @@ def _from_text(text: str, wanted: Type, name: str, span: Span) -> Value:
     if wrong is not None:
         raise fault(span, f"{name}: {wrong!r} is not KEY=VALUE")
     return _typed({key: value for key, _, value in pairs}, wanted, span, name)
-
-
-# --- functions -------------------------------------------------------------------------------------
-
-
-class _Function:
-    """A function of the file: parameters, perhaps one for all that follow, and an expression."""
-
-    def __init__(self, name: str, block: Block, names: Names) -> None:
-        self._name, self._block, self._names = name, block, names
-        self._busy = False
-
-    def check(self) -> None:
-        """Look whether it can be called.
-
-        Raises:
-            DefinitionError: it cannot.
-        """
-        self._parts()
-
-    def _parts(self) -> tuple[list[str], str, Expr]:
-        said = self._block.body.attributes
-        if "params" not in said or "result" not in said:
-            missing = "params" if "params" not in said else "result"
-            raise fault(self._block.span, f"function {self._name} needs {missing}")
-        params = said["params"].expr
-        if not isinstance(params, TupleExpr):
-            raise fault(params.span, "params is a list of names")
-        rest = said.get("variadic_params")
-        return [_name_of(p) for p in params.items], _name_of(rest.expr) if rest else "", said["result"].expr
-
-    def __call__(self, args: Sequence[Value]) -> Value:
-        """The value for some arguments.
-
-        Raises:
-            CallError: they are too few or too many, or it calls itself.
-            DefinitionError: of its expression.
-        """
-        params, rest, result = self._parts()
-        if len(args) < len(params):
-            raise CallError(f"an argument is missing: {params[len(args)]}")
-        if len(args) > len(params) and not rest:
-            raise CallError(f"it takes {len(params)} arguments, not {len(args)}", len(params))
-        if self._busy:
-            raise CallError(f"function cycle not allowed for {self._name}")
-        local: dict[str, Value] = dict(zip(params, args, strict=False))
-        if rest:
-            local[rest] = tuple(args[len(params) :])
-        self._busy = True
-        try:
-            return evaluate(result, Within(self._names, local), self._names.budget)
-        finally:
-            self._busy = False
-
-
-def _name_of(expr: Expr) -> str:
-    if isinstance(expr, Variable):
-        return expr.name
-    if isinstance(expr, Literal) and isinstance(expr.value, str):  # JSON has them so
-        return expr.value
-    raise fault(expr.span, "a parameter is a name")
-
-
-class Within(Scope):
-    """Names of a function's arguments, or of a matrix, before those of the file; Scope."""
-
-    def __init__(self, names: Scope, local: Mapping[str, Value]) -> None:
-        self._names, self._local = names, local
-
-    def value(self, name: str, span: Span) -> Value:
-        """See Scope."""
-        return self._local[name] if name in self._local else self._names.value(name, span)
-
-    def function(self, name: str) -> Callable[[Sequence[Value]], Value] | None:
-        """See Scope."""
-        return self._names.function(name)

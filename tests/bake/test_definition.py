@@ -238,3 +238,36 @@ def test_what_is_printed_says_the_same_when_it_is_read(blocks: list[dict[str, ob
     printed = go_json(print_document(select(found, sorted(names), {})))
     again = read(printed)
     assert go_json(print_document(select(again, sorted(names), {}))) == printed
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_values_that_need_each_other_may_be_a_long_row(turned: bool) -> None:
+    rows = [f'V{n} = "${{V{n + 1}}}"' for n in range(2000)]
+    rows = [*rows, 'V2000 = "end"', 'target "t" «\n tags = [V0] »']
+    assert resolved(read("\n".join(rows[::-1] if turned else rows)), "t")["tags"] == ("end",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A = A",
+        'A = [for x in [1]: B]\nB = "${C}"\nC = A',
+        'function "f" « params = []\n result = A »\nA = f()',
+        'A = target.t.args.X\ntarget "t" « args = { X = A } »',
+        "A = try(B, 1)\nB = A",
+    ],
+)
+def test_circles_end(text: str) -> None:
+    assert "cycle not allowed for" in refusal(text)[0]
+
+
+def test_names_of_a_for_are_its_own() -> None:
+    found = read('A = [for A, B in {k = "v"}: "${A}${B}"]\nB = A[0]\ntarget "t" « tags = [B] »')
+    assert resolved(found, "t")["tags"] == ("kv",)
+
+
+def test_attributes_that_are_not_set_are_null() -> None:
+    found = read(
+        'target "a" « target = target.b.target == null ? "none" : "some" »\ntarget "b" « tags = [] »'
+    )
+    assert resolved(found, "a")["target"] == "none"
