@@ -1,7 +1,8 @@
 """What Kubernetes is asked: the Jobs of a wave, and the rights that whoever asks must have.
 
     a wave      an Indexed Job for each architecture of its units, since pods of a Job are all alike
-    a pod       `imagesmith work PLACE --index N`, as uid 1000 without any capability, with an empty store
+    a pod       `imagesmith work PLACE --among N,…`, as uid 1000 without any capability, with an empty store:
+                the pod's own number chooses one of those indexes, which are the ones of its architecture
     a lost pod  its index begins again, three times at most. A unit that failed is no lost pod: it ends with 0
                 and has written its verdict, so that it is not built three times to fail alike
 
@@ -16,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imagesmith.errors import UsageError
+from imagesmith.fleet.podchecks import check_label, check_name, check_pod, check_secret_key
 from imagesmith.fleet.podtemplate import CONTAINER, laid_over
 from imagesmith.fleet.units import Unit
 from imagesmith.oci.digest import digest_bytes
@@ -56,10 +59,19 @@ class Pods:
 
 
 def indexes_of(units: Sequence[Unit]) -> dict[str, list[int]]:
-    """The indexes of a wave's units by architecture, as Kubernetes names it."""
+    """The indexes of a wave's units by architecture, as Kubernetes names it.
+
+    Raises:
+        UsageError: a unit is for another system than Linux, or an architecture that no node can have.
+    """
     out: dict[str, list[int]] = {}
     for n, unit in enumerate(units):
-        out.setdefault(Platform.parse(unit.platform).architecture, []).append(n)
+        platform = Platform.parse(unit.platform)
+        if platform.os != "linux" or not (
+            platform.architecture.isascii() and platform.architecture.isalnum()
+        ):
+            raise UsageError(f"unit {unit.name[:200]}: no node can build for {unit.platform[:80]}")
+        out.setdefault(platform.architecture.lower(), []).append(n)
     return out
 
 
@@ -70,15 +82,35 @@ def jobs_of(units: Sequence[Unit], place: str, pods: Pods) -> list[dict[str, Any
         units: of the wave, in the order of their indexes.
         place: a reference with a digest to the artifact that holds them.
         pods: how pods are made.
+
+    Raises:
+        UsageError: the pods could never run; see podchecks.check_pod.
     """
+    _check(pods)
     wave = digest_bytes(place.encode()).hex[:12]
     return [_job(wave, arch, own, place, pods) for arch, own in indexes_of(units).items()]
+
+
+def _check(pods: Pods) -> None:
+    """Refuse names that no object has."""
+    if not pods.image or pods.image != pods.image.strip():
+        raise UsageError(
+            "no image is given that pods could run", hint="--image names one that has imagesmith"
+        )
+    if pods.namespace:
+        check_label(pods.namespace, "--namespace")
+    if pods.login:
+        check_name(pods.login, "the Secret of the registry's login")
+    for key, secret in pods.secrets.items():
+        check_secret_key(key)
+        check_name(secret, f"the Secret of secret {key}")
 
 
 def _job(wave: str, arch: str, indexes: Sequence[int], place: str, pods: Pods) -> dict[str, Any]:
     labels = {"app.kubernetes.io/name": "imagesmith", LABEL: wave}
     pod = laid_over({"metadata": {"labels": labels}, "spec": _pod(arch, indexes, place, pods)}, pods.template)
     pod["metadata"] = laid_over(pod["metadata"], {"labels": labels})  # by these they are found
+    check_pod(pod["spec"])
     spec = {
         "completionMode": "Indexed",
         "completions": len(indexes),
@@ -139,7 +171,7 @@ def _pod(arch: str, indexes: Sequence[int], place: str, pods: Pods) -> dict[str,
             {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5} for key in _LOST
         ],
         "securityContext": {
-            "runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000,
+            "runAsUser": 1000, "runAsGroup": 1000,
             "seccompProfile": {"type": "Unconfined"},
         },
         "containers": [container],
@@ -148,7 +180,14 @@ def _pod(arch: str, indexes: Sequence[int], place: str, pods: Pods) -> dict[str,
 
 
 def rights_of(namespace: str = "", account: str = "imagesmith") -> list[dict[str, Any]]:
-    """A ServiceAccount that may do what a bake needs, and no more: its Role, and what ties them together."""
+    """A ServiceAccount that may do what a bake needs, and no more: its Role, and what ties them together.
+
+    Raises:
+        UsageError: no object can have such a name.
+    """
+    if namespace:
+        check_label(namespace, "--namespace")
+    check_name(account, "the ServiceAccount")
     group = "rbac.authorization.k8s.io"
     named = _named(account, namespace)
     rules = [
@@ -160,7 +199,7 @@ def rights_of(namespace: str = "", account: str = "imagesmith") -> list[dict[str
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     ]
-    subject = {"kind": "ServiceAccount"} | _named(account, namespace)
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace or "default"}
     role = {"apiGroup": group, "kind": "Role", "name": account}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named},

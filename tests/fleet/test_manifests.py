@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from typing import Any
 
 import pytest
 
-from imagesmith.fleet.manifests import Pods, indexes_of, jobs_of, rights_of
+from imagesmith.errors import UsageError
+from imagesmith.fleet.manifests import LABEL, Pods, document_of, indexes_of, jobs_of, rights_of
 from imagesmith.fleet.podtemplate import read_template
 from tests.fleet.support import DIGEST, unit
 from tests.support import lacking
@@ -54,6 +56,7 @@ def test_rights_are_valid_and_the_least() -> None:
     rights = {f"{r} {v}" for rule in role["rules"] for r in rule["resources"] for v in rule["verbs"]}
     assert "jobs/status get" not in rights
     assert {r for r in rights if r.startswith("secrets") or "*" in r} == set()
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "imagesmith", "namespace": "ci"}]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
 
 
@@ -114,6 +117,37 @@ def test_parallelism_is_no_more_than_there_are_units() -> None:
     assert {job["spec"]["parallelism"] for job in jobs_of(UNITS, PLACE, PODS)} == {1}
 
 
+@pytest.mark.parametrize("platform", ["windows/amd64", "linux/a_b", "linux/a.b"])
+def test_what_no_node_can_build_is_refused(platform: str) -> None:
+    with pytest.raises(UsageError, match=r"unit a .*: no node can build for"):
+        jobs_of([unit("a", platform)], PLACE, PODS)
+
+
+@pytest.mark.parametrize(
+    ("pods", "said"),
+    [
+        (Pods(image=""), "no image is given"),
+        (Pods(image="i", namespace="a.b"), "--namespace: 'a.b' has other letters"),
+        (Pods(image="i", login="A"), "the Secret of the registry's login: 'A' has other letters"),
+        (Pods(image="i", secrets={"npm": "-"}), "the Secret of secret npm: '-' has other letters"),
+        (Pods(image="i", secrets={"a,b": "s"}), "secret 'a,b': no Secret has such a key"),
+        (Pods(image="i", secrets={"..": "s"}), "secret '..': no Secret has such a key"),
+        (Pods(image="i", template={"spec": {"restartPolicy": "Always"}}), "the pod template's restartPolicy"),
+    ],
+)
+def test_pods_that_can_never_run_are_refused(pods: Pods, said: str) -> None:
+    with pytest.raises(UsageError) as e:
+        jobs_of(UNITS, PLACE, pods)
+    assert e.value.message.startswith(said)
+
+
+def test_labels_of_a_template_stay_beside_those_that_a_wave_is_found_by() -> None:
+    template = {"metadata": {"labels": {LABEL: "mine", "team": "web"}}}
+    (job, *_) = jobs_of(UNITS, PLACE, Pods(image="i", template=template))
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert labels == job["metadata"]["labels"] | {"team": "web"}
+
+
 @pytest.mark.slow
 def test_a_template_has_the_last_word() -> None:
     template = read_template("pod.yaml", TEMPLATE)
@@ -150,3 +184,11 @@ spec:
   - name: proxy
     image: proxy:1
 """
+
+
+def test_the_printed_document_is_json_with_all_objects_in_one_namespace() -> None:
+    document = json.loads(json.dumps(document_of([*rights_of("ci"), *jobs_of(UNITS, PLACE, PODS)])))
+    assert (document["apiVersion"], document["kind"]) == ("v1", "List")
+    kinds = [item["kind"] for item in document["items"]]
+    assert kinds == ["ServiceAccount", "Role", "RoleBinding", "Job", "Job", "Job"]
+    assert {item["metadata"]["namespace"] for item in document["items"]} == {"ci"}
