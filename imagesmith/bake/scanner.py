@@ -165,10 +165,8 @@ class _Scanner:
 
     def _name(self, name: str, start: int, end: int) -> None:
         if not name.replace("-", "_").isidentifier():
-            for i, c in enumerate(name):
-                if not ("a" + c.replace("-", "_")).isidentifier():
-                    self._at = start + i
-                    break
+            strange = (i for i, c in enumerate(name) if not ("a" + c.replace("-", "_")).isidentifier())
+            self._at = start + next(strange, 0)  # else the first may stand in names, and begin none
             self._no_word()
         kinds = [word.kind for word in self._words[-4:]]
         if name == "for" and self._begins_for(kinds):
