@@ -191,6 +191,7 @@ class BuildRequest:
     pin             settle what the lock beside the Dockerfile lacks (True), or do without one (False); None
                     honours the one that is there
     is_foreign      others than the user named the sources: git has nothing of the user's own for them
+    own_remote      but for this one repository, which the user named
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
@@ -230,6 +231,11 @@ class BuildRequest:
     pins: Pins = field(default_factory=Pins)
     pin: bool | None = None
     is_foreign: bool = False
+    own_remote: str = ""
+
+    def owns(self, remote: str) -> bool:
+        """True if git may use what the user has for a repository."""
+        return not self.is_foreign or (remote != "" and remote == self.own_remote)
 
     @property
     def platform(self) -> Platform | None:

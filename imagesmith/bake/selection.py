@@ -53,11 +53,15 @@ class Selection:
     targets     by name, in the order in which they were asked for; then those that they need
     groups      those that `--print` shows; `default` is always there
     linked      targets that only others need
+    is_foreign  the definition is from elsewhere: its author named what there is to fetch
+    own_remote  the repository that it is from, if it is one, which the user named
     """
 
     targets: Mapping[str, Target]
     groups: Mapping[str, Group]
     linked: frozenset[str] = frozenset()
+    is_foreign: bool = False
+    own_remote: str = ""
 
 
 def select(definition: Definition, names: Sequence[str], overrides: Overrides) -> Selection:

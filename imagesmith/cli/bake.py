@@ -77,8 +77,10 @@ def run(args: argparse.Namespace) -> int:
         if args.print:
             return _write(go_json(print_document(shown)))
         meant = prepared(_as_built(chosen, read.remote, overrides), os.environ)
-        own = [read.remote.folder.path] if read.remote else []
-        allowed = replace(allowed, reads=(*allowed.reads, *own))
+        if read.remote is not None:
+            ref = read.remote.ref
+            meant = replace(meant, is_foreign=True, own_remote=ref.remote if ref else "")
+            allowed = replace(allowed, reads=(*allowed.reads, read.remote.folder.path))
         _ask(needs_of(meant, allowed, overrides, os.environ, remote=read.remote is not None))
         return _done(_granted(meant, args.load), shown, args)
 

@@ -70,7 +70,9 @@ def _request(selection: Selection, name: str, args: argparse.Namespace) -> Build
         if isinstance(e, UsageError) and target.span is not None:  # what the file says, not who ran it
             raise fault(target.span, f"target {name}: {e.message}", hint=e.hint) from e
         raise e if e.first else e.of(f"target {name}") from e.__cause__
-    return replace(request, inline=inline_of(target))
+    return replace(
+        request, inline=inline_of(target), is_foreign=selection.is_foreign, own_remote=selection.own_remote
+    )
 
 
 def bake(selection: Selection, args: argparse.Namespace) -> int:

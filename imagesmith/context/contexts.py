@@ -201,7 +201,7 @@ class Contexts(Fetching):
             from imagesmith.context.gitfetch import fetch_git
 
             ref = ref.pinned(self._request.pins.repositories)
-            access = git_access(self._request, ref, own=not self._request.is_foreign)
+            access = git_access(self._request, ref, own=self._request.owns(ref.remote))
             with self._vertex(f"[internal] load git source {ref.remote}"):
                 got = fetch_git(
                     ref, self._scratch(), keep_git_dir=bool(keep), checksum=ref.checksum, access=access
@@ -302,7 +302,9 @@ class Contexts(Fetching):
                     self._named[key] = self._owned(LocalTree(path, read_ignore(path)[0]))
                 return ContextFiles(key, os.path.abspath(path))
             case GitContext(ref=ref):
-                origin = GitFiles(ref, bool(ref.keep_git_dir), ref.checksum, own=not self._request.is_foreign)
+                origin = GitFiles(
+                    ref, bool(ref.keep_git_dir), ref.checksum, own=self._request.owns(ref.remote)
+                )
                 return self.locked(origin)
             case HttpContext(url=url):
                 return self._named_url(key, url)

@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 
 from imagesmith.cli.main import main
+from imagesmith.context.git import GitRef
+from imagesmith.context.gitrun import Access
+from imagesmith.context.secrets import git_access
+from imagesmith.request import BuildRequest
 from tests.cli.conftest import Run
 from tests.gitserver import git_server
 from tests.web import repository
@@ -232,6 +236,31 @@ def test_a_definition_from_elsewhere(run: Run, here: Path, tmp_path_factory: pyt
         run("bake", url, "--set", "*.output=out")
     assert (here / "out" / "theirs").read_text() == "theirs"
     assert (here / "out" / "mine").read_text() == "mine"
+
+
+def test_a_definition_from_elsewhere_has_nothing_of_the_users_git(
+    run: Run, here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned: dict[str, bool] = {}
+
+    def access(request: BuildRequest, ref: GitRef, *, own: bool) -> Access:
+        owned[ref.remote] = own
+        return git_access(request, ref, own=own)
+
+    for module in ("contexts", "fetching"):
+        monkeypatch.setattr(f"imagesmith.context.{module}.git_access", access)
+    with git_server(tmp_path_factory.mktemp("served")) as server:
+        other = server.url("other")
+        definition = f'target "default" {{\n contexts = {{ other = "{other}" }}\n}}\n'
+        files = {"docker-bake.hcl": definition, "Dockerfile": "FROM scratch\nCOPY --from=other f /\n"}
+        repository(server.root / "app", files)
+        repository(server.root / "other", {"f": "theirs"})
+        run("bake", server.url("app"), "--set", "*.output=out")
+        assert owned == {server.url("app"): True, other: False}
+        (here / "docker-bake.hcl").write_text(files["docker-bake.hcl"])
+        (here / "Dockerfile").write_text(files["Dockerfile"])
+        run("bake", "--set", "*.output=out")
+        assert owned[other]
 
 
 def test_what_is_outside_needs_a_word(run: Run, here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
