@@ -6,7 +6,7 @@ units have made it finds in their caches.
 
     {"version": 1, "target", "platform", "stage", "definition": {"target": {...}}, "contexts": {FOLDER: REF},
      "needs": [ID], "cache_from": [REF], "cache_to": REF, "push": [REPOSITORY], "verdicts": REPOSITORY,
-     "epoch": TEXT}
+     "epoch": TEXT, "plan": DIGEST}
 
 Its id is the digest of that, keys sorted: two units that ask the same are one.
 Trust: a unit that is read is another's: it comes through the strict door (oci/codec.py), every field is known
@@ -33,7 +33,7 @@ _VERSION = 1
 _MOST = 1000
 _KEYS = (
     "version", "target", "platform", "stage", "definition", "contexts", "needs", "cache_from", "cache_to",
-    "push", "verdicts", "epoch",
+    "push", "verdicts", "epoch", "plan",
 )  # fmt: skip
 
 
@@ -51,6 +51,8 @@ class Unit:
     push        the repositories that its image is pushed to by digest
     verdicts    the repository where it says what came of it
     epoch       SOURCE_DATE_EPOCH of the client, or empty
+    plan        the digest of its last step as the client planned it: where a base image has moved since an
+                earlier bake, the unit is another one
     """
 
     target: str
@@ -64,6 +66,7 @@ class Unit:
     push: tuple[str, ...] = ()
     verdicts: str = ""
     epoch: str = ""
+    plan: str = ""
 
     @property
     def id(self) -> Digest:
@@ -91,6 +94,7 @@ class Unit:
             "push": list(self.push),
             "verdicts": self.verdicts,
             "epoch": self.epoch,
+            "plan": self.plan,
         }
 
     @classmethod
@@ -125,6 +129,7 @@ class Unit:
             push=o.texts("push") or (),
             verdicts=o.text("verdicts"),
             epoch=o.text("epoch"),
+            plan=o.text("plan"),
         )
         _check_references(unit, o.path)
         _check_definition(unit, o.path)

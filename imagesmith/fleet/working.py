@@ -10,6 +10,7 @@ have been given.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.bake import hcljson
 from imagesmith.bake.definition import define
 from imagesmith.bake.places import Source
-from imagesmith.bake.selection import Selection, prepared, select
+from imagesmith.bake.selection import Selection, local_path, prepared, select
 from imagesmith.bake.variables import Given
 from imagesmith.errors import Cancelled, ImagesmithError, InvalidDocument
 from imagesmith.events import Event, EventSink, Planned, StepCached, StepDone, StepStarted
@@ -195,10 +196,14 @@ def _is_of_index(annotation: object) -> bool:
 
 
 def _placed(target: Mapping[str, Any], folders: Mapping[str, str]) -> dict[str, Any]:
-    """A target whose folders are where they were unpacked."""
+    """A target whose folders are where they were unpacked; it names nothing else of this machine."""
     out = dict(target)
-    context = str(target.get("context", "."))
-    out["context"] = folders.get(context, context)
+    out["context"] = _place(str(target.get("context", ".")), folders)
+    dockerfile = str(target.get("dockerfile", ""))
+    if local_path(dockerfile) is not None and not target.get("dockerfile-inline"):
+        clean = os.path.normpath(dockerfile) if dockerfile else ""
+        if clean.startswith(("/", "..")) or "://" in dockerfile:
+            raise InvalidDocument(f"unit: definition: dockerfile {dockerfile[:200]!r} is not in its context")
     contexts = target.get("contexts", {})
     if not isinstance(contexts, dict):
         raise InvalidDocument("unit: definition: contexts must be an object")
@@ -208,11 +213,14 @@ def _placed(target: Mapping[str, Any], folders: Mapping[str, str]) -> dict[str, 
 
 
 def _place(place: str, folders: Mapping[str, str]) -> str:
-    if not place.startswith(_LAYOUT):
-        return folders.get(place, place)
-    path = place.removeprefix(_LAYOUT)
-    for folder, where in folders.items():
-        rest = path.removeprefix(folder)
-        if path.startswith(folder) and (not rest or rest[0] in ":@"):
-            return f"{_LAYOUT}{where}{rest}"
+    if place in folders:
+        return folders[place]
+    if place.startswith(_LAYOUT):
+        path = place.removeprefix(_LAYOUT)
+        for folder, where in folders.items():
+            rest = path.removeprefix(folder)
+            if path.startswith(folder) and (not rest or rest[0] in ":@"):
+                return f"{_LAYOUT}{where}{rest}"
+    if place.startswith(_LAYOUT) or local_path(place) is not None:
+        raise InvalidDocument(f"unit: definition: the folder {place[:200]!r} did not come along")
     return place
