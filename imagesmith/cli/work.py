@@ -44,15 +44,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--again", action="store_true", help="do it even if it is done")
     add_policy(parser)
-    parser.add_argument(
-        "-j", "--jobs", type=_index, default=0, metavar="N", help="steps at the same time"
-    )
+    parser.add_argument("-j", "--jobs", type=_index, default=0, metavar="N", help="steps at the same time")
     parser.add_argument(
         "--isolation", default="auto", choices=("auto", "native", "chroot", "oci"),
         help="how RUN is kept apart",
     )  # fmt: skip
     parser.add_argument("--cgroup-parent", default="", metavar="GROUP", help="cgroup to run below")
-    parser.add_argument("--step-timeout", default="", metavar="TIME", help="how long one RUN may take, as 90s")
+    parser.add_argument(
+        "--step-timeout", default="", metavar="TIME", help="how long one RUN may take, as 90s"
+    )
     parser.add_argument(
         "--emulator", action="append", default=[], metavar="[PLATFORM=]PATH",
         help="what runs programs of another architecture",

@@ -93,15 +93,14 @@ def _entries(tree: LocalTree, whole: LocalTree, always: set[str]) -> Iterator[En
         parts = path.split("/")
         for depth in range(1, len(parts)):
             above = "/".join(parts[:depth])
-            if above not in seen and (entry := whole.get(above)) is not None:
+            found = None if above in seen else whole.get(above)
+            if found is not None:
                 seen.add(above)
-                yield entry
+                yield found
         yield wanted
 
 
-def send_folder(
-    folder: Path, uses: Collection[str], repository: str, session: Session, store: Store
-) -> str:
+def send_folder(folder: Path, uses: Collection[str], repository: str, session: Session, store: Store) -> str:
     """Pack a folder, and push it by digest to a repository; returns its reference.
 
     Raises:

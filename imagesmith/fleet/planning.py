@@ -78,9 +78,7 @@ def units_of(
         links = tuple(c.name for c in request.contexts.values() if isinstance(c, TargetContext))
         for image in plan.images:
             own = replace(request, platforms=(image.platform,))
-            parts.append(
-                _Part(own, str(image.platform), image, links, frozenset(all_steps([image.tip])))
-            )
+            parts.append(_Part(own, str(image.platform), image, links, frozenset(all_steps([image.tip]))))
     return _Cutter(document, parts, plans, plan_of, cut).units()
 
 
@@ -134,9 +132,7 @@ class _Cutter:
 
     def _own(self, part: _Part) -> frozenset[Step]:
         """The steps of a part that are no linked target's."""
-        theirs = {
-            step for link in part.links for step in all_steps(self._plans[link].tips)
-        }
+        theirs = {step for link in part.links for step in all_steps(self._plans[link].tips)}
         return part.steps - theirs
 
     def _tips(self, part: _Part) -> list[Step]:
@@ -168,8 +164,10 @@ class _Cutter:
         for link in part.links:
             plan = self._plans[link]
             for image in plan.images:
-                if len(plan.images) == 1 or str(image.platform) == part.platform or (
-                    wanted & set(all_steps([image.tip]))
+                if (
+                    len(plan.images) == 1
+                    or str(image.platform) == part.platform
+                    or (wanted & set(all_steps([image.tip])))
                 ):
                     found.append(self._done[link, str(image.platform)])
         return list(dict.fromkeys(found))
@@ -212,4 +210,4 @@ class _Cutter:
 
 
 def _bare(ref: ImageRef) -> ImageRef:
-    return ref.with_tag(None).with_digest(None)
+    return replace(ref, tag=None, digest=None)

@@ -94,7 +94,7 @@ class Verdict:
         )
 
     def written(self) -> bytes:
-        """The document, of at most MOST_BYTES: texts are cut, and steps are left out where they are too long."""
+        """The document, of at most MOST_BYTES: what is too long is cut, or left out."""
         steps = [text[:_STEP] for text in self.steps[:_STEPS]]
         most = _TEXT
         while True:

@@ -1,10 +1,9 @@
-"""Do a unit: its folders are brought, its definition becomes builds of one platform, and a verdict is written.
+"""Do a unit: bring its folders, build its definition for one platform, and write a verdict.
 
 Why the definition goes through the reader of bake files: a unit then means what the same file would mean,
 and nothing of it is read twice in two ways.
-Trust: a unit is another's: whoever starts a worker lets its client run programs there, as with any build. Paths
-are those of folders that came along; what else the definition names on this machine (secrets) it must
-have been given.
+Trust: a unit is another's: whoever starts a worker lets its client run programs there, as with any build.
+Folders are those that came along, or it is refused; secrets are what this machine was given for it.
 """
 
 from __future__ import annotations
@@ -158,9 +157,7 @@ def _own(unit: Unit, target: Mapping[str, Any]) -> dict[str, Any]:
     caches = [{"type": "registry", "ref": ref} for ref in unit.cache_from]
     out["cache-from"] = [*_list(target, "cache-from"), *caches]
     if unit.cache_to:
-        out["cache-to"] = [
-            {"type": "registry", "ref": unit.cache_to, "mode": "max", "ignore-error": "false"}
-        ]
+        out["cache-to"] = [{"type": "registry", "ref": unit.cache_to, "mode": "max", "ignore-error": "false"}]
     out["annotations"] = [a for a in _list(target, "annotations") if not _is_of_index(a)]
     if unit.stage:
         out["target"] = unit.stage
