@@ -23,7 +23,7 @@ from imagesmith.solve.graph import all_steps
 from imagesmith.solve.step import Step
 from imagesmith.values import frozen, replace
 
-__all__ = ["Cut", "units_of"]
+__all__ = ["Cut", "PlanOf", "units_of"]
 
 PlanOf = Callable[[BuildRequest, Mapping[str, Plan]], Plan]
 
@@ -108,7 +108,6 @@ class _Cutter:
     ) -> None:
         self._targets: Mapping[str, Any] = document["target"]
         self._parts, self._plans, self._plan_of, self._cut = parts, plans, plan_of, cut
-        self._by_name = {(part.request.name, part.platform): part for part in parts}
         #: Units of stages by their last steps, in the order in which they were met, and all steps below.
         self._stages: dict[Step, Unit] = {}
         self._below: dict[Step, frozenset[Step]] = {}
@@ -136,7 +135,7 @@ class _Cutter:
         return part.steps - theirs
 
     def _tips(self, part: _Part) -> list[Step]:
-        """The last steps of the stages of a part, each after those that it stands on; not its own last one."""
+        """The last steps of a part's stages but its own last one, each after those it stands on."""
         own = self._own(part)
         below = {step.parent for step in own if step.parent is not None and step.parent.stage == step.stage}
         ordered = [step for step in all_steps([part.image.tip]) if step in own and step.op.makes_layer]
@@ -162,14 +161,11 @@ class _Cutter:
         wanted = set(steps)
         found = [unit for tip, unit in self._stages.items() if tip in wanted]
         for link in part.links:
-            plan = self._plans[link]
-            for image in plan.images:
-                if (
-                    len(plan.images) == 1
-                    or str(image.platform) == part.platform
-                    or (wanted & set(all_steps([image.tip])))
-                ):
-                    found.append(self._done[link, str(image.platform)])
+            images = self._plans[link].images
+            for image in images:
+                own = len(images) == 1 or str(image.platform) == part.platform
+                if own or wanted & set(all_steps([image.tip])):
+                    found += [self._done[link, str(image.platform)]]
         return list(dict.fromkeys(found))
 
     def _unit(self, part: _Part, stage: str, needs: Sequence[Unit], tip: Step | None) -> Unit:

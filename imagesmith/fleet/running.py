@@ -59,7 +59,7 @@ class How:
 
 @frozen(kw_only=True)
 class Outcome:
-    """What came of a bake: verdicts by the ids of units, those found at the beginning, and what was not begun."""
+    """What came of a bake: verdicts by the ids of units, which of them were there before, and what is left."""
 
     verdicts: Mapping[str, Verdict]
     found: frozenset[str] = frozenset()
