@@ -112,6 +112,8 @@ class _Cutter:
         self._stages: dict[Step, Unit] = {}
         self._below: dict[Step, frozenset[Step]] = {}
         self._done: dict[tuple[str, str], Unit] = {}
+        #: Units of targets by their last steps: an image may be a part of another, or the same.
+        self._last: dict[Step, Unit] = {}
 
     def units(self) -> list[Unit]:
         """See units_of."""
@@ -126,6 +128,8 @@ class _Cutter:
                     out.append(unit)
             unit = self._unit(part, "", self._needs(part, part.steps), part.image.tip)
             self._done[part.request.name, part.platform] = unit
+            if part.image.tip is not None:
+                self._last.setdefault(part.image.tip, unit)
             out.append(unit)
         return out
 
@@ -159,14 +163,14 @@ class _Cutter:
 
     def _needs(self, part: _Part, steps: Iterable[Step]) -> list[Unit]:
         wanted = set(steps)
-        found = [unit for tip, unit in self._stages.items() if tip in wanted]
+        found = [unit for tip, unit in (*self._stages.items(), *self._last.items()) if tip in wanted]
         for link in part.links:
             images = self._plans[link].images
             for image in images:
                 own = len(images) == 1 or str(image.platform) == part.platform
                 if own or wanted & set(all_steps([image.tip])):
                     found += [self._done[link, str(image.platform)]]
-        return list(dict.fromkeys(found))
+        return list({str(unit.id): unit for unit in found}.values())
 
     def _unit(self, part: _Part, stage: str, needs: Sequence[Unit], tip: Step | None) -> Unit:
         name, cut = part.request.name, self._cut

@@ -8,9 +8,9 @@ Folders are those that came along, or it is refused; secrets are what this machi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ from imagesmith.fleet.folders import bring_folder
 from imagesmith.fleet.units import Unit
 from imagesmith.fleet.verdicts import Verdict, read_verdict, write_verdict
 from imagesmith.image.result import BuildResult
+from imagesmith.store.disk import on_disk_fault
+from imagesmith.store.work import WorkFolder
 from imagesmith.values import replace
 
 if TYPE_CHECKING:
@@ -117,10 +119,14 @@ def work(
 
 
 def _built(unit: Unit, bake: Bake, session: Session, store: Store) -> BuildResult:
-    with tempfile.TemporaryDirectory(prefix="imagesmith-unit-", dir=store.work) as place:
-        folders = {}
+    folders = {}
+    with contextlib.ExitStack() as stack:
         for n, (folder, ref) in enumerate(unit.contexts.items()):
-            folders[folder] = str(Path(place) / str(n))
+            if not n:
+                with on_disk_fault("make a folder for a unit", store.work):
+                    place = WorkFolder(store.work, "context-")
+                stack.callback(place.close)
+            folders[folder] = str(place.path / str(n))
             bring_folder(ref, Path(folders[folder]), session, store)
         found = bake(selection_of(unit, folders))[unit.target]
     if isinstance(found, ImagesmithError):
