@@ -14,7 +14,7 @@ from typing import Any
 
 from imagesmith.context.named import TargetContext
 from imagesmith.errors import ImagesmithError, UsageError
-from imagesmith.fleet.units import Unit
+from imagesmith.fleet.units import FORM_OPTIONS, Unit
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.names import ImageRef
 from imagesmith.plan.plan import Plan, PlannedImage
@@ -111,6 +111,7 @@ class _Cutter:
         #: Units of stages by their last steps, in the order in which they were met, and all steps below.
         self._stages: dict[Step, Unit] = {}
         self._below: dict[Step, frozenset[Step]] = {}
+        self._forms = self._formed()
         self._done: dict[tuple[str, str], Unit] = {}
         #: Units of targets by their last steps: an image may be a part of another, or the same.
         self._last: dict[Step, Unit] = {}
@@ -182,7 +183,7 @@ class _Cutter:
             target=name,
             platform=part.platform,
             stage=stage,
-            definition={"target": {n: self._targets[n] for n in names}},
+            definition={"target": {n: self._target(n, own=n == name) for n in names}},
             contexts={folder: cut.folders[folder] for n in names for folder in cut.of.get(n, ())},
             needs=tuple(str(unit.id) for unit in needs),
             cache_from=tuple(dict.fromkeys([*(unit.cache_to for unit in needs), cache])),
@@ -192,6 +193,25 @@ class _Cutter:
             epoch=cut.epoch,
             plan=str(tip.step_digest) if tip is not None else "",
         )
+
+    def _target(self, name: str, *, own: bool) -> Mapping[str, Any]:
+        """A target of a definition; one from which nothing comes but steps says what their layers are like."""
+        target: Mapping[str, Any] = self._targets[name]
+        form = self._forms.get(name)
+        if not own or form is None:
+            return target
+        return {**target, "output": [{**form, "type": "image", "push": "false", "store": "false"}]}
+
+    def _formed(self) -> dict[str, dict[str, str]]:
+        """For targets without an image: the form of the first that needs them, and has one."""
+        forms: dict[str, dict[str, str]] = {}
+        requests = {part.request.name: part.request for part in self._parts}
+        plain = {name for name, r in requests.items() if all(o.type == "cacheonly" for o in r.outputs)}
+        for name in (n for n in requests if n not in plain):
+            options = next(o.options for o in requests[name].outputs if o.type != "cacheonly")
+            for other in plain & set(self._closure(name)):
+                forms.setdefault(other, {k: v for k, v in options.items() if k in FORM_OPTIONS})
+        return forms
 
     def _closure(self, name: str) -> list[str]:
         """A target, and all that it links to."""

@@ -24,10 +24,15 @@ from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.values import field, frozen
 
-__all__ = ["MOST_BYTES", "Unit"]
+__all__ = ["FORM_OPTIONS", "MOST_BYTES", "Unit"]
 
 #: A unit's document is no larger.
 MOST_BYTES = 4 << 20
+#: The options of an output that say what its layers are like.
+FORM_OPTIONS = (
+    "rewrite-timestamp", "source-date-epoch", "compression", "compression-level", "force-compression",
+    "oci-mediatypes", "prefer-nondist-layers",
+)  # fmt: skip
 _VERSION = 1
 #: So many targets, contexts, needs, caches or repositories may one unit have.
 _MOST = 1000

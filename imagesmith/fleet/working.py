@@ -21,10 +21,10 @@ from imagesmith.bake.places import Source
 from imagesmith.bake.selection import Selection, local_path, prepared, select
 from imagesmith.bake.variables import Given
 from imagesmith.errors import Cancelled, ImagesmithError, InvalidDocument
-from imagesmith.events import Event, EventSink, Planned, StepCached, StepDone, StepStarted
+from imagesmith.events import Event, EventSink, Planned, StepCached, StepDone, StepStarted, with_title
 from imagesmith.fleet.endurance import ENDURED_S, endure
 from imagesmith.fleet.folders import bring_folder
-from imagesmith.fleet.units import Unit
+from imagesmith.fleet.units import FORM_OPTIONS, Unit
 from imagesmith.fleet.verdicts import Verdict, read_verdict, write_verdict
 from imagesmith.image.result import BuildResult
 from imagesmith.store.disk import on_disk_fault
@@ -49,6 +49,8 @@ class Tally:
 
     def __init__(self, events: EventSink) -> None:
         self._events = events
+        #: The target whose steps are called by it, where it is built alone.
+        self.title = ""
         self._planned: set[str] = set()
         self._begun: dict[int, str] = {}
         self.executed: dict[str, None] = {}
@@ -58,6 +60,7 @@ class Tally:
         """Take one event."""
         if isinstance(event, Planned):
             self._planned.update(event.names)
+            self._planned.update(with_title(self.title, name) for name in event.names)
         elif isinstance(event, StepStarted):
             self._begun[event.step] = event.name
         elif isinstance(event, StepCached) and event.name in self._planned:
@@ -100,6 +103,7 @@ def work(
     if found is not None and found.is_done:
         return found, None
     failed: ImagesmithError | None = None
+    tally.title = unit.target
     try:
         built = endure(lambda: _built(unit, bake, session, store), for_s=endured_s, tell=tell)
         verdict = Verdict(
@@ -167,11 +171,12 @@ def _own(unit: Unit, target: Mapping[str, Any]) -> dict[str, Any]:
     out["annotations"] = [a for a in _list(target, "annotations") if not _is_of_index(a)]
     if unit.stage:
         out["target"] = unit.stage
-    if unit.stage or not unit.push:
-        out["output"] = [{"type": "cacheonly"}]
+    options = next((o for o in _list(target, "output") if isinstance(o, dict)), {})
+    if unit.stage or not unit.push:  # a cache is of layers of one form: that of the images it is for
+        form = {k: v for k, v in options.items() if k in FORM_OPTIONS}
+        out["output"] = [{**form, "type": "image", "push": "false", "store": "false"}]
         out.pop("attest", None)
         return out
-    options = next((o for o in _list(target, "output") if isinstance(o, dict)), {})
     kept = {k: v for k, v in options.items() if not k.startswith(tuple(f"annotation-{w}" for w in _OF_INDEX))}
     out["output"] = [
         {**kept, "type": "image", "push": "true", "push-by-digest": "true", "name": ",".join(unit.push)}
