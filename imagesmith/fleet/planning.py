@@ -166,16 +166,25 @@ class _Cutter:
         wanted = set(steps)
         found = [unit for tip, unit in (*self._stages.items(), *self._last.items()) if tip in wanted]
         for link in part.links:
-            images = self._plans[link].images
-            for image in images:
-                own = len(images) == 1 or str(image.platform) == part.platform
-                if own or wanted & set(all_steps([image.tip])):
-                    found += [self._done[link, str(image.platform)]]
+            found += [self._done[link, platform] for platform in self._platforms(link, part, wanted)]
         return list({str(unit.id): unit for unit in found}.values())
+
+    def _platforms(self, link: str, part: _Part, wanted: set[Step]) -> list[str]:
+        """The platforms for which a linked target is needed: the part's own, and what it takes of others."""
+        images = self._plans[link].images
+        return [
+            str(image.platform)
+            for image in images
+            if len(images) == 1 or str(image.platform) == part.platform or image.tip in wanted
+        ]
 
     def _unit(self, part: _Part, stage: str, needs: Sequence[Unit], tip: Step | None) -> Unit:
         name, cut = part.request.name, self._cut
         names = self._closure(name)
+        wanted = set(all_steps([tip]))
+        linked = {
+            n: {**self._targets[n], "platforms": self._platforms(n, part, wanted)} for n in names if n != name
+        }
         cache = self._cache(name, part.platform, stage)
         pushes = not stage and any(o.type != "cacheonly" for o in part.request.outputs)
         repositories = {str(_bare(ref)): None for ref in part.request.tags} if pushes else {}
@@ -183,7 +192,7 @@ class _Cutter:
             target=name,
             platform=part.platform,
             stage=stage,
-            definition={"target": {n: self._target(n, own=n == name) for n in names}},
+            definition={"target": {name: self._target(name), **linked}},
             contexts={folder: cut.folders[folder] for n in names for folder in cut.of.get(n, ())},
             needs=tuple(str(unit.id) for unit in needs),
             cache_from=tuple(dict.fromkeys([*(unit.cache_to for unit in needs), cache])),
@@ -194,11 +203,11 @@ class _Cutter:
             plan=str(tip.step_digest) if tip is not None else "",
         )
 
-    def _target(self, name: str, *, own: bool) -> Mapping[str, Any]:
-        """A target of a definition; one from which nothing comes but steps says what their layers are like."""
+    def _target(self, name: str) -> Mapping[str, Any]:
+        """A unit's own target; one from which nothing comes but steps says what their layers are like."""
         target: Mapping[str, Any] = self._targets[name]
         form = self._forms.get(name)
-        if not own or form is None:
+        if form is None:
             return target
         return {**target, "output": [{**form, "type": "image", "push": "false", "store": "false"}]}
 

@@ -150,7 +150,7 @@ def selection_of(unit: Unit, folders: Mapping[str, str]) -> Selection:
         DefinitionError: the definition is wrong.
     """
     targets = {
-        name: _own(unit, target) if name == unit.target else _linked(unit, target)
+        name: _own(unit, target) if name == unit.target else _linked(target)
         for name, target in unit.definition["target"].items()
     }
     placed = {name: _placed(target, folders) for name, target in targets.items()}
@@ -184,11 +184,9 @@ def _own(unit: Unit, target: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _linked(unit: Unit, target: Mapping[str, Any]) -> dict[str, Any]:
+def _linked(target: Mapping[str, Any]) -> dict[str, Any]:
     """A target that the unit's own links to: nothing comes of it but steps."""
     out = {k: v for k, v in target.items() if k not in ("tags", "cache-to", "output", "attest", "call")}
-    platforms = _list(target, "platforms")
-    out["platforms"] = [unit.platform] if len(platforms) != 1 else platforms
     return {**out, "output": [{"type": "cacheonly"}]}
 
 

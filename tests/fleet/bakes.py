@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+from imagesmith.bake.definition import define
 from imagesmith.bake.files import Folder, read_definition
 from imagesmith.bake.listing import print_document
-from imagesmith.bake.definition import define
 from imagesmith.bake.overrides import overrides_of
 from imagesmith.bake.selection import prepared, select
 from imagesmith.bake.variables import Given
@@ -45,7 +47,9 @@ class Bakery:
         self.told: list[str] = []
         self._store = folder / "client"
         self._local = folder / "local"
-        self.folder.mkdir()
+        #: Values of the bake file's variables.
+        self.given = {"HOST": host}
+        self.folder.mkdir(exist_ok=True)
 
     def write(self, files: dict[str, str]) -> None:
         for name, text in files.items():
@@ -63,7 +67,7 @@ class Bakery:
         try:
             with patch.dict(os.environ, {"SOURCE_DATE_EPOCH": EPOCH}):
                 args = parser.parse_args(["--insecure", *names])
-                given = {"HOST": self.host}
+                given = self.given
                 bodies = read_definition([], local=Folder("."), remote=None, env={}, given=given, stdin=bytes)
                 definition = define(bodies, Given(vars=given))
                 overrides = overrides_of([_REWRITTEN], list(definition.targets), {})
@@ -76,8 +80,6 @@ class Bakery:
             ):
                 told = How(poll_s=0.05, tell=self.told.append, **how)  # type: ignore[arg-type]
                 client = Client(f"{self.host}/fleet", session, store, told)
-                import json
-
                 document = json.loads(json.dumps(print_document(selection)))
                 units = client.units(document, requests, lambda r, links: plan_of(r, settings, links), EPOCH)
                 yield client, requests, units
@@ -91,12 +93,11 @@ class Bakery:
 
     def local(self, *names: str) -> dict[str, str]:
         """Bake on this machine; the digests by target."""
-        import json
-
         out = self._local.with_suffix(".json")
         done = subprocess.run(
             [*IMAGESMITH, "bake", "--insecure", "--set", _REWRITTEN, "--metadata-file", str(out),
-             "--allow", "fs=/", "--var", f"HOST={self.host}", *names],
+             "--allow", "fs=/",
+             *(word for name, value in self.given.items() for word in ("--var", f"{name}={value}")), *names],
             cwd=self.folder, capture_output=True, text=True, stdin=subprocess.DEVNULL,
             env={**os.environ, "IMAGESMITH_ROOT": str(self._local), "SOURCE_DATE_EPOCH": EPOCH,
                  "PYTHONPATH": str(PROJECT)},
@@ -114,3 +115,20 @@ def base_layout(folder: Path) -> Path:
     program = PROJECT / "fixtures" / "demo" / "base.py"
     subprocess.run([sys.executable, str(program), str(folder)], check=True, capture_output=True)
     return folder
+
+
+def main(folder: str, host: str, text: str) -> None:
+    """Bake in a process that is killed when it is told a line."""
+
+    def tell(line: str) -> None:
+        if line == text:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    bakery = Bakery(Path(folder), host)
+    with bakery.client() as (client, requests, units):
+        client._how = How(poll_s=0.05, tell=tell)
+        client.run(requests, units, bakery.engine)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

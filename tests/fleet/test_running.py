@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from imagesmith.embedded.registry import Registry
 from imagesmith.embedded.wire import Request, Response
 from imagesmith.fleet.running import How
 from tests.fleet.bakes import Bakery, base_layout
+from tests.support import PROJECT
 
 _SHARED = """
 FROM scratch AS common
@@ -122,21 +126,15 @@ def test_without_keep_going_a_failed_unit_ends_it(bakery: Bakery) -> None:
     assert len(done.outcome.left) == len(done.units) - 1
 
 
-def test_a_client_that_died_goes_on_where_it_was(bakery: Bakery) -> None:
-    class Died(Exception):
-        pass
-
-    def die(text: str) -> None:
-        if text == "app-a common linux/amd64: done":
-            raise Died
-
-    with bakery.client() as (client, requests, units), pytest.raises(Died):
-        client._how = How(poll_s=0.05, tell=die)
-        client.run(requests, units, bakery.engine)
-    before = list(bakery.engine.begun)
+def test_a_client_that_was_killed_goes_on_where_it_was(bakery: Bakery, tmp_path: Path) -> None:
+    last = "app-a common linux/amd64: done"
+    words = [sys.executable, "-m", "tests.fleet.bakes", str(tmp_path), bakery.host, last]
+    killed = subprocess.run(words, cwd=PROJECT, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     done = bakery.bake()
-    assert len(done.outcome.found) == len(before)
-    assert len(bakery.engine.begun) == len(done.units)
+    assert len(done.outcome.found) == 3
+    assert "app-a common linux/amd64" not in bakery.engine.begun
+    assert len(bakery.engine.begun) == len(done.units) - 3
     assert set(done.images) == {"lib", "app-a", "app-b", "app-c"}
 
 
