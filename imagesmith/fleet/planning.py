@@ -1,8 +1,8 @@
 """Cut a bake into units: one for each target and platform, and one for each stage that several of them share.
 
 Why stages: a step that two units have would be executed by both. So a stage whose last step is in the plans
-of two units, by its digest, is a unit of its own, whose cache they read. Steps of a target that others link to are
-that target's unit's.
+of two units, by its digest, is a unit of its own, whose cache they read. Steps of a target that others link
+to are that target's unit's.
 Why the plan is in a unit: what images and addresses stand for is settled by the client; where that has moved,
 the unit is another, and no earlier verdict counts for it.
 """

@@ -59,7 +59,7 @@ class How:
 
 @frozen(kw_only=True)
 class Outcome:
-    """What came of a bake: verdicts by the ids of units, which of them were there before, and what is left."""
+    """What came of a bake: verdicts by the ids of units, which of them were found, and what is left."""
 
     verdicts: Mapping[str, Verdict]
     found: frozenset[str] = frozenset()
