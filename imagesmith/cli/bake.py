@@ -62,6 +62,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
+    if args.print_rbac:
+        from imagesmith.cli.elsewhere import print_rights
+
+        return print_rights(args)
     if args.print and args.list:
         raise UsageError("--print and --list are mutually exclusive")
     allowed = parse_allowed(args.allow)
@@ -74,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         overrides = overrides_of(sets, list(read.definition.targets), os.environ)
         chosen = select(read.definition, read.names, overrides)
         shown = prepared(_as_shown(chosen, read.remote, overrides), os.environ)
-        if args.print:
+        if args.print and not args.on:
             return _write(go_json(print_document(shown)))
         meant = prepared(_as_built(chosen, read.remote, overrides), os.environ)
         if read.remote is not None:
@@ -82,6 +86,10 @@ def run(args: argparse.Namespace) -> int:
             meant = replace(meant, is_foreign=True, own_remote=ref.remote if ref else "")
             allowed = replace(allowed, reads=(*allowed.reads, read.remote.folder.path))
         _ask(needs_of(meant, allowed, overrides, os.environ, remote=read.remote is not None))
+        if args.on:
+            from imagesmith.cli.elsewhere import bake_elsewhere
+
+            return bake_elsewhere(_granted(meant, args.load), args)
         return _done(_granted(meant, args.load), shown, args)
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from imagesmith.cli.flags import add_policy, add_registry_flags, add_root, new_file
+from imagesmith.cli.fleetflags import add_fleet_flags
 
 __all__ = ["add_bake_flags"]
 
@@ -35,6 +36,7 @@ def add_bake_flags(parser: argparse.ArgumentParser) -> None:
     g.add_argument("--check", action="store_true", help="check the Dockerfiles only")
     _result_flags(parser)
     _run_flags(parser)
+    add_fleet_flags(parser)
 
 
 def _result_flags(parser: argparse.ArgumentParser) -> None:

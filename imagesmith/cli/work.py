@@ -16,9 +16,12 @@ from imagesmith.cli.fronts import make_front
 from imagesmith.cli.lines import harmless
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.fs.results import put_file
+from imagesmith.options import parse_secret
+from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.bake.selection import Selection
+    from imagesmith.bake.target import Target
     from imagesmith.cli.progress import Front
     from imagesmith.fleet.units import Unit
     from imagesmith.fleet.verdicts import Verdict
@@ -35,6 +38,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--index", type=_index, default=None, metavar="N",
         help="which of them, from 0 (default: JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--among", type=_indexes, default=(), metavar="N,…",
+        help="the indexes of which that number chooses, as in a Job for one architecture",
+    )  # fmt: skip
+    parser.add_argument(
+        "--secret", action="append", default=[], metavar="id=ID,src=FILE",
+        help="where this machine has a secret of the definition",
     )  # fmt: skip
     parser.add_argument(
         "--verdict", default="", metavar="FILE", type=new_file, help="write what came of it as JSON"
@@ -70,6 +81,10 @@ def _index(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0")
     return int(text)
+
+
+def _indexes(text: str) -> tuple[int, ...]:
+    return tuple(_index(part) for part in text.split(","))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,7 +126,7 @@ def _worked(
         unit = _unit(args, transfers)
 
         def bake(selection: Selection) -> Mapping[str, BuildResult | ImagesmithError]:
-            requests = requests_of(selection, args)
+            requests = requests_of(_with_secrets(selection, args.secret), args)
             found = session.build_each(requests, args.jobs, keep_going=True)
             return {r.name: built for r, built in zip(requests, found, strict=True)}
 
@@ -121,12 +136,37 @@ def _worked(
         )  # fmt: skip
 
 
+def _with_secrets(selection: Selection, texts: list[str]) -> Selection:
+    """The selection with secrets from where this machine has them."""
+    given = {secret.id: secret for secret in map(parse_secret, texts)}
+
+    def placed(target: Target) -> Target:
+        entries = target.attributes.get("secret", ())
+        if not given or not isinstance(entries, tuple):
+            return target
+        found = [entry for entry in entries if not isinstance(entry, str)]
+        moved = tuple(
+            {"id": e["id"], **({"src": s.file} if (s := given[e["id"]]).file else {"env": s.env})}
+            if e.get("id", "") in given
+            else e
+            for e in found
+        )
+        return replace(target, attributes={**target.attributes, "secret": moved})
+
+    targets = {name: placed(target) for name, target in selection.targets.items()}
+    return replace(selection, targets=targets)
+
+
 def _unit(args: argparse.Namespace, transfers: Transfers) -> Unit:
     """The unit that is asked for."""
     from imagesmith.fleet.endurance import endure
     from imagesmith.fleet.places import index_in, unit_at, unit_in
 
     index = index_in(os.environ) if args.index is None else args.index
+    if args.among and args.index is None:
+        if index is None or index >= len(args.among):
+            raise UsageError(f"--among: {len(args.among)} indexes, and the environment chooses none of them")
+        index = args.among[index]
     if args.place == "-" or Path(args.place).is_file():
         return unit_in(args.place, index, lambda: sys.stdin.buffer)
     if args.place.startswith(("/", "./", "../")) or args.place.endswith(".json"):

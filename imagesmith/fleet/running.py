@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imagesmith.store.store import Store
     from imagesmith.transports.transfer import Session
 
-__all__ = ["How", "Outcome", "run_units"]
+__all__ = ["How", "Outcome", "run_units", "verdicts_on"]
 
 #: So often a unit is submitted that ends without a word.
 _TRIES = 3
@@ -47,6 +47,7 @@ class How:
     endured_s   how long a registry, or the engine, may be away
     tell        is told a line for the user
     output      is told what a unit has written
+    ended       is told the verdict on a unit, of one that was done before, too
     """
 
     keep_going: bool = False
@@ -55,6 +56,7 @@ class How:
     endured_s: float = ENDURED_S
     tell: Callable[[str], object] = _nothing
     output: Callable[[Unit, bytes], object] = _nothing
+    ended: Callable[[Unit, Verdict], object] = _nothing
 
 
 @frozen(kw_only=True)
@@ -90,6 +92,29 @@ def run_units(
     return _Client(units, engine, repository, session, store, how).run()
 
 
+def verdicts_on(units: Sequence[Unit], session: Session, how: How) -> dict[str, Verdict]:
+    """The verdicts on units that are done, by their ids.
+
+    Raises:
+        ImagesmithError: the registry is away for too long.
+    """
+    found = _asked(units, session, how)
+    return {str(u.id): v for u, v in zip(units, found, strict=True) if v is not None and v.is_done}
+
+
+def _asked(units: Sequence[Unit], session: Session, how: How) -> list[Verdict | None]:
+    """The verdicts on units, asked for together."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def ask(unit: Unit) -> Verdict | None:
+        return endure(lambda: read_verdict(unit, session), for_s=how.endured_s)
+
+    if len(units) < 2:
+        return [ask(unit) for unit in units]
+    with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="verdicts") as pool:
+        return list(pool.map(ask, units))
+
+
 class _Client:
     def __init__(
         self,
@@ -110,9 +135,10 @@ class _Client:
 
     def run(self) -> Outcome:
         how = self._how
-        for unit, verdict in zip(self._units, self._ask(self._units), strict=True):
+        for unit, verdict in zip(self._units, _asked(self._units, self._session, how), strict=True):
             if verdict is not None and verdict.is_done and not how.again:
                 self._verdicts[str(unit.id)] = verdict
+                how.ended(unit, verdict)
             elif verdict is not None:
                 self._old[str(unit.id)] = verdict.number
         found = frozenset(self._verdicts)
@@ -178,7 +204,7 @@ class _Client:
     def _judge(self, units: Sequence[Unit]) -> bool:
         """Take the verdicts on units that ended; False where one failed, and that ends the bake."""
         good = True
-        for unit, verdict in zip(units, self._ask(units), strict=True):
+        for unit, verdict in zip(units, _asked(units, self._session, self._how), strict=True):
             key = str(unit.id)
             if verdict is None or verdict.number == self._old.get(key):
                 self._lost[key] = self._lost.get(key, 0) + 1
@@ -187,18 +213,7 @@ class _Client:
                     continue  # it is in the next wave
                 verdict = Verdict(unit=key, name=unit.name, status=1, error=f"{_LOST}, {_TRIES} times")
             self._verdicts[key] = verdict
+            self._how.ended(unit, verdict)
             self._how.tell(f"{unit.name}: done" if verdict.is_done else verdict.told)
             good = good and (verdict.is_done or self._how.keep_going)
         return good
-
-    def _ask(self, units: Sequence[Unit]) -> list[Verdict | None]:
-        """The verdicts on units, asked for together."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        def ask(unit: Unit) -> Verdict | None:
-            return endure(lambda: read_verdict(unit, self._session), for_s=self._how.endured_s)
-
-        if len(units) < 2:
-            return [ask(unit) for unit in units]
-        with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="verdicts") as pool:
-            return list(pool.map(ask, units))
