@@ -106,7 +106,8 @@ def _word(text: str) -> _Word:
     path = path.removesuffix("+")
     pattern, dot, rest = path.partition(".")
     if not dot:
-        raise UsageError(f"invalid override key {path}, expected target.name")
+        hint = f"*.{path}=… is for all targets" if path in _KEYS else ""
+        raise UsageError(f"invalid override key {path}, expected target.name", hint=hint)
     key, _, sub = rest.partition(".")
     if not equals and key != "args":
         raise UsageError(f"invalid override {text}, expected target.name=value")

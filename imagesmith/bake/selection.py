@@ -94,7 +94,8 @@ def _asked(definition: Definition, names: Sequence[str]) -> list[str]:
     """Names and patterns as names, each once; services of compose files have `_` for dots."""
     known = [*definition.groups, *definition.targets]
     out: list[str] = []
-    for name in (name.replace(".", "_") for name in names):
+    for given in names:
+        name = given.replace(".", "_")
         if is_pattern(name):
             found = matching(name, known)
             if not found:
@@ -102,10 +103,20 @@ def _asked(definition: Definition, names: Sequence[str]) -> list[str]:
             out += found
         else:
             if name not in known:
-                hint = "without names the group or target `default` is built" if name == "default" else ""
-                raise UsageError(f"failed to find target {name}{suggest(name, known)}", hint=hint)
+                hint = _hint_for(given)
+                alike = "" if hint else suggest(name, known)
+                raise UsageError(f"failed to find target {given}{alike}", hint=hint)
             out.append(name)
     return list(dict.fromkeys(out))
+
+
+def _hint_for(name: str) -> str:
+    """What to do where a name is no target's."""
+    if name == "default":
+        return "without names the group or target `default` is built"
+    if name in (".", "..") or "/" in name:
+        return "bake takes targets; folders are `context` in the file, or --set '*.context=DIR'"
+    return ""
 
 
 def _expanded(definition: Definition, name: str) -> tuple[list[str], list[str]]:

@@ -165,7 +165,12 @@ _OWN = {
 value  --builder
 no     --execution = --keep-going, for defer-error
 no     --list-targets --list-variables = --list=targets, --list=variables
-no     --tag -t --output -o --platform --build-arg --label --secret --ssh = --set '*.KEY=VALUE'
+no     --tag -t = --set 'TARGET.tags=REF'
+no     --output -o = --set '*.output=type=…'
+no     --platform = --set '*.platform=OS/ARCH'
+no     --build-arg = --set '*.args.NAME=VALUE'
+no     --label = --set '*.labels.NAME=VALUE'
+no     --secret --ssh = --set '*.secrets=…' or '*.ssh=…', or the target's own
 """,
     **dict.fromkeys(("push", "pull", "copy", "save", "load"), _TRANSFER),
     "mirror": _TRANSFER

@@ -113,3 +113,9 @@ def test_an_argument_without_a_value_takes_the_environments() -> None:
     env = {"A": "2"}
     assert after(given, "*.args.A", "*.args.B", env=env) == {"args": {"A": "2"}}
     assert after(given, "*.args.A", env=env | {"BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP": "1"}) == given
+
+
+def test_a_key_without_a_target_is_told_how_to_write_it() -> None:
+    with pytest.raises(UsageError) as caught:
+        overrides_of(["tags=x"], _NAMES, {})
+    assert caught.value.hint == "*.tags=… is for all targets"

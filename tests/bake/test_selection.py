@@ -172,3 +172,11 @@ def test_contexts_are_cleaned_and_stdin_is_none() -> None:
         prepared(chosen(given, "b"), {})
     with pytest.raises(DefinitionError, match="target c: dockerfile from stdin not allowed in bake"):
         prepared(chosen(given, "c"), {})
+
+
+@pytest.mark.parametrize("name", [".", "..", "./app", "/srv/app"])
+def test_a_folder_is_no_target(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        chosen(_THREE, name)
+    assert caught.value.message == f"failed to find target {name}"
+    assert "--set '*.context=DIR'" in caught.value.hint

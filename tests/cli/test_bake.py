@@ -159,7 +159,11 @@ def test_lists(run: Run) -> None:
         (("--check", "--metadata-file", "m"), 2, "nothing is built"),
         (("--set", "*.context=-", "app"), 3, "target app: context from stdin not allowed in bake"),
         (("--set", "app.tags=A:B", "app"), 3, "target app: 'A:B': invalid reference format"),
-        (("--tag", "x"), 2, "--set '*.KEY=VALUE'"),
+        (("--tag", "x"), 2, "--set 'TARGET.tags=REF'"),
+        (("--platform", "linux/arm64"), 2, "--set '*.platform=OS/ARCH'"),
+        (("--build-arg", "A=1"), 2, "--set '*.args.NAME=VALUE'"),
+        (("-o", "type=local,dest=out"), 2, "--set '*.output=type=…'"),
+        (("--secret", "id=a"), 2, "--set '*.secrets=…' or '*.ssh=…'"),
     ],
 )
 def test_mistakes(run: Run, words: tuple[str, ...], status: int, said: str) -> None:
