@@ -19,7 +19,7 @@ import secrets
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -153,7 +153,7 @@ class Slurm:
 
         def submit() -> None:
             nonlocal tried
-            if not tried or all(array != name for array, _ in _queue()):  # it may have come through
+            if not tried or not _queue((name,)):  # it may have come through
                 tried = True
                 _asked(words, script)
 
@@ -205,7 +205,7 @@ class SlurmRun:
     def poll(self) -> Mapping[int, str]:
         """What each unit does. While Slurm does not answer, what was known last, until patience ends."""
         try:
-            queue = _queue()
+            queue = _queue(self._arrays())
         except ImagesmithError:
             if time.monotonic() - self._heard > self._patience_s:
                 raise
@@ -217,10 +217,13 @@ class SlurmRun:
                 continue
             self._states[index] = self._state(seen)
         if all(state == ENDED for state in self._states.values()):
-            for array in {task.array for task in self._tasks.values()}:
+            for array in self._arrays():
                 if not any(name == array for name, _ in queue):
                     (self._logs / f"{array}.json").unlink(missing_ok=True)
         return dict(self._states)
+
+    def _arrays(self) -> set[str]:
+        return {task.array for task in self._tasks.values()}
 
     def _state(self, seen: _Seen | None) -> str:
         if seen is None:
@@ -254,16 +257,19 @@ class SlurmRun:
 
     def cancel(self) -> None:
         """End what still runs."""
-        queue = _patiently(_queue, min(self._patience_s, _CANCEL_S))
+        arrays = self._arrays()
+        queue = _patiently(lambda: _queue(arrays), min(self._patience_s, _CANCEL_S))
         jobs = [s.job for task in self._tasks.values() if (s := queue.get((task.array, task.number)))]
         for start in range(0, len(jobs), ARRAY):
             _asked(["scancel", "--quiet", *jobs[start : start + ARRAY]])
 
 
-def _queue() -> dict[tuple[str, int], _Seen]:
-    """The tasks of this user's arrays that are ours, by the array's name and their number."""
+def _queue(arrays: Collection[str] = ()) -> dict[tuple[str, int], _Seen]:
+    """The tasks of this user's arrays, or of some of them, by the array's name and their number."""
     words = ["squeue", "--noheader", "--array", f"--user={os.getuid()}"]
     words.append("--format=%j|%F|%K|%T|%r")
+    if arrays:
+        words.append(f"--name={','.join(arrays)}")
     found = {}
     for line in _asked(words).splitlines():
         parts = line.strip().split("|", 4)
