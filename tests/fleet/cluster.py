@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support import need_program
+from tests.support import need_program, need_root
 
 #: Seconds a test waits for anything that the cluster is to do.
 PATIENCE_S = 40.0
@@ -117,6 +117,13 @@ class Cluster:
             self._running[name] = subprocess.Popen(
                 words, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+
+def need_slurm() -> None:
+    """Skip the running test where a cluster cannot be started; in CI it fails."""
+    need_root()
+    for name in ("slurmctld", "slurmd", "sbatch", "unshare"):
+        need_program(name)
 
 
 @contextmanager

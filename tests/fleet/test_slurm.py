@@ -14,8 +14,7 @@ from imagesmith.fleet import slurm
 from imagesmith.fleet.engine import ENDED, RUNNING, WAITING
 from imagesmith.fleet.slurm import Slurm, SlurmOptions, SlurmRun
 from imagesmith.fleet.units import Unit
-from tests.fleet.cluster import Cluster, running, wait_for
-from tests.support import need_program, need_root
+from tests.fleet.cluster import Cluster, need_slurm, running, wait_for
 
 PLACE = "registry.example/cache@sha256:" + "0" * 64
 #: A worker's stand-in: it writes its words, then waits for a file unless it was started again.
@@ -40,9 +39,7 @@ def units(count: int, platform: str = "linux/amd64") -> list[Unit]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    need_root()
-    for name in ("slurmctld", "slurmd", "sbatch", "unshare"):
-        need_program(name)
+    need_slurm()
     with running(tmp_path_factory.mktemp("slurm")) as found:
         yield found
 
