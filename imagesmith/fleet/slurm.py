@@ -231,8 +231,9 @@ class SlurmRun:
         if seen.state not in _WAITS:
             return RUNNING
         if seen.reason in _NEVER:
-            raise ImagesmithError(
-                f"slurm: job {seen.job} will never start: {seen.reason}; see scontrol show job {seen.job}"
+            raise UsageError(
+                f"slurm: job {seen.job} will never start: {seen.reason}",
+                hint=f"see scontrol show job {seen.job}; arguments for sbatch may ask what no node has",
             )
         if "launch failed" in seen.reason.replace("_", " "):  # held by Slurm: nobody else would release it
             _asked(["scancel", seen.job])

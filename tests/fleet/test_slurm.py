@@ -164,7 +164,7 @@ def test_what_slurm_refuses_is_said(engine: Slurm, tmp_path: Path) -> None:
 
 def test_a_unit_that_cannot_start_is_said(engine: Slurm, tmp_path: Path) -> None:
     run = made(tmp_path, arguments=("--time=100",)).submit(units(1), PLACE)  # an hour is the partition's most
-    with pytest.raises(ImagesmithError, match="will never start: PartitionTimeLimit; see scontrol"):
+    with pytest.raises(UsageError, match="will never start: PartitionTimeLimit"):
         wait_for(lambda: run.poll() and False)
     run.cancel()
 
