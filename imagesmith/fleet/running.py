@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from imagesmith.errors import ImagesmithError
+from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.fleet.endurance import ENDURED_S, endure
 from imagesmith.fleet.engine import ENDED, Engine, Run
 from imagesmith.fleet.places import publish
@@ -190,6 +190,8 @@ class _Client:
         while True:
             try:
                 return run.poll()
+            except UsageError:  # what was asked can never be
+                raise
             except ImagesmithError as e:
                 if time.monotonic() > ends:
                     raise

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.embedded.registry import Registry
+from imagesmith.errors import UsageError
 from imagesmith.fleet import slurm
 from imagesmith.fleet.slurm import Slurm, SlurmOptions, SlurmRun
 from imagesmith.fleet.units import Unit
@@ -49,11 +50,11 @@ exec {python} -m imagesmith work --insecure --always-zero "$@"
 class Counting(Slurm):
     """The engine, which tells what it was given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         worker = folder / "worker"
         worker.write_text(_WORKER.format(folder=folder, project=PROJECT, python=sys.executable))
         worker.chmod(0o755)
-        super().__init__(SlurmOptions(logs=folder / "logs"), [str(worker)])
+        super().__init__(SlurmOptions(logs=folder / "logs", arguments=arguments), [str(worker)])
         self.waves: list[list[str]] = []
 
     def submit(self, units: Sequence[Unit], place: str) -> SlurmRun:
@@ -133,3 +134,10 @@ def test_a_client_that_is_killed_leaves_units_that_the_next_waits_for(bakery: Ba
     done = bakery.bake()
     assert set(done.images) == {"x1", "x2", "x3"}
     assert len(nodes(bakery)) == len(done.units), "no unit was begun twice"
+
+
+def test_what_slurm_can_never_start_ends_the_bake(bakery: Bakery) -> None:
+    bakery.engine = Counting(bakery.folder.parent, "--time=100")  # type: ignore[assignment]
+    with pytest.raises(UsageError, match="will never start: PartitionTimeLimit"):
+        bakery.bake()
+    wait_for(lambda: not slurm._queue())
