@@ -216,8 +216,9 @@ class Build:
 
     @property
     def forms(self) -> list[Form]:
-        """Those of the images that are wanted."""
-        return [form for output, forms in self.wanted if is_image(output) for form in forms]
+        """Those of the images that go anywhere: what is built for others only takes their form."""
+        goes = [(o, forms) for o, forms in self.wanted if is_image(o) and o.type != "cacheonly"]
+        return [form for _, forms in goes for form in forms]
 
     @property
     def goals(self) -> list[Step | None]:

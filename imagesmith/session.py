@@ -201,7 +201,8 @@ class Session:
         owners = common.owners
         goals = [goal for build in builds for goal in build.goals]
         events(Planned(names=_names(goals, owners)))
-        first = common_form([form for build in builds for form in build.forms])
+        forms = [form for build in builds for form in build.forms]
+        first = common_form(forms or [builds[0].wanted[0][1][0]])
         workshop = Workshop(self.world, self.store, events, builds[0].request.emulators)
         for build in builds:
             build.equip(common, workshop)

@@ -61,6 +61,10 @@ def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.worker.sandbox import world
 
+    if args.on or args.print_rbac:
+        from imagesmith.cli.onetarget import build_elsewhere
+
+        return build_elsewhere(args)
     request = request_of(args)
     call = "check" if args.check else args.call or "build"
     settings = settings_of(args.root)

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from imagesmith.cli.flags import add_platform, add_policy, add_registry_flags, new_file
+from imagesmith.cli.fleetflags import add_fleet_flags
 
 __all__ = ["add_build_flags", "add_pin_flags", "add_rebuild_flags"]
 
@@ -30,6 +31,7 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
     _run_flags(parser)
     _cache_flags(parser)
     _screen_flags(parser)
+    add_fleet_flags(parser)
 
 
 def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:

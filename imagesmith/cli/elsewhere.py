@@ -202,8 +202,8 @@ def _left(
 
 
 def _written(document: dict[str, Any], args: argparse.Namespace) -> int:
-    if args.on == "matrix" and args.output:
-        put_file(args.output, (json.dumps(document, indent=2) + "\n").encode())
+    if args.on == "matrix" and args.matrix_file:
+        put_file(args.matrix_file, (json.dumps(document, indent=2) + "\n").encode())
         return 0
     return _print(document)
 

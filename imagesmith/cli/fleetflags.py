@@ -37,7 +37,7 @@ def add_fleet_flags(parser: argparse.ArgumentParser) -> None:
     g.add_argument("--matrix", choices=("github", "gitlab"), default="github", help="whose form it has")
     _text(g, "--worker-file", metavar="FILE", text="GitLab: the file with the jobs that are extended")
     g.add_argument(
-        "--output", default="", metavar="FILE", type=new_file, help="where it goes (default: stdout)"
+        "--matrix-file", default="", metavar="FILE", type=new_file, help="where it goes (default: stdout)"
     )
 
 

@@ -61,23 +61,26 @@ class Kubernetes:
         """Start a wave, or find the one that still runs."""
         jobs = jobs_of(units, place, self._pods)
         run = KubernetesRun(self._client, list(indexes_of(units).values()), jobs)
+        made: list[str] = []
         try:
             for job in jobs:
-                self._create(job)
+                made += [job["metadata"]["name"]] if self._create(job) else []
         except ImagesmithError:
-            run.cancel()
+            for name in made:  # what ran before is left to run
+                _delete(self._client, name)
             raise
         return run
 
-    def _create(self, job: Mapping[str, Any]) -> None:
+    def _create(self, job: Mapping[str, Any]) -> bool:
+        """Make a Job; False where it runs already."""
         name, kind = job["metadata"]["name"], _of("resources.batch_v1", "Job")
         for _ in range(2):
             made = _asked(lambda: self._client.create(kind.from_dict(dict(job))), absent=(409,))
             if made is not None:
-                return
+                return True
             there = _asked(lambda: self._client.get(kind, name), absent=(404,))
             if there is not None and not _has_ended(there) and there.metadata.deletionTimestamp is None:
-                return
+                return False
             _delete(self._client, name)
             until = time.monotonic() + _GONE_S
             while _asked(lambda: self._client.get(kind, name), absent=(404,)) is not None:

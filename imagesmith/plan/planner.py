@@ -177,7 +177,7 @@ class Planner:
         state.onbuild = []
         instructions = [*triggers, *stage.stage.instructions]
         state.stage = stage.stage.base.name or (f"stage-{stage.index}" if len(self.graph.stages) > 1 else "")
-        state.done = 1 if stage.base is None and state.base is not None else 0
+        state.done = 0 if stage.base is not None else int(state.base is not None or state.done > 0)
         state.total = int(stage.base is None and stage.image != "scratch") + sum(
             isinstance(i, n.Run | n.Copy | n.Add | n.Workdir) for i in instructions
         )
@@ -251,7 +251,7 @@ class Planner:
         )
         state.author, state.base_history, state.history = image.author, image.base_history, [*image.history]
         state.adopt(image.runtime)
-        state.tip = image.tip
+        state.tip, state.done = image.tip, 1  # the image counts as the stage's first vertex
         self._bare.update(dict.fromkeys(image.bare))
         return state
 

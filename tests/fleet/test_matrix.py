@@ -85,13 +85,13 @@ def test_another_kind_is_refused() -> None:
 
 @pytest.fixture
 def stub(tmp_path: Path) -> dict[str, str]:
-    """An environment whose `imagesmith` writes its words down, and its plan to where --output says."""
+    """An environment whose `imagesmith` writes its words down, and its plan to where --matrix-file says."""
     program = tmp_path / "bin" / "imagesmith"
     program.parent.mkdir()
     program.write_text(
         "#!/bin/sh\n"
         'printf "%s\\n" "$@" > "$HERE/words"\n'
-        'while [ "$#" -gt 1 ]; do [ "$1" = --output ] && cp "$HERE/plan" "$2"; shift; done; true\n'
+        'while [ "$#" -gt 1 ]; do [ "$1" = --matrix-file ] && cp "$HERE/plan" "$2"; shift; done; true\n'
     )
     program.chmod(0o755)
     return {"PATH": f"{program.parent}:{os.environ['PATH']}", "HERE": str(tmp_path), "CACHE": "r.example/c"}

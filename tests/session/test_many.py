@@ -244,3 +244,12 @@ def test_what_does_not_depend_on_a_failure_is_finished(tmp_path: Path, folder: P
     ]  # fmt: skip
     assert isinstance(found[4], BuildResult)
     assert names == ["docker.io/x/good:1"]
+
+
+def test_what_is_built_for_others_takes_their_form(tmp_path: Path, folder: Path) -> None:
+    base = request(folder, "base", "FROM scratch\nCOPY a /a\n")
+    build_all(tmp_path / "store", base)  # with times rewritten
+    only = request(folder, "base", "FROM scratch\nCOPY a /a\n", outputs=(Output(type="cacheonly"),))
+    app = request(folder, "app", "FROM base\nCOPY b /b\n", contexts={"base": TargetContext("base")})
+    _, events = build_all(tmp_path / "store", only, app)
+    assert executed(events) == ["[app 2/2] COPY b /b"]
