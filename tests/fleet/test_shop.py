@@ -46,9 +46,5 @@ def test_the_shop_has_the_digests_of_one_machine(tmp_path: Path) -> None:
         done = bakery.bake()
         assert [verdict.told for verdict in done.outcome.failed] == []
         assert len(done.images) == 12
-        executed = [step for verdict in done.outcome.verdicts.values() for step in verdict.steps]
-        assert sum("shop/release" in step for step in executed) == 2  # one a platform
-        assert sum("sort requirements" in step for step in executed) == 2
-        assert sum("tool built" in step for step in executed) == 2
         found = {name: str(image.descriptor.digest) for name, image in done.images.items()}
         assert found == bakery.local()
