@@ -48,3 +48,13 @@ def test_the_shop_has_the_digests_of_one_machine(tmp_path: Path) -> None:
         assert len(done.images) == 12
         found = {name: str(image.descriptor.digest) for name, image in done.images.items()}
         assert found == bakery.local()
+        ran = [
+            step for verdict in done.outcome.verdicts.values() for step in verdict.steps if "] RUN " in step
+        ]
+        for part, platforms in (
+            ("shop/release", 2),
+            ("sort requirements", 2),
+            ("tool built", 2),
+            ("*.css", 1),
+        ):
+            assert len([step for step in ran if part in step]) == platforms, (part, ran)
