@@ -126,8 +126,14 @@ class Session:
             What came out of each, or why nothing did, located in its Dockerfile.
 
         Raises:
-            ImagesmithError: without `keep_going`, of the first that failed.
+            ImagesmithError: without `keep_going`, of the first that failed; two of them write one file.
         """
+        if len(requests) > 1:
+            from imagesmith.export.clashes import doubled_names, refuse_doubled_files
+
+            refuse_doubled_files(requests)
+            for text in doubled_names(requests):
+                self.events(Warned(rule="", text=text))
         events, recorder = self.events, None
         if any(request.report for request in requests):
             from imagesmith.observe.report import Recorder, reporting

@@ -20,6 +20,7 @@ from imagesmith.request import Attestations, BuildRequest, CachePlace, Output, P
 from imagesmith.session import Session
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
+from imagesmith.values import replace
 from tests.kitchen import NOWHERE
 
 #: Under it nothing depends on when a step is executed.
@@ -185,6 +186,37 @@ def test_one_page_tells_of_all(tmp_path: Path, folder: Path) -> None:
     text = page.read_text()
     assert [f"{n} {b.digest}" in text for n, b in zip(("one", "two"), built, strict=True)] == [True, True]
     assert "[two 1/1] COPY b /" in text
+
+
+@pytest.mark.parametrize("kind", ["tar", "oci", "docker"])
+def test_two_that_write_one_file_are_refused_before_anything_is_built(
+    tmp_path: Path, folder: Path, kind: str
+) -> None:
+    dests = (str(tmp_path / "out.tar"), str(tmp_path / "context" / ".." / "out.tar"))
+    requests = [
+        request(folder, f"t{n}", "FROM scratch\nCOPY a /\n", outputs=(Output(type=kind, dest=dest),))
+        for n, dest in enumerate(dests)
+    ]
+    with pytest.raises(ImagesmithError) as e:
+        build_all(tmp_path / "store", *requests)
+    assert e.value.message == f"targets t0 and t1 both write {tmp_path / 'out.tar'}"
+    assert not (tmp_path / "out.tar").exists()
+
+
+def test_one_folder_takes_the_files_of_two(tmp_path: Path, folder: Path) -> None:
+    out = (Output(type="local", dest=str(tmp_path / "out")),)
+    requests = [request(folder, n, f"FROM scratch\nCOPY {n} /\n", outputs=out) for n in "ab"]
+    build_all(tmp_path / "store", *requests)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a", "b"}
+
+
+def test_one_name_of_two_targets_is_warned_of(tmp_path: Path, folder: Path) -> None:
+    one = request(folder, "one", "FROM scratch\nCOPY a /\n")
+    two = replace(request(folder, "two", "FROM scratch\nCOPY b /\n"), tags=one.tags)
+    other = request(folder, "other", "FROM scratch\nCOPY b /\n")
+    _, events = build_all(tmp_path / "store", one, two, other)
+    [warned] = [e for e in events if isinstance(e, Warned)]
+    assert warned.text.startswith("targets one, two all have the name docker.io/x/one:1")
 
 
 LINES = st.sampled_from(
