@@ -77,12 +77,13 @@ class LayerStreams:
         if stream is None:
             return False
         try:
-            stream.finish(digest)
+            with target.turn(digest):
+                stream.finish(digest)
+                target.has_now(digest)
         except ImagesmithError as e:
             _log.debug("a layer is sent again when it is whole: %s", e.message)
             self._give_up(stream)
             return False
-        target.has_now(digest)
         return True
 
     def abort(self) -> None:

@@ -14,8 +14,8 @@ import contextlib
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from imagesmith.errors import (
@@ -44,6 +44,7 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.registry.client import Client, Fetched
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.faults import all_told
+from imagesmith.registry.sending import Sending
 from imagesmith.registry.upload import mount, upload
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ __all__ = ["Repository", "fallback_tag"]
 
 #: Configs and other small blobs that are read into memory.
 _MOST_DOCUMENT_BYTES = 4 * MAX_MANIFEST_BYTES
-#: A blob that the repository had is not asked for again for so long (seconds).
-_TRUSTED_S = 60
 _FALLBACK = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64}")
 
 
@@ -76,6 +75,7 @@ class Repository:
         writer: Client,
         sources: Callable[[Digest], Sequence[str]] = lambda _digest: (),
         found: Callable[[Digest, str], None] = lambda _digest, _name: None,
+        sending: Sending | None = None,
     ) -> None:
         """Bind a reference to its clients.
 
@@ -85,12 +85,13 @@ class Repository:
             writer: where to write.
             sources: repositories of the same registry that hold a blob, to mount it from.
             found: is told that a repository (`registry/path`) holds a blob.
+            sending: what it shares with the other repositories of its session.
         """
         self.ref, self.writer = ref, writer
         self._readers, self._sources, self._found = readers, sources, found
         self._lock = threading.Lock()
         self._raw: dict[Digest, bytes] = {}
-        self._seen: dict[Digest, float] = {}
+        self._sending = sending or Sending()
         self._no_api = False
 
     @property
@@ -226,7 +227,7 @@ class Repository:
 
     def has(self, d: Descriptor) -> bool:
         """True if the repository has the blob."""
-        if time.monotonic() < self._seen.get(d.digest, 0.0) + _TRUSTED_S:
+        if self._sending.knows(self.ref.name, d.digest):
             return True
         if self.writer.head_blob(d.digest, d.size) is None:
             return False
@@ -235,7 +236,7 @@ class Repository:
 
     def has_now(self, digest: Digest) -> None:
         """Learn that the repository has a blob."""
-        self._seen[digest] = time.monotonic()
+        self._sending.saw(self.ref.name, digest)
         self._found(digest, self.ref.name)
 
     def is_new(self) -> bool:
@@ -247,6 +248,16 @@ class Repository:
 
     def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
         """Mount a blob if another repository has it, else send it; see ImageTarget."""
+        with self.turn(d.digest):
+            if self._sending.knows(self.ref.name, d.digest):  # another image of the session had it, too
+                return "exists"
+            return self._brought(d, source, progress)
+
+    def turn(self, digest: Digest) -> AbstractContextManager[None]:
+        """A `with` in which nobody else of the session brings the blob to this registry."""
+        return self._sending.turn(self.ref.registry, digest)
+
+    def _brought(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
         session = ""
         for repository in self._mountable(d.digest, source):
             answer = mount(self.writer, d.digest, repository)

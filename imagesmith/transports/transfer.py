@@ -32,6 +32,7 @@ from imagesmith.registry.endpoint import Endpoint, default_endpoint
 from imagesmith.registry.hosts import Hosts, hosts_of
 from imagesmith.registry.proxies import Proxies
 from imagesmith.registry.repository import Repository
+from imagesmith.registry.sending import Sending
 from imagesmith.registry.transport import Transport
 from imagesmith.settings import Access
 from imagesmith.store.store import Store
@@ -97,6 +98,7 @@ class Session:
         self._lock = threading.Lock()
         self._transports: dict[tuple[object, ...], Transport] = {}
         self._places: dict[str, Repository] = {}
+        self._sending = Sending()
         self._roots: Once[str, Descriptor] = Once()
         self._hurry = threading.Event()
         #: Who is asked about images, if anybody.
@@ -139,7 +141,7 @@ class Session:
             return found
         readers = [self._client(e, ref) for e in self._hosts.readers(ref.registry, ref.repository)]
         writer = self._client(self._hosts.writer(ref.registry, ref.repository), ref)
-        place = Repository(ref, readers, writer, self._holders(ref.registry), self._found)
+        place = Repository(ref, readers, writer, self._holders(ref.registry), self._found, self._sending)
         with self._lock:
             return self._places.setdefault(str(ref), place)
 

@@ -230,7 +230,7 @@ def test_other_tag_is_written_where_it_stands_for_something_else() -> None:
 
 def test_blob_that_was_there_is_not_asked_for_again_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("imagesmith.registry.repository.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("imagesmith.registry.sending.time.monotonic", lambda: now[0])
     told: list[tuple[Digest, str]] = []
     sized = {"Content-Length": str(BLOB.size), "Docker-Content-Digest": str(BLOB.digest)}
     found = lambda digest, name: told.append((digest, name))  # noqa: E731

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imagesmith.context.named import TargetContext
+from imagesmith.embedded.registry import Registry
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Event, StepCached, StepStarted, Warned
 from imagesmith.image.result import BuildResult
@@ -18,10 +21,11 @@ from imagesmith.oci.model import Manifest
 from imagesmith.oci.names import ImageRef, Platform
 from imagesmith.request import Attestations, BuildRequest, CachePlace, Output, ProvenanceWanted, SbomWanted
 from imagesmith.session import Session
-from imagesmith.settings import Settings
+from imagesmith.settings import Access, Settings
 from imagesmith.store.store import Store
 from imagesmith.values import replace
 from tests.kitchen import NOWHERE
+from tests.registry.faultproxy import FaultProxy
 
 #: Under it nothing depends on when a step is executed.
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -217,6 +221,33 @@ def test_one_name_of_two_targets_is_warned_of(tmp_path: Path, folder: Path) -> N
     _, events = build_all(tmp_path / "store", one, two, other)
     [warned] = [e for e in events if isinstance(e, Warned)]
     assert warned.text.startswith("targets one, two all have the name docker.io/x/one:1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("repositories", [1, 6])
+def test_layer_of_several_images_is_sent_to_a_registry_once(
+    tmp_path: Path, folder: Path, repositories: int
+) -> None:
+    with Registry(tmp_path / "registry") as registry, FaultProxy(registry.host) as proxy:
+        requests = [
+            BuildRequest(
+                name=f"t{n}", context=str(folder), build_args=EPOCH, access=Access(insecure=True),
+                inline=f"FROM scratch\nCOPY a /a\nCOPY b /b\nENV N={n}\n".encode(),
+                tags=(ImageRef.parse(f"{proxy.host}/r{n % repositories}:t{n}"),),
+                outputs=(Output(type="registry"),),
+            )
+            for n in range(6)
+        ]  # fmt: skip
+        built, _ = build_all(tmp_path / "store", *requests)
+        sent = Counter(
+            found.group(1)
+            for e in proxy.exchanges
+            if e.method == "PUT" and (found := re.search(r"[?&]digest=(sha256(?::|%3A)\w+)", e.target))
+        )
+    layers = {layer.descriptor.digest.hex for one in built for layer in one.image.layers}
+    assert len(layers) == 2
+    assert {digest[-64:] for digest in sent} >= layers
+    assert set(sent.values()) == {1}
 
 
 LINES = st.sampled_from(
