@@ -44,6 +44,7 @@ from imagesmith.request import BuildRequest
 from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases, ResolvedImage
+from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.pins import Pinning
@@ -79,6 +80,8 @@ class Contexts(Fetching):
         self.numbers = itertools.count(1) if numbers is None else numbers
         self._main: LocalTree | None = None
         self._ignore = ""
+        #: The repository of the main context, if .git is kept and its address does not say so.
+        self._kept: GitRef | None = None
         self._named: dict[str, Tree] = {}
         #: The folder that the Dockerfile lies in, or the context that it is of, and its name in there.
         self._dockerfile: tuple[Path, str] | None = None
@@ -200,6 +203,7 @@ class Contexts(Fetching):
                 raise DockerfileError("inconsistent keep-git-dir configuration")
             from imagesmith.context.gitfetch import fetch_git
 
+            self._kept = replace(ref, keep_git_dir=True) if keep and not ref.keep_git_dir else None
             ref = ref.pinned(self._request.pins.repositories)
             access = git_access(self._request, ref, own=self._request.owns(ref.remote))
             with self._vertex(f"[internal] load git source {ref.remote}"):
@@ -259,7 +263,11 @@ class Contexts(Fetching):
         """The main context."""
         self._main_tree()
         place = self._request.context
-        return ContextFiles("context", place if self._is_remote() else os.path.abspath(place), self._ignore)
+        if not self._is_remote():
+            place = os.path.abspath(place)
+        elif self._kept is not None:  # two builds of one address need not have the same files
+            place = self._kept.address
+        return ContextFiles("context", place, self._ignore)
 
     def tree_of(self, origin: ContextFiles) -> Tree:
         """The files of a context of this build."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from imagesmith.session import Session
 from imagesmith.settings import Access, Settings
 from imagesmith.store.store import Store
 from imagesmith.values import replace
+from tests.gitserver import git_server
 from tests.kitchen import NOWHERE
 from tests.registry.faultproxy import FaultProxy
 
@@ -248,6 +250,26 @@ def test_layer_of_several_images_is_sent_to_a_registry_once(
     assert len(layers) == 2
     assert {digest[-64:] for digest in sent} >= layers
     assert set(sent.values()) == {1}
+
+
+@pytest.mark.slow
+def test_repository_is_taken_with_and_without_its_history(tmp_path: Path) -> None:
+    where = tmp_path / "served" / "r"
+    where.mkdir(parents=True)
+    (where / "a").write_text("a")
+    for words in (["init"], ["add", "."], ["-c", "user.name=x", "-c", "user.email=x@x", "commit", "-m", "x"]):
+        subprocess.run(["git", *words], cwd=where, check=True, capture_output=True)
+    with git_server(tmp_path / "served") as server:
+        requests = [
+            request(
+                tmp_path, f"t{n}", "FROM scratch\nCOPY . /\n", build_args=args,
+                outputs=(Output(type="local", dest=str(tmp_path / f"t{n}")),),
+            )
+            for n, args in enumerate([{}, {"BUILDKIT_CONTEXT_KEEP_GIT_DIR": "1"}])
+        ]  # fmt: skip
+        build_all(tmp_path / "store", *[replace(r, context=server.url("r")) for r in requests])
+    found = [{p.name for p in (tmp_path / name).iterdir()} for name in ("t0", "t1")]
+    assert found == [{"a"}, {"a", ".git"}]
 
 
 LINES = st.sampled_from(
