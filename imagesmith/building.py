@@ -93,12 +93,17 @@ class Common:
 
     @cached_property
     def owners(self) -> Mapping[Step, Build]:
-        """Whose each step is, where there are several builds: the first's that has it."""
+        """Whose each step is, where there are several builds: the first's that has it and what it asks for.
+
+        Secrets and agents are no part of a step: one build may lack what another one gives.
+        """
         owners: dict[Step, Build] = {}
         if len(self.builds) > 1:
             for build in self.builds:
                 for step in all_steps(build.goals):
-                    owners.setdefault(step, build)
+                    owner = owners.setdefault(step, build)
+                    if owner is not build and build.gives(step) > owner.gives(step):
+                        owners[step] = build
         return owners
 
     def writer(self, codec: Codec, clamp_s: int | None) -> LayerWriter:
@@ -315,6 +320,12 @@ class Build:
         reforming = Reforming(common.store, common.writer, common.cancel)
         outputs = Outputs(self.request, self.plan, self.keeper, self.bases, reforming, self._attesting)
         self.built = outputs.write(self.wanted, [solver.result(tip) for tip in self.plan.tips])
+
+    def gives(self, step: Step) -> int:
+        """How much the build has of the secrets and agents that a step asks for."""
+        request = self.request
+        given = {("ssh", name) for name in request.ssh} | {("secret", s.id) for s in request.secrets}
+        return len(given.intersection(step.op.asks()))
 
     def _scans(self) -> list[tuple[str, str, Scanned]]:
         """What the SBOMs of each platform look at besides its result, if any are made."""

@@ -96,6 +96,12 @@ class RunOp(Op):
             if isinstance(m.origin, ContextFiles):
                 yield Reads(m.origin, m.mount.source)
 
+    def asks(self) -> Iterator[tuple[str, str]]:
+        """See Op."""
+        yield from (
+            (m.mount.type, m.mount.id or "") for m in self.mounts if m.mount.type in ("secret", "ssh")
+        )
+
     def words(self, args: Sequence[tuple[str, str]]) -> str:
         """The instruction as history has it, with the arguments that are declared before it."""
         counted = f"|{len(args)} {' '.join(f'{k}={v}' for k, v in args)} " if args else ""

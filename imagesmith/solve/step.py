@@ -115,6 +115,10 @@ class Op:
         """What it takes of contexts."""
         yield from ()
 
+    def asks(self) -> Iterator[tuple[str, str]]:
+        """The secrets and agents that it is given: `secret` or `ssh`, and the id."""
+        yield from ()
+
     def digests(self, work: Work, *, by_layers: bool = False) -> list[str]:
         """The digest of each of its inputs, in order; for the cache key.
 

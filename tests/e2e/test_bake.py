@@ -131,6 +131,24 @@ def test_a_failure_names_its_dockerfile_and_others_are_finished(tmp_path: Path) 
     assert run(*words, cwd=tmp_path).returncode == 4
 
 
+@pytest.mark.slow
+def test_secret_that_one_target_lacks_is_no_failure_of_another(tmp_path: Path) -> None:
+    layout = make_busybox(tmp_path / "busybox", "linux/amd64")
+    (tmp_path / "value").write_text("sesame")
+    (tmp_path / "docker-bake.hcl").write_text(
+        'group "default" {\n  targets = ["without", "with"]\n}\n'
+        'target "without" {\n  dockerfile-inline = "FROM b\\nRUN --mount=type=secret,id=s,required=true '
+        'wc -c < /run/secrets/s > /size\\n"\n'
+        f'  contexts = {{ b = "oci-layout://{layout}" }}\n}}\n'
+        'target "with" {\n  inherits = ["without"]\n  secret = ["id=s,src=value"]\n'
+        '  output = ["type=local,dest=out"]\n}\n'
+    )
+    done = run("bake", "--root", tmp_path / "store", "--progress", "plain", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "size").read_text() == "6\n"
+    assert len(executed(done.stderr)) == 1
+
+
 def test_what_the_file_says_wrongly_is_shown_with_a_caret(tmp_path: Path) -> None:
     (tmp_path / "docker-bake.hcl").write_text('target "default" {\n  tagz = ["a"]\n}\n')
     done = run("bake", "--root", tmp_path / "store", cwd=tmp_path)
