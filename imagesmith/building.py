@@ -80,8 +80,8 @@ class Common:
         """
         self.settings, self.store, self.numbers, self.builds = settings, store, numbers, builds
         self.cancel = Cancel()
-        #: The first build's: the others' share with them what they ask for.
-        self.bases: Bases | None = None
+        #: Those of the builds that are planned; later ones share what they ask for.
+        self.bases: list[Bases] = []
         self.caches = SharedCaches(build.request.cache_to for build in builds)
         #: The steps of all plans, each as it was met first.
         self.steps: dict[Step, Step] = {}
@@ -162,6 +162,7 @@ class Build:
         for other in common.builds if self._needed else ():
             if other.failed is not None and other.request.name in self._needed:
                 raise other.failed
+        alike = (b for b in common.bases if b.asks_as(self.request, self._admission))
         self.bases = Bases(
             common.store,
             common.settings,
@@ -171,9 +172,9 @@ class Build:
             common.cancel,
             self.contexts.pinning,
             self._admission,
-            common.bases,
+            next(alike, common.bases[0] if common.bases else None),
         )
-        common.bases = common.bases or self.bases
+        common.bases.append(self.bases)
         self.contexts.images = self.bases
         self.plan = self._plan(common, links)
         self.wanted = self._wanted()

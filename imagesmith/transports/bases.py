@@ -80,8 +80,12 @@ class Bases(ImageBlobs):
         self._pinned: dict[str, Digest] = {}
         self._resolved: dict[tuple[str, Digest], ResolvedImage] = {}
         self._pinning, self._admission = pinning, admission
-        if beside is not None and self._reaches_as(beside) and admission is beside._admission:
+        if beside is not None and beside.asks_as(request, admission):
             self._known, self._pinned, self._resolved = beside._known, beside._pinned, beside._resolved
+
+    def asks_as(self, request: BuildRequest, admission: Admission | None) -> bool:
+        """True if another build would be told the same of every image."""
+        return self._reaches_as(request) and admission is self._admission
 
     # --- resolving -----------------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ class ImageBlobs:
         if beside is not None:
             self._lock, self._blob_locks, self._origins = beside._lock, beside._blob_locks, beside._origins
             self.holders = beside.holders
-            if self._reaches_as(beside):
+            if beside._reaches_as(request):
                 self._beside = beside
         self.numbers = numbers or itertools.count(1)
         self._cancel = cancel or Cancel()
@@ -153,9 +153,9 @@ class ImageBlobs:
         for d in image.manifest.layers:
             self.fetch(image, d)
 
-    def _reaches_as(self, other: ImageBlobs) -> bool:
+    def _reaches_as(self, request: BuildRequest) -> bool:
         """True if another build asks the same registries in the same way."""
-        return self._request.access == other._request.access and self._request.pull == other._request.pull
+        return self._request.access == request.access and self._request.pull == request.pull
 
     def session(self) -> Session:
         """The connection to registries, made when it is first needed."""

@@ -272,6 +272,25 @@ def test_repository_is_taken_with_and_without_its_history(tmp_path: Path) -> Non
     assert found == [{"a"}, {"a", ".git"}]
 
 
+@pytest.mark.slow
+def test_image_is_asked_for_once_for_all_that_ask_in_one_way(tmp_path: Path, folder: Path) -> None:
+    with Registry(tmp_path / "registry") as registry, FaultProxy(registry.host) as proxy:
+        access, name = Access(insecure=True), f"{proxy.host}/base:1"
+        base = replace(
+            request(folder, "base", "FROM scratch\nCOPY a /a\n"), access=access, tags=(ImageRef.parse(name),),
+            outputs=(Output(type="registry"),),
+        )  # fmt: skip
+        build_all(tmp_path / "first", base)
+        proxy.exchanges.clear()
+        requests = [
+            request(folder, f"t{n}", f"FROM {name}\nCOPY b /b\nENV N={n}\n", access=access, pull=pull)
+            for n, pull in enumerate([False, True, True, True, False])
+        ]
+        build_all(tmp_path / "store", *requests)
+        asked = [e.target for e in proxy.exchanges if e.target.endswith("/manifests/1")]
+    assert len(asked) == 2  # without --pull, and with it
+
+
 LINES = st.sampled_from(
     [
         "COPY a /a",
