@@ -53,14 +53,14 @@ def requests_of(selection: Selection, args: argparse.Namespace) -> list[BuildReq
         DefinitionError: a target asks for what cannot be; its name is before what is wrong.
     """
     order = TopologicalSorter({name: linked_by(target) for name, target in selection.targets.items()})
-    requests = [_request(selection, name, args) for name in order.static_order()]
+    parser = Parser(prog="imagesmith build", exit_on_error=False)
+    build.configure(parser)
+    requests = [_request(selection, name, args, parser) for name in order.static_order()]
     return [replace(requests[0], report=args.report), *requests[1:]] if requests else []
 
 
-def _request(selection: Selection, name: str, args: argparse.Namespace) -> BuildRequest:
+def _request(selection: Selection, name: str, args: argparse.Namespace, parser: Parser) -> BuildRequest:
     target = selection.targets[name]
-    parser = Parser(prog="imagesmith build", exit_on_error=False)
-    build.configure(parser)
     try:
         given = parser.parse_args(words_of(target))
         for key in _COMMON:
