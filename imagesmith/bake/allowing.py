@@ -152,10 +152,8 @@ def _granted(said: Sequence[Override]) -> tuple[set[str], set[str], set[str]]:
             read |= _read_by(one, contexts=False)
         elif override.name in ("cache-to", "output"):
             written |= _written_by(one)
-        elif override.name == "entitlements":
+        elif override.name == "entitlements" or override.name == "network":
             words |= _words_of(one)
-        elif override.name == "network" and override.value == "host":
-            words.add("network.host")
     return words, read, written
 
 
@@ -170,6 +168,8 @@ def _entries(target: Target, name: str) -> list[Mapping[str, str]]:
 
 def _words_of(target: Target) -> set[str]:
     found = {word for word in _texts(target.attributes.get("entitlements")) if word in _BUILDS}
+    if target.attributes.get("network") == "host":
+        found.add("network.host")
     if any("paths" not in entry for entry in _entries(target, "ssh")):
         found.add("ssh")
     if any(entry.get("mode") == "delete" for entry in _entries(target, "output")):

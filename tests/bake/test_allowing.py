@@ -122,6 +122,8 @@ def test_what_the_user_sets_is_said() -> None:
     assert left == ("fs.read=/opt/a", "fs.read=/opt/l", "fs.read=/srv/D", "fs.read=/srv/c")
     assert not needs(sets=("app.entitlements=network.host",), entitlements=("network.host",))
     assert not needs(sets=("app.network=host",), entitlements=("network.host",))
+    assert not needs(sets=("app.network=host",), network="host")
+    assert needs(sets=("app.network=none",), network="host").values == ("network.host",)
     assert needs(sets=("app.context=/srv/c",), context="/srv/c")
 
 
@@ -143,3 +145,9 @@ def test_what_is_allowed() -> None:
     assert parse_allowed(["ssh", "fs=a", "fs.read=b", "fs.write=c=d"]) == Allowed(
         words=frozenset({"ssh"}), reads=("a", "b"), writes=("a", "c=d")
     )
+
+
+def test_network_of_the_machine_is_asked_for_whatever_is_said_to_be_needed(here: Path) -> None:
+    assert needs(network="host").values == ("network.host",)
+    assert not needs("network.host", network="host")
+    assert not needs(network="none")
