@@ -152,7 +152,7 @@ def _granted(said: Sequence[Override]) -> tuple[set[str], set[str], set[str]]:
             read |= _read_by(one, contexts=False)
         elif override.name in ("cache-to", "output"):
             written |= _written_by(one)
-        elif override.name == "entitlements" or override.name == "network":
+        elif override.name in ("entitlements", "network"):
             words |= _words_of(one)
     return words, read, written
 

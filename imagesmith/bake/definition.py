@@ -260,10 +260,20 @@ class _Definer:
         return self._values[key]
 
     def _target_value(self, name: str) -> Value:
-        """What `target.NAME` stands for: the attributes of its blocks, null for those that none sets."""
+        """What `target.NAME` stands for: its name, and its attributes as they will be; null if not said.
+
+        Those of its own blocks, the last of each: what is inherited or set over them is not known yet.
+        """
         found = {one.name: (named, one) for named in self._blocks[name] for one in _attributes(named.block)}
-        known = dict.fromkeys((*ATTRIBUTES, "inherits")) | found
-        return _Lazily(lambda: known, lambda key: self._attribute(*found[key]) if key in found else None)
+
+        def value(key: str) -> Value:
+            if key not in found:
+                return name if key == "name" else None
+            named, one = found[key]
+            said = self._attribute(named, one)
+            return attribute(key, said, one.span) if key in ATTRIBUTES else said
+
+        return _Lazily(lambda: dict.fromkeys((*ATTRIBUTES, "name", "inherits")), value)
 
     def _group_value(self, name: str) -> Value:
         block = self._group_blocks[name]

@@ -271,3 +271,22 @@ def test_attributes_that_are_not_set_are_null() -> None:
         'target "a" « target = target.b.target == null ? "none" : "some" »\ntarget "b" « tags = [] »'
     )
     assert resolved(found, "a")["target"] == "none"
+
+
+def test_what_a_target_is_for_others() -> None:
+    found = read(
+        'target "a" « cache-from = [{ type = "registry", ref = "u/a" }, "type=local,src=p"]\n'
+        'output = ["type=oci,dest=o"]\nargs = { n = 1 }\n »'
+        'target "b" « dockerfile = target.b.name\n context = target.a.context\n target = target.b.context\n'
+        "cache-to = [target.a.cache-from[0]]\n cache-from = target.a.cache-from\n tags = target.a.inherits\n"
+        'labels = { x = target.a.cache-from[1].type, y = "${target.a.output[0].type}"\n'
+        'z = target.a.args.n == "1"\n w = target.b.target == null }\n »'
+    )
+    b = resolved(found, "b")
+    assert b["dockerfile"] == "b"
+    assert b["labels"] == {"x": "local", "y": "oci", "z": "true", "w": "true"}
+    assert b["cache-to"] == ({"type": "registry", "ref": "u/a"},)
+    assert "target" not in b
+    assert "tags" not in b
+    with pytest.raises(DefinitionError, match="contxt"):
+        read('target "a" « context = target.a.contxt »')
