@@ -16,12 +16,15 @@ from imagesmith.bake.values import SetValue, Value
 
 __all__ = ["Budget"]
 
-#: Expressions and elements, together; characters of all texts that templates make; levels of a value.
+#: Expressions, elements and work of functions, together; characters of all texts that templates make; levels
+#: of a value.
 _STEPS = 2_000_000
 _CHARACTERS = 16 * MOST_CHARACTERS
 _LEVELS = 100
 #: Values that ask for values that ask for values.
 _NESTED = 40
+#: Characters that a function goes through in the time of one step.
+_CHARACTERS_A_STEP = 16
 
 
 class Budget:
@@ -34,13 +37,13 @@ class Budget:
         self.spent = False
         self._steps, self._characters, self._depth = steps, characters, 0
 
-    def step(self, span: Span) -> None:
-        """One expression, or one element.
+    def step(self, span: Span, count: int = 1) -> None:
+        """One expression, or one element; or work that takes as long as so many.
 
         Raises:
             DefinitionError: there were too many.
         """
-        self._steps -= 1
+        self._steps -= count
         if self._steps < 0:
             self.refuse(span, "this takes too many steps to work out")
 
@@ -72,12 +75,15 @@ class Budget:
     def weigh(self, value: Value, span: Span) -> None:
         """Refuse a value that is too large or too deep to be gone through, lists that share parts included.
 
+        What it holds counts as steps: whoever asks is about to go through it.
+
         Raises:
             DefinitionError: it is.
         """
         if isinstance(value, str):
             if len(value) > MOST_CHARACTERS:
                 self.refuse(span, f"this text has {len(value)} characters, more than {MOST_CHARACTERS}")
+            self.step(span, len(value) // _CHARACTERS_A_STEP)
             return
         if not isinstance(value, tuple | SetValue | Mapping):
             return
@@ -97,6 +103,7 @@ class Budget:
                 if items > MOST_ITEMS or characters > MOST_CHARACTERS:
                     self.refuse(span, "this value is too large")
             if not below:
+                self.step(span, items + characters // _CHARACTERS_A_STEP)
                 return
             level = below
         self.refuse(span, f"this value is deeper than {_LEVELS} levels")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from imagesmith.bake import nodes
 from imagesmith.bake.budget import Budget
-from imagesmith.bake.functions.calling import CallError
+from imagesmith.bake.functions.calling import CallError, Function
 from imagesmith.bake.nodes import Expr
 from imagesmith.bake.operators import attribute, calculated, element, fitting, unary
 from imagesmith.bake.places import Span, fault
@@ -282,11 +282,15 @@ class _Evaluation:
             args.extend(last)
         for arg in args:
             self._budget.weigh(arg, expr.span)
+        if isinstance(function, Function) and function.cost is not None:
+            self._budget.step(expr.span, function.cost(args))
         try:
-            return function(args)
+            result = function(args)
         except CallError as e:
             at = expr.span if e.argument is None else expr.args[min(e.argument, len(expr.args) - 1)].span
             raise fault(at, str(e)) from None
+        self._budget.weigh(result, expr.span)
+        return result
 
     def _lazy(self, expr: nodes.Call) -> Value:
         if expr.name == "convert":

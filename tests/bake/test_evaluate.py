@@ -349,3 +349,32 @@ def test_any_tree_has_a_value_or_is_refused_and_always_the_same(text: str) -> No
             return e.message, e.line, e.column, e.end
 
     assert outcome() == outcome()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'length([for i in range(1024): csvdecode("a,b,c\\n${line}")])',
+        "[for i in range(1000): bcrypt(\"x\", 15)]",
+        '[for i in range(1000): can(rsadecrypt("eA==", "no key"))]',
+        '[for i in range(1024): length(regexall("(a*)*b|(.*.*.*.*)c", long))]',
+        '[for i in range(1024): regex_replace(long, "(a*)*b|(.*.*.*.*)c", "")]',
+        "[for i in range(1024): strlen(long)]", "[for i in range(1024): reverse(long)]",
+        "[for i in range(1024): list == list]", "[for i in range(1024): sort(list)]",
+        "[for i in range(1024): range(1024)]", "[for i in range(1024): upper(line)]",
+    ],
+)  # fmt: skip
+def test_work_of_functions_counts(text: str) -> None:
+    """Each would take minutes: a million steps of a file are some seconds."""
+    names: dict[str, Value] = {
+        "line": "1,2,3\n" * 5000, "long": "a" * 2000, "list": tuple(map(str, range(20_000)))
+    }  # fmt: skip
+    with pytest.raises(DefinitionError, match="too many steps"):
+        evaluate(expr_of(text), Names(names), Budget(steps=300_000))
+
+
+def test_patterns_and_hashes_of_many_targets_are_no_work() -> None:
+    text = '[for i in range(500): regex_replace("feature/some-branch-${i}", "[^a-zA-Z0-9_.-]+", "-")]'
+    assert value_of(f"length({text})") == n(500)
+    assert value_of('length([for i in range(500): regex("^v?([0-9]+)[.]([0-9]+)$", "v1.${i}")])') == n(500)
+    assert value_of('length([for i in range(500): md5(sha256("${i}"))])') == n(500)

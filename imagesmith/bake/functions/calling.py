@@ -16,7 +16,7 @@ from imagesmith.values import frozen
 
 __all__ = [
     "MOST_CHARACTERS", "MOST_ITEMS", "CallError", "Function", "Kind", "Parameter", "anything", "boolean",
-    "bounded", "integer", "items", "mapping", "number", "sequence", "string", "strings",
+    "bounded", "costing", "integer", "items", "mapping", "number", "sequence", "string", "strings",
 ]  # fmt: skip
 
 #: The longest text, and the longest list, that a function makes.
@@ -47,12 +47,17 @@ class Parameter:
 
 @frozen(eq=False)
 class Function:
-    """A function by name: `body` gets converted arguments; `rest` stands for any number of further ones."""
+    """A function by name: `body` gets converted arguments; `rest` stands for any number of further ones.
+
+    `cost` says what a call takes beyond going through its arguments and its result once, in steps of a Budget
+    (some two microseconds); it gets the arguments as they were given.
+    """
 
     name: str
     body: Callable[..., Value]
     parameters: tuple[Parameter, ...] = ()
     rest: Parameter | None = None
+    cost: Callable[[Sequence[Value]], int] | None = None
 
     def __call__(self, args: Sequence[Value]) -> Value:
         """The function's value.
@@ -116,6 +121,15 @@ def bounded(*, characters: int = 0, items: int = 0) -> None:
         raise CallError(f"the result has {characters} characters, more than {MOST_CHARACTERS}")
     if items > MOST_ITEMS:
         raise CallError(f"the result has {items} elements, more than {MOST_ITEMS}")
+
+
+def costing(steps: int, each: int = 0) -> Callable[[Sequence[Value]], int]:
+    """A cost: so many steps for a call, and so many for each character of its texts."""
+
+    def cost(args: Sequence[Value]) -> int:
+        return steps + each * sum(len(arg) for arg in args if isinstance(arg, str))
+
+    return cost
 
 
 def anything(value: Value) -> Value:

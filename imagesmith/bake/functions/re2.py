@@ -44,6 +44,11 @@ class Pattern:
         """The names of the groups, "" for one without a name."""
         return self._program.groups
 
+    @property
+    def size(self) -> int:
+        """How many steps the pattern has."""
+        return len(self._program.steps)
+
     def matches(self, text: str) -> Iterator[Match]:
         """All matches that do not overlap, from left to right.
 

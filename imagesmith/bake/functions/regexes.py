@@ -6,13 +6,16 @@ Spec: cty's stdlib: regexp.go, string_replace.go; what `$1` and `${name}` stand 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from imagesmith.bake.functions.calling import CallError, Function, Parameter, bounded, string
 from imagesmith.bake.functions.re2 import Match, Pattern
-from imagesmith.bake.values import Value
+from imagesmith.bake.values import Unsuitable, Value, text_of
 
 __all__ = ["FUNCTIONS"]
 
+#: What the longest search that is not refused takes, in steps of a Budget.
+_MOST_COST = 150_000
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 
 
@@ -78,14 +81,33 @@ def _expanded(new: str, pattern: Pattern, text: str, found: Match) -> str:
     return _REFERENCE.sub(replaced, new) if "$" in new else new
 
 
+def _cost(args: Sequence[Value], *, every: bool = False) -> int:
+    """At worst a search comes to each place of the text with each step of the pattern, and so from each match."""
+    try:
+        pattern, text = (text_of(arg) for arg in args[:2])
+        places = len(text) + 1
+        return min(_MOST_COST, 200 + Pattern(pattern, 0).size * places * (places if every else 4) // 16)
+    except (CallError, Unsuitable):
+        return 200  # the call says what is wrong
+
+
+def _cost_of_all(args: Sequence[Value]) -> int:
+    return _cost(args, every=True)
+
+
+def _cost_of_replacing(args: Sequence[Value]) -> int:
+    return _cost(args[1::-1], every=True)
+
+
 _PATTERN = (Parameter("pattern", string), Parameter("string", string))
 
 FUNCTIONS = (
-    Function("regex", _regex, _PATTERN),
-    Function("regexall", _regexall, _PATTERN),
+    Function("regex", _regex, _PATTERN, cost=_cost),
+    Function("regexall", _regexall, _PATTERN, cost=_cost_of_all),
     Function(
         "regex_replace",
         _regex_replace,
         (Parameter("str", string), Parameter("pattern", string), Parameter("replace", string)),
+        cost=_cost_of_replacing,
     ),
 )

@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import importlib
 import os
+from collections.abc import Sequence
 from decimal import Decimal
 
-from imagesmith.bake.functions.calling import CallError, Function, Parameter, integer, string
+from imagesmith.bake.functions.calling import CallError, Function, Parameter, costing, integer, string
 from imagesmith.bake.values import Value
 from imagesmith.errors import ImagesmithError
 from imagesmith.trust import keys
@@ -39,6 +40,13 @@ def _bcrypt(text: str, *more: Decimal) -> Value:
     return hashed.decode("ascii")
 
 
+def _hashing(args: Sequence[Value]) -> int:
+    """What a hash takes doubles with each unit of its cost."""
+    said = args[1] if len(args) > 1 and isinstance(args[1], Decimal) else Decimal(10)
+    cost = int(said) if said in _COSTS else _COSTS[-1] if len(args) > 1 and said > 0 else 10
+    return 25 << cost
+
+
 def _rsadecrypt(ciphertext: str, privatekey: str) -> Value:
     try:
         data = base64.b64decode(ciphertext, validate=True)
@@ -64,7 +72,12 @@ def _homedir() -> Value:
 
 
 FUNCTIONS = (
-    Function("bcrypt", _bcrypt, (Parameter("str", string),), Parameter("cost", integer)),
-    Function("rsadecrypt", _rsadecrypt, (Parameter("ciphertext", string), Parameter("privatekey", string))),
+    Function("bcrypt", _bcrypt, (Parameter("str", string),), Parameter("cost", integer), cost=_hashing),
+    Function(
+        "rsadecrypt",
+        _rsadecrypt,
+        (Parameter("ciphertext", string), Parameter("privatekey", string)),
+        cost=costing(10_000),
+    ),
     Function("homedir", _homedir),
 )

@@ -16,6 +16,7 @@ from imagesmith.bake.functions.calling import (
     Function,
     Parameter,
     bounded,
+    costing,
     integer,
     string,
     strings,
@@ -116,15 +117,17 @@ def _byteslen(text: str) -> Value:
 
 _STR = Parameter("str", string)
 _SPAN = (Parameter("offset", integer), Parameter("length", integer))
+#: Clusters of characters are found one by one.
+_SLOW = costing(0, each=3)
 _REPLACED = (_STR, Parameter("substr", string), Parameter("replace", string))
 
 FUNCTIONS = (
     Function("upper", _upper, (_STR,)),
     Function("lower", _lower, (_STR,)),
     Function("title", _title, (_STR,)),
-    Function("strlen", lambda text: Decimal(len(clusters(text))), (_STR,)),
-    Function("substr", _substr, (_STR, *_SPAN)),
-    Function("reverse", lambda text: "".join(reversed(clusters(text))), (_STR,)),
+    Function("strlen", lambda text: Decimal(len(clusters(text))), (_STR,), cost=_SLOW),
+    Function("substr", _substr, (_STR, *_SPAN), cost=_SLOW),
+    Function("reverse", lambda text: "".join(reversed(clusters(text))), (_STR,), cost=_SLOW),
     Function("byteslen", _byteslen, (Parameter("buf", string),)),
     Function("bytesslice", _bytesslice, (Parameter("buf", string), *_SPAN)),
     Function("join", _join, (Parameter("separator", string),), Parameter("lists", strings)),
