@@ -82,7 +82,7 @@ def _expanded(new: str, pattern: Pattern, text: str, found: Match) -> str:
 
 
 def _cost(args: Sequence[Value], *, every: bool = False) -> int:
-    """At worst a search comes to each place of the text with each step of the pattern, and so from each match."""
+    """At worst each step of the pattern comes to each place of the text, and so from each match."""
     try:
         pattern, text = (text_of(arg) for arg in args[:2])
         places = len(text) + 1

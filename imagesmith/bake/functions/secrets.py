@@ -44,7 +44,7 @@ def _hashing(args: Sequence[Value]) -> int:
     """What a hash takes doubles with each unit of its cost."""
     said = args[1] if len(args) > 1 and isinstance(args[1], Decimal) else Decimal(10)
     cost = int(said) if said in _COSTS else _COSTS[-1] if len(args) > 1 and said > 0 else 10
-    return 25 << cost
+    return 60 << cost
 
 
 def _rsadecrypt(ciphertext: str, privatekey: str) -> Value:
