@@ -138,6 +138,7 @@ class _Definer:
         self._targets: dict[str, Target] = {}
         self._groups: dict[str, Group] = {}
         self._parents: dict[str, list[tuple[str, Span]]] = {}
+        self._made: set[str] = set()  # groups that are of matrices
 
     def define(self, bodies: Sequence[Body | Composed]) -> Definition:
         """See define."""
@@ -179,20 +180,23 @@ class _Definer:
                 raise fault(name.span, "name needs a matrix, whose targets it names")
             self._note(_Named(label, block, self._names, block.labels[0].span))
             return
-        if name is None:
-            raise fault(matrix.span, "a matrix needs `name`, which names its targets")
         made: dict[str, None] = {}
         for combination in self._combinations(matrix):
             scope = Within(self._names, combination)
-            found = self._text(name, scope)
+            found = self._text(name, scope) if name else label
+            at = name.expr.span if name else matrix.span
             if not _NAME.fullmatch(found):
-                raise fault(name.expr.span, _invalid(found))
+                raise fault(at, _invalid(found))
             if found in made:
-                raise fault(name.expr.span, f"the matrix makes target {found} twice")
+                hint = "" if name else "`name` gives each its own, by the values of the matrix"
+                raise fault(at, f"the matrix makes target {found} twice", hint=hint)
             made[found] = None
             self._note(_Named(found, block, scope, block.labels[0].span))
         if list(made) != [label]:
-            self._groups[label] = Group(name=label, targets=tuple(made), span=block.labels[0].span)
+            before = self._groups[label].targets if label in self._made else ()
+            both = tuple(dict.fromkeys((*before, *made)))
+            self._groups[label] = Group(name=label, targets=both, span=block.labels[0].span)
+            self._made.add(label)
 
     def _note(self, named: _Named) -> None:
         self._blocks.setdefault(named.name, []).append(named)

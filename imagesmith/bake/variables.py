@@ -100,10 +100,6 @@ class Names(Scope):
     def add(self, body: Body) -> None:
         """Take the variables, constants and functions of a file; those of an earlier one are replaced."""
         for attribute in body.attributes.values():
-            known = self._constants.get(attribute.name)
-            if known is not None:
-                place = f"{known.span.source.name}:{known.span.line}"
-                raise fault(attribute.span, f"{attribute.name} is set already, at {place}")
             self._constants[attribute.name] = attribute
         for block in body.blocks:
             if block.type == "variable":

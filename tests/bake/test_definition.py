@@ -174,7 +174,7 @@ def test_builtin_names() -> None:
         ('function "f" « params = []\n result = f() »\nA = f()', "function cycle not allowed for f", "f()"),
         ('target "a" « args = { X = target.a.args } »', "args is needed for itself", "args"),
         ('target "a" « name = "b" »', "name needs a matrix, whose targets it names", "name"),
-        ('target "a" « matrix = { v = [1] } »', "a matrix needs `name`, which names its targets", "matrix"),
+        ('target "a" « matrix = { v = [1, 2] } »', "the matrix makes target a twice", "matrix"),
         ('target "a" « name = "x"\n matrix = { v = [1, 2] } »', "the matrix makes target x twice", '"x"'),
         ('target "a" « name = "x"\n matrix = { v = 1 } »',
          "matrix: v: a list is needed, not a number", "{ v = 1 }"),
@@ -290,3 +290,22 @@ def test_what_a_target_is_for_others() -> None:
     assert "tags" not in b
     with pytest.raises(DefinitionError, match="contxt"):
         read('target "a" « context = target.a.contxt »')
+
+
+def test_blocks_of_a_name_with_a_matrix_are_one_group() -> None:
+    found = read('target "x" « name = "y"\n matrix = {} »target "x" « name = "z"\n matrix = {} »')
+    assert found.groups["x"].targets == ("y", "z")
+
+
+def test_a_matrix_of_one_needs_no_name() -> None:
+    assert list(read('target "x" « matrix = { a = [1] }\n tags = ["t:${a}"] »').targets) == ["x"]
+    with pytest.raises(DefinitionError, match="target x twice") as caught:
+        read('target "x" « matrix = { a = [1, 2] } »')
+    assert "name" in caught.value.hint
+
+
+def test_a_later_file_sets_what_an_earlier_one_set() -> None:
+    app = 'FOO = "abc"\ntarget "a" « tags = ["x:${FOO}"] »'
+    assert resolved(read(app, 'FOO = "def"\n'), "a")["tags"] == ("x:def",)
+    with pytest.raises(DefinitionError):
+        read('FOO = "abc"\nFOO = "def"\n')
