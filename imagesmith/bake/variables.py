@@ -9,6 +9,7 @@ Trust: definitions are others', values the user's. Names that need each other in
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from imagesmith.bake.budget import Budget
@@ -315,8 +316,8 @@ def _from_text(text: str, wanted: Type, name: str, span: Span) -> Value:
         raise fault(span, f"{name}: {text!r} is no CSV: {e}") from e
     if wanted.kind != "map":
         return _typed(tuple(items), wanted, span, name)
-    pairs = [item.partition("=") for item in items]
-    wrong = next((item for item, (_, equals, _) in zip(items, pairs, strict=True) if not equals), None)
+    pairs = [re.split("[:=]", item, maxsplit=1) for item in items]  # buildx knows `:`
+    wrong = next((item for item, pair in zip(items, pairs, strict=True) if len(pair) < 2), None)
     if wrong is not None:
-        raise fault(span, f"{name}: {wrong!r} is not KEY=VALUE")
-    return _typed({key: value for key, _, value in pairs}, wanted, span, name)
+        raise fault(span, f"{name}: {wrong!r} is neither KEY:VALUE nor KEY=VALUE")
+    return _typed(dict(pairs), wanted, span, name)

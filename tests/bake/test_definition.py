@@ -138,6 +138,7 @@ target "t" « args = {
         ({"untyped": "e", "empty": "f"}, {"untyped": "e", "empty": "f"}),
         ({"flag": "0", "count": "1.50"}, {"flag": "false", "count": "1.5"}),
         ({"list": "1,2", "map": 'k=v,"a,b=c"'}, {"list": "[1,2]", "map": '{"a,b":"c","k":"v"}'}),
+        ({"map": "k:v,a=b:c,u:x:y"}, {"map": '{"a":"b:c","k":"v","u":"x:y"}'}),
         ({"list": "1", "list_JSON": "[3]"}, {"list": "[3]"}),
         ({"object_JSON": '{"a": "y"}'}, {"object": "y7"}),
         ({"untyped_JSON": "[1]"}, {"untyped": "[1]"}),
@@ -200,7 +201,7 @@ def test_mistakes_are_shown_at_their_place(text: str, message: str | None, word:
         ({"count": "x"}, "failed to parse count as number: 'x'"),
         ({"list": "a"}, "list: invalid value for list(number): [0]: a number is needed, not a string"),
         ({"object": "a"}, "object: an object is given as JSON, by object_JSON"),
-        ({"map": "a"}, "map: 'a' is not KEY=VALUE"),
+        ({"map": "a"}, "map: 'a' is neither KEY:VALUE nor KEY=VALUE"),
     ],
 )
 def test_values_from_outside_that_cannot_be(env: dict[str, str], message: str) -> None:
