@@ -3,7 +3,8 @@
 Why: a bake file of somebody else's is text that reads files into images, writes folders, forwards an agent
 and takes the host's network. Below the working folder it may read and write; for the rest the user is asked,
 and what the user said by --set is said.
-Spec: buildx's bake/entitlements.go.
+Spec: buildx's bake/entitlements.go. As there, nobody is asked for variables of the environment, be they
+values of variables or secrets with `env`: BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP keeps the former only.
 Trust: all paths are the definition's. They are compared as the machine resolves them, links included.
 """
 
