@@ -9,10 +9,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["COMMANDS", "EXPORTERS", "LIBRARY", "load"]
+__all__ = ["COMMANDS", "ELSEWHERE", "EXPORTERS", "LIBRARY", "load"]
 
 #: What Python programs call.
 LIBRARY = "imagesmith.library"
+#: What `build --on` is done by: it reads flags as `build` does.
+ELSEWHERE = "imagesmith.cli.onetarget"
 
 #: command -> (the module with its configure(parser) and run(args), one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {

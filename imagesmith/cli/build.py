@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     from imagesmith.worker.sandbox import world
 
     if args.on or args.print_rbac:
-        from imagesmith.cli.onetarget import build_elsewhere
+        from imagesmith.plugins import ELSEWHERE, load
 
-        return build_elsewhere(args)
+        return int(load(ELSEWHERE).build_elsewhere(args))
     request = request_of(args)
     call = "check" if args.check else args.call or "build"
     settings = settings_of(args.root)

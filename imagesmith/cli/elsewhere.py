@@ -65,6 +65,8 @@ def bake_elsewhere(selection: Selection, args: argparse.Namespace) -> int:
             f"--on {args.on}: no repository is given",
             hint="--repository REPO names one that the workers can reach and write to",
         )
+    if args.on == "kubernetes" and not args.image:
+        raise UsageError("--on kubernetes: no image is given", hint="--image names one that has imagesmith")
     prints = args.on == "matrix" or args.print
     engine = None if prints else _engine(args)
     settings, requests = settings_of(args.root), requests_of(selection, args)

@@ -16,7 +16,9 @@ build
 bake
   imagesmith bake
   imagesmith bake --print app
-  imagesmith bake --set '*.args.VERSION=2' --set app.tags=app:3 --metadata-file built.json app
+  imagesmith bake --set '*.args.VERSION=2' --set app.tags=app:3 app
+work
+  imagesmith work --verdict verdict.json unit.json
 pin
   imagesmith pin .
   imagesmith pin --update --prune --platform linux/amd64,linux/arm64 .

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.fleet.endurance import endure
 from imagesmith.fleet.engine import Engine
 from imagesmith.fleet.gathering import Gathered, gather
-from imagesmith.fleet.planning import PlanOf, units_of
+from imagesmith.fleet.planning import PlanOf, check, units_of
 from imagesmith.fleet.running import How, Outcome, run_units
 from imagesmith.fleet.sending import send
 from imagesmith.fleet.units import Unit
@@ -56,6 +56,8 @@ class Client:
         Raises:
             ImagesmithError: a target cannot be planned, or a folder not be sent.
         """
+        for request in requests:  # before anything is sent
+            check(request)
         definition, cut = endure(
             lambda: send(document, requests, self._repository, self._session, self._store, epoch),
             for_s=self._how.endured_s,

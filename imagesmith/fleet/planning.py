@@ -23,7 +23,7 @@ from imagesmith.solve.graph import all_steps
 from imagesmith.solve.step import Step
 from imagesmith.values import frozen, replace
 
-__all__ = ["Cut", "PlanOf", "units_of"]
+__all__ = ["Cut", "PlanOf", "check", "units_of"]
 
 PlanOf = Callable[[BuildRequest, Mapping[str, Plan]], Plan]
 
@@ -73,7 +73,7 @@ def units_of(
     parts: list[_Part] = []
     plans: dict[str, Plan] = {}
     for request in requests:
-        _check(request)
+        check(request)
         plan = plans[request.name] = plan_of(request, plans)
         links = tuple(c.name for c in request.contexts.values() if isinstance(c, TargetContext))
         for image in plan.images:
@@ -82,7 +82,12 @@ def units_of(
     return _Cutter(document, parts, plans, plan_of, cut).units()
 
 
-def _check(request: BuildRequest) -> None:
+def check(request: BuildRequest) -> None:
+    """Look whether machines far away can do it.
+
+    Raises:
+        UsageError: they cannot.
+    """
     for output in request.outputs:
         if output.type not in ("image", "registry", "cacheonly"):
             raise UsageError(

@@ -389,8 +389,8 @@ def _json(data: bytes) -> None:
     with contextlib.suppress(ImagesmithError):
         o = parse_object(data, "cache")
         records, notes = decode(o.obj("cache") or o, tuple(layers))
-        assert records.keys() == notes.keys()
-        for record in records.values():
+        assert {record.key for record in records} == notes.keys()
+        for record in records:
             format_ns(record.created_ns)
             encoded = json.dumps([record.parts, record.layer]).encode()
             assert json.loads(encoded) == [record.parts, record.layer]

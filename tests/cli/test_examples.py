@@ -55,8 +55,10 @@ AFTER = {
         "grep -q containerimage.digest built.json && imagesmith inspect app:2 | grep -q 'version.*2'",
     "bake": "imagesmith inspect store:app:baked",
     "bake --print app": """grep -q '"app:baked"' .out""",
-    "bake --set '*.args.VERSION=2' --set app.tags=app:3 --metadata-file built.json app":
-        "grep -q 'library/app:3' built.json && imagesmith inspect store:app:3 | grep -q 'version.*2'",
+    "bake --set '*.args.VERSION=2' --set app.tags=app:3 app":
+        "imagesmith inspect store:app:3 | grep -q 'version.*2'",
+    "work --verdict verdict.json unit.json":
+        "grep -q pushed verdict.json && imagesmith tags registry.example.com/cache | grep -q unit-",
     "pin .": "grep -q version Dockerfile.lock",
     "pin --update --prune --platform linux/amd64,linux/arm64 .": "grep -q version Dockerfile.lock",
     "pin --check --json .": "grep -q '\"lock\": \"Dockerfile.lock\"' .out",
@@ -153,6 +155,16 @@ FILES = {
     "docker-bake.hcl": 'group "default" {\n  targets = ["app"]\n}\ntarget "app" {\n'
     '  target = "files"\n  tags = ["app:baked"]\n}\n',
     "images.txt": f"{HOST}/app:1.0\n{HOST}/both:1\n",
+    "unit.json": json.dumps(
+        {
+            "version": 1,
+            "target": "app",
+            "platform": "linux/amd64",
+            "push": [f"{HOST}/made"],
+            "verdicts": f"{HOST}/cache",
+            "definition": {"target": {"app": {"context": "REPOSITORY", "output": [{"type": "image"}]}}},
+        }
+    ),
 }
 
 
@@ -172,7 +184,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         git_server(folder / ".repositories") as server,
     ):  # fmt: skip
         repository(server.root / "app", {"Dockerfile": "FROM scratch\nCOPY f /f\n", "f": "text"})
-        world.names[HOST] = registry.host
+        world.names |= {HOST: registry.host, "REPOSITORY": server.url("app")}
         for line in (
             "imagesmith build -t app:1 -o type=image,rewrite-timestamp=true .",
             "imagesmith build --target base -t base:1 -o type=image,rewrite-timestamp=true .",
@@ -212,7 +224,8 @@ def world(first: World, tmp_path: Path) -> Iterator[World]:
     with Registry(folder / ".registry") as registry:
         world = World(folder, {**first.names, HOST: registry.host}, first.variables)
         world.install()
-        world.write("images.txt", world.filled(FILES["images.txt"]))
+        for name in ("images.txt", "unit.json"):
+            world.write(name, world.filled(FILES[name]))
         yield world
 
 
