@@ -19,7 +19,7 @@ from imagesmith.values import record
 __all__ = ["NESTING", "WORDS", "words_of"]
 
 #: More names, numbers, signs and texts are refused: a parser takes some 20 us for each.
-WORDS = 250_000
+WORDS = 100_000
 #: So deep brackets and templates may stand in each other.
 NESTING = 100
 
