@@ -170,9 +170,14 @@ class _Cutter:
     def _needs(self, part: _Part, steps: Iterable[Step]) -> list[Unit]:
         wanted = set(steps)
         found = [unit for tip, unit in (*self._stages.items(), *self._last.items()) if tip in wanted]
-        for link in part.links:
+        for link in self._links(part, wanted):
             found += [self._done[link, platform] for platform in self._platforms(link, part, wanted)]
         return list({str(unit.id): unit for unit in found}.values())
+
+    def _links(self, part: _Part, wanted: set[Step]) -> list[str]:
+        """The links that a part, or a stage of it, takes anything of; one without steps may be one."""
+        tips = {link: self._plans[link].tips for link in part.links}
+        return [link for link, of in tips.items() if any(tip is None or tip in wanted for tip in of)]
 
     def _platforms(self, link: str, part: _Part, wanted: set[Step]) -> list[str]:
         """The platforms for which a linked target is needed: the part's own, and what it takes of others."""
@@ -185,8 +190,9 @@ class _Cutter:
 
     def _unit(self, part: _Part, stage: str, needs: Sequence[Unit], tip: Step | None) -> Unit:
         name, cut = part.request.name, self._cut
-        names = self._closure(name)
         wanted = set(all_steps([tip]))
+        links = self._links(part, wanted)
+        names = sorted({name, *(n for link in links for n in self._closure(link))})
         linked = {
             n: {**self._targets[n], "platforms": self._platforms(n, part, wanted)} for n in names if n != name
         }
@@ -197,7 +203,7 @@ class _Cutter:
             target=name,
             platform=part.platform,
             stage=stage,
-            definition={"target": {name: self._target(name), **linked}},
+            definition={"target": {name: _linking(self._target(name), names), **linked}},
             contexts={folder: cut.folders[folder] for n in names for folder in cut.of.get(n, ())},
             needs=tuple(str(unit.id) for unit in needs),
             cache_from=tuple(dict.fromkeys([*(unit.cache_to for unit in needs), cache])),
@@ -245,3 +251,12 @@ class _Cutter:
 
 def _bare(ref: ImageRef) -> ImageRef:
     return replace(ref, tag=None, digest=None)
+
+
+def _linking(target: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A target without its links to others than these: the unit takes nothing of those."""
+    places = target.get("contexts", {})
+    kept = {
+        k: p for k, p in places.items() if not p.startswith("target:") or p.removeprefix("target:") in names
+    }
+    return {**target, "contexts": kept} if kept != places else dict(target)

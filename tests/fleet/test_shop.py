@@ -58,3 +58,6 @@ def test_the_shop_has_the_digests_of_one_machine(tmp_path: Path) -> None:
             ("*.css", 1),
         ):
             assert len([step for step in ran if part in step]) == platforms, (part, ran)
+        units = {unit.name: set(unit.definition["target"]) for unit in done.units}
+        assert units["service-api dependencies linux/arm64"] == {"service-api", "base"}
+        assert units["service-api linux/arm64"] == {"service-api", "base", "assets", "tools"}
