@@ -16,7 +16,16 @@ from imagesmith.dockerfile.suggest import suggest
 from imagesmith.errors import UsageError
 from imagesmith.options import boolean, fields
 
-__all__ = ["ENTRIES", "Entry", "entries_of", "entry_of", "flag_text", "shown", "without_doubles"]
+__all__ = [
+    "ENTRIES",
+    "Entry",
+    "attest_text",
+    "entries_of",
+    "entry_of",
+    "flag_text",
+    "shown",
+    "without_doubles",
+]
 
 #: Keys and values of one entry, `type` first where it has one; several `paths` of ssh have commas between.
 Entry = Mapping[str, str]
@@ -136,6 +145,13 @@ def _flag(key: str, text: str) -> bool:
         return boolean(key, text)
     except UsageError as e:
         raise Unsuitable(e.message) from e
+
+
+def attest_text(kind: str, text: str) -> str:
+    """What --provenance and --sbom say, a yes or no or options, as an entry of attest."""
+    if text.lower() in ("1", "t", "true", "0", "f", "false"):
+        text = f"disabled={'false' if text.lower() in ('1', 't', 'true') else 'true'}"
+    return f"type={kind},{text}"
 
 
 def flag_text(name: str, entry: Entry) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.bake.allowing import Needs, needs_of, parse_allowed
 from imagesmith.bake.definition import Definition, define
+from imagesmith.bake.entries import attest_text
 from imagesmith.bake.files import (
     allows_lookup,
     beside_its_file,
@@ -141,13 +142,7 @@ def _sets(args: argparse.Namespace) -> list[str]:
         if value is not None:
             sets.append(f"*.{key}={'true' if boolean(f'--{key}', value) else 'false'}")
     attests = (("sbom", args.sbom), ("provenance", args.provenance))
-    return sets + [_attest(kind, text) for kind, text in attests if text]
-
-
-def _attest(kind: str, text: str) -> str:
-    if text.lower() in _TRUE + _FALSE:
-        text = f"disabled={'false' if text.lower() in _TRUE else 'true'}"
-    return f"*.attest=type={kind},{text}"
+    return sets + [f"*.attest={attest_text(kind, text)}" for kind, text in attests if text]
 
 
 def _call(args: argparse.Namespace) -> str:

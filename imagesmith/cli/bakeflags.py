@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from imagesmith.cli.flags import add_policy, add_registry_flags, add_root, new_file
+from imagesmith.cli.flags import add_policy, add_registry_flags, add_root, many, new_file, text_flag
 from imagesmith.cli.fleetflags import add_fleet_flags
 
 __all__ = ["add_bake_flags"]
@@ -19,20 +19,22 @@ def add_bake_flags(parser: argparse.ArgumentParser) -> None:
         " that is elsewhere",
     )  # fmt: skip
     g = parser.add_argument_group("what is built")
-    _many(g, "-f", "--file", metavar="FILE", text="a bake or compose file, - for stdin; more come over it")
-    _many(g, "--set", metavar="PATTERN.KEY=VALUE", text="what targets say instead; += adds to a list")
-    _many(g, "--var", metavar="NAME=VALUE", text="value of a variable")
+    many(g, "-f", "--file", metavar="FILE", text="a bake or compose file, - for stdin; more come over it")
+    many(g, "--set", metavar="PATTERN.KEY=VALUE", text="what targets say instead; += adds to a list")
+    many(g, "--var", metavar="NAME=VALUE", text="value of a variable")
     _maybe(g, "--no-cache", text="execute every step")
     _maybe(g, "--pull", text="resolve base images anew")
     add_policy(g)
-    _many(
+    many(
         g, "--allow", metavar="WHAT",
         text="network.host, security.insecure, ssh, buildx.local.delete; fs, fs.read or fs.write =PATH",
     )  # fmt: skip
     g = parser.add_argument_group("what is only looked at")
     g.add_argument("--print", action="store_true", help="print what would be built, as JSON")
-    _text(g, "--list", metavar="WHAT", text="list targets or variables, perhaps with ,format=json")
-    _text(g, "--call", metavar="WHAT", text="check, outline or targets of each, perhaps with ,format=json")
+    text_flag(g, "--list", metavar="WHAT", text="list targets or variables, perhaps with ,format=json")
+    text_flag(
+        g, "--call", metavar="WHAT", text="check, outline or targets of each, perhaps with ,format=json"
+    )
     g.add_argument("--check", action="store_true", help="check the Dockerfiles only")
     _result_flags(parser)
     _run_flags(parser)
@@ -46,8 +48,8 @@ def _result_flags(parser: argparse.ArgumentParser) -> None:
         "--load", nargs="?", const="true", default="", metavar="WHERE",
         help="give the images to docker, podman, containerd[:NS] or kind[:CLUSTER]; alone, to the first",
     )  # fmt: skip
-    _text(g, "--provenance", metavar="V", text="attest how each was built: true, false or mode=min|max,…")
-    _text(g, "--sbom", metavar="V", text="attest what is in each: true, false or format=spdx|cyclonedx")
+    text_flag(g, "--provenance", metavar="V", text="attest how each was built: true, false or mode=min|max,…")
+    text_flag(g, "--sbom", metavar="V", text="attest what is in each: true, false or format=spdx|cyclonedx")
     g.add_argument(
         "--metadata-file", default="", metavar="FILE", type=new_file, help="write what was built as JSON"
     )
@@ -64,9 +66,9 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
         "--isolation", default="auto", choices=("auto", "native", "chroot", "oci"),
         help="how RUN is kept apart",
     )  # fmt: skip
-    _text(g, "--cgroup-parent", metavar="GROUP", text="cgroup to run below")
-    _text(g, "--step-timeout", metavar="TIME", text="how long one RUN may take, as 90s or 1h30m")
-    _many(g, "--emulator", metavar="[PLATFORM=]PATH", text="what runs programs of another architecture")
+    text_flag(g, "--cgroup-parent", metavar="GROUP", text="cgroup to run below")
+    text_flag(g, "--step-timeout", metavar="TIME", text="how long one RUN may take, as 90s or 1h30m")
+    many(g, "--emulator", metavar="[PLATFORM=]PATH", text="what runs programs of another architecture")
     add_root(g)
     g = parser.add_argument_group("what is shown")
     g.add_argument(
@@ -78,16 +80,6 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
         help="write a page about the builds: what took its time, what grew",
     )  # fmt: skip
     g.add_argument("--explain", action="store_true", help="tell for each step why it was executed")
-
-
-def _many(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
-    """A flag that may be repeated."""
-    group.add_argument(*names, action="append", default=[], metavar=metavar, help=text)
-
-
-def _text(group: argparse._ArgumentGroup, name: str, *, metavar: str, text: str) -> None:
-    """A flag with one value, empty where it is not given."""
-    group.add_argument(name, default="", metavar=metavar, help=text)
 
 
 def _maybe(group: argparse._ArgumentGroup, name: str, *, text: str) -> None:

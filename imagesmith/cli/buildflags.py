@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from imagesmith.cli.flags import add_platform, add_policy, add_registry_flags, new_file
+from imagesmith.cli.flags import add_platform, add_policy, add_registry_flags, many, new_file, text_flag
 from imagesmith.cli.fleetflags import add_fleet_flags
 
 __all__ = ["add_build_flags", "add_pin_flags", "add_rebuild_flags"]
@@ -21,7 +21,7 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
     )
     g = _source_flags(parser)
     _pull_flag(g)
-    _many(g, "--platform", metavar="P,…", text="platforms to build for; of several an index is made")
+    many(g, "--platform", metavar="P,…", text="platforms to build for; of several an index is made")
     g.add_argument(
         "--pin", nargs="?", const="true", metavar="BOOL",
         help="add the digests of new sources to Dockerfile.lock; --pin=false does without one",
@@ -39,7 +39,7 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     g = _source_flags(parser)
     _pull_flag(g)
     add_platform(g, "platform to build for, and within an index")
-    _many(parser.add_argument_group("what comes out"), "--label", metavar="K=V", text="label of the image")
+    many(parser.add_argument_group("what comes out"), "--label", metavar="K=V", text="label of the image")
     _run_flags(parser)
     _store_flag(parser.add_argument_group("store"))
     _screen_flags(parser)
@@ -56,7 +56,7 @@ def add_pin_flags(parser: argparse.ArgumentParser) -> None:
         "context", nargs="?", default=".", help="what `imagesmith build` takes (default: the current folder)"
     )
     g = _source_flags(parser)
-    _many(g, "--platform", metavar="P,…", text="platforms whose sources are looked at")
+    many(g, "--platform", metavar="P,…", text="platforms whose sources are looked at")
     add_registry_flags(parser.add_argument_group("how registries are reached"))
     g = parser.add_argument_group("how repositories are reached")
     _secret_flags(g)
@@ -67,16 +67,6 @@ def add_pin_flags(parser: argparse.ArgumentParser) -> None:
         provenance="", sbom="", attest=[], pin="true", network="default", add_host=[], shm_size="",
         ulimit=[], cgroup_parent="", step_timeout="", emulator=[], allow=[], explain=False, report="",
     )  # fmt: skip
-
-
-def _many(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
-    """A flag that may be repeated."""
-    group.add_argument(*names, action="append", default=[], metavar=metavar, help=text)
-
-
-def _text(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
-    """A flag with one value, empty where it is not given."""
-    group.add_argument(*names, default="", metavar=metavar, help=text)
 
 
 def _file(group: argparse._ArgumentGroup, *names: str, text: str) -> None:
@@ -94,9 +84,9 @@ def _source_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     g.add_argument(
         "-f", "--file", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile), - for stdin"
     )
-    _text(g, "--target", metavar="STAGE", text="the stage to build")
-    _many(g, "--build-arg", metavar="K=V", text="value of an ARG")
-    _many(g, "--build-context", metavar="NAME=PLACE", text="another context, or a stage's stand-in")
+    text_flag(g, "--target", metavar="STAGE", text="the stage to build")
+    many(g, "--build-arg", metavar="K=V", text="value of an ARG")
+    many(g, "--build-context", metavar="NAME=PLACE", text="another context, or a stage's stand-in")
     add_policy(g)
     return g
 
@@ -107,7 +97,7 @@ def _pull_flag(group: argparse._ArgumentGroup) -> None:
 
 def _check_flags(parser: argparse.ArgumentParser) -> None:
     g = parser.add_argument_group("what is only looked at")
-    _text(
+    text_flag(
         g,
         "--call",
         metavar="WHAT",
@@ -118,20 +108,20 @@ def _check_flags(parser: argparse.ArgumentParser) -> None:
 
 def _result_flags(parser: argparse.ArgumentParser) -> None:
     g = parser.add_argument_group("what comes out")
-    _many(g, "-t", "--tag", metavar="REF", text="name of the image; may be repeated")
+    many(g, "-t", "--tag", metavar="REF", text="name of the image; may be repeated")
     _switch(g, "--push", text="push to the registry of each --tag")
-    _many(g, "-o", "--output", metavar="OUT", text="type=oci|docker|local|tar|image|registry,…")
+    many(g, "-o", "--output", metavar="OUT", text="type=oci|docker|local|tar|image|registry,…")
     g.add_argument(
         "--load", nargs="?", const="true", default="", metavar="WHERE",
         help="give the image to docker, podman, containerd[:NS] or kind[:CLUSTER]; alone, to the first",
     )  # fmt: skip
-    _many(g, "--label", metavar="K=V", text="label of the image")
-    _many(g, "--annotation", metavar="K=V", text="annotation of the manifest")
-    _text(g, "--provenance", metavar="V", text="attest how it was built: true, false or mode=min|max,…")
-    _text(g, "--sbom", metavar="V", text="attest what is in it: true, false or format=spdx|cyclonedx")
-    _many(g, "--attest", metavar="type=…", text="type=provenance or type=sbom, with their keys")
-    _text(g, "--sign", metavar="KEY", text="sign what is pushed, its images and its index")
-    _text(g, "--sign-password-file", metavar="FILE", text="the password of the key for --sign")
+    many(g, "--label", metavar="K=V", text="label of the image")
+    many(g, "--annotation", metavar="K=V", text="annotation of the manifest")
+    text_flag(g, "--provenance", metavar="V", text="attest how it was built: true, false or mode=min|max,…")
+    text_flag(g, "--sbom", metavar="V", text="attest what is in it: true, false or format=spdx|cyclonedx")
+    many(g, "--attest", metavar="type=…", text="type=provenance or type=sbom, with their keys")
+    text_flag(g, "--sign", metavar="KEY", text="sign what is pushed, its images and its index")
+    text_flag(g, "--sign-password-file", metavar="FILE", text="the password of the key for --sign")
     _file(g, "--iidfile", text="write the image's ID to a file")
     _file(g, "--digest-file", "--digestfile", text="write the digest of the manifest to a file")
     _file(g, "--metadata-file", text="write what was built as JSON")
@@ -148,31 +138,33 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
     )
     _secret_flags(g)
     g.add_argument("--network", default="default", metavar="MODE", help="network: default, none or host")
-    _many(g, "--add-host", metavar="HOST:IP", text="a line of /etc/hosts")
-    _text(g, "--shm-size", metavar="SIZE", text="size of /dev/shm")
-    _many(g, "--ulimit", metavar="T=S[:H]", text="a limit")
-    _text(g, "--cgroup-parent", metavar="GROUP", text="cgroup to run below")
-    _text(g, "--step-timeout", metavar="TIME", text="how long one RUN may take, as 90s or 1h30m")
-    _many(g, "--emulator", metavar="[PLATFORM=]PATH", text="what runs programs of another architecture")
-    _many(g, "--allow", metavar="WHAT", text="network.host or security.insecure")
+    many(g, "--add-host", metavar="HOST:IP", text="a line of /etc/hosts")
+    text_flag(g, "--shm-size", metavar="SIZE", text="size of /dev/shm")
+    many(g, "--ulimit", metavar="T=S[:H]", text="a limit")
+    text_flag(g, "--cgroup-parent", metavar="GROUP", text="cgroup to run below")
+    text_flag(g, "--step-timeout", metavar="TIME", text="how long one RUN may take, as 90s or 1h30m")
+    many(g, "--emulator", metavar="[PLATFORM=]PATH", text="what runs programs of another architecture")
+    many(g, "--allow", metavar="WHAT", text="network.host or security.insecure")
 
 
 def _secret_flags(g: argparse._ArgumentGroup) -> None:
-    _many(g, "--secret", metavar="id=…", text="a secret for RUN --mount=type=secret, or for a repository")
-    _many(g, "--ssh", metavar="ID[=SOCKET]", text="an agent for RUN --mount=type=ssh, or for a repository")
+    many(g, "--secret", metavar="id=…", text="a secret for RUN --mount=type=secret, or for a repository")
+    many(g, "--ssh", metavar="ID[=SOCKET]", text="an agent for RUN --mount=type=ssh, or for a repository")
 
 
 def _cache_flags(parser: argparse.ArgumentParser) -> None:
     g = parser.add_argument_group("cache and store")
-    _many(g, "--cache-from", metavar="PLACE", text="type=registry,ref=R or type=local,src=D: earlier steps")
-    _many(g, "--cache-to", metavar="PLACE", text="type=registry,ref=R, local,dest=D or inline, mode=min|max")
+    many(g, "--cache-from", metavar="PLACE", text="type=registry,ref=R or type=local,src=D: earlier steps")
+    many(g, "--cache-to", metavar="PLACE", text="type=registry,ref=R, local,dest=D or inline, mode=min|max")
     _switch(g, "--no-cache", text="execute every step")
-    _many(g, "--no-cache-filter", metavar="STAGE", text="execute every step of a stage")
+    many(g, "--no-cache-filter", metavar="STAGE", text="execute every step of a stage")
     _store_flag(g)
 
 
 def _store_flag(group: argparse._ArgumentGroup) -> None:
-    _text(group, "--root", metavar="DIR", text="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)")
+    text_flag(
+        group, "--root", metavar="DIR", text="the store (default: IMAGESMITH_ROOT, or below XDG_DATA_HOME)"
+    )
 
 
 def _screen_flags(parser: argparse.ArgumentParser) -> None:

@@ -29,11 +29,23 @@ __all__ = [
     "add_root",
     "admission_of",
     "insecure_of",
+    "many",
     "new_file",
     "one_platform",
     "pairs",
     "settings_of",
+    "text_flag",
 ]
+
+
+def many(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
+    """A flag that may be repeated."""
+    group.add_argument(*names, action="append", default=[], metavar=metavar, help=text)
+
+
+def text_flag(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
+    """A flag with one value, empty where it is not given."""
+    group.add_argument(*names, default="", metavar=metavar, help=text)
 
 
 def add_root(parser: argparse._ActionsContainer) -> None:

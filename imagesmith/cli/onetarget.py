@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from imagesmith.bake.entries import Entry, entries_of
+from imagesmith.bake.entries import Entry, attest_text, entries_of
 from imagesmith.bake.overrides import Override, overridden
 from imagesmith.bake.selection import Selection, prepared
 from imagesmith.bake.target import Setting, Target, completed
@@ -73,7 +73,8 @@ def selection_of(args: argparse.Namespace) -> Selection:
     for name, flag in _ENTRIES.items():
         attributes[name] = _entries(name, getattr(args, flag))
     said = [("provenance", args.provenance), ("sbom", args.sbom)]
-    attributes["attest"] = (*_entries("attest", args.attest), *_entries("attest", _attests(said)))
+    asked = [attest_text(kind, text) for kind, text in said if text]
+    attributes["attest"] = _entries("attest", [*args.attest, *asked])
     overrides = [Override("push", "true")] if args.push else []
     target = Target(name=_NAME, attributes=completed(overridden(attributes, overrides)))
     return Selection(targets={_NAME: target}, groups={})
@@ -81,16 +82,6 @@ def selection_of(args: argparse.Namespace) -> Selection:
 
 def _entries(name: str, texts: list[str]) -> tuple[Entry, ...]:
     return tuple(entry for text in texts for entry in entries_of(name, text))
-
-
-def _attests(said: list[tuple[str, str]]) -> list[str]:
-    out = []
-    for kind, text in said:
-        if text.lower() in ("1", "t", "true", "0", "f", "false"):
-            text = f"disabled={'false' if text.lower() in ('1', 't', 'true') else 'true'}"
-        if text:
-            out.append(f"type={kind},{text}")
-    return out
 
 
 def _parts(name: str, text: str) -> list[str]:
