@@ -64,6 +64,11 @@ inspect
   imagesmith inspect registry.example.com/app:1.0
   imagesmith inspect -f '{{.Digest}} {{json .Config.Cmd}}' app:1
   imagesmith inspect -f '{{json .Provenance}}' app:1
+ls
+  imagesmith ls -l app:1
+  imagesmith ls -R registry.example.com/app:1.0 /
+cat
+  imagesmith cat registry.example.com/app:1.0 /greeting
 digest
   imagesmith digest registry.example.com/app:1.0
 tags

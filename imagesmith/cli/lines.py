@@ -10,7 +10,7 @@ import os
 import re
 from typing import TextIO
 
-__all__ = ["clean", "colours", "harmless", "harmless_json", "one_line", "size"]
+__all__ = ["clean", "colours", "harmless", "harmless_json", "one_line", "size", "visible"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: Sequences of ECMA-48: of the window's title and its like, CSI, choices of a character set, and short ones.
@@ -28,6 +28,15 @@ def clean(text: str) -> str:
     """Text without escape sequences and control characters (a tab stays), and harmless in a CI's log."""
     text = _CONTROL.sub("", _ANSI.sub("", text))
     return _ANYWHERE.sub("# #", text) if "##" in text and _in_ci() else text
+
+
+def visible(name: str) -> str:
+    """A file's name on one line, told apart from all others: what cannot be shown as its bytes, `\\xNN`."""
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(
+        c if c.isprintable() and c != "\\" else "".join(f"\\x{b:02x}" for b in os.fsencode(c)) for c in name
+    )
 
 
 def one_line(text: str) -> str:

@@ -24,8 +24,8 @@ from imagesmith.layer.sparse import pieces_of
 from imagesmith.values import frozen
 
 __all__ = [
-    "Limits", "Reader", "Seekable", "decompressed", "is_tar", "pax_records", "read_archive", "read_layer",
-    "sniff",
+    "Limits", "Reader", "Seekable", "as_layer_entry", "decompressed", "is_tar", "pax_records", "read_archive",
+    "read_layer", "sniff",
 ]  # fmt: skip
 
 _BLOCK = 512
@@ -312,31 +312,36 @@ def read_layer(source: Reader, limits: Limits | None = None) -> Iterator[tuple[E
         UnsafeArchive: a name that leaves the root, an unknown type, a damaged header, an early end.
         LimitExceeded: more entries or bytes than allowed, or one that is longer than fs/limits.py has it.
     """
-    for e, offset in _entries(source, limits or Limits()):
-        _whole(e)
-        path = _clean(e.path, climb=False)
-        folder, _, name = path.rpartition("/")
-        if name == ".wh..wh..opq":
-            check_path(folder, "tar: ")
-            yield Entry(folder, "o"), offset
-            continue
-        if name.startswith(".wh..wh.") or "/.wh..wh." in f"/{folder}":
-            continue
-        if name.startswith(".wh."):
-            victim = name[4:]
-            if victim in ("", ".", ".."):
-                raise UnsafeArchive(f"tar: {path[:200]!r} deletes nothing")
-            path = f"{folder}/{victim}" if folder else victim
-            check_path(path, "tar: ")
-            yield Entry(path, "w"), offset
-            continue
-        if not path and e.kind != "d":
-            raise UnsafeArchive("tar: the root is not a directory")
-        e.path = path
-        _measured(e, climb=False)
-        if e.kind == "h" and e.link == path:
-            raise UnsafeArchive(f"tar: {path[:200]!r} is a hard link to itself")
-        yield e, offset
+    for raw, offset in _entries(source, limits or Limits()):
+        _whole(raw)
+        e = as_layer_entry(raw)
+        if e is not None:
+            yield e, offset
+
+
+def as_layer_entry(e: Entry) -> Entry | None:
+    """What an entry with a raw name means in a layer; None for AUFS's own names. See `read_layer`."""
+    path = _clean(e.path, climb=False)
+    folder, _, name = path.rpartition("/")
+    if name == ".wh..wh..opq":
+        check_path(folder, "tar: ")
+        return Entry(folder, "o")
+    if name.startswith(".wh..wh.") or "/.wh..wh." in f"/{folder}":
+        return None
+    if name.startswith(".wh."):
+        victim = name[4:]
+        if victim in ("", ".", ".."):
+            raise UnsafeArchive(f"tar: {path[:200]!r} deletes nothing")
+        path = f"{folder}/{victim}" if folder else victim
+        check_path(path, "tar: ")
+        return Entry(path, "w")
+    if not path and e.kind != "d":
+        raise UnsafeArchive("tar: the root is not a directory")
+    e.path = path
+    _measured(e, climb=False)
+    if e.kind == "h" and e.link == path:
+        raise UnsafeArchive(f"tar: {path[:200]!r} is a hard link to itself")
+    return e
 
 
 def _measured(e: Entry, *, climb: bool) -> None:

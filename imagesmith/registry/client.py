@@ -20,7 +20,7 @@ from imagesmith.oci.codec import Object, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index
 from imagesmith.registry import quirks
-from imagesmith.registry.bodies import is_packed, pieces, unpacked
+from imagesmith.registry.bodies import capped, is_packed, pieces, unpacked
 from imagesmith.registry.paging import paged
 from imagesmith.registry.reply import Reply, error_of, need_object
 from imagesmith.registry.transport import Transport
@@ -266,6 +266,21 @@ class Client:
                 else:
                     yield 0, pieces(r)
                 return
+
+    def get_part(self, digest: Digest, offset: int, size: int) -> bytes | None:
+        """So many bytes of a blob from an offset on, unverified; None where the registry gives no parts.
+
+        Raises:
+            NotFound: the repository has not got it.
+        """
+        url, headers = self.url(f"blobs/{digest}"), {"Range": f"bytes={offset}-{offset + size - 1}"}
+        with self.transport.open("GET", url, scopes=self.pull_scope, headers=headers) as r:
+            if r.is_success or r.status_code == 416:
+                is_part = r.status_code == 206 and _fits(r, offset)
+                data = b"".join(capped(r, size, url)) if is_part else b""
+                return data if len(data) == size else None
+            body = b"".join(_first(pieces(r), 64 << 10))
+            raise self.error(Reply(r.status_code, r.headers, body, str(r.url)), f"@{digest}")
 
     def delete_blob(self, digest: Digest) -> None:
         """Delete a blob.

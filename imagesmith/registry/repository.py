@@ -169,6 +169,22 @@ class Repository:
         readers = self._for(by_digest=True) if self.ref.digest is not None else self._readers
         return blob_pieces(readers, d, offset)
 
+    def part(self, d: Descriptor, offset: int, size: int) -> bytes | None:
+        """So many bytes of a blob, unverified; None where no reader gives parts. See explore/parts.py."""
+        readers = self._for(by_digest=True) if self.ref.digest is not None else self._readers
+        failures: list[RegistryError] = []
+        for client in readers:
+            try:
+                found = client.get_part(d.digest, offset, size)
+            except RegistryError as e:
+                failures.append(e)
+                continue
+            if found is not None:
+                return found
+        if len(failures) == len(readers):
+            raise all_told(failures)
+        return None
+
     def lacks(self, d: Descriptor) -> bool:
         """False: a missing part shows when it is read; see ImageSource."""
         del d

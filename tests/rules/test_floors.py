@@ -66,6 +66,7 @@ FLOORS = {
     "imagesmith.trust": 20,
     "imagesmith.observe": 20,
     "imagesmith.export": 20,
+    "imagesmith.explore": 20,
     "imagesmith.embedded": 20,
     "imagesmith.bake": 21,
     "imagesmith.building": 21,
