@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from imagesmith.quotas import threads
-from imagesmith.values import frozen
+from imagesmith.values import field, frozen
 
-__all__ = ["MACHINE", "NO_POLICY", "USER", "Access", "Settings", "home_folder"]
+__all__ = ["MACHINE", "NO_POLICY", "USER", "Access", "Login", "Settings", "home_folder"]
 
 #: The id of who started this process: in a namespace that it enters later (worker/sandbox/world.py), it has
 #: another.
@@ -21,6 +22,18 @@ USER = os.geteuid()
 NO_POLICY = "none"
 #: The word for the policy that containers' tools have on this machine, where a file of one could stand.
 MACHINE = "machine"
+
+
+@frozen
+class Login:
+    """Who a command says it is, to every registry that it speaks to for itself; mirrors are not told.
+
+    `nobody` shows no credential, `basic` a name and a password, `bearer` the secret as a token.
+    """
+
+    kind: Literal["nobody", "basic", "bearer"] = "nobody"
+    username: str = ""
+    secret: str = field(default="", shown=False)
 
 
 @frozen(kw_only=True)
@@ -32,6 +45,9 @@ class Access:
     cert_dir         a folder of certificates for every registry, beside those of the machine
     registries_conf  mirrors and trust, instead of the machine's
     hosts_dir        a folder like /etc/containerd/certs.d, looked into before the machine's
+    login            who this is, whatever the files say; None for what they say
+    retries          how often a request that failed is tried again; -1 for as often as is worth it
+    retry_delay_s    the pause (seconds) before each; 0 for one that grows
     """
 
     insecure: bool | frozenset[str] = False
@@ -39,6 +55,9 @@ class Access:
     cert_dir: str = ""
     registries_conf: str = ""
     hosts_dir: str = ""
+    login: Login | None = None
+    retries: int = -1
+    retry_delay_s: float = 0.0
 
 
 @frozen(kw_only=True)

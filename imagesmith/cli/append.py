@@ -16,7 +16,7 @@ __all__ = ["configure", "run"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    add_transfer_flags(parser)
+    add_transfer_flags(parser, registries="several")
     parser.add_argument(
         "layers", nargs="+", metavar="LAYER", help="tar files, plain or compressed, bottom first"
     )

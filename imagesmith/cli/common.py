@@ -8,20 +8,14 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from imagesmith.cli.flags import (
-    access_of,
-    add_registry_flags,
-    add_root,
-    admission_of,
-    new_file,
-    settings_of,
-)
+from imagesmith.cli.flags import add_registry_flags, add_root, admission_of, new_file, settings_of
 from imagesmith.cli.fronts import make_front
 from imagesmith.cli.lines import clean, harmless, harmless_json
+from imagesmith.cli.sides import add_own_flags, add_side_flags, own_access_of, sides_of
 from imagesmith.errors import LockTimeout, StoreError, UsageError
 from imagesmith.fs.results import put_file
 from imagesmith.oci.model import Descriptor
@@ -29,7 +23,10 @@ from imagesmith.oci.names import Platform, host_platform
 from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
+    from imagesmith.cli.progress import Front
+    from imagesmith.copying.ends import Ends
     from imagesmith.interfaces import ImageSource
+    from imagesmith.settings import Access, Settings
     from imagesmith.transports.names import PlaceName
     from imagesmith.transports.transfer import Session
 
@@ -40,6 +37,7 @@ __all__ = [
     "human",
     "input_file",
     "opened",
+    "opened_ends",
     "place_of",
     "platform_of",
     "print_descriptor",
@@ -54,16 +52,37 @@ __all__ = [
 _C1 = re.compile("[\x7f-\x9f]")
 
 
-def add_session_flags(parser: argparse.ArgumentParser, *, root: bool = True) -> None:
-    """The flags of every verb that may speak to a registry; --root where nothing else declares it."""
+def add_session_flags(
+    parser: argparse.ArgumentParser,
+    *,
+    root: bool = True,
+    registries: Literal["one", "sides", "several"] = "one",
+) -> None:
+    """The flags of every verb that may speak to a registry.
+
+    Args:
+        parser: takes them.
+        root: also --root, where nothing else declares it.
+        registries: the verb speaks to one, for which there are credentials; to one at each of two sides,
+            with flags of their own; or to several, where nobody could tell for which a password is.
+    """
     if root:
         add_root(parser)
     add_registry_flags(parser)
+    if registries == "sides":
+        add_side_flags(parser)
+    elif registries == "one":
+        add_own_flags(parser)
 
 
-def add_transfer_flags(parser: argparse.ArgumentParser, *, one: bool = True) -> None:
-    """The flags of verbs that move blobs; --digest-file where `one` thing comes out."""
-    add_session_flags(parser)
+def add_transfer_flags(
+    parser: argparse.ArgumentParser,
+    *,
+    one: bool = True,
+    registries: Literal["one", "sides", "several"] = "one",
+) -> None:
+    """The flags of verbs that move blobs; --digest-file where `one` comes out; see add_session_flags."""
+    add_session_flags(parser, registries=registries)
     parser.add_argument(
         "--progress", default="auto", choices=("auto", "plain", "tty", "rawjson", "quiet"),
         help="how progress is shown",
@@ -112,6 +131,39 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
     """
     from imagesmith.transports.transfer import Session
 
+    access = own_access_of(args)  # may ask for a password
+    with _begun(args, spare) as (settings, front, store):
+        admission = admission_of(args.policy, settings) if hasattr(args, "policy") else None
+        with Session(
+            store, events=front, transfers=settings.transfers, access=access, admission=admission
+        ) as session:
+            yield session, store
+
+
+@contextlib.contextmanager
+def opened_ends(args: argparse.Namespace, others: Mapping[str, Access] | None = None) -> Iterator[Ends]:
+    """The two sides of copies with the store and a screen, as the flags say.
+
+    Args:
+        args: what was given.
+        others: how single registries are reached to read.
+    """
+    from imagesmith.copying.ends import open_ends
+
+    source, target = sides_of(args)  # may ask for passwords
+    with (
+        _begun(args, False) as (settings, front, store),
+        open_ends(
+            store, source=source, target=target, others=others, events=front,
+            transfers=settings.transfers, admission=admission_of(args.policy, settings),
+        ) as ends,
+    ):  # fmt: skip
+        yield ends
+
+
+@contextlib.contextmanager
+def _begun(args: argparse.Namespace, spare: bool) -> Iterator[tuple[Settings, Front, Store]]:
+    """The settings, a screen and the store."""
     settings = settings_of(args.root)
     quiet = getattr(args, "quiet", True)
     mode = (
@@ -122,17 +174,8 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
     front = make_front("quiet" if quiet else mode or "quiet")
     front.title = "Transferring"
     try:
-        with (
-            _store(settings.root, spare=spare) as store,
-            Session(
-                store,
-                events=front,
-                transfers=settings.transfers,
-                access=access_of(args),
-                admission=admission_of(args.policy, settings) if hasattr(args, "policy") else None,
-            ) as session,
-        ):
-            yield session, store
+        with _store(settings.root, spare=spare) as store:
+            yield settings, front, store
     finally:
         front.close()
 

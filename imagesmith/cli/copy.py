@@ -1,46 +1,76 @@
-"""`imagesmith copy`: from any place to any other."""
+"""`imagesmith copy`: from any place to any other; one image, or the tags of a repository."""
 
 from __future__ import annotations
 
 import argparse
 
-from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
-from imagesmith.cli.copying import add_choice_flags, copied, platforms_of
+from imagesmith.cli.common import add_transfer_flags, opened_ends, print_descriptor
+from imagesmith.cli.copying import add_choice_flags, add_many_flags, how_of, tell
 from imagesmith.cli.flags import add_policy
 from imagesmith.errors import UsageError
-from imagesmith.oci.names import host_platform
 
 __all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    add_transfer_flags(parser)
-    add_policy(parser)
     parser.add_argument(
         "source", help="an image: REF, store:REF, oci:DIR[:REF], oci-archive:FILE, docker-archive:FILE"
     )
     parser.add_argument("target", help="where to, in the same forms")
     add_choice_flags(parser)
+    tags = parser.add_argument_group("several tags, from repository to repository")
+    tags.add_argument("--all-tags", action="store_true", help="all tags of the source")
+    tags.add_argument(
+        "--tags", action="append", default=[], metavar="PATTERN",
+        help="those that this takes: 'v1.*', or 'regex:v[0-9]+'; may be repeated",
+    )  # fmt: skip
+    tags.add_argument(
+        "--exclude", action="append", default=[], metavar="PATTERN", help="but not those; may be repeated"
+    )
+    add_many_flags(parser)
+    add_policy(parser)
+    add_transfer_flags(parser, registries="sides")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
+    from imagesmith.copying.copies import copy_image
+    from imagesmith.copying.many import copies
+    from imagesmith.copying.tagging import Job
     from imagesmith.transports.names import PlaceName
 
+    if args.all_tags or args.tags or args.exclude:
+        return _several(args)
     source, target = PlaceName.parse(args.source), PlaceName.parse(args.target)
-    platforms = platforms_of(args.platform)
     if args.referrers and target.kind == "docker-archive":
         raise UsageError(
             "--referrers: a docker archive holds images only",
             hint="oci-archive:FILE holds what refers to them",
         )
-    one = target.kind == "docker-archive" and not platforms and not args.all  # it can hold one only
-    with opened(args) as (session, store):
-        found = copied(
-            session, store, source, target, platforms,
-            default=host_platform() if one else None, whole=args.all,
-            referrers=args.referrers, family=args.format,
-        )  # fmt: skip
-    print_descriptor(args, found, str(target))
+    how = how_of(args, one=target.kind == "docker-archive")
+    with opened_ends(args) as ends:
+        if args.dry_run:
+            found = copies(ends, [Job(source=source, target=target)], how, dry_run=True)
+            return tell(args, found, 1, "copied")
+        made = copy_image(ends, source, target, how)
+    print_descriptor(args, made, str(target))
     return 0
+
+
+def _several(args: argparse.Namespace) -> int:
+    """Copy the tags that are chosen."""
+    from imagesmith.copying.many import copies
+    from imagesmith.copying.patterns import Tags
+    from imagesmith.copying.tagging import repository_of, with_tags
+
+    if args.digest_file:
+        raise UsageError("--digest-file: several tags have several digests", hint="--json tells all")
+    source, target = repository_of(args.source), repository_of(args.target)
+    chosen = Tags(("*",) if args.all_tags or not args.tags else tuple(args.tags), tuple(args.exclude))
+    how = how_of(args)
+    with opened_ends(args) as ends:
+        jobs = with_tags(ends, source, target, chosen)
+        return tell(
+            args, copies(ends, jobs, how, at_once=args.jobs, dry_run=args.dry_run), len(jobs), "copied"
+        )

@@ -19,7 +19,7 @@ __all__ = ["configure", "run"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    add_session_flags(parser)
+    add_session_flags(parser, registries="several")
     add_platform(parser)
     parser.add_argument("a", help="an image, in any place")
     parser.add_argument("b", help="another one")

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     remove = verbs.add_parser("remove", help="take images out of an index")
     for sub in (create, add, remove):
         sub.add_argument("ref", help="the index, in any place but archives")
-        add_transfer_flags(sub)
+        add_transfer_flags(sub, registries="several")
         sub.add_argument(
             "-a", "--annotation", action="append", default=[], metavar="K=V", help="of the index"
         )

@@ -22,7 +22,7 @@ __all__ = ["configure", "run"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    add_transfer_flags(parser, one=False)
+    add_transfer_flags(parser, one=False, registries="several")
     add_policy(parser)
     parser.add_argument(
         "-i", "--input", default="-", metavar="FILE", help="the archive (default: standard input)"

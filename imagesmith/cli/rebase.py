@@ -20,7 +20,7 @@ _BASE_NAME, _BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontai
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    add_transfer_flags(parser)
+    add_transfer_flags(parser, registries="several")
     parser.add_argument("ref", help="an image")
     parser.add_argument(
         "--old-base", default="", metavar="REF", help="what it was made on (default: by its annotations)"

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "of the image tells",
     )
     add_rebuild_flags(parser)
-    add_session_flags(parser, root=False)
+    add_session_flags(parser, root=False, registries="several")
     parser.add_argument("--json", action="store_true", help="the report as one JSON document")
 
 

@@ -21,7 +21,7 @@ from imagesmith.credentials import helpers
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import InvalidDocument, RegistryError, UsageError
 from imagesmith.oci.codec import Object, parse_object
-from imagesmith.settings import USER, home_folder
+from imagesmith.settings import USER, Login, home_folder
 from imagesmith.values import frozen
 
 __all__ = ["ConfigFile", "Credentials", "credential_of", "helper_of", "hub_key", "keys_of"]
@@ -185,22 +185,34 @@ class Credentials:
     """Looks credentials up; the environment is read when it is made."""
 
     def __init__(
-        self, environ: Mapping[str, str] | None = None, home: Path | None = None, *, authfile: str = ""
+        self,
+        environ: Mapping[str, str] | None = None,
+        home: Path | None = None,
+        *,
+        authfile: str = "",
+        login: Login | None = None,
     ) -> None:
-        """Take the process's environment and home, or the given ones; with an authfile that alone counts."""
+        """Take the process's environment and home, or the given ones; with an authfile that alone counts.
+
+        A `login` counts instead of all of them for registries, not for their mirrors.
+        """
         self._env = dict(os.environ if environ is None else environ)
         if authfile:
             self._env |= {"REGISTRY_AUTH_FILE": authfile, "DOCKER_AUTH_CONFIG": ""}
         self._home = home_folder() or Path("/") if home is None else home
         self._warned: set[str] = set()
+        self._login = login
         self.warn: Warn = _nobody  # is told of helpers that fail, each text once
 
-    def find(self, registry: str, repository: str = "") -> Credential | None:
-        """The credential for a repository of a registry, or None to go without.
+    def find(self, registry: str, repository: str = "", *, mirror: bool = False) -> Credential | None:
+        """The credential for a repository of a registry, or of its mirror; None to go without.
 
         Raises:
             UsageError: a configuration file is broken.
         """
+        if self._login is not None and not mirror:
+            kind, user, secret = self._login.kind, self._login.username, self._login.secret
+            return None if kind == "nobody" else Credential(user, secret, kind)
         own = self._own()
         if own is not None:
             try:
@@ -231,8 +243,10 @@ class Credentials:
             raise UsageError(str(e)) from e
         return Object({"auths": o.data.get("auths")}, o.path)
 
-    def scope(self, registry: str, repository: str) -> str:
+    def scope(self, registry: str, repository: str, *, mirror: bool = False) -> str:
         """The key of an entry that is for a part of a registry only; empty where one serves all of it."""
+        if self._login is not None and not mirror:
+            return ""
         for o in (self._own(), *(file.read() for file in self.files())):
             tables = () if o is None else (o.data.get("auths"), o.data.get("credHelpers"))
             for key in _exact_keys(registry, repository):

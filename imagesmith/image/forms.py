@@ -28,7 +28,7 @@ from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.store import Store
 from imagesmith.values import field, frozen, replace
 
-__all__ = ["Form", "Reforming", "common_form", "form_of", "is_image"]
+__all__ = ["Form", "Reforming", "common_form", "form_of", "is_compressed_so", "is_image", "remembered"]
 
 _ROOTS = ("local", "tar")
 #: What the descriptor of a layer with a table has (layer/estargz.py, which most builds do not need).
@@ -150,12 +150,47 @@ def common_form(forms: Sequence[Form]) -> Form:
     return first if len({f.clamp_s for f in forms}) <= 1 else replace(first, clamp_s=None)
 
 
-def _differs(layer: BuiltLayer, form: Form) -> bool:
-    """True if a layer of the base is not compressed as a form has it; what has a table keeps it as gzip."""
-    d = layer.descriptor
-    if form.codec.is_estargz and _TABLE_NOTE not in d.annotations:
-        return True
-    return mt.to_oci(d.media_type) != form.codec.media_type
+def is_compressed_so(d: Descriptor, codec: Codec) -> bool:
+    """True if a layer of an image is compressed as a codec does it; what has a table counts as gzip, too."""
+    if codec.is_estargz and _TABLE_NOTE not in d.annotations:
+        return False
+    return mt.to_oci(d.media_type) == codec.media_type
+
+
+def remembered(
+    store: Store,
+    diff_id: Digest,
+    codec: Codec,
+    clamp_s: int | None,
+    make: Callable[[], tuple[Digest, Descriptor]],
+    *,
+    created_ns: int = 0,
+) -> tuple[Digest, Descriptor]:
+    """A layer in another form: its diff_id and its blob, which the store has from before, or which is made.
+
+    Args:
+        store: remembers it.
+        diff_id: of the layer.
+        codec, clamp_s: the form: compression, and the time (seconds) that files are clamped to.
+        make: makes it.
+        created_ns: when the layer was made.
+    """
+    parts: dict[str, object] = {"reform": str(diff_id), "codec": str(codec), "clamp": clamp_s}
+    key = digest_bytes(dumps(parts, sort_keys=True)).hex
+    record = store.cache.step(key)
+    if record is not None:
+        found = Descriptor.from_json(Object(dict(record.layer), "cache record"))
+        if store.blobs.has(found.digest):
+            return Digest.parse(record.diff_id), found
+    made, d = make()
+    store.cache.put_steps(
+        [
+            StepRecord(
+                key=key, base="", parts=parts, diff_id=str(made), layer=d.to_json(), created_ns=created_ns
+            )
+        ]
+    )
+    return made, d
 
 
 class Reforming:
@@ -172,7 +207,11 @@ class Reforming:
 
     def _layer(self, layer: BuiltLayer, form: Form) -> BuiltLayer:
         if layer.created_ns is None:
-            return self._changed(layer, form.codec, None) if form.force and _differs(layer, form) else layer
+            return (
+                self._changed(layer, form.codec, None)
+                if form.force and not is_compressed_so(layer.descriptor, form.codec)
+                else layer
+            )
         if layer.codec == str(form.codec) and layer.clamp_s == form.clamp_s:
             return layer
         if form.codec.is_estargz and layer.clamp_s != form.clamp_s:
@@ -184,28 +223,15 @@ class Reforming:
         return layer if layer.codec == str(codec) else self._changed(layer, codec, layer.clamp_s)
 
     def _changed(self, layer: BuiltLayer, codec: Codec, clamp_s: int | None) -> BuiltLayer:
-        parts: dict[str, object] = {"reform": str(layer.diff_id), "codec": str(codec), "clamp": clamp_s}
-        key = digest_bytes(dumps(parts, sort_keys=True)).hex
-        record = self._store.cache.step(key)
-        if record is not None:
-            diff_id = Digest.parse(record.diff_id)
-            descriptor = Descriptor.from_json(Object(dict(record.layer), "cache record"))
-            if self._store.blobs.has(descriptor.digest):
-                return self._made(layer, codec, clamp_s, diff_id, descriptor)
-        writer = self._writer_of(codec, clamp_s)
-        if clamp_s == layer.clamp_s:
-            diff_id, descriptor = writer.recompress(layer.stored, self._cancel)
-        else:
-            diff_id, descriptor = writer.write(layer.stored.entries(), self._cancel)
-        self._store.cache.put_steps(
-            [
-                StepRecord(
-                    key=key, base="", parts=parts, diff_id=str(diff_id), layer=descriptor.to_json(),
-                    created_ns=layer.created_ns or 0,
-                )
-            ]
-        )  # fmt: skip
-        return self._made(layer, codec, clamp_s, diff_id, descriptor)
+        def make() -> tuple[Digest, Descriptor]:
+            writer = self._writer_of(codec, clamp_s)
+            if clamp_s == layer.clamp_s:
+                return writer.recompress(layer.stored, self._cancel)
+            return writer.write(layer.stored.entries(), self._cancel)
+
+        created_ns = layer.created_ns or 0
+        diff_id, d = remembered(self._store, layer.diff_id, codec, clamp_s, make, created_ns=created_ns)
+        return self._made(layer, codec, clamp_s, diff_id, d)
 
     def _made(
         self, layer: BuiltLayer, codec: Codec, clamp_s: int | None, diff_id: Digest, descriptor: Descriptor

@@ -52,8 +52,7 @@ _log = logging.getLogger(__name__)
 #: Makes the body of a request, anew for each try.
 Body = Callable[[], Iterable[bytes]]
 
-_REDIRECTS = (301, 302, 303, 307, 308)
-_MAX_REDIRECTS = 10
+_REDIRECTS, _MAX_REDIRECTS = (301, 302, 303, 307, 308), 10
 _BASE_WAIT_S, _MOST_WAIT_S = 0.25, 6.0
 #: What the pauses before tries make together, at most.
 _STRETCH_S = 20.0
@@ -80,6 +79,8 @@ class Transport:
         warn: Callable[[str], None] = lambda _text: None,
         tell: Callable[[str], None] = lambda _text: None,
         files: bool = False,
+        retries: int = -1,
+        retry_delay_s: float = 0.0,
     ) -> None:
         """Prepare, without a request.
 
@@ -93,11 +94,14 @@ class Transport:
             warn: is told what the registry wants its users to read, each text once.
             tell: is told what is waited for, and how long.
             files: the endpoint is no registry: its challenges are not answered.
+            retries: how often what passes is tried again; -1 for as often as is worth it.
+            retry_delay_s: the pause (seconds) before each; 0 for one that grows.
         """
         self.endpoint, self._files = endpoint, files
         self.auth = Authorizer(endpoint.host, find, self._fetch_token)
         self._clients = Clients(endpoint, connections, endpoint.timeout_s or timeout_s, proxy)
         self._wait, self._warn, self._tell = wait, warn, tell
+        self._retries, self._retry_delay_s = retries, retry_delay_s
         self._warned: set[str] = set()
         self._weary_until, self._weary_of = 0.0, ""
         self._told_until = [0.0, 0.0]  # of pauses of ours, and of those that are asked for
@@ -153,9 +157,8 @@ class Transport:
 
     def _probe(self, url: str) -> int:
         """The status of a bare GET, sent without any credential."""
-        with contextlib.closing(
-            self._exchange("GET", url, self._headers({}, None), None, foreign=False)
-        ) as r:
+        sent = self._exchange("GET", url, self._headers({}, None), None, foreign=False)
+        with contextlib.closing(sent) as r:
             return int(r.status_code)
 
     def is_home(self, url: str) -> bool:
@@ -179,13 +182,15 @@ class Transport:
     def _pause(self, attempt: int, trouble: NetworkFault | int, told: float) -> float | None:
         """How long to wait before another try, `told` seconds at least; None where there is to be none."""
         weary = self.endpoint.mirror or time.monotonic() < self._weary_until
-        most = CONNECT_ATTEMPTS if weary else FEW_ATTEMPTS if told > _MOST_WAIT_S else ATTEMPTS
-        if attempt >= min(_tries(trouble), most) or told > _MOST_TOLD_S:
+        most, tries = FEW_ATTEMPTS if told > _MOST_WAIT_S else ATTEMPTS, _tries(trouble)
+        if self._retries >= 0 and tries > 1:
+            tries = most = self._retries + 1
+        if attempt >= min(tries, CONNECT_ATTEMPTS if weary else most) or told > _MOST_TOLD_S:
             if attempt >= CONNECT_ATTEMPTS and isinstance(trouble, NetworkFault):
                 self._weary_until, self._weary_of = time.monotonic() + _WEARY_S, trouble.message
             return None
         least = min(_MOST_WAIT_S, _BASE_WAIT_S * 2.0 ** (attempt - 1)) * random.uniform(0.8, 1.0)
-        return max(told, least)
+        return max(told, self._retry_delay_s or least)
 
     def _rest(self, pause: float, trouble: NetworkFault | int, told: float) -> bool:
         """Wait, and say so; True if that is of no use any more."""

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound
+from imagesmith.errors import InvalidDocument, LimitExceeded, NotFound, Unsupported
 from imagesmith.interfaces import Admission, ImageSource
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest, parse_document
 from imagesmith.oci.names import Platform, choose_platform
 from imagesmith.transports.asking import Asking
-from imagesmith.transports.convert import Family, converted
+from imagesmith.transports.choice import Choice, Plan
+from imagesmith.transports.convert import converted
 from imagesmith.transports.documents import config_of, document_of, parsed
 from imagesmith.transports.lacking import left_out
-from imagesmith.values import field, frozen, record
 
 __all__ = ["Choice", "Plan", "attested", "choose", "chosen", "plan_copy"]
 
@@ -30,57 +30,6 @@ _MOST_MANIFESTS = 5_000
 _MOST_BYTES = 64 << 20
 #: Documents that are read at the same time.
 _ASKED_AT_ONCE = 8
-
-
-@frozen(kw_only=True)
-class Choice:
-    """What of an image is taken.
-
-    platforms     of an index; empty for all of it that is there. A single image for another is refused
-    default       where no platform is named: of an index this one, or unless sparse the only one there is
-    sparse        with a platform: the index stays as it is, and its other manifests are left out
-    whole         an index of which something is not there is refused
-    referrers     take along what refers to the image
-    family        rewrite manifests to Docker's or OCI's types
-    """
-
-    platforms: tuple[Platform, ...] = ()
-    default: Platform | None = None
-    sparse: bool = False
-    whole: bool = False
-    referrers: bool = False
-    family: Family = ""
-
-    @property
-    def is_all(self) -> bool:
-        """True if the image is taken as it is, and nothing beside it."""
-        return not (self.platforms or self.default or self.referrers or self.family)
-
-
-@record
-class Plan:
-    """What is to be sent: blobs, manifests in order with their bytes, and the root, which comes last.
-
-    `tags` are further tags of some manifests.
-    Beside it `there`: manifests below the root that the target has, with all that they name; `absent`: those
-    that the source's indexes name, and it has not got; and of attestations that stay behind `unsaid`: of an
-    image that goes without its index, and `outdated`: of images that become others.
-    """
-
-    root: Descriptor | None = None
-    tags: list[tuple[str, Descriptor]] = field(default_factory=list)
-    absent: list[Descriptor] = field(default_factory=list)
-    unsaid: list[Descriptor] = field(default_factory=list)
-    outdated: list[Descriptor] = field(default_factory=list)
-    there: list[Descriptor] = field(default_factory=list)
-    raw: dict[Digest, bytes] = field(default_factory=dict)
-    manifests: list[Descriptor] = field(default_factory=list)
-    blobs: dict[Digest, Descriptor] = field(default_factory=dict)
-
-    def the_root(self) -> Descriptor:
-        """The root of a finished plan."""
-        assert self.root is not None
-        return self.root
 
 
 def choose(
@@ -227,6 +176,8 @@ class _Walker:
         if isinstance(document, Manifest):
             self._check_platform(document)
             return root
+        if not choice.attestations and depth < _DEPTH and (one := _attested_image(document)) is not None:
+            return self.top(one, depth + 1)
         if choice.sparse or len(choice.platforms) > 1:
             return root
         if choice.platforms:
@@ -246,7 +197,7 @@ class _Walker:
         return found
 
     def _note_about(self, documents: Iterable[Manifest | Index], digest: Digest) -> None:
-        for m in attested(documents, digest):
+        for m in attested(documents, digest) if self._choice.attestations else ():
             (self._plan.absent if self._source.lacks(m) else self.about).append(m)
 
     def _check_platform(self, manifest: Manifest) -> None:
@@ -296,6 +247,8 @@ class _Walker:
             self._look_ahead([m for m in wanted if m.digest not in self._done])
             outdated: dict[Digest, Descriptor] = {}
             for child in sorted(wanted, key=lambda m: m.is_attestation):
+                if child.is_attestation and not self._choice.attestations:
+                    continue
                 if child.about in changed:
                     outdated[child.digest] = child
                     continue
@@ -305,16 +258,22 @@ class _Walker:
             self._plan.outdated += outdated.values()
             named = {m.digest for m in document.manifests}
             kept = named - outdated.keys() if self._choice.sparse or self._keep_index else children.keys()
+            if not self._choice.attestations:
+                kept = kept - {m.digest for m in document.manifests if m.is_attestation}
             if kept != named:
                 document = _only(document, kept)
         else:
             self.asking.about(d, document)
+            if self._choice.reform is not None:
+                document = self._choice.reform(self._source, document)
             for blob in document.parts:
                 if blob.urls and mt.is_nondistributable(blob.media_type):
                     continue  # stays where its urls say; registries are not allowed to have it
                 self._plan.blobs.setdefault(blob.digest, blob)
         document = converted(document, self._choice.family, children)
         found = document.descriptor()
+        if self._choice.exact and found.digest != d.digest:
+            raise _changes(self._source, d)
         self._done[d.digest] = found
         self._plan.raw[found.digest] = document.raw
         self._plan.manifests.append(found)
@@ -323,7 +282,8 @@ class _Walker:
     def _look(self, d: Descriptor) -> bytes | None:
         """A document below the root; None if the target has it, and it would go there as it is."""
         kinds = mt.MANIFEST_TYPES if self._choice.referrers else mt.MANIFEST_TYPES | mt.INDEX_TYPES
-        if not self._choice.family and d.media_type in kinds and self._known(d):
+        choice = self._choice
+        if not choice.family and choice.reform is None and d.media_type in kinds and self._known(d):
             return None
         return self._read(d)
 
@@ -383,6 +343,19 @@ class _Walker:
         for r in self._source.referrers(d.digest):
             if r.digest not in self._done:
                 self.visit_referrers(self.visit(r, 0, ()), depth + 1)
+
+
+def _attested_image(index: Index) -> Descriptor | None:
+    """The image of an index that has one, and what is attested of it."""
+    images = [m for m in index.manifests if not m.is_attestation]
+    return images[0] if len(images) == 1 < len(index.manifests) else None
+
+
+def _changes(source: ImageSource, d: Descriptor) -> Unsupported:
+    return Unsupported(
+        f"{source.name}: {d.digest} would become another manifest, and digests are to be kept",
+        hint="leave out --preserve-digests, or what changes manifests",
+    )
 
 
 def _only(index: Index, kept: Collection[Digest]) -> Index:

@@ -89,12 +89,13 @@ class Session:
         self._store, self._events, self._transfers = store, events, transfers
         access = access or Access()
         self._hosts = hosts or hosts_of(access)
-        self._credentials = credentials or Credentials(authfile=access.authfile)
+        self._credentials = credentials or Credentials(authfile=access.authfile, login=access.login)
         self._credentials.warn = lambda text: events(Warned(rule="", text=text))
         self._proxies = Proxies()
         self._slots = threading.BoundedSemaphore(max(1, transfers))
         self._steps = numbers or itertools.count(1)
         self._timeout_s = timeout_s
+        self._retries, self._retry_delay_s = access.retries, access.retry_delay_s
         self._lock = threading.Lock()
         self._transports: dict[tuple[object, ...], Transport] = {}
         self._places: dict[str, Repository] = {}
@@ -117,6 +118,10 @@ class Session:
                 transport.close()
             self._transports.clear()
             self._places.clear()
+
+    def vertex(self, name: str) -> Vertex:
+        """A new vertex on the screen."""
+        return Vertex(self._events, next(self._steps), name)
 
     @contextlib.contextmanager
     def hurried(self) -> Iterator[None]:
@@ -157,25 +162,27 @@ class Session:
         # Credentials are for the host that is really spoken to. Podman's files may hold one for a single
         # repository: it gets a connection of its own.
         host = registry if endpoint.host == default_endpoint(registry).host else endpoint.host
-        scope = self._credentials.scope(host, repository)
+        scope = self._credentials.scope(host, repository, mirror=endpoint.mirror)
         key = (*endpoint.key, scope)
         with self._lock:
             found = self._transports.get(key)
             if found is None:
                 found = self._transports[key] = Transport(
                     endpoint,
-                    lambda: self._find(host, repository),
+                    lambda: self._find(host, repository, endpoint.mirror),
                     connections=4 * self._transfers + 4,
                     timeout_s=self._timeout_s,
                     proxy=self._proxies.proxy_for,
                     wait=self._hurry.wait,
+                    retries=self._retries,
+                    retry_delay_s=self._retry_delay_s,
                     warn=lambda text: self._events(Warned(rule="", text=text)),
                     tell=lambda text: self._events(Message(text=text)),
                 )
             return found
 
-    def _find(self, host: str, repository: str) -> Credential | None:
-        return self._credentials.find(host, repository)
+    def _find(self, host: str, repository: str, mirror: bool) -> Credential | None:
+        return self._credentials.find(host, repository, mirror=mirror)
 
     def _holders(self, registry: str) -> Callable[[Digest], list[str]]:
         """What the store remembers of who holds a blob in this registry."""
@@ -306,7 +313,7 @@ class Session:
         shown = {"push": f"push {target.name}", "pull": f"pull {source.name}"}
         name = shown.get(verb) or f"{verb} {source.name} to {target.name}"
         own = vertex is None
-        vertex = vertex or Vertex(self._events, next(self._steps), name)
+        vertex = vertex or self.vertex(name)
         with vertex if own else contextlib.nullcontext():
             there = target.standing() if isinstance(target, Repository) and verb != "push" else None
             if (

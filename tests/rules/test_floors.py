@@ -63,6 +63,7 @@ FLOORS = {
     "imagesmith.attest.asked": 12,
     "imagesmith.attest": 19,
     # 20 to 24: results, who vouches for them, and who asks
+    "imagesmith.copying": 22,
     "imagesmith.trust": 20,
     "imagesmith.observe": 20,
     "imagesmith.export": 20,

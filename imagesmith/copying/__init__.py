@@ -1,0 +1,1 @@
+"""Copies as users ask for them: two sides, many tags, lists, other compressions, artifacts."""

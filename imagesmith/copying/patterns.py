@@ -1,0 +1,82 @@
+"""Which tags of a repository are meant: shell patterns, and regular expressions behind `regex:`.
+
+Why: nobody wants to list the tags of a repository by hand. A pattern is for the whole tag; `*` takes every
+character, for tags have no folders.
+Trust: patterns are the user's own, tags are a registry's. A regular expression can take for ever on a tag
+that was chosen for it, so one that repeats what repeats itself is refused.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+
+from imagesmith.errors import UsageError
+from imagesmith.values import frozen
+
+__all__ = ["Tags", "is_pattern"]
+
+_REGEX = "regex:"
+#: Two quantifiers of which one repeats the other make a match take exponential time.
+_NESTED = re.compile(r"\((?:[^()\\]|\\.)*[*+}](?:[^()\\]|\\.)*\)[*+{]")
+_MOST = 1024
+
+
+def is_pattern(text: str) -> bool:
+    """True for a word in the place of a tag that is none: no tag has these characters."""
+    return text.startswith(_REGEX) or any(c in text for c in "*?[")
+
+
+@frozen
+class Tags:
+    """A choice of tags: those that one of the patterns takes, and none of the others leaves out."""
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+
+    def checked(self) -> Tags:
+        """The same.
+
+        Raises:
+            UsageError: one is no pattern.
+        """
+        for text in (*self.include, *self.exclude):
+            _compiled(text)
+        return self
+
+    def chosen(self, tags: Iterable[str]) -> list[str]:
+        """Those of some tags, in their order.
+
+        Raises:
+            UsageError: one is no pattern.
+        """
+        include, exclude = _all(self.include), _all(self.exclude)
+        return [
+            tag
+            for tag in tags
+            if any(p.fullmatch(tag) for p in include) and not any(p.fullmatch(tag) for p in exclude)
+        ]
+
+    def __str__(self) -> str:
+        return ", ".join([*self.include, *(f"not {text}" for text in self.exclude)])
+
+
+def _all(texts: Sequence[str]) -> list[re.Pattern[str]]:
+    return [_compiled(text) for text in texts]
+
+
+def _compiled(text: str) -> re.Pattern[str]:
+    if not text or len(text) > _MOST:
+        raise UsageError(f"a pattern of {len(text)} characters: 1 to {_MOST} are taken")
+    if not text.startswith(_REGEX):
+        return re.compile(fnmatch.translate(text))
+    written = text.removeprefix(_REGEX)
+    if _NESTED.search(written):
+        raise UsageError(
+            f"regex:{written}: repeats what repeats itself, which may take for ever", hint="(a+)* is a*"
+        )
+    try:
+        return re.compile(written)
+    except (re.error, RecursionError, OverflowError) as e:
+        raise UsageError(f"regex:{written}: {e}") from e
