@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from imagesmith.cli.common import add_transfer_flags, opened_ends, print_descriptor
-from imagesmith.cli.copying import add_choice_flags, add_many_flags, how_of, tell
+from imagesmith.cli.copying import add_choice_flags, add_many_flags, how_of, tell, tell_look
 from imagesmith.cli.flags import add_policy
 from imagesmith.errors import UsageError
 
@@ -35,9 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.copying.copies import copy_image
-    from imagesmith.copying.many import copies
-    from imagesmith.copying.tagging import Job
+    from imagesmith.copying.copies import copy_image, look
     from imagesmith.transports.names import PlaceName
 
     if args.all_tags or args.tags or args.exclude:
@@ -51,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     how = how_of(args, one=target.kind == "docker-archive")
     with opened_ends(args) as ends:
         if args.dry_run:
-            found = copies(ends, [Job(source=source, target=target)], how, dry_run=True)
-            return tell(args, found, 1, "copied")
+            tell_look(args, source, target, look(ends, source, target, how))
+            return 0
         made = copy_image(ends, source, target, how)
     print_descriptor(args, made, str(target))
     return 0

@@ -14,6 +14,7 @@ from imagesmith.oci.names import Platform, host_platform
 
 if TYPE_CHECKING:
     from imagesmith.copying.copies import How
+    from imagesmith.copying.looking import Look
     from imagesmith.copying.many import Outcome
     from imagesmith.store.store import Store
     from imagesmith.transports.names import PlaceName
@@ -27,6 +28,7 @@ __all__ = [
     "how_of",
     "platforms_of",
     "tell",
+    "tell_look",
 ]
 
 
@@ -49,7 +51,7 @@ def add_choice_flags(parser: argparse.ArgumentParser) -> None:
         "--platform", action="append", default=[], metavar="OS/ARCH", help="this one alone; may be repeated"
     )
     which.add_argument(
-        "--multi-arch", default="", choices=("all", "system"),
+        "--multi-arch", default=None, type=_multi_arch, metavar="all|system",
         help="skopeo's words: all is --all, system this machine's platform alone",
     )  # fmt: skip
     parser.add_argument("--referrers", action="store_true", help="signatures, attestations and the like, too")
@@ -93,6 +95,17 @@ def _at_once(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 64:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 64")
     return int(text)
+
+
+def _multi_arch(text: str) -> str:
+    if text == "index-only":
+        raise argparse.ArgumentTypeError(
+            "index-only: registries refuse an index without its images; `imagesmith manifest get` and `put`"
+            " move it to one that does not"
+        )
+    if text not in ("all", "system"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither all nor system")
+    return text
 
 
 def platforms_of(texts: Iterable[str]) -> tuple[Platform, ...]:
@@ -169,7 +182,8 @@ def tell(args: argparse.Namespace, outcomes: Iterator[Outcome], count: int, verb
             continue
         assert one.descriptor is not None
         if args.dry_run:
-            _tell_look(args, one)
+            assert one.look is not None
+            tell_look(args, one.source, one.target, one.look)
         elif args.json:
             print_descriptor(args, one.descriptor, str(one.target))
         else:
@@ -179,16 +193,14 @@ def tell(args: argparse.Namespace, outcomes: Iterator[Outcome], count: int, verb
     return 0
 
 
-def _tell_look(args: argparse.Namespace, one: Outcome) -> None:
+def tell_look(args: argparse.Namespace, source: PlaceName, target: PlaceName, look: Look) -> None:
     """What would be done for one image."""
-    look = one.look
-    assert look is not None
     if args.json:
         more = {
-            "source": str(one.source), "there": look.there, "blobs": look.blobs,
+            "source": str(source), "there": look.there, "blobs": look.blobs,
             "missing": look.missing, "missingBytes": look.missing_bytes,
         }  # fmt: skip
-        print_json({"name": str(one.target), **look.descriptor.to_json(), **more})
+        print_json({"name": str(target), **look.descriptor.to_json(), **more})
         return
     what = "is there" if look.there else f"{look.missing} of {look.blobs} blobs, {human(look.missing_bytes)}"
-    say(f"{look.descriptor.digest} {one.target} ({what})")
+    say(f"{look.descriptor.digest} {target} ({what})")

@@ -98,27 +98,36 @@ no     --registries.d --tmpdir = nothing: signatures are always looked for, and 
 off    --debug -D = -v
 """
 
+#: Of the verbs that move images.
 _TRANSFER = """
-switch --preserve-digests --remove-signatures
-on     --src-tls-verify --dest-tls-verify = --insecure, or --insecure-registry HOST
-no     --src-creds --dest-creds --src-username --src-password = `imagesmith login`, or --authfile FILE
-no     --dest-username --dest-password --src-registry-token = `imagesmith login`, or --authfile FILE
-no     --dest-registry-token --src-no-creds --dest-no-creds = `imagesmith login`, or --authfile FILE
+switch --preserve-digests --remove-signatures --dest-precompute-digests --dest-oci-accept-uncompressed-layers
 no     --src-daemon-host --dest-daemon-host = docker-archive:FILE, and `docker load` or `docker save`
 no     --src-shared-blob-dir --dest-shared-blob-dir = oci:DIR, whose blobs are its own
-no     --dest-compress --dest-decompress --dest-compress-format = nothing: layers go as they are
-no     --dest-compress-level --dest-force-compress-format = nothing: layers go as they are
-no     --dest-oci-accept-uncompressed-layers = nothing: layers go as they are
 no     --sign-by --sign-passphrase-file --sign-by-sigstore = `imagesmith sign REF@DIGEST`
 no     --sign-by-sigstore-private-key --sign-identity --sign-by-sq-fingerprint = `imagesmith sign REF@DIGEST`
 no     --encryption-key --encrypt-layer --decryption-key = another tool: layers are not encrypted here
 no     --image-parallel-copies = nothing: several blobs go at a time
-no     --src-authfile --dest-authfile = --authfile FILE, with the logins of both
-no     --src-cert-dir --dest-cert-dir = --cert-dir DIR
-no     --multi-arch = --all, or --platform OS/ARCH
-no     --additional-tag = `imagesmith tag docker://REF TAG`
-no     --all-tags = `imagesmith mirror`
 no     --allow-nondistributable-artifacts = foreign layers are left where they are
+no     --additional-tag = `imagesmith tag docker://REF TAG`
+"""
+#: Of those where both sides are told apart.
+_SIDES = """
+no     --creds --username --password --no-creds --registry-token = --src-creds, --dest-creds and the like
+no     --dest-compress = --compression gzip
+no     --dest-decompress = --compression uncompressed
+"""
+#: Of those with one registry.
+_ONE_SIDE = """
+on     --src-tls-verify --dest-tls-verify = --tls-verify=false
+no     --src-creds --dest-creds --src-username --dest-username --src-password --dest-password = --creds
+no     --src-registry-token --dest-registry-token = --registry-token
+no     --src-no-creds --dest-no-creds = --no-creds
+no     --src-authfile --dest-authfile = --authfile FILE
+no     --src-cert-dir --dest-cert-dir = --cert-dir DIR
+no     --dest-compress --dest-decompress --dest-compress-format = `imagesmith copy --compression`
+no     --dest-compress-level --dest-force-compress-format = `imagesmith copy --compression`
+no     --multi-arch = --platform OS/ARCH, or `imagesmith copy --multi-arch`
+no     --all-tags = `imagesmith copy --all-tags`
 """
 
 #: Of the verbs that sign, and of those that verify; cosign 3 has them.
@@ -151,7 +160,7 @@ no     --experimental-oci11 --max-workers --signature --payload --signature-dige
 """
 _COSIGN = """
 no     --allow-insecure-registry --allow-http-registry = --insecure, or --insecure-registry HOST
-no     --registry-username --registry-password --k8s-keychain = `imagesmith login`, or --authfile FILE
+no     --registry-username --registry-password --k8s-keychain = `imagesmith login`, or --creds USER
 no     --registry-cacert --registry-client-cert --registry-client-key = --cert-dir DIR
 no     --attachment-tag-prefix = COSIGN_REPOSITORY
 """
@@ -172,18 +181,21 @@ no     --build-arg = --set '*.args.NAME=VALUE'
 no     --label = --set '*.labels.NAME=VALUE'
 no     --secret --ssh = --set '*.secrets=…' or '*.ssh=…', or the target's own
 """,
-    **dict.fromkeys(("push", "pull", "copy", "save", "load"), _TRANSFER),
+    **dict.fromkeys(("push", "pull", "save", "load"), _TRANSFER + _ONE_SIDE),
+    "copy": _TRANSFER + _SIDES,
     "mirror": _TRANSFER
+    + _SIDES
     + """
-switch --keep-going --scoped
-no     --src -s --dest -d --src-yaml = a list with a line for each image: SOURCE [TARGET]
-no     --append-suffix --dry-run = a list with targets: SOURCE TARGET
+switch --keep-going
+no     --src -s --dest -d --src-yaml = a list, one of skopeo's among them, and --to PREFIX
+no     --append-suffix = a list with targets: SOURCE TARGET
+no     --tags --exclude --all-tags = a pattern in the list, in the place of the tag
+no     --digestfile --digest-file = --json
 """,
     "inspect": """
 switch --no-tags -n
 value  --type
 no     --size -s = `imagesmith images`
-no     --username --password = `imagesmith login`, or --authfile FILE
 no     --daemon-host = docker-archive:FILE
 no     --shared-blob-dir = oci:DIR
 no     --manifest-digest = `imagesmith digest REF`

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
-from imagesmith.cli.copying import copied, platforms_of
+from imagesmith.cli.copying import add_attestations, copied, platforms_of
 from imagesmith.cli.flags import add_platform
 
 __all__ = ["configure", "run"]
@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ref", help="a name in the store")
     parser.add_argument("to", nargs="?", help="another name, or place, to push it to")
     add_platform(parser, "of an index, push this platform's image alone")
+    add_attestations(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,11 +29,13 @@ def run(args: argparse.Namespace) -> int:
     target = PlaceName.parse(args.to or args.ref.removeprefix("store:"))
     platforms = platforms_of([args.platform])
     with opened(args) as (session, store):
-        if source.kind == "store" and target.kind == "registry" and not platforms:
+        if source.kind == "store" and target.kind == "registry" and not platforms and args.attestations:
             assert source.image is not None
             assert target.image is not None
             found = session.push(target.image, StorePlace(store, source.image).root())
         else:
-            found = copied(session, store, source, target, platforms, verb="push")
+            found = copied(
+                session, store, source, target, platforms, attestations=args.attestations, verb="push"
+            )
     print_descriptor(args, found, str(target))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
-from imagesmith.cli.copying import platforms_of
+from imagesmith.cli.copying import add_attestations, platforms_of
 from imagesmith.cli.flags import add_platform, new_file
 from imagesmith.oci.names import host_platform
 
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", default="docker", choices=("docker", "oci"), help="docker: for `docker load`"
     )
+    add_attestations(parser)
     add_platform(parser, "of an index (default: this machine's for docker, all that is there for oci)")
 
 
@@ -38,7 +39,11 @@ def run(args: argparse.Namespace) -> int:
 
     docker = args.format == "docker"
     platforms = platforms_of([args.platform])
-    choice = Choice(platforms=platforms, default=host_platform() if docker and not platforms else None)
+    choice = Choice(
+        platforms=platforms,
+        default=host_platform() if docker and not platforms else None,
+        attestations=args.attestations,
+    )
     names = [PlaceName.parse(text, "store") for text in args.ref]
     with opened(args) as (session, store), archive_target(args.output, docker=docker) as target:
         for name in names:

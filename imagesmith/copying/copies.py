@@ -53,6 +53,19 @@ class How:
             )
         return replace(self, choice=replace(self.choice, family="oci"))
 
+    def foreseen(self) -> How:
+        """The same as `checked`, for a look.
+
+        Raises:
+            UsageError: what comes out shows when it is done.
+        """
+        if self.codec is not None:
+            raise UsageError(
+                "what comes of another compression is not known before it is done",
+                hint="leave out the compression, or the dry run",
+            )
+        return self.checked()
+
 
 def copy_image(ends: Ends, source: PlaceName, target: PlaceName, how: How | None = None) -> Descriptor:
     """Copy an image from a place to a place; returns what is there now.
@@ -79,11 +92,6 @@ def look(ends: Ends, source: PlaceName, target: PlaceName, how: How | None = Non
         UsageError: layers would be compressed otherwise: what comes out shows when it is done.
         ImagesmithError: as `copy_image`.
     """
-    how = (how or How()).checked()
-    if how.codec is not None:
-        raise UsageError(
-            "what comes of another compression is not known before it is done",
-            hint="leave out the compression, or the dry run",
-        )
+    how = (how or How()).foreseen()
     with ends.opened(source) as a:
         return look_at(a, target, ends.target, ends.store, how.choice)

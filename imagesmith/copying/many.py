@@ -65,7 +65,7 @@ def copies(
     Raises:
         UsageError: what is asked for excludes each other; before anything is copied.
     """
-    how = (how or How()).checked()
+    how = (how or How()).foreseen() if dry_run else (how or How()).checked()
 
     def work(job: Job) -> Outcome:
         if job.error is not None:

@@ -249,7 +249,12 @@ class Session:
         self._found(d.digest, ref.name)
 
     def pull(
-        self, ref: ImageRef, platform: Platform | None = None, *, default: Platform | None = None
+        self,
+        ref: ImageRef,
+        platform: Platform | None = None,
+        *,
+        default: Platform | None = None,
+        attestations: bool = True,
     ) -> Descriptor:
         """Bring an image into the store, without naming it there; returns what the reference stands for.
 
@@ -257,12 +262,14 @@ class Session:
             ref: the image.
             platform: of an index; None for all of it. The index itself is kept as it is.
             default: the same, but a single image is taken whatever its platform is.
+            attestations: take along what the index says of its images; without it is another index, or none.
 
         Raises:
             NotFound: there is no such image, or none for the platform.
         """
         store = self._need_store()
-        choice = Choice(platforms=(platform,) if platform else (), default=default, sparse=True)
+        platforms = (platform,) if platform else ()
+        choice = Choice(platforms=platforms, default=default, sparse=True, attestations=attestations)
         return self.copy(self.repository(ref), StorePlace(store), choice, verb="pull")
 
     # --- writing -------------------------------------------------------------------------------
