@@ -1,7 +1,7 @@
 """`imagesmith cat`: the bytes of files of an image, in any place.
 
-Trust: contents are the image's. They are written as they are, but to a terminal: there, what it would take for
-a command is shown as its bytes, `\\xNN`.
+Trust: contents are the image's. They are written as they are, but to a terminal: there, control characters
+are shown as their bytes, as in a name (lines.py).
 """
 
 from __future__ import annotations

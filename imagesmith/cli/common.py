@@ -48,8 +48,8 @@ __all__ = [
     "table",
 ]
 
-#: The control characters that JSON lets stand.
-_C1 = re.compile("[\x7f-\x9f]")
+#: The control characters that JSON lets stand, and bytes of names that are not UTF-8.
+_C1 = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 
 def add_session_flags(

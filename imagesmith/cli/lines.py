@@ -31,7 +31,7 @@ def clean(text: str) -> str:
 
 
 def visible(name: str) -> str:
-    """A file's name on one line, told apart from all others: what cannot be shown as its bytes, `\\xNN`."""
+    """A file's name on one line, told apart from all others: what cannot be shown as hexadecimal bytes."""
     if name.isprintable() and "\\" not in name:
         return name
     return "".join(

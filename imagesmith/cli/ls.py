@@ -1,7 +1,7 @@
 """`imagesmith ls`: what is in a folder of an image, in any place.
 
 Spec: the lines of `ls -l` as POSIX has them, with numbers for owners, UTC for times, and the layer.
-Trust: names are the image's; what a terminal would take for a command is shown as its bytes, `\\xNN`.
+Trust: names are the image's; what a terminal would take for a command is shown as its bytes (lines.py).
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ def _long(f: ImageFile, name: str) -> str:
 def _time(ns: int) -> str:
     """A time to the second; one that no calendar has as its number of seconds."""
     try:
-        moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=ns // 10**9)
+        moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=ns // 10**9)
     except OverflowError:
         return f"{ns // 10**9:>19}"
     return f"{moment:%Y-%m-%d %H:%M:%S}".rjust(19, "0")
 
 
 def _document(f: ImageFile) -> dict[str, Any]:
-    """The fields of a file; bytes of names that are not UTF-8 as lone surrogates, as Python's json has them."""
+    """The fields of a file; bytes of names that are not UTF-8 are lone surrogates, as Python reads them."""
     more: dict[str, Any] = {}
     if f.kind == "symlink":
         more["target"] = f.target

@@ -178,7 +178,8 @@ def read_table(annotations: Mapping[str, str], size: int, part: Part) -> list[En
     try:
         document = json.loads(raw)
         rows = document["entries"]
-        if not isinstance(rows, list) or len(rows) > _MOST_ROWS:
+        usable = isinstance(rows, list) and len(rows) <= _MOST_ROWS
+        if not usable or not all(isinstance(row, dict) for row in rows):
             return None
         return _Rows(rows, data_end, part).entries()
     except (ValueError, KeyError, TypeError, RecursionError, InvalidDocument):
