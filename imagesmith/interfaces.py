@@ -16,6 +16,7 @@ from imagesmith.fs.entry import Entry
 from imagesmith.fs.tree import Tree
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
+from imagesmith.quotas import Limits
 from imagesmith.values import field, frozen
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class RunSpec:
     insecure    all capabilities, no filter, no masks
     hosts       (name, address) pairs for /etc/hosts
     ulimits     (name, soft, hard), -1 for unlimited
+    limits      of memory and processors, for all its processes together
     timeout_s   0 for no limit
     tty, interactive   for `imagesmith run`: the caller's terminal and standard input are the process's
     forwards    for `imagesmith run`: signals that this process gets are the other's
@@ -129,8 +131,7 @@ class RunSpec:
     shm_size_bytes: int = 64 << 20
     ulimits: tuple[tuple[str, int, int], ...] = ()
     cgroup_parent: str = ""
-    memory_bytes: int = 0
-    cpus: float = 0.0
+    limits: Limits = field(default_factory=Limits)
     timeout_s: float = 0.0
     tty: bool = False
     interactive: bool = False

@@ -161,15 +161,17 @@ def parse_ssh(text: str) -> tuple[str, str]:
     return name or "default", path
 
 
-_SIZE = re.compile(r"(\d+)([bkmg]?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)([bkmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 
 
 def parse_size(text: str, flag: str) -> int:
-    """A size in bytes with b, k, m or g (1024)."""
+    """A size in bytes with b, k, m, g or t (1024)."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise UsageError(f"{flag}: invalid size: '{text}'")
-    return int(match[1]) << {"": 0, "b": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
+    whole, _, rest = match[1].partition(".")
+    unit = 1 << {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2].lower()]
+    return int(whole) * unit + int(rest or 0) * unit // 10 ** len(rest)
 
 
 _AGE = re.compile(r"(\d+)(s|m|h|d|w)?")

@@ -1,4 +1,4 @@
-"""What the process's control groups leave it: processors, memory, and whether memory ran out.
+"""What the process's control groups leave it, whether memory ran out, and what one step may take of it.
 
 Why: in a container the machine has more processors and memory than a builder may use; more threads than that
 only wait for each other, and a compiler that is ended for want of memory says nothing of it.
@@ -16,7 +16,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["KILLED", "OutOfMemory", "memory_left", "memory_limit", "processors", "threads"]
+from imagesmith.values import frozen
+
+__all__ = ["KILLED", "Limits", "OutOfMemory", "memory_left", "memory_limit", "own_group", "processors", "threads"]
 
 #: How the line of a step begins whose processes the kernel killed for want of memory.
 KILLED = "killed for want of memory: "
@@ -27,6 +29,59 @@ _OWN = Path("/proc/self/cgroup")
 _NO_LIMIT = 1 << 60
 #: Where a group has the count of processes that were killed.
 _COUNTS = ("memory.events", "memory.oom_control")
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What the processes of one step may take together; 0 and '' are no limit.
+
+    memory_bytes    of memory
+    swap_bytes      of memory and swap together; -1 for all swap there is, 0 for as much swap as memory
+    quota_us        of processors' time in each period
+    period_us       0 for 100 ms
+    shares          the weight against others, of which 1024 is usual
+    cpus, nodes     numbers of processors and of memory nodes, in the kernel's form: 0-2,5
+
+    Spec: docker run's --memory, --memory-swap, --cpu-quota, --cpu-period, --cpu-shares, --cpuset-cpus and
+    --cpuset-mems.
+    """
+
+    memory_bytes: int = 0
+    swap_bytes: int = 0
+    quota_us: int = 0
+    period_us: int = 0
+    shares: int = 0
+    cpus: str = ""
+    nodes: str = ""
+
+    @property
+    def period(self) -> int:
+        """The period of the quota, in microseconds."""
+        return self.period_us or 100_000
+
+    @property
+    def processors(self) -> float:
+        """How many processors' time it is; infinite without a quota."""
+        return self.quota_us / self.period if self.quota_us > 0 else math.inf
+
+    @property
+    def swap_most_bytes(self) -> float:
+        """The most memory and swap together; infinite without a limit."""
+        if not self.memory_bytes or self.swap_bytes < 0:
+            return math.inf
+        return self.swap_bytes or 2 * self.memory_bytes
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        """The kernel's controllers that hold what is limited: memory, cpu, cpuset."""
+        asked = {
+            "memory": self.memory_bytes, "cpu": self.quota_us > 0 or self.shares, "cpuset": self.cpus or self.nodes
+        }  # fmt: skip
+        return frozenset(name for name, wanted in asked.items() if wanted)
+
+    def __bool__(self) -> bool:
+        """True if anything is limited."""
+        return bool(self.controllers)
 
 
 def processors() -> float:
@@ -91,8 +146,15 @@ class OutOfMemory:
         return max((_field(group / name, "oom_kill") for name in _COUNTS), default=0) if group else 0
 
 
-def _groups(controller: str) -> Iterator[Path]:
-    """The folders of the process's groups that have a controller, the innermost first."""
+def own_group(controller: str) -> str:
+    """The path of the process's group below a controller's hierarchy, as far as it is there; '' for the top."""
+    for base, at in _own(controller):
+        return next((str(f) for f in (at, *at.parents) if (base / f).is_dir() and f != Path()), "")
+    return ""
+
+
+def _own(controller: str) -> Iterator[tuple[Path, Path]]:
+    """The hierarchies that may have a controller, and the process's group in each."""
     for line in _text(_OWN).splitlines():
         _, names, path = (*line.split(":", 2), "", "")[:3]
         if names and controller not in names.split(","):
@@ -102,6 +164,12 @@ def _groups(controller: str) -> Iterator[Path]:
         at = Path(path.lstrip("/"))
         if ".." in at.parts:  # above the root of the namespace: of that nothing is seen
             at = Path()
+        yield base, at
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """The folders of the process's groups that have a controller, the innermost first."""
+    for base, at in _own(controller):
         for folder in dict.fromkeys((at, *at.parents)):
             if (base / folder).is_dir():
                 yield base / folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from imagesmith.quotas import Limits
 from imagesmith.settings import Access
 from imagesmith.values import field, frozen
 
@@ -180,6 +181,7 @@ class BuildRequest:
     cache_from      where to look for steps that the store does not know; cache_to where to write them
     explain         tell for each step why it was executed
     report          path of an HTML page about the build, or empty
+    limits          what each RUN step may take of memory and processors
     step_timeout_s  how long a RUN step may take, 0 for no limit
     emulators       what runs RUN of other architectures, before what is registered or found on PATH
     access          how registries are reached
@@ -221,6 +223,7 @@ class BuildRequest:
     shm_size_bytes: int = 0
     ulimits: tuple[tuple[str, int, int], ...] = ()
     cgroup_parent: str = ""
+    limits: Limits = field(default_factory=Limits)
     step_timeout_s: float = 0.0
     emulators: tuple[Emulator, ...] = ()
     allow: frozenset[str] = frozenset()

@@ -71,8 +71,8 @@ def _words(target: Target, name: str, value: Setting) -> list[str]:
         return [f"{_PAIRS[name]}={key}={_place(name, text)}" for key, text in value.items()]
     if name == "extra-hosts" and isinstance(value, Mapping):
         return [f"--add-host={host}={ip}" for host, ips in value.items() for ip in ips.split(",")]
-    if value and isinstance(value, Mapping):
-        raise _refusal(target, f"{name}: {next(iter(value))} is not supported", "limit the whole process")
+    if name == "resources" and isinstance(value, Mapping):
+        return [f"--resource={key}={text}" for key, text in value.items()]
     return []
 
 

@@ -12,6 +12,7 @@ from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
 from imagesmith.cli.buildflags import add_build_flags
 from imagesmith.cli.flags import access_of, settings_of
 from imagesmith.cli.fronts import make_front
+from imagesmith.cli.limitflags import limits_of
 from imagesmith.cli.progress import Front
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Event, Warned
@@ -195,6 +196,7 @@ def request_of(args: argparse.Namespace, *, needs_context: bool = True, target: 
         shm_size_bytes=parse_size(args.shm_size, "--shm-size") if args.shm_size else 0,
         ulimits=tuple(parse_ulimit(u) for u in args.ulimit),
         cgroup_parent=args.cgroup_parent,
+        limits=limits_of(args),
         emulators=tuple(parse_emulator(text) for text in args.emulator),
         step_timeout_s=parse_timeout(args.step_timeout, "--step-timeout") if args.step_timeout else 0.0,
         allow=frozenset(args.allow),

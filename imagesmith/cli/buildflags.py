@@ -7,6 +7,7 @@ import os
 
 from imagesmith.cli.flags import add_platform, add_policy, add_registry_flags, many, new_file, text_flag
 from imagesmith.cli.fleetflags import add_fleet_flags
+from imagesmith.cli.limitflags import add_limits, no_limits
 
 __all__ = ["add_build_flags", "add_pin_flags", "add_rebuild_flags"]
 
@@ -66,6 +67,7 @@ def add_pin_flags(parser: argparse.ArgumentParser) -> None:
         cache_to=[], no_cache=False, no_cache_filter=[], iidfile="", digest_file="", metadata_file="",
         provenance="", sbom="", attest=[], pin="true", network="default", add_host=[], shm_size="",
         ulimit=[], cgroup_parent="", step_timeout="", emulator=[], allow=[], explain=False, report="",
+        **no_limits(),
     )  # fmt: skip
 
 
@@ -141,6 +143,7 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
     many(g, "--add-host", metavar="HOST:IP", text="a line of /etc/hosts")
     text_flag(g, "--shm-size", metavar="SIZE", text="size of /dev/shm")
     many(g, "--ulimit", metavar="T=S[:H]", text="a limit")
+    add_limits(g, resource=True)
     text_flag(g, "--cgroup-parent", metavar="GROUP", text="cgroup to run below")
     text_flag(g, "--step-timeout", metavar="TIME", text="how long one RUN may take, as 90s or 1h30m")
     many(g, "--emulator", metavar="[PLATFORM=]PATH", text="what runs programs of another architecture")

@@ -19,8 +19,6 @@ _BUILD = """
 switch --rm --force-rm --compress --stream
 value  --builder
 off    --squash --single-snapshot = build, then `imagesmith flatten REF`
-no     --memory -m --memory-swap --cpu-period --cpu-quota --cpu-shares -c = --cgroup-parent, or systemd-run
-no     --cpuset-cpus --cpuset-mems = taskset
 no     --security-opt = RUN --security=insecure, with --allow security.insecure
 no     --source-policy-file --signature-policy = --policy FILE, for images
 no     --print = --call
@@ -226,7 +224,7 @@ no     --filter = --older-than AGE
 no     --detach -d --name --restart --publish -p --publish-all -P = Podman or Docker: nothing stays here
 no     --privileged --cap-add --cap-drop --device --gpus --security-opt = Podman or Docker: see --isolation
 no     --link --network-alias --ip --mac-address --dns = Podman or Docker, or --network host
-no     --cpuset-cpus --cpu-shares -c --pids-limit = Podman or Docker, or systemd-run
+no     --pids-limit = Podman or Docker, or systemd-run
 no     --label -l --label-file --log-driver --log-opt = Podman or Docker: nothing stays here
 """,
 }

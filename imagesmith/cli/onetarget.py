@@ -15,6 +15,7 @@ from imagesmith.bake.selection import Selection, prepared
 from imagesmith.bake.target import Setting, Target, completed
 from imagesmith.cli.build import request_of
 from imagesmith.cli.elsewhere import bake_elsewhere, print_rights
+from imagesmith.cli.limitflags import limits_of, resources_of
 from imagesmith.errors import UsageError
 from imagesmith.options import parse_build_args, parse_hosts, parse_labels
 
@@ -66,6 +67,7 @@ def selection_of(args: argparse.Namespace) -> Selection:
         "extra-hosts": dict(parse_hosts(args.add_host)),
         "pull": args.pull,
         "no-cache": args.no_cache,
+        "resources": resources_of(limits_of(args)),
     }
     for name, flag in _LISTS.items():
         texts = [part for text in getattr(args, flag) for part in _parts(name, text)]

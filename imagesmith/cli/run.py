@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.cli.flags import access_of, add_platform, add_policy, add_registry_flags, add_root
+from imagesmith.cli.limitflags import add_limits, limits_of
 from imagesmith.errors import UsageError
 from imagesmith.interfaces import Mount, RunSpec
 from imagesmith.options import parse_hosts, parse_size, parse_ulimit, parse_variables
@@ -57,8 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     world.add_argument("--rm", action="store_true", default=True, help="remove it afterwards: always so")
     limits = parser.add_argument_group("limits")
-    limits.add_argument("-m", "--memory", default="", metavar="SIZE", help="memory")
-    limits.add_argument("--cpus", type=float, default=0.0, metavar="N", help="processors")
+    add_limits(limits)
     limits.add_argument("--shm-size", default="", metavar="SIZE", help="size of /dev/shm")
     limits.add_argument("--ulimit", action="append", default=[], metavar="T=S[:H]", help="a limit")
     limits.add_argument("--cgroup-parent", default="", metavar="GROUP", help="cgroup to run below")
@@ -201,8 +201,7 @@ def spec_of(args: argparse.Namespace, image: ResolvedImage, view: View, volumes:
         shm_size_bytes=parse_size(args.shm_size, "--shm-size") if args.shm_size else 64 << 20,
         ulimits=tuple(parse_ulimit(u) for u in args.ulimit),
         cgroup_parent=args.cgroup_parent,
-        memory_bytes=parse_size(args.memory, "--memory") if args.memory else 0,
-        cpus=args.cpus,
+        limits=limits_of(args),
         tty=args.tty,
         interactive=args.interactive,
         forwards=True,

@@ -214,6 +214,7 @@ class RunOp(Op):
             shm_size_bytes=self.shm_size_bytes or 64 << 20,
             ulimits=self.ulimits,
             cgroup_parent=self.cgroup_parent,
+            limits=work.tools.request.limits,
             timeout_s=work.tools.request.step_timeout_s,
             emulators=tuple(work.tools.workshop.emulators(self.platform)),
             largest_id=largest_id(view) if work.tools.workshop.world.place.ids == "subid" else 0,

@@ -14,6 +14,7 @@ from imagesmith.cli.parser import Parser
 from imagesmith.context.named import DockerImage
 from imagesmith.errors import DefinitionError
 from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.quotas import Limits
 from imagesmith.request import BuildRequest, Output, SecretSource
 
 _EVERYTHING: Attributes = {
@@ -27,6 +28,7 @@ _EVERYTHING: Attributes = {
     "output": ({"type": "image", "push": "true", "name": "x,y"}, {"type": "local", "dest": "o,\"1"}),
     "pull": True, "no-cache": False, "network": "host", "no-cache-filter": ("a", "b"), "shm-size": "64m",
     "ulimits": ("nofile=1:2",), "call": "check", "entitlements": ("network.host",),
+    "resources": {"memory": "1g", "cpu-shares": "5", "cpuset-cpus": "0-1"},
     "extra-hosts": {"h": "1.2.3.4,1.2.3.5", "six": "::1"}, "policy": ({"disabled": "true"},),
 }  # fmt: skip
 
@@ -48,7 +50,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_attribute_reaches_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {*ATTRIBUTES} - {*_EVERYTHING} == {"dockerfile-inline", "resources"}
+    assert {*ATTRIBUTES} - {*_EVERYTHING} == {"dockerfile-inline"}
     asked = request(Target(name="app", attributes=_EVERYTHING))
     assert (asked.context, asked.dockerfile, asked.target) == ("dir", "dir/sub/D", "stage")
     assert asked.build_args == {"A": "1,2", "B": "--x=\ny", "C": ""}
@@ -70,6 +72,7 @@ def test_every_attribute_reaches_the_request(monkeypatch: pytest.MonkeyPatch) ->
     assert asked.attestations.sbom is not None
     assert (asked.pull, asked.no_cache, asked.network) == (True, ("a", "b"), "host")
     assert asked.allow == {"network.host"}
+    assert asked.limits == Limits(memory_bytes=1 << 30, shares=5, cpus="0-1")
     assert (asked.shm_size_bytes, asked.ulimits) == (64 << 20, (("nofile", 1, 2),))
     assert asked.extra_hosts == (("h", "1.2.3.4"), ("h", "1.2.3.5"), ("six", "::1"))
 
@@ -126,7 +129,6 @@ def test_a_call_is_apart() -> None:
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [
-        ({"resources": {"memory": "1g"}}, "target app: resources: memory is not supported"),
         ({"policy": ({"filename": "p.rego"},)}, "target app: policy p.rego: policies in Rego"),
         ({"policy": ({"disabled": "true"}, {"strict": "true"})}, "policy strict=true: policies in Rego"),
     ],

@@ -74,8 +74,6 @@ def test_what_changes_nothing_here_is_passed_over(words: str) -> None:
     ("words", "instead"),
     [
         ("--squash", "flatten"),
-        ("--memory 1g", "--cgroup-parent"),
-        ("-m 1g", "--cgroup-parent"),
         ("--layers=false", "--no-cache"),
         ("--cache=false", "--no-cache"),
         ("--destination r/a", "-t REF --push"),

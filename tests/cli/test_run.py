@@ -24,6 +24,7 @@ from imagesmith.oci.config import ImageConfig, Runtime
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
+from imagesmith.quotas import Limits
 from imagesmith.transports.bases import ResolvedImage
 from tests.support import IMAGESMITH, PROJECT, need_program, need_root
 
@@ -90,7 +91,7 @@ def test_limits_and_mounts_are_passed_on(tmp_path: Path) -> None:
         ("tmpfs", "/a", False),
         ("bind", "/z", True),
     ]
-    assert (found.memory_bytes, found.cpus, found.ulimits) == (1 << 30, 1.5, (("nofile", 1, 2),))
+    assert (found.limits, found.ulimits) == (Limits(memory_bytes=1 << 30, quota_us=150_000), (("nofile", 1, 2),))
 
 
 @pytest.mark.parametrize(

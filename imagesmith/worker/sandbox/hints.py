@@ -79,7 +79,7 @@ def for_memory(told: str) -> str:
     """What would help a step that was killed for want of memory, by what quotas.OutOfMemory told."""
     more = "a machine with more memory"
     if " of the step " in told:
-        more = "a larger limit of its --cgroup-parent"
+        more = "a larger --memory, or limit of its --cgroup-parent"
     elif " MiB of " in told:
         more = _MEMORY[_kind()]
     return f"it needs {more}, or to do less at once (make -j with a smaller number)"

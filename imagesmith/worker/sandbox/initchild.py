@@ -32,6 +32,7 @@ from imagesmith.worker.sandbox.accesslists import AccessLists
 from imagesmith.worker.sandbox.initchroot import Warden
 from imagesmith.worker.sandbox.initdevices import DeviceGroup
 from imagesmith.worker.sandbox.initends import children
+from imagesmith.worker.sandbox.initmemory import MemoryWatch
 from imagesmith.worker.sandbox.initpaths import unmake
 from imagesmith.worker.sandbox.initprocess import Process
 from imagesmith.worker.sandbox.initroot import Root
@@ -108,7 +109,11 @@ class _Step:
         self.plan, self.sock, self.pid, self.report, self.orders = plan, sock, pid, report, orders
         self.pidfd = os.pidfd_open(pid)
         self.said = b""
-        self.killed = False
+        self.killed = self.over = False
+        self.watch: MemoryWatch | None = None
+        if limits := plan["limits"]["memory"]:
+            warden = plan["way"] != "namespaces"
+            self.watch = MemoryWatch(pid, limits, plan["limits"]["swap"], warden=warden)
         self.supervisor: _Supervisor | None = None
         self.lists: AccessLists | None = None
         self._signals = bytearray()
@@ -192,7 +197,8 @@ class _Server:
         """Until the builder is gone."""
         self.selector.register(self.control, selectors.EVENT_READ, None)
         while True:
-            for key, _ in self.selector.select():
+            self._watch()
+            for key, _ in self.selector.select(self._patience_s()):
                 if key.data is None:
                     if not self._accept():
                         self._end()
@@ -211,6 +217,17 @@ class _Server:
                     self._end_supervisor(step)
                 else:
                     self._finish(step)
+
+    def _patience_s(self) -> float | None:
+        """How long to wait for events: until a step's memory is to be looked at."""
+        return min((s.watch.wait_s for s in self.steps if s.watch is not None), default=None)
+
+    def _watch(self) -> None:
+        """End the steps that hold more memory than they may."""
+        for step in self.steps:
+            if step.watch is not None and not step.killed and step.watch.over():
+                step.watch, step.over = None, True
+                step.kill()
 
     def _obey(self, step: _Step) -> None:
         """Send the signals that are asked for; a builder that is gone asks for the end."""
@@ -349,7 +366,10 @@ class _Server:
         for line in step.said.splitlines():
             said |= json.loads(line)
         answer = {"status": 128 - code if code < 0 else code, "error": said.get("error", ""),
-                  "started": said.get("started", False), "notes": said.get("notes", [])}  # fmt: skip
+                  "started": said.get("started", False), "notes": said.get("notes", []),
+                  "over": step.over}  # fmt: skip
+        if step.over:
+            answer["status"] = 128 + signal.SIGKILL
         try:
             unmake(step.plan["root"], said.get("made", []))
         except OSError as e:

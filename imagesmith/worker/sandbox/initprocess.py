@@ -101,6 +101,8 @@ class Process:
         # where memory ends the kernel kills a process of the step, and not the builder, who can tell of it
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as f:
             f.write("1000")
+        if self.plan["limits"]["processors"]:
+            os.sched_setaffinity(0, self.plan["limits"]["processors"])
         for name, soft, hard in self.plan["ulimits"]:
             kind = getattr(resource, f"RLIMIT_{name.upper()}", None)
             if kind is None:

@@ -28,10 +28,10 @@ from typing import Any, Literal
 
 from imagesmith.errors import Cancelled, SandboxError
 from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
-from imagesmith.quotas import OutOfMemory
+from imagesmith.quotas import KILLED, OutOfMemory
 from imagesmith.values import field_names
 from imagesmith.worker.sandbox import kernel as k
-from imagesmith.worker.sandbox.cgroups import Group, make_group
+from imagesmith.worker.sandbox.cgroups import Group, Held, hold_limits, substitutes
 from imagesmith.worker.sandbox.etc import etc_files
 from imagesmith.worker.sandbox.streams import Streams, follow
 from imagesmith.worker.snapshot.ownership import held
@@ -75,6 +75,7 @@ class NativeSandbox:
         self._control: socket.socket | None = None
         self._filter: bytes | None = None
         self._numbers = itertools.count(1)
+        self._told: set[str] = set()
 
     # --- the helper ----------------------------------------------------------------------------
 
@@ -114,11 +115,22 @@ class NativeSandbox:
     def run(self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool]) -> int:
         """See interfaces.Sandbox."""
         self.start()
-        group = make_group(spec, next(self._numbers))
+        number = next(self._numbers)
+        if self._way == "plain":  # a runtime makes the groups; see ociruntime.py
+            held = substitutes(spec.limits, number, "the runtime makes none here") if spec.limits else Held()
+        else:
+            held = hold_limits(spec, number)
+        if held.told and held.told not in self._told:
+            self._told.add(held.told)
+            output(2, f"{held.told}\n".encode())
+        group = held.group
         memory = OutOfMemory([*group.folders, *group.above] if group else ())
         try:
-            status = self._run(spec, root, output, cancelled, group.doors if group else [])
-            if status and (told := memory.told(_whose(group))):
+            status, over = self._run(spec, root, output, cancelled, held)
+            told = memory.told(_whose(group)) if status else ""
+            if over:
+                told = f"{KILLED}the limit of {held.memory_bytes / (1 << 20):.0f} MiB of the step was reached"
+            if told:
                 output(2, f"{told}\n".encode())
             return status
         finally:
@@ -126,10 +138,11 @@ class NativeSandbox:
                 group.remove()
 
     def _run(
-        self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool], doors: list[str]
-    ) -> int:
+        self, spec: RunSpec, root: Path, output: Output, cancelled: Callable[[], bool], limits: Held
+    ) -> tuple[int, bool]:
+        """Returns the status, and whether the helper ended the step for its memory."""
         mounts = sorted((*etc_files(spec), *spec.mounts), key=lambda m: m.target)
-        request = json.dumps(self._plan(spec, mounts, root, doors)).encode()
+        request = json.dumps(self._plan(spec, mounts, root, limits)).encode()
         ours, theirs = socket.socketpair()
         streams = Streams(spec)
         with contextlib.ExitStack() as whole:
@@ -143,10 +156,10 @@ class NativeSandbox:
                 emulators = [e[3] for e in spec.emulators]
                 self._ask(request, ours, [theirs.fileno(), *streams.theirs, *binds, *emulators, *alone])
             answer = follow(ours, streams, spec, output, cancelled)
-        status, notes = _status(answer)
+        status, notes, over = _status(answer)
         for note in notes:
             output(2, f"not as under root: {note}\n".encode())
-        return status
+        return status, over
 
     def _hold(self, m: Mount, held: contextlib.ExitStack) -> int:
         """A descriptor of what a bind mount shows, until `held` is undone; a mount of it where one can be."""
@@ -198,7 +211,7 @@ class NativeSandbox:
         except (BrokenPipeError, ConnectionResetError) as e:
             raise SandboxError("the helper that starts steps has ended") from e
 
-    def _plan(self, spec: RunSpec, mounts: list[Mount], root: Path, doors: list[str]) -> dict[str, Any]:
+    def _plan(self, spec: RunSpec, mounts: list[Mount], root: Path, limits: Held) -> dict[str, Any]:
         """The request, as the helper reads it."""
         plan: dict[str, Any] = {name: getattr(spec, name) for name in field_names(spec)}
         plan["root"] = _text(os.path.realpath(root))
@@ -211,7 +224,10 @@ class NativeSandbox:
         plan["ids"] = self._place.ids
         plan["setgroups"] = self._place.ids != "single" or bool(plan["unotify"])
         plan["way"], plan["scoped"] = self._way, self._scoped
-        plan["doors"] = doors
+        plan["doors"] = limits.group.doors if limits.group else []
+        plan["limits"] = {
+            "memory": limits.memory_bytes, "swap": limits.swap_bytes, "processors": limits.processors
+        }  # fmt: skip
         return plan
 
     def _seccomp(self) -> bytes:
@@ -252,8 +268,8 @@ def capabilities_of(spec: RunSpec, ids: Ids) -> int:
     return _CAPABILITIES & ~(_NET_RAW if ids == "root" and spec.network != "none" else 0)
 
 
-def _status(answer: bytes) -> tuple[int, list[str]]:
-    """The status in the helper's answer, and what differed from a step that root runs natively.
+def _status(answer: bytes) -> tuple[int, list[str], bool]:
+    """The status in the helper's answer, what differed from root's native step, and whether memory ended it.
 
     Raises:
         SandboxError: the answer is an error, or there is none.
@@ -263,7 +279,7 @@ def _status(answer: bytes) -> tuple[int, list[str]]:
     found = json.loads(answer)
     if found["error"]:
         raise (NotStarted if found["started"] else SandboxError)(found["error"])
-    return int(found["status"]), found["notes"]
+    return int(found["status"]), found["notes"], bool(found.get("over"))
 
 
 def _text(path: str) -> str:

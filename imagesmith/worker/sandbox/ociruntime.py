@@ -17,6 +17,7 @@ import contextlib
 import errno
 import itertools
 import json
+import math
 import os
 import shutil
 import stat
@@ -29,9 +30,10 @@ from typing import Any
 from imagesmith.errors import SandboxError, SandboxUnavailable
 from imagesmith.fs.folders import temporary
 from imagesmith.interfaces import Ids, Mount, Output, Place, RunSpec
+from imagesmith.quotas import Limits
 from imagesmith.values import replace
 from imagesmith.worker.sandbox import kernel as k
-from imagesmith.worker.sandbox.cgroups import PREFIX, sweep_groups
+from imagesmith.worker.sandbox.cgroups import PREFIX, hold_limits, sweep_groups
 from imagesmith.worker.sandbox.etc import etc_files
 from imagesmith.worker.sandbox.initpaths import Places, unmake
 from imagesmith.worker.sandbox.native import NativeSandbox, NotStarted, capabilities_of
@@ -120,7 +122,13 @@ class OciSandbox:
                 f"{self._runtime} cannot become {spec.uid}:{spec.gid} in a namespace of one id",
                 hint="leave --isolation oci out: the native sandbox can",
             )
-        name = f"{PREFIX}-{os.getpid()}-{next(self._numbers)}"
+        number = next(self._numbers)
+        name = f"{PREFIX}-{os.getpid()}-{number}"
+        limits = spec.limits
+        if limits and self._has_groups(spec, number):
+            limits = Limits()
+        else:  # the starter holds them
+            spec = replace(spec, limits=Limits())
         bundle = temporary("oci-", root.parent)
         places = Places(str(root))
         try:
@@ -128,7 +136,7 @@ class OciSandbox:
             command = self._command(bundle, "run", "--bundle", str(bundle), name)
             plain = RunSpec(
                 argv=tuple(command), env=_ENV, timeout_s=spec.timeout_s, tty=spec.tty,
-                interactive=spec.interactive,
+                interactive=spec.interactive, limits=limits,
             )  # fmt: skip
             status = self._starter.run(plain, root, output, cancelled)
             reason = _reason(bundle / "log") if status else ""
@@ -142,6 +150,19 @@ class OciSandbox:
             start, _, told = reason.rpartition("unable to start container process: ")
             raise NotStarted(told) if start and told.startswith("exec: ") else SandboxError(reason)
         return status
+
+    def _has_groups(self, spec: RunSpec, number: int) -> bool:
+        """True if the runtime can make a cgroup with the step's limits, as is tried.
+
+        Raises:
+            SandboxError: see hold_limits.
+        """
+        if self._ids != "root":
+            return False
+        group = hold_limits(spec, number).group
+        if group is not None:
+            group.remove()
+        return group is not None
 
     def _prepare(self, spec: RunSpec, root: Path, bundle: Path, name: str, places: Places) -> None:
         try:
@@ -290,10 +311,14 @@ def _row(names: list[str], code: int = 0, **argument: int | str) -> dict[str, An
 
 def _resources(spec: RunSpec) -> dict[str, Any]:
     out: dict[str, Any] = {"devices": [{"allow": spec.insecure, "access": "rwm"}]}
-    if spec.memory_bytes:
-        out["memory"] = {"limit": spec.memory_bytes}
-    if spec.cpus:
-        out["cpu"] = {"period": 100_000, "quota": int(spec.cpus * 100_000)}
+    limits = spec.limits
+    if limits.memory_bytes:
+        most = limits.swap_most_bytes
+        out["memory"] = {"limit": limits.memory_bytes, "swap": -1 if most == math.inf else int(most)}
+    cpu: dict[str, Any] = {"quota": limits.quota_us, "period": limits.period} if limits.quota_us else {}
+    words = {"shares": limits.shares, "cpus": limits.cpus, "mems": limits.nodes}
+    if cpu := cpu | {key: value for key, value in words.items() if value}:
+        out["cpu"] = cpu
     return out
 
 

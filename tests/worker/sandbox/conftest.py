@@ -19,7 +19,7 @@ from tests.support import PROJECT, lacking, need_program
 
 KINDS = ("native", "chroot", "oci")
 APPLETS = ("sh", "cat", "chroot", "env", "find", "grep", "head", "hostname", "id", "ln", "ls", "mkdir",
-           "mknod", "mount", "mv", "pwd", "rm", "setsid", "sleep", "sort", "stat", "touch", "unshare",
+           "mknod", "mount", "mv", "pwd", "rm", "setsid", "sleep", "sort", "stat", "touch", "tr", "unshare",
            "wc")  # fmt: skip
 
 

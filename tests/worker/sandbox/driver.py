@@ -15,6 +15,7 @@ from typing import Any
 
 from imagesmith.errors import ImagesmithError, SandboxError
 from imagesmith.interfaces import Mount, Place, RunSpec, Sandbox
+from imagesmith.quotas import Limits
 from imagesmith.worker import emulator as emulators
 from imagesmith.worker.sandbox import kernel as k
 from imagesmith.worker.sandbox import world as worlds
@@ -34,6 +35,7 @@ def _spec(request: dict[str, Any]) -> RunSpec:
         request["emulators"] = ((2, 1, 183, emulators._copy(emulator)),)
     for name in ("env", "hosts", "ulimits"):
         request[name] = tuple(map(tuple, request.get(name, ())))
+    request["limits"] = Limits(**request.get("limits", {}))
     return RunSpec(**request)
 
 

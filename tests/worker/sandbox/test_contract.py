@@ -504,10 +504,61 @@ def test_cgroup_limits_hold_and_the_group_goes(bench: Bench) -> None:
         pytest.skip("cgroups cannot be written by this user, or are the runtime's")
     done = bench.sh(
         "read x < /proc/self/cgroup; grep -c imagesmith- /proc/self/cgroup",
-        memory_bytes=64 << 20, cpus=0.5, cgroup_parent="imagesmith-tests",
+        limits={"memory_bytes": 64 << 20, "quota_us": 50_000}, cgroup_parent="imagesmith-tests",
     )  # fmt: skip
     if bench.kind == "native":
         assert done.error == ""
         assert int(done.out) >= 1
     left = [p for p in Path("/sys/fs/cgroup").rglob("imagesmith-tests/*") if p.is_dir()]
     assert left == []
+
+
+#: A shell that holds so many bytes, and what it shares with the ones that it starts only once.
+_HOLD = "x=$(head -c {} /dev/zero | tr '\\0' x); for n in 1 2 3; do (sleep {}) & done; wait; echo held"
+
+
+def test_a_step_that_holds_more_memory_than_it_may_ends(bench: Bench) -> None:
+    done = bench.sh(_HOLD.format(64 << 20, 5), limits={"memory_bytes": 32 << 20, "swap_bytes": 32 << 20})
+    assert (done.error, "held" in done.out) == ("", False)
+    assert done.status not in (0, None)
+    if bench.ids != "root" or bench.kind != "oci":
+        assert "killed for want of memory: the limit of 32 MiB of the step was reached" in done.err
+
+
+def test_a_step_within_its_memory_does_not(bench: Bench) -> None:
+    done = bench.sh(_HOLD.format(10 << 20, 0.3), limits={"memory_bytes": 60 << 20})
+    assert (done.status, done.out, done.error) == (0, "held\n", "")
+
+
+def test_memory_counts_what_lies_in_a_file_system_in_memory(bench: Bench) -> None:
+    if bench.kind == "chroot":
+        pytest.skip("a chroot cannot hold it; the documentation says so")
+    done = bench.sh(
+        "head -c 50000000 /dev/zero > /dev/shm/x; sleep 2; echo held",
+        limits={"memory_bytes": 32 << 20, "swap_bytes": 32 << 20},
+    )
+    assert done.out == ""
+    assert done.status != 0
+
+
+@pytest.mark.parametrize("limits", [{"cpus": "{}"}, {"quota_us": 100_000}], ids=["cpuset", "quota"])
+def test_processors_are_limited(bench: Bench, limits: dict[str, object]) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        pytest.skip("one processor only")
+    one = str(allowed[-1])
+    asked = {key: value.format(one) if isinstance(value, str) else value for key, value in limits.items()}
+    done = bench.sh("grep Cpus_allowed_list /proc/self/status", limits=asked)
+    assert done.error == ""
+    seen = done.out.split()[1]
+    if "cpus" in limits:
+        assert seen == one
+    elif "no cgroup can be made" in done.err:
+        assert seen.isdigit()
+
+
+def test_what_no_machine_holds_is_refused(bench: Bench) -> None:
+    assert "may use the processors" in bench.sh("true", limits={"cpus": "900"}).error
+    assert "memory nodes" in bench.sh("true", limits={"nodes": "77"}).error
+    if bench.ids != "root":
+        assert "cpu-shares=9 cannot be held here" in bench.sh("true", limits={"shares": 9}).error

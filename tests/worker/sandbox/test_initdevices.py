@@ -147,7 +147,7 @@ def test_step_cannot_leave_what_holds_it(any_bench: Bench) -> None:
 
 def test_step_with_limits_is_held_too(root_bench: Bench) -> None:
     make_nodes(root_bench.root / "nodes")
-    done = root_bench.sh(_TRY.format("/nodes"), memory_bytes=1 << 28, cpus=0.5)
+    done = root_bench.sh(_TRY.format("/nodes"), limits={"memory_bytes": 1 << 28, "quota_us": 50_000})
     if "cgroup for the step cannot be made" in done.error:
         pytest.skip(done.error)
     assert (opened(done.out), done.out) == ([], "end\n")
