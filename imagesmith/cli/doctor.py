@@ -80,7 +80,7 @@ def _examine(root: str, isolation: str, emulators: list[str]) -> dict[str, Any]:
     world = enter(isolation)
     run: dict[str, Any] = {
         "works": world.isolation != "none", "isolation": world.isolation, "ids": world.place.ids,
-        "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint, "trial": "",
+        "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint, "trial": "", "limits": {},
     }  # fmt: skip
     if world.isolation == "native" and world.place.ids == "root":
         from imagesmith.worker.sandbox.initdevices import why_no_devices
@@ -93,6 +93,9 @@ def _examine(root: str, isolation: str, emulators: list[str]) -> dict[str, Any]:
     run["runtime"] = {"path": runtime, "refused": problem}
     snapshots = _snapshots(settings, world.place)
     if run["works"]:
+        from imagesmith.worker.sandbox.cgroups import why_no_groups
+
+        run["limits"] = {"no_cgroups": why_no_groups()}
         _try(run, settings, world, usable=not snapshots["problem"])
     return {
         "machine": machine,
@@ -246,6 +249,10 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         yield f"{run['isolation']}: {_RUN[run['isolation'], run['ids']]}"
     if run["trial"]:
         yield f"a step was tried: {run['trial']}"
+    if run.get("limits"):
+        without = run["limits"]["no_cgroups"]
+        by = f"a watch of /proc and affinity, no cgroup can be made ({without})" if without else "cgroups"
+        yield f"--memory and --cpus are held by {by}"
     for row in run["refused"]:
         yield f"not {_WAYS.get(row['way'], row['way'])}: {row['reason']}"
     for text in run["weaker"]:

@@ -122,10 +122,11 @@ def test_isolation_that_does_not_work_is_an_error(tmp_path: Path) -> None:
 
 def test_every_way_is_told_in_words() -> None:
     world = {"isolation": "none", "ids": "own", "refused": [{"way": "chroot", "reason": "no"}],
-             "weaker": ["x"], "hint": "do it", "trial": "",
+             "weaker": ["x"], "hint": "do it", "trial": "", "limits": {"no_cgroups": "x: no"},
              "runtime": {"path": "", "refused": ""}}  # fmt: skip
     assert list(_run_lines(world)) == [
-        "refused; COPY, ADD and all else work", "not a chroot: no", "weaker than root's: x",
+        "refused; COPY, ADD and all else work",
+        "--memory and --cpus are held by a watch of /proc and affinity, no cgroup can be made (x: no)", "not a chroot: no", "weaker than root's: x",
         "to improve: do it",
     ]  # fmt: skip
     copying = {"problem": "", "kind": "copying", "files": False, "refused": [], "hint": "", "store": "/s"}

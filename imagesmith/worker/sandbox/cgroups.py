@@ -27,7 +27,7 @@ from imagesmith.interfaces import RunSpec
 from imagesmith.quotas import Limits, own_group
 from imagesmith.values import frozen
 
-__all__ = ["PREFIX", "Group", "Held", "hold_limits", "numbers_of", "substitutes", "sweep_groups"]
+__all__ = ["PREFIX", "Group", "Held", "hold_limits", "numbers_of", "substitutes", "sweep_groups", "why_no_groups"]
 
 #: How the names of all our groups begin; the process's id and a number follow.
 PREFIX = "imagesmith"
@@ -106,7 +106,7 @@ def hold_limits(spec: RunSpec, number: int) -> Held:
     limits = spec.limits
     if not (spec.cgroup_parent or limits):
         return Held()
-    check_numbers(limits)
+    _check_numbers(limits)
     name = f"{PREFIX}-{os.getpid()}-{number}"
     parent = Path(spec.cgroup_parent.strip("/"))
     if ".." in parent.parts:
@@ -127,6 +127,16 @@ def hold_limits(spec: RunSpec, number: int) -> Held:
         return substitutes(limits, number, why)
 
 
+def why_no_groups() -> str:
+    """'' if steps' memory and processors are limited by cgroups here, as is tried; else why not."""
+    limits = Limits(memory_bytes=64 << 20, quota_us=50_000)
+    held = hold_limits(RunSpec(argv=("true",), env=(), limits=limits), 0)
+    if held.group is None:
+        return held.told.partition("(")[2].partition(")")[0]
+    held.group.remove()
+    return ""
+
+
 def substitutes(limits: Limits, number: int, why: str) -> Held:
     """What holds the limits without a group.
 
@@ -138,6 +148,7 @@ def substitutes(limits: Limits, number: int, why: str) -> Held:
     Raises:
         SandboxError: nothing holds one of them.
     """
+    _check_numbers(limits)
     if limits.shares:
         raise _nothing(f"cpu-shares={limits.shares}", why)
     if limits.nodes and not set(numbers_of(_nodes())) <= set(numbers_of(limits.nodes)):
@@ -167,7 +178,7 @@ def _nothing(what: str, why: str) -> SandboxError:
     )
 
 
-def check_numbers(limits: Limits) -> None:
+def _check_numbers(limits: Limits) -> None:
     """Raise unless the machine has the processors and nodes that limits name.
 
     Raises:

@@ -70,7 +70,7 @@ class MemoryWatch:
         if began < self._next:
             return False
         pids = [*([] if self._warden else [self._pid]), *family(self._pid)]
-        room = 0 if self._warden else self._tmpfs()
+        room = _in_memory(pids)
         found = self._is_over(map(_held, pids), room) and self._is_over(map(self._share, pids), room)
         now = time.monotonic()
         self._next = now + min(_MOST_S, max(_LEAST_S, _RATIO * (now - began)))
@@ -93,22 +93,42 @@ class MemoryWatch:
             return _held(pid)
         return found.get("Pss_Anon", 0), found.get("Pss_Shmem", 0), found.get("SwapPss", 0)
 
-    def _tmpfs(self) -> int:
-        """What lies in file systems in memory that are the step's own."""
-        ours = {row[2] for row in _mounts("self")}
-        sizes = {}
-        for row in _mounts(str(self._pid)):
+
+def _in_memory(pids: list[int]) -> int:
+    """What lies in file systems in memory that only these processes have."""
+    sizes: dict[str, int] = {}
+    spaces = {_space("self"), ""}
+    ours: set[str] = set()
+    for pid in pids:
+        space = _space(str(pid))
+        if space in spaces:
+            continue
+        spaces.add(space)
+        ours = ours or {row[2] for row in _mounts("self")}
+        for row in _mounts(str(pid)):
             device, top, at = row[2], row[3], row[4]
             if "tmpfs" in row[6:] and top == "/" and at != "/" and device not in ours:
-                path = f"/proc/{self._pid}/root{_unescaped(at)}"
-                try:
-                    number = os.stat(path, follow_symlinks=False).st_dev
-                    if f"{os.major(number)}:{os.minor(number)}" == device:
-                        found = os.statvfs(path)
-                        sizes[device] = (found.f_blocks - found.f_bfree) * found.f_frsize
-                except OSError:
-                    continue
-        return sum(sizes.values())
+                sizes[device] = _used(f"/proc/{pid}/root{_unescaped(at)}", device)
+    return sum(sizes.values())
+
+
+def _space(pid: str) -> str:
+    """The mount namespace of a process; empty where it has ended, or may not be looked at."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return ""
+
+
+def _used(path: str, device: str) -> int:
+    """How much lies in a file system; 0 where another one is at the path."""
+    try:
+        number = os.stat(path, follow_symlinks=False).st_dev
+        found = os.statvfs(path)
+    except OSError:
+        return 0
+    is_it = f"{os.major(number)}:{os.minor(number)}" == device
+    return (found.f_blocks - found.f_bfree) * found.f_frsize if is_it else 0
 
 
 def _unescaped(text: str) -> str:
