@@ -149,16 +149,20 @@ def parse_secret(text: str) -> SecretSource:
 
 
 def parse_ssh(text: str) -> tuple[str, str]:
-    """--ssh: `default`, or `id=SOCKET`; without a path the agent of SSH_AUTH_SOCK."""
-    name, _, paths = text.partition("=")
-    path = paths or os.environ.get("SSH_AUTH_SOCK", "")
-    if "," in paths:
+    """--ssh: `default`, `id=SOCKET` or `id=KEY,KEY…`; without a path the agent of SSH_AUTH_SOCK.
+
+    Returns the id, and the paths with commas between them.
+    """
+    name, _, rest = text.partition("=")
+    paths = [path for path in rest.split(",") if path] or [os.environ.get("SSH_AUTH_SOCK", "")]
+    if options := [path for path in paths if path.startswith("raw=")]:
+        raise UsageError(f"--ssh {name}: {options[0]} is not supported: steps may list keys and sign, no more")
+    if not paths[0]:
         raise UsageError(
-            f"--ssh {text}: several keys are not supported; give the socket of an agent that has them"
+            f"--ssh {name}: invalid empty ssh agent socket, make sure SSH_AUTH_SOCK is set",
+            hint=f"or give a key: --ssh {name or 'default'}=FILE",
         )
-    if not path:
-        raise UsageError(f"--ssh {name}: invalid empty ssh agent socket, make sure SSH_AUTH_SOCK is set")
-    return name or "default", path
+    return name or "default", ",".join(paths)
 
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)([bkmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from imagesmith.building import Build, Common
 from imagesmith.concurrency import Background
 from imagesmith.context.contexts import Contexts
+from imagesmith.context.sshkeys import with_agents
 from imagesmith.errors import Cancelled, ImagesmithError, IntegrityError
 from imagesmith.events import EventSink, Planned, Warned, titled, with_title
 from imagesmith.export.writing import access_of
@@ -160,6 +161,7 @@ class Session:
     ) -> Build:
         """A build, with its contexts, which are closed in the end."""
         request, events = replace(request, access=access_of(request)), titled(events, request.name)
+        request = open_.enter_context(with_agents(request))
         contexts = open_.enter_context(Contexts(request, self.store, events, numbers))
         return Build(request, contexts, events, self._admission(request))
 

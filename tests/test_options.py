@@ -72,6 +72,9 @@ def test_agent_is_named_by_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", "/agent")
     assert parse_ssh("default") == ("default", "/agent")
     assert parse_ssh("x=/other") == ("x", "/other")
+    assert parse_ssh("x=/one,/two") == ("x", "/one,/two")
+    with pytest.raises(UsageError, match="raw=true is not supported"):
+        parse_ssh("x=/one,raw=true")
     monkeypatch.delenv("SSH_AUTH_SOCK")
     with pytest.raises(UsageError, match="SSH_AUTH_SOCK"):
         parse_ssh("default")

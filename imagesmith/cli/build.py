@@ -236,10 +236,17 @@ def _there(secrets: list[SecretSource]) -> tuple[SecretSource, ...]:
 
 
 def _agents(sockets: list[tuple[str, str]]) -> dict[str, str]:
-    for name, path in sockets:
-        if not os.path.exists(path):
-            raise UsageError(f"--ssh {name}: failed to stat {path}: no such socket")
-    return dict(sockets)
+    """The agents, whose sockets are there, or files of keys that can be read."""
+    if sockets:
+        from imagesmith.context.sshkeys import check_agents
+
+        for name, places in sockets:
+            check_agents(name, places)
+    found = dict(sockets)
+    if len(found) < len(sockets):
+        names = [name for name, _ in sockets]
+        raise UsageError(f"--ssh: duplicate agent ID {next(name for name in names if names.count(name) > 1)}")
+    return found
 
 
 def _names(texts: list[str]) -> tuple[str, ...]:

@@ -152,7 +152,7 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
 
 def _secret_flags(g: argparse._ArgumentGroup) -> None:
     many(g, "--secret", metavar="id=…", text="a secret for RUN --mount=type=secret, or for a repository")
-    many(g, "--ssh", metavar="ID[=SOCKET]", text="an agent for RUN --mount=type=ssh, or for a repository")
+    many(g, "--ssh", metavar="ID[=PLACE]", text="an agent's socket, or files of keys, for RUN --mount=type=ssh")
 
 
 def _cache_flags(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from imagesmith.cli.flags import admission_of
 from imagesmith.cli.lines import clean, harmless, harmless_json, one_line
 from imagesmith.cli.progress import Front
 from imagesmith.context.contexts import Contexts
+from imagesmith.context.sshkeys import with_agents
 from imagesmith.dockerfile.lint import Finding
 from imagesmith.dockerfile.nodes import Dockerfile
 from imagesmith.dockerfile.parse import parse, parse_partly
@@ -101,7 +102,7 @@ def plan_of(request: BuildRequest, settings: Settings, links: Mapping[str, Plan]
 @contextmanager
 def _opened(request: BuildRequest, settings: Settings) -> Iterator[tuple[str, bytes, Bases, Contexts]]:
     """The Dockerfile's name and bytes, and who knows its images and its contexts."""
-    with Store(settings.root) as store, Contexts(request, store) as contexts:
+    with Store(settings.root) as store, with_agents(request) as request, Contexts(request, store) as contexts:
         admission = admission_of(request.policy, settings)
         name, data = contexts.dockerfile()
         images = contexts.images = Bases(

@@ -15,6 +15,7 @@ from imagesmith.cli.buildflags import add_pin_flags
 from imagesmith.cli.common import print_json, say, table
 from imagesmith.cli.flags import settings_of
 from imagesmith.context.contexts import Contexts
+from imagesmith.context.sshkeys import with_agents
 from imagesmith.dockerfile.parse import parse
 from imagesmith.errors import Different, RegistryError, UsageError
 from imagesmith.events import nobody
@@ -102,7 +103,7 @@ def _pins(args: argparse.Namespace, request: BuildRequest, settings: Settings) -
     def wanted(source: Source) -> bool:
         return not args.only or any(source.is_called(word) for word in args.only)
 
-    with Store(settings.root) as store, Contexts(request, store) as contexts:
+    with Store(settings.root) as store, with_agents(request) as request, Contexts(request, store) as contexts:
         name, data = contexts.dockerfile()
         pinning = contexts.pinning
         assert pinning is not None  # request.pin

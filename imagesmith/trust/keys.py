@@ -1,7 +1,7 @@
 """Keys that sign and keys that verify, in the files that cosign and openssl keep them in.
 
-Why `cryptography`: the standard library has no signatures. It is imported here and in `certificates`, in
-functions: whoever signs nothing does not pay for it.
+Why `cryptography`: the standard library has no signatures. It is imported here, in `certificates` and in
+`credentials/sshkeys`, in functions: whoever signs nothing does not pay for it.
 Spec: RFC 5480, 8017, 8410 (keys), 5208 and 5958 (PKCS#8), 7468 (PEM); sigstore's protobuf-specs, algorithm
 registry: the hash that belongs to a key; cosign 2 and containers/image hash by SHA-256 for every one.
 Trust: a public key is the user's own, a policy's or a certificate's; its file is bounded. A private key

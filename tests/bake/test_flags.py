@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,8 @@ def request(target: Target) -> BuildRequest:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "agent").touch()
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind("agent")
 
 
 def test_every_attribute_reaches_the_request(monkeypatch: pytest.MonkeyPatch) -> None:

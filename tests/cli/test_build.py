@@ -105,7 +105,7 @@ def test_epoch_of_the_environment_counts(tmp_path: Path, context: Path) -> None:
     ("flag", "value", "message"),
     [
         ("--secret", "id=a,src=/nowhere/a", "--secret id=a: failed to stat /nowhere/a: no such file"),
-        ("--ssh", "k=/nowhere/agent", "--ssh k: failed to stat /nowhere/agent: no such socket"),
+        ("--ssh", "k=/nowhere/agent", "--ssh k: failed to stat /nowhere/agent: no such socket or key"),
         ("--ulimit", "files=5", "invalid ulimit type: files"),
         ("--iidfile", "/nowhere/id", "argument --iidfile: /nowhere/id: there is no folder /nowhere"),
         ("--metadata-file", "/", "argument --metadata-file: / is a folder"),

@@ -22,10 +22,10 @@ FLOORS = {
     "imagesmith": 0,
     "imagesmith.errors": 0,
     "imagesmith.values": 0,
-    "imagesmith.quotas": 0,
+    "imagesmith.quotas": 1,
     "imagesmith.concurrency": 1,
     "imagesmith.events": 1,
-    "imagesmith.settings": 1,
+    "imagesmith.settings": 2,
     "imagesmith.grammars": 1,
     # 3 to 6: values without input or output; seams
     "imagesmith.oci": 3,

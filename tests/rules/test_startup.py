@@ -23,7 +23,11 @@ HEAVY = {
     ),
     "zstandard": ("imagesmith.layer",),
     "deflate": ("imagesmith.layer",),
-    "cryptography": ("imagesmith.trust.keys", "imagesmith.trust.certificates"),
+    "cryptography": (
+        "imagesmith.trust.keys",
+        "imagesmith.trust.certificates",
+        "imagesmith.credentials.sshkeys",
+    ),
     "yaml": ("imagesmith.bake.yamltree",),
     "asyncio": (),
     "email": ("imagesmith.registry", "imagesmith.context", "imagesmith.embedded"),
