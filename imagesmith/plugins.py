@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("imagesmith.cli.build", "build an image from a Dockerfile"),
     "bake": ("imagesmith.cli.bake", "build the targets of bake and compose files"),
     "work": ("imagesmith.cli.work", "do one unit of a bake that was cut for many machines"),
+    "kaniko": ("imagesmith.cli.kaniko", "build as kaniko's executor does, with its flags"),
     "pin": ("imagesmith.cli.pin", "settle what a Dockerfile's sources are, and tell what has moved"),
     "run": ("imagesmith.cli.run", "try an image: run a command in it"),
     "reproduce": ("imagesmith.cli.reproduce", "build an image again and tell what differs"),

@@ -194,6 +194,7 @@ class BuildRequest:
                     honours the one that is there
     is_foreign      others than the user named the sources: git has nothing of the user's own for them
     own_remote      but for this one repository, which the user named
+    cache_ttl_s     steps that were made longer ago are executed again; None takes any
     no_cache        stages that are executed whatever the cache says; an empty tuple means all, None none
     """
 
@@ -217,6 +218,7 @@ class BuildRequest:
     explain: bool = False
     report: str = ""
     no_cache: tuple[str, ...] | None = None
+    cache_ttl_s: float | None = None
     pull: bool = False
     network: str = "default"
     extra_hosts: tuple[tuple[str, str], ...] = ()

@@ -214,7 +214,7 @@ class Session:
         workshop = Workshop(self.world, self.store, events, builds[0].request.emulators)
         for build in builds:
             build.equip(common, workshop)
-        cache = StepCache(self.store, _imports(builds), first.clamp_s)
+        cache = StepCache(self.store, _imports(builds), first.clamp_s, builds[0].request.cache_ttl_s)
         told = [w for build in builds for w in build.watch(common, cache, first)]
         told += [*watchers, *self._explainer(builds, cache, events)]
         solver = Solver(

@@ -190,6 +190,7 @@ def request_of(args: argparse.Namespace, *, needs_context: bool = True, target: 
         explain=args.explain,
         report=args.report,
         no_cache=() if args.no_cache else _names(args.no_cache_filter) or None,
+        cache_ttl_s=parse_timeout(args.cache_ttl, "--cache-ttl") if args.cache_ttl else None,
         pull=args.pull,
         network=args.network,
         extra_hosts=parse_hosts(args.add_host),

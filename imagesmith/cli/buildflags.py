@@ -46,8 +46,8 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     _screen_flags(parser)
     parser.set_defaults(
         tag=[], push=False, output=[], load="", annotation=[], cache_from=[], cache_to=[], no_cache=True,
-        no_cache_filter=[], iidfile="", digest_file="", metadata_file="", provenance="", sbom="", attest=[],
-        pin=None,
+        no_cache_filter=[], cache_ttl="", iidfile="", digest_file="", metadata_file="", provenance="",
+        sbom="", attest=[], pin=None,
     )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def add_pin_flags(parser: argparse.ArgumentParser) -> None:
     _store_flag(parser.add_argument_group("store"))
     parser.set_defaults(
         tag=[], push=False, output=[], load="", label=[], pull=False, annotation=[], cache_from=[],
-        cache_to=[], no_cache=False, no_cache_filter=[], iidfile="", digest_file="", metadata_file="",
+        cache_to=[], no_cache=False, no_cache_filter=[], cache_ttl="", iidfile="", digest_file="", metadata_file="",
         provenance="", sbom="", attest=[], pin="true", network="default", add_host=[], shm_size="",
         ulimit=[], cgroup_parent="", step_timeout="", emulator=[], allow=[], explain=False, report="",
         **no_limits(),
@@ -161,6 +161,7 @@ def _cache_flags(parser: argparse.ArgumentParser) -> None:
     many(g, "--cache-to", metavar="PLACE", text="type=registry,ref=R, local,dest=D or inline, mode=min|max")
     _switch(g, "--no-cache", text="execute every step")
     many(g, "--no-cache-filter", metavar="STAGE", text="execute every step of a stage")
+    text_flag(g, "--cache-ttl", metavar="TIME", text="take no step that is older, as 36h")
     _store_flag(g)
 
 

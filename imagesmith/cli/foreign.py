@@ -8,6 +8,7 @@ skopeo-copy(1), crane's cmd/crane/doc, cosign's doc/ (3.1).
 
 from __future__ import annotations
 
+from imagesmith.cli.kanikoflags import KANIKO_LINES
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.errors import UsageError
 
@@ -36,7 +37,6 @@ no     --tar-path --tarPath = -o type=docker,dest=FILE
 no     --oci-layout-path = -o type=oci,tar=false,dest=DIR
 no     --cache-repo = --cache-from type=registry,ref=REF and --cache-to type=registry,ref=REF
 no     --cache-dir = --cache-from type=local,src=DIR
-no     --cache-ttl = `imagesmith prune`
 no     --custom-platform --customPlatform --arch --os --variant = --platform OS/ARCH[/VARIANT]
 no     --reproducible --timestamp --source-date-epoch = SOURCE_DATE_EPOCH, and rewrite-timestamp=true in -o
 no     --kaniko-dir = --root DIR
@@ -168,6 +168,7 @@ _OWN = {
     **dict.fromkeys(("sign", "attest"), _SIGNING + _COSIGN),
     **dict.fromkeys(("verify", "verify-attestation"), _VERIFYING + _COSIGN),
     "build": _BUILD,
+    "kaniko": KANIKO_LINES,
     "bake": """
 value  --builder
 no     --execution = --keep-going, for defer-error

@@ -169,11 +169,16 @@ def run() -> NoReturn:
     gc.set_threshold(50_000, 20, 100)  # entries come by the hundred thousand, and there are no cycles of them
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored no process can be awaited
-    status = main(sys.argv[1:])
+    status = main([*_own_words(sys.argv[0]), *sys.argv[1:]])
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
+
+
+def _own_words(program: str) -> list[str]:
+    """The command that a link to this program stands for: kaniko's program is called executor."""
+    return ["kaniko"] if os.path.basename(program) == "executor" else []
 
 
 def _interrupt(*_: object) -> None:

@@ -10,6 +10,7 @@ Threads: any; imports are read once.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from imagesmith.oci.codec import Object
@@ -52,7 +53,11 @@ class StepCache:
     """The steps that a build need not execute."""
 
     def __init__(
-        self, store: Store, load: Callable[[], Iterable[Imported]] = tuple, clamp_s: int | None = None
+        self,
+        store: Store,
+        load: Callable[[], Iterable[Imported]] = tuple,
+        clamp_s: int | None = None,
+        ttl_s: float | None = None,
     ) -> None:
         """Look into a store.
 
@@ -60,8 +65,10 @@ class StepCache:
             store: whose records come first.
             load: reads the imported caches, when the store lacks something.
             clamp_s: the clamp of times (seconds) that the build's layers have.
+            ttl_s: records that are older (seconds) are none; None takes any.
         """
         self._store, self._load, self._clamp_s = store, load, clamp_s
+        self._since_ns = None if ttl_s is None else time.time_ns() - int(ttl_s * 1_000_000_000)
         self._imports: list[Imported] | None = None
         self._by_base: dict[str, list[tuple[StepRecord, Imported]]] = {}
         self._by_key: dict[str, list[tuple[StepRecord, Imported]]] = {}
@@ -72,10 +79,15 @@ class StepCache:
             if self._imports is None:
                 self._imports = list(self._load())
                 for found in self._imports:
-                    for record in found.records:
+                    for record in filter(self._is_fresh, found.records):
                         self._by_base.setdefault(record.base, []).append((record, found))
                         self._by_key.setdefault(record.key, []).append((record, found))
             return self._imports
+
+    def _is_fresh(self, record: StepRecord) -> bool:
+        """Whether a record may serve; of one whose time was clamped nobody knows how old it is."""
+        clamped_ns = None if self._clamp_s is None else self._clamp_s * 1_000_000_000
+        return self._since_ns is None or record.created_ns in (clamped_ns, 0) or record.created_ns >= self._since_ns
 
     def knows(self, base: str) -> bool:
         """True if any record has this base: a hit is possible at all."""
@@ -134,9 +146,9 @@ class StepCache:
     def _stored(self, parts: Mapping[str, object], base: str) -> StepRecord | None:
         """The store's record of these parts; its layer may be gone."""
         record = self._store.cache.step(key_of(parts))
-        if record is None:
+        if record is None or not self._is_fresh(record):
             wanted, like = _any_codec(parts), self._store.cache.steps_like(base)
-            record = next((r for r in like if _any_codec(r.parts) == wanted), None)
+            record = next((r for r in like if _any_codec(r.parts) == wanted and self._is_fresh(r)), None)
         return record
 
     def _candidates(self, parts: Mapping[str, object], base: str) -> list[tuple[StepRecord, Imported]]:
@@ -166,6 +178,7 @@ class StepCache:
         self._imported()
         wanted = {k: parts[k] for k in ("below", "op", "format")}
         records = [*self._store.cache.steps_like(base), *(r for r, _ in self._by_base.get(base, ()))]
+        records = [r for r in records if self._is_fresh(r)]
         fitting = (r for r in records if all(r.parts.get(k) == v for k, v in wanted.items()))
         return list(dict.fromkeys(r.diff_id for r in fitting))
 
