@@ -19,6 +19,9 @@ bake
   imagesmith bake --set '*.args.VERSION=2' --set app.tags=app:3 app
 work
   imagesmith work --verdict verdict.json unit.json
+kaniko
+  imagesmith kaniko --context . --destination registry.example.com/app:2
+  imagesmith kaniko -c dir://. --no-push -d app:2 --tar-path app-2.tar
 pin
   imagesmith pin .
   imagesmith pin --update --prune --platform linux/amd64,linux/arm64 .

@@ -1,7 +1,7 @@
 """`imagesmith kaniko`: the flags of kaniko's executor, as words of `imagesmith build`.
 
-Why words: `build` reads, checks and does all there is; what a flag of kaniko means is said once, here. Also what
-a link to this program is called by the name `executor`.
+Why words: `build` reads, checks and does all there is; what a flag of kaniko means is said once, here. A link
+to this program that is called `executor` comes here too.
 Spec: kaniko 1.24's cmd/executor/cmd/root.go, pkg/executor/push.go; kanikoflags.py lists what is passed over.
 """
 
@@ -53,11 +53,10 @@ def run(args: argparse.Namespace) -> int:
         context = f"gs://{args.bucket.removeprefix('gs://')}" if args.bucket else args.context
         if "://" in args.bucket and not args.bucket.startswith("gs://"):
             context = args.bucket
+        access = Access(hosts_dir=str(hosts) if has_hosts else "")
+        root = Settings.load(args.root).root
         place = stack.enter_context(
-            found_context(
-                context, args.context_sub_path, args.dockerfile, args.git, Settings.load(args.root).root,
-                Access(hosts_dir=str(hosts) if has_hosts else ""),
-            )  # fmt: skip
+            found_context(context, args.context_sub_path, args.dockerfile, args.git, root, access)
         )
         words = words_of(args, place)
         words += [f"--digest-file={scratch / 'digest'}"]
@@ -164,7 +163,9 @@ def _cache_words(args: argparse.Namespace) -> list[str]:
         ref = ImageRef.parse(repository, default_tag=False)
         source = target = f"type=registry,ref={repository}{'' if ref.tag else f':{_CACHE_TAG}'}"
     words += [f"--cache-from={source}"]
-    return words if args.no_push_cache else [*words, f"--cache-to={target},mode=max,merge=true,ignore-error=true"]
+    if args.no_push_cache:
+        return words
+    return [*words, f"--cache-to={target},mode=max,merge=true,ignore-error=true"]
 
 
 def _registry_words(args: argparse.Namespace) -> list[str]:
@@ -199,7 +200,7 @@ def _write_digests(args: argparse.Namespace, digest: str) -> None:
 
 
 def _write(file: str, text: str) -> None:
-    """Write a file in its place: a pod's /dev/termination-log is a mount, which nothing can take the name of."""
+    """Write a file in its place: a pod's /dev/termination-log is a mount, which nothing replaces."""
     try:
         Path(file).write_text(text)
     except OSError as e:

@@ -1,10 +1,10 @@
 """Where `imagesmith kaniko` finds its context and its Dockerfile, as words of `imagesmith build`.
 
-Why buckets by HTTPS: a public object is a file behind an address; one that needs a key of its cloud is refused
-by the server, and the hint says what to do. No cloud's keys are read here.
-Spec: kaniko's pkg/buildcontext and resolveDockerfilePath: a Dockerfile is looked for here, then in the context;
-a repository is cloned by HTTPS with all of its history, without its submodules.
-Trust: archives are hostile: context/archive.py unpacks them, and a sub-path through a link is held to stay below.
+Why buckets by HTTPS: a public object is a file behind an address; one that needs a key of its cloud is
+refused by the server, and the hint says what to do. No cloud's keys are read here.
+Spec: kaniko's pkg/buildcontext and resolveDockerfilePath: a Dockerfile is looked for here, then in the
+context; a repository is cloned by HTTPS with all of its history, without its submodules.
+Trust: archives are hostile: context/archive.py unpacks them, and a sub-path through a link stays below.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The flags of kaniko's executor: those that are taken, those that change nothing here, and those refused.
 
-Why a text: `cli/foreign.py` reads its lines, and pages that compare the two print them; each line ends with its
-reason. What is taken has its help in the parser.
+Why a text: `cli/foreign.py` reads its lines, and pages that compare the two print them; each line ends with
+its reason. What is taken has its help in the parser.
 Spec: kaniko 1.24's cmd/executor/cmd/root.go and README.
 """
 
@@ -13,7 +13,8 @@ from imagesmith.cli.flags import add_policy, add_root, many, new_file, text_flag
 
 __all__ = ["KANIKO_LINES", "add_kaniko_flags"]
 
-#: As foreign.py's: `switch` and `value` are passed over, `no` is refused; behind the `=` is why, or what to use.
+#: As foreign.py's: `switch` and `value` are passed over, `no` is refused, `off` too where it is on; behind
+#: the `=` is why, or what to use.
 KANIKO_LINES = """
 switch --force = nothing here asks to be in a container
 switch --cleanup --pre-cleanup --preserve-context --materialize = the builder's own files are never an image's
@@ -26,8 +27,9 @@ switch --force-build-metadata = instructions about metadata never make layers
 switch --log-timestamp = --log-format json has times
 value  --snapshot-mode --snapshotMode = what a step changed is seen by its layer, without snapshots
 value  --push-retry --image-fs-extract-retry --image-download-retry = all is tried again by itself
-value  --push-retry-initial-delay --push-retry-max-delay --push-retry-backoff-multiplier = as the registry asks
+value  --push-retry-initial-delay --push-retry-max-delay --push-retry-backoff-multiplier = as registries ask
 value  --cache-dir = base images are kept in the store, whose folder is --root
+off    --single-snapshot = build, then `imagesmith flatten REF`
 no     --push-ignore-immutable-tag-errors = a tag that the registry does not have
 no     --azure-container-registry-config = `imagesmith login`, or credHelpers in config.json
 no     --multi-platform = --custom-platform OS/ARCH,OS/ARCH, of which an index is made

@@ -1,7 +1,7 @@
 """kaniko's mirrors, maps and certificates of registries as a folder of hosts.toml files for `--hosts-dir`.
 
-Why files: the registry client reads hosts.toml already, with mirrors in order, certificates and hosts that are
-not asked any more; a second way to say all that would drift from it.
+Why files: the registry client reads hosts.toml already, with mirrors in order and certificates; a second way
+to say all that would drift from it.
 Spec: kaniko's README (--registry-mirror, --registry-map, --registry-certificate, --registry-client-cert);
 containerd's docs/hosts.md.
 Trust: words of a command line and of the environment.
@@ -102,8 +102,8 @@ def _document(
     server = f"{'http' if registry in words.plain else 'https'}://{own}"
     held = [] if not mirrors or words.fallback else [mirrors[-1]]
     if held:  # it stands where the registry itself would be asked last
-        lines = [f"server = {json.dumps(_url(held[0], words))}", *_trust(_host(held[0]), files, clients, words)]
-        lines.insert(1, "override_path = true")
+        lines = [f"server = {json.dumps(_url(held[0], words))}", "override_path = true"]
+        lines += _trust(_host(held[0]), files, clients, words)
         mirrors = mirrors[:-1]
     else:
         lines = [f"server = {json.dumps(server)}", *_trust(registry, files, clients, words)]

@@ -86,8 +86,9 @@ class StepCache:
 
     def _is_fresh(self, record: StepRecord) -> bool:
         """Whether a record may serve; of one whose time was clamped nobody knows how old it is."""
-        clamped_ns = None if self._clamp_s is None else self._clamp_s * 1_000_000_000
-        return self._since_ns is None or record.created_ns in (clamped_ns, 0) or record.created_ns >= self._since_ns
+        if self._since_ns is None or record.created_ns >= self._since_ns:
+            return True
+        return record.created_ns in (0, None if self._clamp_s is None else self._clamp_s * 1_000_000_000)
 
     def knows(self, base: str) -> bool:
         """True if any record has this base: a hit is possible at all."""

@@ -59,6 +59,10 @@ AFTER = {
         "imagesmith inspect store:app:3 | grep -q 'version.*2'",
     "work --verdict verdict.json unit.json":
         "grep -q pushed verdict.json && imagesmith tags registry.example.com/cache | grep -q unit-",
+    "kaniko --context . --destination registry.example.com/app:2":
+        "imagesmith validate registry.example.com/app:2",
+    "kaniko -c dir://. --no-push -d app:2 --tar-path app-2.tar":
+        "imagesmith inspect docker-archive:app-2.tar",
     "pin .": "grep -q version Dockerfile.lock",
     "pin --update --prune --platform linux/amd64,linux/arm64 .": "grep -q version Dockerfile.lock",
     "pin --check --json .": "grep -q '\"lock\": \"Dockerfile.lock\"' .out",
