@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
     from imagesmith.fs.tree import Tree
     from imagesmith.interfaces import Admission
+    from imagesmith.plan.halting import Halts
+    from imagesmith.solve.halting import Failing
 
     #: What an SBOM looks at: a stage's last step (None for an empty one), or a context.
     Scanned = Step | ContextFiles | GitFiles | Fetched | None
@@ -141,6 +143,12 @@ class Build:
         self.request, self.contexts, self.events = request, contexts, events
         self._admission = admission
         self._attesting: Attesting | None = None
+        #: Where it may be looked into, if that is asked for.
+        self.halts: Halts | None = None
+        if request.on_failure is not None or request.shell_at is not None:
+            from imagesmith.plan.halting import Halts
+
+            self.halts = Halts()
         #: Why nothing came of it, or what did.
         self.failed: ImagesmithError | None = None
         self.built: BuildResult | None = None
@@ -194,7 +202,9 @@ class Build:
             self.events(Warned(rule="", text=text))
         linter = linter_of(dockerfile, self.request, warn)
         linter.lint_file()
-        plan = plan_build(dockerfile, self.request, self.bases, self.contexts, linter, common.steps, links)
+        plan = plan_build(
+            dockerfile, self.request, self.bases, self.contexts, linter, common.steps, links, self.halts
+        )
         pinning = self.contexts.pinning
         if pinning is not None and pinning.write():  # before a step copies the folder that it lies in
             self.events(Message(text=f"{pinning.lock} is written"))
@@ -234,14 +244,14 @@ class Build:
 
     # --- what its steps are executed with --------------------------------------------------------
 
-    def equip(self, common: Common, workshop: Workshop) -> None:
-        """Have what its steps need; it is planned."""
+    def equip(self, common: Common, workshop: Workshop, failing: Failing | None = None) -> None:
+        """Have what its steps need; it is planned. `failing` is told of RUNs that fail."""
         request, contexts, store = self.request, self.contexts, common.store
         self.keeping = Keeping(after_runs(self.plan.tips), contexts.tree_of, store.work)
         self.tools = Tools(
             store=store, trees=Trees(contexts, contexts.file_digest, time.time_ns()), workshop=workshop,
             bases=self.bases, request=request, events=self.events, cancel=common.cancel,
-            before_run=common.begin,
+            before_run=common.begin, failing=failing,
         )  # fmt: skip
 
     def imports(self, but: Sequence[CachePlace] = ()) -> CacheImport:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from imagesmith.dockerfile.values import parse_duration
 from imagesmith.errors import DockerfileError, UsageError
-from imagesmith.oci.names import Platform
-from imagesmith.request import Emulator, SecretSource
+from imagesmith.oci.names import ImageRef, Platform
+from imagesmith.request import BuildRequest, Emulator, OnFailure, SecretSource, ShellAt
 
 __all__ = [
     "boolean",
@@ -25,13 +25,16 @@ __all__ = [
     "parse_emulator",
     "parse_hosts",
     "parse_labels",
+    "parse_on_failure",
     "parse_platforms",
     "parse_secret",
+    "parse_shell_at",
     "parse_size",
     "parse_ssh",
     "parse_timeout",
     "parse_ulimit",
     "parse_variables",
+    "refuse_shells",
 ]
 
 _TRUE, _FALSE = {"1", "t", "true"}, {"0", "f", "false"}
@@ -146,6 +149,50 @@ def parse_secret(text: str) -> SecretSource:
         else:
             src = name
     return SecretSource(name, src, "" if src else variable)
+
+
+def parse_on_failure(text: str) -> OnFailure:
+    """--on-failure: `shell`, `shell=PATH` or `keep=NAME`.
+
+    Raises:
+        UsageError: it is none of them, or NAME is no name that an image can be given.
+    """
+    what, equals, value = text.partition("=")
+    if what not in ("shell", "keep") or (equals and not value) or (what == "keep" and not value):
+        raise UsageError(f"--on-failure {text}: expected shell, shell=PATH or keep=NAME")
+    if what == "shell":
+        return OnFailure(shell=value)
+    name = ImageRef.parse(value)
+    if name.digest is not None:
+        raise UsageError(f"--on-failure {text}: the digest of what is kept is not known before")
+    return OnFailure(keep=name)
+
+
+def parse_shell_at(text: str) -> ShellAt:
+    """--shell-at: `STAGE` or `STAGE:LINE`, a stage by name or number, and a line of the Dockerfile.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    stage, colon, line = text.partition(":")
+    is_line = line.isascii() and line.isdecimal() and len(line) < 10 and int(line) > 0
+    if not stage or (colon and not is_line):
+        raise UsageError(f"--shell-at {text}: expected STAGE, or STAGE:LINE with a line of the Dockerfile")
+    return ShellAt(stage, int(line) if colon else 0)
+
+
+def refuse_shells(request: BuildRequest) -> None:
+    """Raise where a build would open a shell, for there is no terminal.
+
+    Raises:
+        UsageError: what can be had without one is its hint.
+    """
+    opens = request.on_failure is not None and request.on_failure.keep is None
+    if opens or request.shell_at is not None:
+        raise UsageError(
+            f"{'--on-failure shell' if opens else '--shell-at'} needs a terminal, and there is none",
+            hint="--on-failure keep=NAME keeps what a failed step left as an image, to be entered later",
+        )
 
 
 def parse_ssh(text: str) -> tuple[str, str]:

@@ -24,11 +24,13 @@ __all__ = [
     "BuildRequest",
     "CachePlace",
     "Emulator",
+    "OnFailure",
     "Output",
     "Pins",
     "ProvenanceWanted",
     "SbomWanted",
     "SecretSource",
+    "ShellAt",
 ]
 
 
@@ -169,6 +171,29 @@ class Pins:
 
 
 @frozen(kw_only=True)
+class OnFailure:
+    """What is done where a RUN fails.
+
+    keep    what it left is kept in the store as an image of this name; None opens a shell there instead
+    shell   the path of that shell in the image, empty for the step's own
+    """
+
+    keep: ImageRef | None = None
+    shell: str = ""
+
+
+@frozen
+class ShellAt:
+    """Where a shell is opened before anything fails: a stage, and a line of the Dockerfile, 0 for its end."""
+
+    stage: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.stage}:{self.line}" if self.line else self.stage
+
+
+@frozen(kw_only=True)
 class BuildRequest:
     """A build. Paths are as the user gave them, relative to the working directory.
 
@@ -183,6 +208,8 @@ class BuildRequest:
     report          path of an HTML page about the build, or empty
     limits          what each RUN step may take of memory and processors
     step_timeout_s  how long a RUN step may take, 0 for no limit
+    on_failure      what is done where a RUN fails, besides telling so
+    shell_at        where a shell is opened that changes nothing
     emulators       what runs RUN of other architectures, before what is registered or found on PATH
     access          how registries are reached
     policy          the file of the policy that images from elsewhere are under, or settings.MACHINE; empty
@@ -227,6 +254,8 @@ class BuildRequest:
     cgroup_parent: str = ""
     limits: Limits = field(default_factory=Limits)
     step_timeout_s: float = 0.0
+    on_failure: OnFailure | None = None
+    shell_at: ShellAt | None = None
     emulators: tuple[Emulator, ...] = ()
     allow: frozenset[str] = frozenset()
     access: Access = field(default_factory=Access)

@@ -21,6 +21,7 @@ from imagesmith.events import EventSink, Planned, Warned, titled, with_title
 from imagesmith.export.writing import access_of
 from imagesmith.image.forms import common_form
 from imagesmith.image.result import BuildResult
+from imagesmith.options import refuse_shells
 from imagesmith.plan.plan import Plan
 from imagesmith.request import BuildRequest, CachePlace
 from imagesmith.settings import Settings
@@ -36,7 +37,10 @@ from imagesmith.worker.sandbox.world import World
 from imagesmith.worker.workshop import Workshop
 
 if TYPE_CHECKING:
+    from imagesmith.halting import Halting
     from imagesmith.interfaces import Admission
+    from imagesmith.solve.halting import Attendant
+    from imagesmith.solve.layerwriter import LayerWriter
 
 __all__ = ["Session", "run_build"]
 
@@ -54,24 +58,33 @@ class _How:
     keep_going: bool
 
 
-def run_build(request: BuildRequest, settings: Settings, world: World, events: EventSink) -> BuildResult:
+def run_build(
+    request: BuildRequest,
+    settings: Settings,
+    world: World,
+    events: EventSink,
+    attendant: Attendant | None = None,
+) -> BuildResult:
     """Build one request in a session of its own; see Session.build."""
-    with Session(settings, world, events) as session:
+    with Session(settings, world, events, attendant) as session:
         return session.build(request)
 
 
 class Session:
     """The store, and what builds are done with; close it, or use it in a `with`."""
 
-    def __init__(self, settings: Settings, world: World, events: EventSink) -> None:
+    def __init__(
+        self, settings: Settings, world: World, events: EventSink, attendant: Attendant | None = None
+    ) -> None:
         """Open the store.
 
         Args:
             settings: of this user.
             world: where RUN is executed.
             events: is told what happens, from any thread.
+            attendant: opens shells where builds ask for them, if there is a terminal.
         """
-        self.settings, self.world, self.events = settings, world, events
+        self.settings, self.world, self.events, self._attendant = settings, world, events, attendant
         self._admissions: dict[str, Admission] = {}
         self.store = Store(settings.root)
         self.store.warn = lambda text: events(Warned(rule="", text=text))
@@ -160,6 +173,8 @@ class Session:
         open_: contextlib.ExitStack,
     ) -> Build:
         """A build, with its contexts, which are closed in the end."""
+        if self._attendant is None:
+            refuse_shells(request)
         request, events = replace(request, access=access_of(request)), titled(events, request.name)
         request = open_.enter_context(with_agents(request))
         contexts = open_.enter_context(Contexts(request, self.store, events, numbers))
@@ -212,19 +227,30 @@ class Session:
         forms = [form for build in builds for form in build.forms]
         first = common_form(forms or [builds[0].wanted[0][1][0]])
         workshop = Workshop(self.world, self.store, events, builds[0].request.emulators)
-        for build in builds:
-            build.equip(common, workshop)
+        writer = common.writer(first.codec, first.clamp_s)
+        halting = [self._halting(build, writer) for build in builds]
+        for build, halts in zip(builds, halting, strict=True):
+            build.equip(common, workshop, halts)
         cache = StepCache(self.store, _imports(builds), first.clamp_s, builds[0].request.cache_ttl_s)
         told = [w for build in builds for w in build.watch(common, cache, first)]
         told += [*watchers, *self._explainer(builds, cache, events)]
         solver = Solver(
-            builds[0].tools, common.writer(first.codec, first.clamp_s), cache, told, common.numbers,
+            builds[0].tools, writer, cache, told, common.numbers,
             sites={step: build.tools for step, build in owners.items()}, blame=_blame(builds, owners),
             jobs=how.jobs, keep_going=how.keep_going,
         )  # fmt: skip
-        with _solved(solver, builds, goals):
+        with _solved(solver, builds, goals, [halts for halts in halting if halts is not None]):
             _finish(builds, common, solver, how)
         return [build.outcome for build in everyone]
+
+    def _halting(self, build: Build, writer: LayerWriter) -> Halting | None:
+        """Who holds a build where it is to be looked into, if that is asked for."""
+        if build.halts is None:
+            return None
+        from imagesmith.halting import Halting
+
+        attendant = self._attendant
+        return Halting(build.request, build.halts, self.store, writer, build.events, attendant, build.place)
 
     def _explainer(self, builds: Sequence[Build], cache: StepCache, events: EventSink) -> tuple[Watcher, ...]:
         """Who tells why steps are executed, if that is asked for."""
@@ -304,7 +330,9 @@ def _finish(builds: Sequence[Build], common: Common, solver: Solver, how: _How) 
 
 
 @contextlib.contextmanager
-def _solved(solver: Solver, builds: Sequence[Build], goals: Sequence[Step | None]) -> Iterator[None]:
+def _solved(
+    solver: Solver, builds: Sequence[Build], goals: Sequence[Step | None], halting: Sequence[Halting]
+) -> Iterator[None]:
     """Solve. In the `with`, what steps needed on this machine is taken away while results are used."""
 
     def end() -> None:
@@ -318,9 +346,13 @@ def _solved(solver: Solver, builds: Sequence[Build], goals: Sequence[Step | None
             with contextlib.ExitStack() as uploading:
                 for build in builds:
                     uploading.enter_context(build.uploading)
-                solver.solve(goals)
-        except BaseException:
-            end()
+                solver.solve(goals, next((halts.halted for halts in halting), None))
+        except BaseException as e:
+            try:
+                for halts in halting:
+                    halts.attend(e)
+            finally:
+                end()
             raise
         ending = Background(end, "ending")
         try:

@@ -25,12 +25,15 @@ from imagesmith.options import (
     parse_emulator,
     parse_hosts,
     parse_labels,
+    parse_on_failure,
     parse_platforms,
     parse_secret,
+    parse_shell_at,
     parse_size,
     parse_ssh,
     parse_timeout,
     parse_ulimit,
+    refuse_shells,
 )
 from imagesmith.outputoptions import (
     check_deletions,
@@ -74,7 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
         if request.pin:
             raise UsageError(f"--pin: --call {call} writes nothing", hint="`imagesmith pin` writes a lock")
+        for flag in filter(None, (args.on_failure and "--on-failure", args.shell_at and "--shell-at")):
+            raise UsageError(f"{flag}: --call {call} executes nothing")
         return run_call(call, request, settings)
+    if not (os.isatty(0) and os.isatty(2)):
+        refuse_shells(request)
     if any(output.loads for output in request.outputs):
         from imagesmith.export.loading import prepare
 
@@ -103,6 +110,11 @@ def _build(
     from imagesmith.session import run_build
 
     warnings: list[Warned] = []
+    attendant = None
+    if request.on_failure is not None or request.shell_at is not None:
+        from imagesmith.cli.shells import Shells
+
+        attendant = Shells(request, front)
 
     def events(event: Event, /) -> None:
         if isinstance(event, Warned):
@@ -110,7 +122,7 @@ def _build(
         front(event)
 
     try:
-        built = run_build(request, settings, here, events)  # type: ignore[arg-type]  # world.World, imported lazily
+        built = run_build(request, settings, here, events, attendant)  # type: ignore[arg-type]  # imported lazily
     except ImagesmithError as e:
         front.close()
         front.failure()
@@ -200,6 +212,8 @@ def request_of(args: argparse.Namespace, *, needs_context: bool = True, target: 
         limits=limits_of(args),
         emulators=tuple(parse_emulator(text) for text in args.emulator),
         step_timeout_s=parse_timeout(args.step_timeout, "--step-timeout") if args.step_timeout else 0.0,
+        on_failure=parse_on_failure(args.on_failure) if args.on_failure else None,
+        shell_at=parse_shell_at(args.shell_at) if args.shell_at else None,
         allow=frozenset(args.allow),
         access=access_of(args),
         policy=args.policy,

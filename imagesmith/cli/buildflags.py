@@ -30,6 +30,7 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
     _check_flags(parser)
     _result_flags(parser)
     _run_flags(parser)
+    _failure_flags(parser)
     _cache_flags(parser)
     _screen_flags(parser)
     add_fleet_flags(parser)
@@ -47,7 +48,7 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(
         tag=[], push=False, output=[], load="", annotation=[], cache_from=[], cache_to=[], no_cache=True,
         no_cache_filter=[], cache_ttl="", iidfile="", digest_file="", metadata_file="", provenance="",
-        sbom="", attest=[], pin=None,
+        sbom="", attest=[], pin=None, on_failure="", shell_at="",
     )  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def add_pin_flags(parser: argparse.ArgumentParser) -> None:
         cache_to=[], no_cache=False, no_cache_filter=[], cache_ttl="", iidfile="", digest_file="", metadata_file="",
         provenance="", sbom="", attest=[], pin="true", network="default", add_host=[], shm_size="",
         ulimit=[], cgroup_parent="", step_timeout="", emulator=[], allow=[], explain=False, report="",
-        **no_limits(),
+        on_failure="", shell_at="", **no_limits(),
     )  # fmt: skip
 
 
@@ -148,6 +149,15 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
     text_flag(g, "--step-timeout", metavar="TIME", text="how long one RUN may take, as 90s or 1h30m")
     many(g, "--emulator", metavar="[PLATFORM=]PATH", text="what runs programs of another architecture")
     many(g, "--allow", metavar="WHAT", text="network.host or security.insecure")
+
+
+def _failure_flags(parser: argparse.ArgumentParser) -> None:
+    g = parser.add_argument_group("where a step fails")
+    text_flag(
+        g, "--on-failure", metavar="WHAT",
+        text="shell or shell=PATH opens one there; keep=NAME keeps what the RUN left as an image",
+    )  # fmt: skip
+    text_flag(g, "--shell-at", metavar="STAGE[:LINE]", text="open a shell before a step, or at a stage's end")
 
 
 def _secret_flags(g: argparse._ArgumentGroup) -> None:

@@ -33,7 +33,7 @@ _LISTS = {
 }  # fmt: skip
 _TEXTS = {"target": "target", "network": "network", "shm-size": "shm_size"}
 #: What is about this machine, or is not there elsewhere.
-_HERE = ("load", "iidfile", "digest_file", "sign", "call", "check", "pin")
+_HERE = ("load", "iidfile", "digest_file", "sign", "call", "check", "pin", "on_failure", "shell_at")
 
 
 def build_elsewhere(args: argparse.Namespace) -> int:

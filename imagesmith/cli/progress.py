@@ -50,12 +50,17 @@ class Front:
         self._starts: dict[int, float] = {}
         self._partial: dict[tuple[int, int], bytes] = {}
         self._closed = threading.Event()
+        self._later: list[ev.Event] | None = None  # what happens while another has the screen
         self._ticker: threading.Thread | None = None
 
     def __call__(self, event: ev.Event, /) -> None:
         """Take one event."""
         with self.lock:
             if self._closed.is_set():  # of a thread that hangs while the program ends
+                return
+            if self._later is not None:
+                if not isinstance(event, ev.Progress) or event.done:
+                    self._later.append(event)
                 return
             if isinstance(event, ev.StepStarted | ev.StepCached | ev.StepFailedEvent):
                 self.names[event.step] = event.name
@@ -125,6 +130,22 @@ class Front:
     def end(self) -> None:
         """Show what is left to be shown at the end."""
 
+    def make_way(self) -> None:
+        """Take away what moves."""
+
+    def pause(self) -> None:
+        """Leave the screen to another; what happens is shown after `resume`."""
+        with self.lock:
+            self.make_way()
+            self._later = []
+
+    def resume(self) -> None:
+        """Go on."""
+        with self.lock:
+            held, self._later = self._later or [], None
+        for event in held:
+            self(event)
+
     def close(self) -> None:
         """End; nothing that happens is shown after it."""
         with self.lock:
@@ -180,7 +201,7 @@ class Front:
             def run() -> None:
                 while not self._closed.wait(every_s):
                     with self.lock:
-                        if not self._closed.is_set():
+                        if not self._closed.is_set() and self._later is None:
                             self.tick()
 
             self._ticker = threading.Thread(target=run, name="screen", daemon=True)

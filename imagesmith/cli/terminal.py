@@ -194,6 +194,11 @@ class Terminal(Front):
         if rows or self._above or self._drawn:
             self.write(self._frame(rows, window))
 
+    def make_way(self) -> None:
+        """Leave what has ended on the screen, and no picture below it."""
+        if self._above or self._drawn:
+            self.write(self._frame([], self._size()))
+
     def end(self) -> None:
         """Take the picture away, and leave how it ended: a row of each step that did not, and the counts."""
         for step in list(self._began):
@@ -201,8 +206,7 @@ class Terminal(Front):
         if self._ended:
             whole = not self._awaited and not self._failed
             self._above.append(cut(self._head(" FINISHED" if whole else ""), self._size()[0] - 1))
-        if self._above or self._drawn:
-            self.write(self._frame([], self._size()))
+        self.make_way()
 
     def result(self, *lines: str) -> None:
         """Say what came out."""

@@ -27,6 +27,7 @@ from imagesmith.oci.names import Platform, is_native
 from imagesmith.ops.origins import layers_of, mounted, tree_of
 from imagesmith.ops.runmount import RunMount
 from imagesmith.quotas import KILLED
+from imagesmith.solve.halting import Room
 from imagesmith.solve.key import counted_as, uncounted
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Op, Reads, Step, Work
@@ -166,26 +167,46 @@ class RunOp(Op):
     @contextlib.contextmanager
     def _ran(self, work: Work, output: Output) -> Iterator[Workspace]:
         """The workspace that the command changed; discarded at the end unless it is committed."""
+        with contextlib.ExitStack() as stack:
+            room = self.room(work, stack)
+            try:
+                self._finish(work, room, output)
+            except StepFailed as e:
+                if work.tools.failing is not None:
+                    work.tools.failing(room, e, stack)
+                raise
+            yield room.workspace
+
+    def room(self, work: Work, stack: contextlib.ExitStack) -> Room:
+        """The sandbox of the step with its mounts, over the layers below; it lasts as long as `stack`.
+
+        Raises:
+            StepFailed: the image has no such user.
+            SandboxUnavailable: this machine has no way to run anything.
+            SandboxError: a mount could not be made.
+        """
         tools, parent = work.tools, work.parent
         sandbox, snapshots, copies = tools.workshop.ready()
         from imagesmith.ops.mounts import Mounts  # a build that executes nothing needs none of it
 
-        world = tools.workshop.world
-        with contextlib.ExitStack() as stack:
-            mounts = Mounts(work, self.cwd, world.place, snapshots, copies, stack)
-            spec = self._spec(work, parent.view, mounts)
-            workspace = snapshots.prepare([layer.stored for layer in parent.layers], parent.view)
-            stack.callback(workspace.discard)
-            tail = _Tail(LogLimit(output))
-            status = self._execute(work, sandbox, spec, workspace, tail)
-            if status:
-                said, hint = f"exit code: {status}", _weakness(world.weaker, tail.text())
-                if told := _killed(tail.text()):
-                    from imagesmith.worker.sandbox.hints import for_memory
+        mounts = Mounts(work, self.cwd, tools.workshop.world.place, snapshots, copies, stack)
+        spec = self._spec(work, parent.view, mounts)
+        workspace = snapshots.prepare([layer.stored for layer in parent.layers], parent.view)
+        stack.callback(workspace.discard)
+        return Room(step=work.step, spec=spec, parent=parent, workspace=workspace, sandbox=sandbox)
 
-                    said, hint = f"{said}: {told}", for_memory(told)
-                raise StepFailed(_failed(self, said), status=status, output=tail.text(), hint=hint)
-            yield workspace
+    def _finish(self, work: Work, room: Room, output: Output) -> None:
+        """Run the command to its end."""
+        tail = _Tail(LogLimit(output))
+        status = self._execute(work, room.sandbox, room.spec, room.workspace, tail)
+        if status:
+            weaker = work.tools.workshop.world.weaker
+            said, hint = f"exit code: {status}", _weakness(weaker, tail.text())
+            if told := _killed(tail.text()):
+                from imagesmith.worker.sandbox.hints import for_memory
+
+                said, hint = f"{said}: {told}", for_memory(told)
+            raise StepFailed(_failed(self, said), status=status, output=tail.text(), hint=hint)
 
     def _spec(self, work: Work, view: View, mounts: Mounts) -> RunSpec:
         """The process that the operation describes."""

@@ -40,6 +40,7 @@ from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.solve.alike import Alike
+    from imagesmith.solve.halting import Halted
 
 __all__ = ["Solver"]
 
@@ -159,23 +160,30 @@ class Solver:
         self.alike: dict[Step, Alike] = {}
         self._lock = threading.Lock()
 
-    def solve(self, tips: Sequence[Step | None]) -> list[Result]:
+    def solve(self, tips: Sequence[Step | None], halted: Halted | None = None) -> list[Result]:
         """The results of the last steps of what is built, all of whose layers can be had.
 
         Raises:
             ImagesmithError: of the first step that failed.
         """
         goals = [tip for tip in tips if tip is not None]
-        self._wanted = frozenset(step for tip in goals for step in chain(tip))
+        first = () if halted is None else halted[0].inputs()
+        self._wanted = frozenset(step for tip in (*goals, *first) for step in chain(tip))
         self._under_runs = under_runs(goals)
         self._goals = goals
         for steps in equal_ops(goals):
             from imagesmith.solve.alike import Alike  # which most builds have no need of
 
             self.alike.update(dict.fromkeys(steps, Alike(len(steps))))
-        if goals:
-            Schedule(self._attempt, self.tools.cancel, self._jobs).run([_Task(tip) for tip in goals])
+        if halted is not None:
+            self._run([_Task(step) for step in first])
+            halted[1](_Working(self, halted[0], self.result(halted[0].parent)))
+        self._run([_Task(tip, full=tip in self._results) for tip in goals])
         return [self.result(tip) for tip in tips if not self.failed or tip not in self.failed]
+
+    def _run(self, tasks: Sequence[_Task]) -> None:
+        if tasks:
+            Schedule(self._attempt, self.tools.cancel, self._jobs).run(tasks)
 
     def result(self, step: Step | None) -> Result:
         """The result of a step that was solved; an empty file system for None."""

@@ -41,6 +41,10 @@ class Work(Protocol):
     """A step while it is solved: what it stands on, and what it may use."""
 
     @property
+    def step(self) -> Step:
+        """The step itself."""
+
+    @property
     def tools(self) -> Tools:
         """Those of the whole solve."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from imagesmith.concurrency import Cancel
 from imagesmith.context.trees import Trees
@@ -12,6 +13,9 @@ from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
 from imagesmith.values import frozen
 from imagesmith.worker.workshop import Workshop
+
+if TYPE_CHECKING:
+    from imagesmith.solve.halting import Failing
 
 __all__ = ["Tools"]
 
@@ -28,6 +32,7 @@ class Tools:
     events       is told what happens
     cancel       looked at by whatever takes long
     before_run   to be called when a RUN begins
+    failing      is told of a RUN that failed, if anybody is
     """
 
     store: Store
@@ -38,3 +43,4 @@ class Tools:
     events: EventSink
     cancel: Cancel
     before_run: Callable[[], None]
+    failing: Failing | None = None

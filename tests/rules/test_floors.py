@@ -72,6 +72,7 @@ FLOORS = {
     "imagesmith.embedded": 20,
     "imagesmith.bake": 21,
     "imagesmith.building": 21,
+    "imagesmith.halting": 21,
     "imagesmith.session": 22,
     "imagesmith.trial": 23,
     "imagesmith.child": 23,

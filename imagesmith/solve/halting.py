@@ -1,0 +1,110 @@
+"""Where a build is looked into: a step's sandbox that is ready, and who is told of it.
+
+Why here: the op alone can make its sandbox again, with its files and mounts; the command line alone has a
+terminal; the image of what a step left is made further up. Each knows the others by what stands here.
+Trust: what lies in the root is what a step left, which is hostile; it is executed in its sandbox only.
+Threads: `Failing` is called on the thread of the step, an `Attendant` on the one that the build began on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from imagesmith.errors import StepFailed
+from imagesmith.interfaces import Output, RunSpec, Sandbox, Workspace
+from imagesmith.values import frozen, replace
+
+if TYPE_CHECKING:
+    from imagesmith.solve.result import Result
+    from imagesmith.solve.step import Step, Work
+
+__all__ = ["STEP_VARIABLE", "Attendant", "Failing", "Halt", "Halted", "Room"]
+
+#: A step before which a solve is halted, when what it needs is solved, and what is done there.
+Halted: TypeAlias = "tuple[Step, Callable[[Work], None]]"
+
+#: The variable with the words of the step, for `eval`, and the longest (bytes) that are put there.
+STEP_VARIABLE, _MOST_BYTES = "IMAGESMITH_STEP", 100_000
+
+
+@frozen(kw_only=True, eq=False)
+class Room:
+    """A step's sandbox with its mounts, over a workspace that has what the step wrote, if it has begun.
+
+    step    that is, or would be, executed there
+    parent  what it stands on
+    """
+
+    step: Step
+    spec: RunSpec
+    parent: Result
+    workspace: Workspace
+    sandbox: Sandbox
+
+    def enter(self, argv: Sequence[str], output: Output, *, tells: bool) -> int:
+        """Execute a program on the caller's terminal, as the step is executed but for its limit of time.
+
+        Args:
+            argv: the program and its arguments.
+            output: takes what it writes.
+            tells: a variable of its has the words of the step.
+
+        Returns its exit status.
+
+        Raises:
+            NotStarted: it cannot be executed.
+            SandboxError: the sandbox could not be set up.
+        """
+        import shlex
+
+        env = dict(self.spec.env)
+        env.setdefault("TERM", "xterm")
+        words = shlex.join(self.spec.argv)
+        if tells and len(words.encode("utf-8", "surrogateescape")) <= _MOST_BYTES:
+            env[STEP_VARIABLE] = words
+        spec = replace(
+            self.spec, argv=tuple(argv), env=tuple(env.items()), timeout_s=0.0, tty=True, interactive=True,
+            forwards=True,
+        )  # fmt: skip
+        return self.sandbox.run(spec, self.workspace.root, output, lambda: False)
+
+
+class Failing(Protocol):
+    """Is told that a RUN has failed, while its sandbox could still be entered."""
+
+    def __call__(self, room: Room, error: StepFailed, held: ExitStack, /) -> None:
+        """The room lasts as long as `held`; who needs it longer takes all of that away (pop_all)."""
+
+
+@frozen(kw_only=True, eq=False)
+class Halt:
+    """A place at which somebody may look around.
+
+    room      the sandbox
+    shell     the program of the stage's SHELL, or empty
+    error     why the step failed, with its place; None before a step
+    where     the place, as `before build:7`; empty where one failed
+    has_step  a step is executed there, and not only a shell
+    """
+
+    room: Room
+    shell: str
+    error: StepFailed | None = None
+    where: str = ""
+    has_step: bool = True
+
+
+class Attendant(Protocol):
+    """Who has a terminal."""
+
+    def failed(self, halt: Halt, /) -> None:
+        """A step has failed; nothing else runs any more."""
+
+    def before(self, halt: Halt, /) -> None:
+        """A step has not begun yet; nothing else runs.
+
+        Raises:
+            Cancelled: the build is to end here.
+        """
