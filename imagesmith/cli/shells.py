@@ -10,13 +10,15 @@ Threads: the main one.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 
 from imagesmith.cli.lines import one_line
 from imagesmith.cli.progress import Front
 from imagesmith.errors import Cancelled, SandboxError
+from imagesmith.interfaces import Mount
 from imagesmith.request import BuildRequest
-from imagesmith.solve.halting import STEP_VARIABLE, Halt
+from imagesmith.solve.halting import STEP_VARIABLE, Halt, how_it_ended
 
 __all__ = ["STOPS", "Shells"]
 
@@ -24,6 +26,8 @@ __all__ = ["STOPS", "Shells"]
 STOPS = 99
 #: Where images that name no shell have one, the most comfortable first.
 _USUAL = (("/bin/bash",), ("/usr/bin/bash",), ("/bin/sh",), ("/bin/busybox", "sh"), ("/busybox/sh",))
+#: Where this machine's is put for an image that has none: a static one works anywhere; its name begins so.
+_OURS = "/busybox-outside"
 #: So many mounts are told, and so much (characters) of a step's words.
 _MOST_MOUNTS, _MOST_WORDS = 12, 600
 _KINDS = {"bind": "", "tmpfs": " (tmpfs)", "file": " (secret)"}
@@ -43,10 +47,9 @@ class Shells:
         self._front.close()
         self._front.failure()
         self._front.failed = None  # it is shown once
-        how = error.message.rpartition("did not complete successfully: ")[2]
         lines = [
             f"{error.file or 'Dockerfile'}:{error.first}: {_words(halt)}",
-            f"this step failed: {how}; here is what it left, in its sandbox",
+            f"this step failed: {how_it_ended(error)}; here is what it left, in its sandbox",
             *_about(halt),
             f'run it again: eval "${STEP_VARIABLE}"',
             "`exit` ends the shell, and with it the build; nothing of what is changed here is kept",
@@ -76,17 +79,24 @@ class Shells:
         self._front.say("------", *map(one_line, lines), "------")
         asked = self._asked.shell if self._asked is not None else ""
         named, reason = asked or halt.shell, ""
-        for argv in ((named,),) if named else _USUAL:
+        for argv, beside in [((named,), ())] if named else _candidates():
             try:
-                return halt.room.enter(argv, _write, tells=halt.has_step)
+                return halt.room.enter(argv, _write, tells=halt.has_step, beside=beside)
             except NotStarted as e:
                 reason = e.message
             except SandboxError as e:
                 self._front.say(f"no shell can be opened: {one_line(e.message)}; {otherwise}")
                 return 0
-        what = f"no shell {named} ({reason})" if named else "no shell"
+        what = f"no shell {named} ({reason})" if named else "no shell, and this machine no static busybox"
         self._front.say(f"the image has {one_line(what)}; {otherwise}")
         return 0
+
+
+def _candidates() -> Iterator[tuple[tuple[str, ...], tuple[Mount, ...]]]:
+    """Shells of images, and then this machine's busybox, laid into the sandbox while it runs."""
+    yield from ((argv, ()) for argv in _USUAL)
+    if (found := shutil.which("busybox")) is not None:
+        yield (_OURS, "sh"), (Mount(kind="bind", source=found, target=_OURS, readonly=True),)
 
 
 def _words(halt: Halt) -> str:

@@ -19,7 +19,7 @@ from imagesmith.image.forms import Form
 from imagesmith.layer.diff import layer_entries
 from imagesmith.oci.names import ImageRef
 from imagesmith.plan.plan import PlannedImage
-from imagesmith.solve.halting import Room
+from imagesmith.solve.halting import Room, how_it_ended
 from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.store.store import Store
@@ -68,7 +68,7 @@ def keep(
         told = {
             f"{FAILED}.step": step.name,
             f"{FAILED}.command": " ".join(room.spec.argv),
-            f"{FAILED}.reason": error.message,
+            f"{FAILED}.reason": how_it_ended(error),
         }
         told = {key: text[:_MOST] for key, text in told.items()}
         runtime = replace(planned.runtime, labels={**planned.runtime.labels, **told})

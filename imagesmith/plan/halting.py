@@ -77,9 +77,11 @@ class HaltingPlanner(Planner):
         if found is None:
             names = [stage.stage.base.name or str(stage.index) for stage in stages]
             more = ["…"] * (len(names) > _MOST_NAMES)
+            meant = "" if name.isdecimal() else suggest(name, names)
             raise DockerfileError(
-                f"--shell-at {wanted}: there is no stage {wanted.stage}{suggest(name, names)}",
-                hint=f"the stages of {self.dockerfile.file} are {', '.join(names[:_MOST_NAMES] + more)}",
+                f"--shell-at {wanted}: there is no stage {wanted.stage}{meant}",
+                hint=f"the stages are {', '.join(names[:_MOST_NAMES] + more)}",
+                file=self.dockerfile.file,
             )
         first, last = found.stage.base.span.first, self._last_line(found)
         if wanted.line and not first <= wanted.line <= last:

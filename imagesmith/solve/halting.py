@@ -13,20 +13,25 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from imagesmith.errors import StepFailed
-from imagesmith.interfaces import Output, RunSpec, Sandbox, Workspace
+from imagesmith.interfaces import Mount, Output, RunSpec, Sandbox, Workspace
 from imagesmith.values import frozen, replace
 
 if TYPE_CHECKING:
     from imagesmith.solve.result import Result
     from imagesmith.solve.step import Step, Work
 
-__all__ = ["STEP_VARIABLE", "Attendant", "Failing", "Halt", "Halted", "Room"]
+__all__ = ["STEP_VARIABLE", "Attendant", "Failing", "Halt", "Halted", "Room", "how_it_ended"]
 
 #: A step before which a solve is halted, when what it needs is solved, and what is done there.
 Halted: TypeAlias = "tuple[Step, Callable[[Work], None]]"
 
 #: The variable with the words of the step, for `eval`, and the longest (bytes) that are put there.
 STEP_VARIABLE, _MOST_BYTES = "IMAGESMITH_STEP", 100_000
+
+
+def how_it_ended(error: StepFailed) -> str:
+    """Why a step failed, without its command."""
+    return error.message.rpartition("did not complete successfully: ")[2]
 
 
 @frozen(kw_only=True, eq=False)
@@ -43,13 +48,14 @@ class Room:
     workspace: Workspace
     sandbox: Sandbox
 
-    def enter(self, argv: Sequence[str], output: Output, *, tells: bool) -> int:
+    def enter(self, argv: Sequence[str], output: Output, *, tells: bool, beside: Sequence[Mount] = ()) -> int:
         """Execute a program on the caller's terminal, as the step is executed but for its limit of time.
 
         Args:
             argv: the program and its arguments.
             output: takes what it writes.
             tells: a variable of its has the words of the step.
+            beside: further mounts.
 
         Returns its exit status.
 
@@ -64,9 +70,10 @@ class Room:
         words = shlex.join(self.spec.argv)
         if tells and len(words.encode("utf-8", "surrogateescape")) <= _MOST_BYTES:
             env[STEP_VARIABLE] = words
+        mounts = sorted((*self.spec.mounts, *beside), key=lambda m: m.target)
         spec = replace(
-            self.spec, argv=tuple(argv), env=tuple(env.items()), timeout_s=0.0, tty=True, interactive=True,
-            forwards=True,
+            self.spec, argv=tuple(argv), env=tuple(env.items()), mounts=tuple(mounts), timeout_s=0.0,
+            tty=True, interactive=True, forwards=True,
         )  # fmt: skip
         return self.sandbox.run(spec, self.workspace.root, output, lambda: False)
 
