@@ -1,4 +1,4 @@
-"""The reference is what the parsers are, with every verb and flag; its tables are what code and README say."""
+"""The reference is what the parsers are, verbs and flags; its tables are what code and README say."""
 
 from __future__ import annotations
 
