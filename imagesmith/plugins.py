@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "login": ("imagesmith.cli.login", "keep credentials for a registry"),
     "logout": ("imagesmith.cli.logout", "forget the credentials for a registry"),
     "registry": ("imagesmith.cli.registry", "serve an OCI registry from a folder"),
+    "config": ("imagesmith.cli.config", "show the defaults that imagesmith.toml gives, and its mistakes"),
     "doctor": ("imagesmith.cli.doctor", "tell what this machine offers for RUN, and what will be used"),
 }
 

@@ -27,5 +27,6 @@ def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     home.mkdir(exist_ok=True)
     monkeypatch.setenv("HOME", str(home))
     for name in ("IMAGESMITH_ROOT", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG",
-                 "REGISTRY_AUTH_FILE", "SOURCE_DATE_EPOCH", "BUILDKIT_DOCKERFILE_CHECK"):  # fmt: skip
+                 "REGISTRY_AUTH_FILE", "IMAGESMITH_CONFIG", "SOURCE_DATE_EPOCH",
+                 "BUILDKIT_DOCKERFILE_CHECK"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)

@@ -141,6 +141,8 @@ registry serve
   imagesmith registry serve --dir images --addr 127.0.0.1:5000
 registry gc
   imagesmith registry gc --dir images
+config
+  imagesmith config
 doctor
   imagesmith doctor
 """

@@ -70,6 +70,8 @@ _KEYS = "sign, attest, key, build --sign"
 _DAEMON = "docker-daemon:, build --load"
 VARIABLES = (
     VariablePage("IMAGESMITH_ROOT", "the folder of the store, where no --root is given"),
+    VariablePage("IMAGESMITH_CONFIG", "the file of defaults, instead of the project's and the user's; empty"
+                 " for none"),
     VariablePage("IMAGESMITH_POLICY", "the policy that images must meet where no --policy is given: a file,"
                  " `machine` or `none`"),
     VariablePage("IMAGESMITH_KEY_PASSWORD", "the password of a private key", _KEYS),
@@ -145,6 +147,10 @@ VARIABLES = (
 
 _CONF, _POLICY = "TOML, containers-registries.conf(5)", "JSON, containers-policy.json(5)"
 FILES = (
+    FilePage("imagesmith.toml", "defaults for flags, of the project: where the command runs, or above it"
+             " in the same git repository", "TOML, docs/configuration.md"),
+    FilePage("~/.config/imagesmith/imagesmith.toml", "defaults for flags, of the user",
+             "TOML, docs/configuration.md"),
     FilePage("~/.docker/config.json", "credentials and their helpers, and the docker context in use",
              "JSON, docker's"),
     FilePage("$XDG_RUNTIME_DIR/containers/auth.json", "credentials, as podman and skopeo keep them",

@@ -256,7 +256,7 @@ image ls list     `imagesmith images`
 ps exec           `imagesmith run`; it keeps no containers
 du                `imagesmith cache ls` for caches; `imagesmith prune` frees what is not used
 system info       `imagesmith doctor`, and `imagesmith prune`
-history config    `imagesmith inspect REF`
+history           `imagesmith inspect REF`
 imagetools        `imagesmith inspect`, `imagesmith index create` and `imagesmith copy`
 cp                `imagesmith copy`
 sync              `imagesmith mirror`

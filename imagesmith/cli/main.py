@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from imagesmith import __version__
-from imagesmith.cli.parser import Parser, be_verbose
+from imagesmith.cli.parser import CommandParser, Parser, be_verbose
 from imagesmith.errors import Cancelled, ImagesmithError, StoreError
 from imagesmith.plugins import COMMANDS, load
 
@@ -140,7 +140,7 @@ def _parser(name: str) -> tuple[Parser, Callable[[argparse.Namespace], int]]:
     """The parser of a command, and what does it."""
     module = load(COMMANDS[name][0])
     text = COMMANDS[name][1]
-    parser = Parser(prog=f"imagesmith {name}", description=f"{text[0].upper()}{text[1:]}.")
+    parser = CommandParser(prog=f"imagesmith {name}", description=f"{text[0].upper()}{text[1:]}.")
     module.configure(parser)
     return parser, module.run
 

@@ -2,17 +2,25 @@
 
 Why: switches may have a value (`--push=true`, `--no-cache=false`), as in every command line made with Go;
 -v may stand anywhere; flags of other tools are looked up (foreign.py) before argparse sees them. No flag is
-guessed from its beginning.
+guessed from its beginning. What the command line leaves open, files of defaults may say (defaults.py): here
+it is only looked whether there are any, since most builds have none and each starts with this.
+Trust: the folder that a command runs in may be somebody else's checkout; see defaults.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable
 from typing import IO, Any, NoReturn
 
-__all__ = ["Parser", "be_verbose"]
+__all__ = ["CommandParser", "Parser", "be_verbose", "default_files", "users_file"]
+
+#: What the files are called; the folder of the user's is below that of all settings.
+_NAME = "imagesmith.toml"
+#: Commands that take nothing from them: one tells of them, one is run whenever Tab is pressed.
+_WITHOUT = ("imagesmith config", "imagesmith completion")
 
 
 def be_verbose() -> None:
@@ -24,11 +32,57 @@ def be_verbose() -> None:
     logging.getLogger("imagesmith").setLevel(logging.DEBUG)
 
 
+def default_files() -> list[tuple[str, bool]]:
+    """The files of defaults that there are, the project's before the user's: paths, and True for a project's.
+
+    Where IMAGESMITH_CONFIG is set, it alone counts: a user's file, or none if it is empty. The project's lies
+    in the folder where the command runs, or above it, up to the root of its git repository; outside of one
+    nothing above is looked at, since the folders there may be anybody's.
+    """
+    named = os.environ.get("IMAGESMITH_CONFIG")
+    if named is not None:
+        return [(named, False)] if named else []
+    users = users_file()
+    found = [(users, False)] if os.path.isabs(users) and os.path.lexists(users) else []
+    try:
+        project = _project_file(os.getcwd())
+    except OSError:  # the folder is gone
+        project = ""
+    return [(project, True), *found] if project and project != users else found
+
+
+def users_file() -> str:
+    """Where the user's file of defaults is looked for; a place that is not absolute is none."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(folder, "imagesmith", _NAME)
+
+
+def _project_file(folder: str) -> str:
+    """The file of the project that a folder is in; empty for none."""
+    here = os.path.join(folder, _NAME)
+    if os.path.lexists(here):
+        return here
+    found = ""
+    while not os.path.lexists(os.path.join(folder, ".git")):
+        above = os.path.dirname(folder)
+        if above == folder:
+            return ""
+        folder, path = above, os.path.join(above, _NAME)
+        if not found and os.path.lexists(path):
+            found = path
+    return found
+
+
 class Parser(argparse.ArgumentParser):
     """The parser of one command, or of a command of a command."""
 
+    #: Whether files of defaults count: for what somebody typed.
+    heeds_files = False
+
     def __init__(self, **words: Any) -> None:  # noqa: ANN401 - argparse's own
         super().__init__(**{"allow_abbrev": False, **words})
+        #: What the words gave that were read last.
+        self.given: set[str] = set()
 
     @property
     def has_verbs(self) -> bool:
@@ -60,11 +114,18 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: a flag of another tool that would change something here, or one that nobody knows.
         """
-        words = list(sys.argv[1:] if args is None else args)
-        return super().parse_known_args(self._our_words(words), namespace)
+        words = self._our_words(list(sys.argv[1:] if args is None else args))
+        if self.heeds_files and not self.has_verbs and "help" not in self.given and self.prog not in _WITHOUT:
+            files = default_files()
+            if files:
+                from imagesmith.cli.defaults import words_of
+
+                words = [*self._our_words(words_of(self, self.given, files)), *words]
+        return super().parse_known_args(words, namespace)
 
     def _our_words(self, words: list[str]) -> list[str]:
-        """The words as argparse understands them."""
+        """The words as argparse understands them; `given` is then which flags they name."""
+        self.given = set()
         ends = any(a.nargs in (argparse.REMAINDER, argparse.PARSER) for a in self._actions)
         kept: list[str] = []
         while words:
@@ -76,6 +137,7 @@ class Parser(argparse.ArgumentParser):
                 continue
             name, equals, value = word.partition("=")
             action = self._option_string_actions.get(name)
+            self._note(name, action)
             if action is not None and action.nargs == "?":  # a switch that may say more
                 if not equals:
                     kept.append(f"{name}={action.const}")  # its value is never the next word
@@ -98,6 +160,18 @@ class Parser(argparse.ArgumentParser):
                     del words[:1]
         return kept
 
+    def _note(self, name: str, action: argparse.Action | None) -> None:
+        """Remember that a flag is given, or those of a bundle."""
+        if action is not None:
+            self.given.add(action.dest)
+        elif self._is_bundle(name):
+            for letter in name[1:]:
+                found = self._option_string_actions.get(f"-{letter}")
+                if found is not None:
+                    self.given.add(found.dest)
+                if found is None or found.nargs != 0:
+                    return  # the rest is its value
+
     def _switched(self, kept: list[str], name: str, action: argparse.Action, value: str) -> list[str]:
         from imagesmith.cli.foreign import boolean
 
@@ -119,3 +193,9 @@ class Parser(argparse.ArgumentParser):
                 return False
             action = actions[-1]
         return action.nargs is None
+
+
+class CommandParser(Parser):
+    """The parser of a command that somebody typed: what it leaves open, files of defaults may say."""
+
+    heeds_files = True

@@ -30,6 +30,7 @@ __all__ = [
     "commands",
     "files",
     "page_of",
+    "parser_of",
     "statuses",
     "top_page",
     "variables",
@@ -141,6 +142,17 @@ def page_of(name: str) -> CommandPage | None:
     return next((page for page in _pages(command) if page.name == name), None)
 
 
+def parser_of(name: str) -> Parser | None:
+    """The parser of a command or verb; None where there is none such."""
+    command, _, verb = name.partition(" ")
+    if command not in COMMANDS:
+        return None
+    parser = _parser(command)
+    if not verb:
+        return parser
+    return next((group.choices[verb] for group in _verb_groups(parser) if verb in group.choices), None)
+
+
 def statuses() -> tuple[StatusPage, ...]:
     """Every exit status."""
     return STATUSES
@@ -170,16 +182,19 @@ def _unset(*names: str) -> Iterator[None]:
 
 
 def _pages(name: str) -> Iterator[CommandPage]:
-    module, text = COMMANDS[name]
-    description = f"{text[0].upper()}{text[1:]}."
-    parser = Parser(prog=f"imagesmith {name}", description=description)
-    with _unset("BUILDKIT_PROGRESS"):
-        load(module).configure(parser)
-    yield _page(name, text, parser)
+    parser = _parser(name)
+    yield _page(name, COMMANDS[name][1], parser)
     for group in _verb_groups(parser):
         summaries = {choice.dest: choice.help or "" for choice in group._choices_actions}
         for verb, below in group.choices.items():
             yield _page(f"{name} {verb}", summaries.get(verb, ""), below)
+
+
+def _parser(command: str) -> Parser:
+    parser = Parser(prog=f"imagesmith {command}")
+    with _unset("BUILDKIT_PROGRESS"):
+        load(COMMANDS[command][0]).configure(parser)
+    return parser
 
 
 def _verb_groups(parser: argparse.ArgumentParser) -> list[argparse._SubParsersAction[Any]]:

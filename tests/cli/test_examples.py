@@ -147,6 +147,7 @@ AFTER = {
     "login -u me --password-stdin registry.example.com < password": "grep -q '^logged in to' .out",
     "logout registry.example.com": "grep -q . .out .err",
     "registry gc --dir images": "grep -q ^deleted .out",
+    "config": "grep -q ^project: .out && grep -q ^user: .out",
     "doctor": "grep -q ^machine .out",
 }  # fmt: skip
 FILES = {

@@ -24,6 +24,7 @@ INDIRECT: dict[tuple[str, str], tuple[str, ...]] = {
     ("imagesmith.worker.loglimit", "name"): ("BUILDKIT_STEP_LOG_MAX_SIZE", "BUILDKIT_STEP_LOG_MAX_SPEED"),
     ("imagesmith.registry.proxies", "name.lower()"): ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     ("imagesmith.registry.proxies", "name.upper()"): (),
+    ("imagesmith.cli.defaults", "name"): (),  # those of _VARIABLES, which others read
     ("imagesmith.cli.reference", "name"): (),  # put away for the while
     ("imagesmith.cli.keyflags", "rest"): (),  # --key env://NAME
     ("imagesmith.context.secrets", "secret.env"): (),  # --secret env=NAME
