@@ -40,17 +40,7 @@ _KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"
 _HEAD = re.compile(r"\s*\[([^\[\]]+)\]")
 
 _SHOWN = ("progress", "quiet", "explain")
-_BUILT = (
-    *_SHOWN,
-    "file",
-    "target",
-    "build-arg",
-    "label",
-    "platform",
-    "no-cache-filter",
-    "shm-size",
-    "network",
-)
+_BUILT = (*_SHOWN, "file", "target", "build-arg", "label", "platform", "shm-size", "network")
 #: command -> the flags that a project's file may give; those of `*` in every command that has them.
 PROJECT_FLAGS: dict[str, tuple[str, ...]] = {
     "*": ("progress", "quiet"),

@@ -6,7 +6,6 @@ Exit statuses are those of errors.py; 130 after Ctrl-C, 141 where the reader of 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import errno
 import gc
@@ -14,12 +13,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from imagesmith import __version__
-from imagesmith.cli.parser import CommandParser, Parser, be_verbose
 from imagesmith.errors import Cancelled, ImagesmithError, StoreError
 from imagesmith.plugins import COMMANDS, load
+
+if TYPE_CHECKING:
+    import argparse
+
+    from imagesmith.cli.parser import Parser
 
 __all__ = ["main", "run"]
 
@@ -93,6 +96,8 @@ def _main(words: list[str]) -> int:
     if words[0] in ("--version", "version"):
         return _version(words[1:])
     if verbose:
+        from imagesmith.cli.parser import be_verbose
+
         be_verbose()
     name = words.pop(0)
     if name not in COMMANDS:
@@ -138,6 +143,8 @@ def _helped(words: list[str]) -> list[str]:
 
 def _parser(name: str) -> tuple[Parser, Callable[[argparse.Namespace], int]]:
     """The parser of a command, and what does it."""
+    from imagesmith.cli.parser import CommandParser
+
     module = load(COMMANDS[name][0])
     text = COMMANDS[name][1]
     parser = CommandParser(prog=f"imagesmith {name}", description=f"{text[0].upper()}{text[1:]}.")
