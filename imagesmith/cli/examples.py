@@ -143,6 +143,8 @@ registry gc
   imagesmith registry gc --dir images
 config
   imagesmith config
+completion
+  imagesmith completion bash > imagesmith.bash
 doctor
   imagesmith doctor
 """

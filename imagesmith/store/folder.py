@@ -4,7 +4,7 @@ Why: layers, snapshots and caches hold what images hold, set-user-ID programs am
 they name. Whoever may enter such a tree could run them, so where the store itself is open to others, which is
 left as its owner made it, the folders of trees are not. A folder that others may write could be anybody's.
 Trust: the folder may have been made by somebody else, or in a place that others write to. It is opened once,
-and what lies directly in it may be no link.
+and what lies directly in it may be no link. The names of images can be read without opening it as a store.
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ import os
 import stat
 from pathlib import Path
 
-from imagesmith.errors import StoreError
+from imagesmith.errors import InvalidDocument, InvalidReference, StoreError
+from imagesmith.oci.codec import parse_object
+from imagesmith.oci.model import Descriptor
+from imagesmith.oci.names import ImageRef
 
-__all__ = ["claim"]
+__all__ = ["NAME", "claim", "images_in", "read_names"]
+
+#: The annotation that has an image's whole name.
+NAME = "io.containerd.image.name"
 
 #: What holds trees, or parts of them.
 _TREES = ("cachemounts", "ingest", "layers", "work")
@@ -75,3 +81,31 @@ def _refuse_links(fd: int, root: Path) -> None:
             f"{root / link} is a link, which a store may not have",
             hint="remove it, or give --root another folder",
         )
+
+
+def images_in(root: Path) -> list[tuple[ImageRef, Descriptor]]:
+    """The named images of a store's folder, by name, without opening it; none where there is no store.
+
+    Raises:
+        StoreError: the list is damaged.
+    """
+    out = []
+    for d in read_names(root):
+        with contextlib.suppress(InvalidReference):
+            out.append((ImageRef.parse(d.annotations.get(NAME, "")), d))
+    return sorted(out, key=lambda p: str(p[0]))
+
+
+def read_names(root: Path) -> list[Descriptor]:
+    """What has a name in a store's folder, in the order in which the names were given.
+
+    Raises:
+        StoreError: the list is damaged.
+    """
+    try:
+        raw = (root / "index.json").read_bytes()
+        return [Descriptor.from_json(o) for o in parse_object(raw, "index.json").objects("manifests")]
+    except FileNotFoundError:
+        return []
+    except InvalidDocument as e:
+        raise StoreError(f"{root / 'index.json'} is damaged: {e}") from e

@@ -30,7 +30,6 @@ from typing import BinaryIO
 
 from imagesmith.errors import (
     InvalidDocument,
-    InvalidReference,
     LockTimeout,
     NotFound,
     StoreError,
@@ -39,7 +38,7 @@ from imagesmith.errors import (
 )
 from imagesmith.fs.jail import remove_tree
 from imagesmith.fs.sizes import tree_bytes
-from imagesmith.oci.codec import dumps, parse_object
+from imagesmith.oci.codec import dumps
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.mediatype import OCI_INDEX
@@ -49,14 +48,13 @@ from imagesmith.store import reserve
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.cachedb import CacheDB, StepRecord
 from imagesmith.store.disk import on_disk_fault, spool
-from imagesmith.store.folder import claim
+from imagesmith.store.folder import NAME, claim, images_in, read_names
 from imagesmith.store.layers import LayerStore
 from imagesmith.store.renewal import renew
 from imagesmith.values import frozen, replace
 
 __all__ = ["UNUSED_S", "Pruned", "Store"]
 
-_NAME = "io.containerd.image.name"
 _REF = "org.opencontainers.image.ref.name"
 #: Steps that were of no use for so long (seconds) are forgotten by a prune.
 UNUSED_S = 60 * 24 * 3600
@@ -177,15 +175,11 @@ class Store:
 
     def images(self) -> list[tuple[ImageRef, Descriptor]]:
         """The named images, by name."""
-        out = []
-        for d in self._read_names():
-            with contextlib.suppress(InvalidReference):
-                out.append((ImageRef.parse(d.annotations.get(_NAME, "")), d))
-        return sorted(out, key=lambda p: str(p[0]))
+        return images_in(self.root)
 
     def named(self) -> list[Descriptor]:
         """What has a name, in the order in which the names were given."""
-        return self._read_names()
+        return read_names(self.root)
 
     def find(self, ref: ImageRef) -> Descriptor | None:
         """The manifest or index that a name stands for, or None."""
@@ -198,9 +192,9 @@ class Store:
 
     def name(self, ref: ImageRef, descriptor: Descriptor) -> None:
         """Give a manifest or index a name, taking it from whatever had it."""
-        named = replace(descriptor, annotations={_NAME: str(ref), _REF: ref.tag or "latest"})
+        named = replace(descriptor, annotations={NAME: str(ref), _REF: ref.tag or "latest"})
         with self._names_lock():
-            others = [d for d in self._read_names() if d.annotations.get(_NAME) != str(ref)]
+            others = [d for d in read_names(self.root) if d.annotations.get(NAME) != str(ref)]
             self._write_names([*others, named])
 
     def unname(self, ref: ImageRef) -> Descriptor:
@@ -210,8 +204,8 @@ class Store:
             NotFound: no image has that name.
         """
         with self._names_lock():
-            names = self._read_names()
-            found = next((d for d in names if d.annotations.get(_NAME) == str(ref)), None)
+            names = read_names(self.root)
+            found = next((d for d in names if d.annotations.get(NAME) == str(ref)), None)
             if found is None:
                 raise NotFound(f"no image named {ref.familiar}", hint="`imagesmith images` lists them")
             left = [d for d in names if d is not found]
@@ -233,16 +227,6 @@ class Store:
         with (self.root / "index.lock").open("ab") as f:
             fcntl.flock(f, fcntl.LOCK_EX)
             yield
-
-    def _read_names(self) -> list[Descriptor]:
-        try:
-            raw = (self.root / "index.json").read_bytes()
-        except FileNotFoundError:
-            return []
-        try:
-            return [Descriptor.from_json(o) for o in parse_object(raw, "index.json").objects("manifests")]
-        except InvalidDocument as e:
-            raise StoreError(f"{self.root / 'index.json'} is damaged: {e}") from e
 
     def _write_names(self, names: list[Descriptor]) -> None:
         self.blobs.settle()
@@ -349,7 +333,7 @@ class Store:
         kept = [s for s in steps if not everything and s.key not in unused and self.blobs.has(_layer(s))]
         live = {_layer(s) for s in kept}
         live_layers = {Digest.parse(s.diff_id) for s in kept}
-        for d in self._read_names():
+        for d in read_names(self.root):
             self._mark(d, live, live_layers)
         freed = blobs = layers = 0
         for digest in self.blobs.digests():

@@ -148,6 +148,7 @@ AFTER = {
     "logout registry.example.com": "grep -q . .out .err",
     "registry gc --dir images": "grep -q ^deleted .out",
     "config": "grep -q ^project: .out && grep -q ^user: .out",
+    "completion bash > imagesmith.bash": "bash -n imagesmith.bash && grep -q ^complete imagesmith.bash",
     "doctor": "grep -q ^machine .out",
 }  # fmt: skip
 FILES = {
