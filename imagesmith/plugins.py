@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("imagesmith.cli.prune", "delete what no image and no cached step needs"),
     "cache": ("imagesmith.cli.cache", "list, prune, export and import the caches of RUN --mount=type=cache"),
     "inspect": ("imagesmith.cli.inspect", "show an image's config, manifest or index"),
+    "explore": ("imagesmith.cli.explore", "look into an image: layers, files, what is wasted"),
     "ls": ("imagesmith.cli.ls", "list a folder of an image, from no more layers than needed"),
     "cat": ("imagesmith.cli.cat", "write files of an image to standard output"),
     "digest": ("imagesmith.cli.digest", "print the digest that a reference stands for"),

@@ -67,6 +67,10 @@ inspect
   imagesmith inspect registry.example.com/app:1.0
   imagesmith inspect -f '{{.Digest}} {{json .Config.Cmd}}' app:1
   imagesmith inspect -f '{{json .Provenance}}' app:1
+explore
+  imagesmith explore --plain app:1
+  imagesmith explore --html app.html registry.example.com/app:1.0
+  imagesmith explore --ci --max-size 200MB --max-wasted-percent 10 app:1
 ls
   imagesmith ls -l app:1
   imagesmith ls -R registry.example.com/app:1.0 /

@@ -7,7 +7,6 @@ Trust: names of steps and files come from Dockerfiles and images; every one is e
 
 from __future__ import annotations
 
-import html
 import math
 import time
 from importlib.resources import files
@@ -15,6 +14,8 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from imagesmith import __version__
+from imagesmith.observe.pagetext import size as _size
+from imagesmith.observe.pagetext import text as _text
 
 if TYPE_CHECKING:
     from imagesmith.observe.timeline import Bar, Growth, LayerLine, Report
@@ -46,27 +47,10 @@ def page(report: Report) -> str:
     )
 
 
-def _text(value: str) -> str:
-    """Text for HTML: escaped, control characters shown."""
-    shown = "".join(
-        c if c.isprintable() else " " if c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in value
-    )
-    return html.escape(shown)
-
-
 def _seconds(value: float) -> str:
     if value >= 100:
         return f"{int(value // 60)} min {int(value % 60)} s"
     return f"{value:.1f} s" if value >= 0.95 else f"{1000 * value:.0f} ms"
-
-
-def _size(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
 
 
 def _delta(now: float, before: float | None, shown: str) -> str:
