@@ -182,7 +182,7 @@ def _summary(model: Exploration) -> None:
 
 def _line(layer: LayerFacts) -> str:
     where = f"{layer.instruction.file}:{layer.instruction.first}: " if layer.instruction else ""
-    made = one_line(f"{where}{layer.created_by}")
+    made = one_line(f"{where}{layer.made_by}")
     made = made if len(made) <= _WIDTH else f"{made[: _WIDTH - 1]}…"
     return (
         f"{layer.number:>5} {human(layer.size):>9} {human(layer.unpacked):>9} {human(layer.wasted):>9} "

@@ -68,6 +68,17 @@ class LayerFacts:
     created: str = ""
     instruction: Instruction | None = None
 
+    @property
+    def made_by(self) -> str:
+        """The instruction in one line: the Dockerfile's if it is known, else the history's without frills."""
+        if self.instruction is not None:
+            return " ".join(self.instruction.text.split())
+        text = self.created_by.removesuffix(" # buildkit")
+        for shell, word in (("/bin/sh -c #(nop) ", ""), ("RUN /bin/sh -c ", "RUN "), ("/bin/sh -c ", "RUN ")):
+            if text.startswith(shell):
+                return f"{word}{text.removeprefix(shell).strip()}"
+        return text
+
 
 @frozen(kw_only=True)
 class Wasted:

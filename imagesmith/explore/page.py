@@ -162,7 +162,7 @@ def _wasted(w: Wasted, colours: Mapping[int, int]) -> str:
     return (
         f'<tr><td><code>{_cut(w.path)}</code></td><td class="num">{size(w.size)}</td>'
         f'<td class="wide">{layers}{" …" * (len(w.layers) > 20)}</td>'
-        f"<td>{_chip(w.by, colours)} {w.fate}</td></tr>"
+        f'<td class="by">{_chip(w.by, colours)} {w.fate}</td></tr>'
     )
 
 

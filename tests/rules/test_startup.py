@@ -29,6 +29,7 @@ HEAVY = {
         "imagesmith.credentials.sshkeys",
     ),
     "yaml": ("imagesmith.bake.yamltree",),
+    "textual": ("imagesmith.cli.explorescreen",),
     "asyncio": (),
     "email": ("imagesmith.registry", "imagesmith.context", "imagesmith.embedded"),
     "http.client": ("imagesmith.registry",),
@@ -41,6 +42,7 @@ HEAVY = {
 
 #: Modules that run as programs of their own, or only when they are the command: they import what they like.
 APART = (
+    "imagesmith.cli.explorescreen",
     "imagesmith.worker.sandbox.initchild",
     "imagesmith.worker.sandbox.chroot_caller",
     "imagesmith.worker.sandbox.chroot_changes",
