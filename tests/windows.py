@@ -185,6 +185,13 @@ class Terminal:
             late = ended or time.monotonic() > end
             assert not late or holds(self.window.shown), "\n".join(self.window.lines)
 
+    def vanish(self, seconds: float = 20.0) -> int:
+        """Take the terminal away from the command; returns its status."""
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, self._master)
+        os.close(null)
+        return self._process.wait(seconds)
+
     def wait(self, seconds: float = 60.0) -> int:
         """The command's status, when it has ended."""
         end = time.monotonic() + seconds

@@ -69,6 +69,10 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
     text_flag(g, "--cgroup-parent", metavar="GROUP", text="cgroup to run below")
     text_flag(g, "--step-timeout", metavar="TIME", text="how long one RUN may take, as 90s or 1h30m")
     many(g, "--emulator", metavar="[PLATFORM=]PATH", text="what runs programs of another architecture")
+    text_flag(
+        g, "--on-failure", metavar="keep=NAME",
+        text="keep what a RUN left that failed as the image NAME:TARGET",
+    )  # fmt: skip
     add_root(g)
     g = parser.add_argument_group("what is shown")
     g.add_argument(

@@ -27,7 +27,9 @@ from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Event, Warned
 from imagesmith.fs.results import put_file
 from imagesmith.image.result import BuildResult
-from imagesmith.request import BuildRequest
+from imagesmith.oci.names import ImageRef
+from imagesmith.options import parse_on_failure
+from imagesmith.request import BuildRequest, OnFailure
 from imagesmith.settings import Settings
 from imagesmith.values import replace
 
@@ -52,11 +54,35 @@ def requests_of(selection: Selection, args: argparse.Namespace) -> list[BuildReq
     Raises:
         DefinitionError: a target asks for what cannot be; its name is before what is wrong.
     """
+    kept = _kept(args)
     order = TopologicalSorter({name: linked_by(target) for name, target in selection.targets.items()})
     parser = Parser(prog="imagesmith build", exit_on_error=False)
     build.configure(parser)
     requests = [_request(selection, name, args, parser) for name in order.static_order()]
+    if kept is not None:
+        requests = [replace(r, on_failure=OnFailure(keep=kept.with_tag(r.name))) for r in requests]
     return [replace(requests[0], report=args.report), *requests[1:]] if requests else []
+
+
+def _kept(args: argparse.Namespace) -> ImageRef | None:
+    """The repository that what steps left is kept in, of each target under its name; None for none.
+
+    Raises:
+        UsageError: a shell is asked for, or a tag; or the steps are executed elsewhere.
+    """
+    if not args.on_failure:
+        return None
+    if args.on:
+        raise UsageError(f"--on-failure: it is not honoured with --on {args.on}")
+    name = parse_on_failure(args.on_failure).keep
+    if name is None:
+        raise UsageError(
+            f"--on-failure {args.on_failure}: a bake opens no shell",
+            hint="keep=NAME keeps what each step left; `imagesmith build` opens shells",
+        )
+    if name.tag != "latest":
+        raise UsageError(f"--on-failure {args.on_failure}: the tag is the name of the target, give none")
+    return name
 
 
 def _request(selection: Selection, name: str, args: argparse.Namespace, parser: Parser) -> BuildRequest:

@@ -9,6 +9,7 @@ Threads: the main one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -117,5 +118,6 @@ def _about(halt: Halt) -> list[str]:
 
 def _write(_stream: int, data: bytes) -> None:
     left = memoryview(data)
-    while left:
-        left = left[os.write(2, left) :]
+    with contextlib.suppress(OSError):  # a terminal that is gone: the shell hears of it otherwise
+        while left:
+            left = left[os.write(2, left) :]

@@ -74,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_root(parser)
     add_registry_flags(parser.add_argument_group("how registries are reached"))
-    parser.set_defaults(explain=False, metadata_file="", report="")
+    parser.set_defaults(explain=False, metadata_file="", report="", on_failure="")
 
 
 def _index(text: str) -> int:

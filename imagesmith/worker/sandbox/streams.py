@@ -29,6 +29,8 @@ __all__ = ["Streams", "TookTooLong", "follow"]
 #: How often (seconds) a running step looks whether it has been cancelled.
 _PATIENCE_S = 0.1
 _CHUNK = 1 << 16
+#: How long (seconds) what runs on a terminal that is gone may take to end.
+_GRACE_S = 1.0
 #: What is not handed on: what no process can catch, what this one's own doing or its shell's sends it.
 _OURS = {
     signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGTSTP,
@@ -55,11 +57,12 @@ class Streams:
         self.typed = -1
         self.reads: dict[int, int] = {}
         self._close: list[int] = []
-        self._size = b""
+        self._size, self._is_terminals = b"", False
         if spec.tty:
             ours, slave = pty.openpty()
             self.reads[ours], self.theirs, self._close = 1, [slave] * 3, [slave]
             self.typed = ours if spec.interactive else -1
+            self._is_terminals = spec.interactive and os.isatty(0)
             self.follow_size()
             return
         pipes = [os.pipe(), os.pipe()]
@@ -79,6 +82,14 @@ class Streams:
         self.sent()
         for fd in self.reads:
             os.close(fd)
+
+    def hang_up(self) -> None:
+        """The caller's input has ended: a terminal is gone then, and so is the step's, which hears of it."""
+        if not self._is_terminals:
+            return
+        for fd in self.reads:
+            os.close(fd)
+        self.reads, self.typed = {}, -1
 
     def follow_size(self) -> None:
         """Give a terminal the size of the caller's, if that has changed."""
@@ -101,7 +112,8 @@ def _raw(streams: Streams) -> Iterator[None]:
         tty.setraw(0)
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # it is gone
+            termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 @contextlib.contextmanager
@@ -180,6 +192,7 @@ class _Loop:
             with contextlib.suppress(PermissionError):  # a file, which is always ready
                 self.selector.register(0, selectors.EVENT_READ)
         self.answer = b""
+        self._killed_at = float("inf")
 
     def goes_on(self) -> bool:
         """True until the helper has answered and all output is read."""
@@ -188,17 +201,37 @@ class _Loop:
     def turn(self, output: Output) -> None:
         """Wait a little and hand on what is there."""
         self._streams.follow_size()
+        if time.monotonic() > self._killed_at:
+            self._killed_at = float("inf")
+            with contextlib.suppress(ConnectionError):
+                self._sock.sendall(bytes([signal.SIGKILL]))
         for key, _ in self.selector.select(_PATIENCE_S):
+            if key.fd and key.fd not in self._open:  # closed meanwhile
+                continue
             data = self._read(key.fd)
             if not data:
-                self.selector.unregister(key.fd)
-                self._open.discard(key.fd)
+                self._end(key.fd)
+                if key.fd == 0:
+                    self._hang_up()
             elif key.fd == self._sock.fileno():
                 self.answer += data
             elif key.fd in self._streams.reads:
                 output(self._streams.reads[key.fd], data)
             else:
                 os.write(self._streams.typed, data)
+
+    def _end(self, fd: int) -> None:
+        self.selector.unregister(fd)
+        self._open.discard(fd)
+
+    def _hang_up(self) -> None:
+        """Hang up; what does not end of that, as a shell that is its namespace's first process, is killed."""
+        before = [fd for fd in self._streams.reads if fd in self._open]
+        self._streams.hang_up()
+        if not self._streams.reads:
+            self._killed_at = time.monotonic() + _GRACE_S
+            for fd in before:
+                self._end(fd)
 
     def _read(self, fd: int) -> bytes:
         try:
