@@ -34,6 +34,7 @@ __all__ = [
     "parse_timeout",
     "parse_ulimit",
     "parse_variables",
+    "read_arg_file",
     "refuse_shells",
 ]
 
@@ -96,6 +97,38 @@ def parse_variables(words: Iterable[str], env: Mapping[str, str]) -> dict[str, s
             out[key] = value
         elif key in env:
             out[key] = env[key]
+    return out
+
+
+#: More bytes no file of build arguments has.
+_MOST_BYTES = 1 << 20
+
+
+def read_arg_file(path: str) -> list[str]:
+    """--build-arg-file: a word a line, as --build-arg has it; blank lines and those after a `#` are none.
+
+    Spec: podman-build(1). Nothing is unquoted: a value is all that stands behind the first `=`.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is no such word; the line is told.
+    """
+    try:
+        with open(path, "rb") as f:
+            data = f.read(_MOST_BYTES + 1)
+    except OSError as e:
+        raise UsageError(f"--build-arg-file {path}: {(e.strerror or '').lower()}") from e
+    if len(data) > _MOST_BYTES:
+        raise UsageError(f"--build-arg-file {path}: more than {_MOST_BYTES >> 20} MiB")
+    out = []
+    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        line = os.fsdecode(raw.strip())
+        if not line or line.startswith("#"):
+            continue
+        name = line.partition("=")[0]
+        if not name or "\0" in line or any(c.isspace() for c in name):
+            said = name[:40] if name and name.isprintable() else "no name"
+            raise UsageError(f"--build-arg-file {path}:{number}: expected NAME=VALUE, found {said!r}")
+        out.append(line)
     return out
 
 

@@ -204,6 +204,7 @@ class BuildRequest:
     dockerfile      path of the Dockerfile, `-` for standard input, None for the context's own
     inline          the Dockerfile itself, if it was given as text
     cache_from      where to look for steps that the store does not know; cache_to where to write them
+    squash          new layers are made one, as docker build --squash does
     explain         tell for each step why it was executed
     report          path of an HTML page about the build, or empty
     limits          what each RUN step may take of memory and processors
@@ -242,6 +243,7 @@ class BuildRequest:
     ssh: Mapping[str, str] = field(default_factory=dict)
     cache_from: tuple[CachePlace, ...] = ()
     cache_to: tuple[CachePlace, ...] = ()
+    squash: bool = False
     explain: bool = False
     report: str = ""
     no_cache: tuple[str, ...] | None = None

@@ -94,6 +94,7 @@ def lines_of(image: Image, planned: PlannedImage, file: str) -> dict[Digest, Lin
     """The line of the Dockerfile that brought each layer, by diff_id; for those of a base image its FROM."""
     steps = list(chain(planned.tip))[::-1]
     own = [step for step in steps if step.op.makes_layer]
+    own = own[-1:] if image.form.squash else own
     below = len(image.layers) - len(own)
     out: dict[Digest, Line] = {}
     for n, layer in enumerate(image.layers):

@@ -81,6 +81,8 @@ def _args(request: BuildRequest) -> dict[str, str]:
         out["add-hosts"] = ",".join(f"{host}={ip}" for host, ip in request.extra_hosts)
     if request.shm_size_bytes:
         out["shm-size"] = str(request.shm_size_bytes)
+    if request.squash:
+        out["squash"] = "true"
     if request.ulimits:
         out["ulimit"] = ",".join(f"{name}={soft}:{hard}" for name, soft, hard in request.ulimits)
     for name, place in request.contexts.items():

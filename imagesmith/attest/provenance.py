@@ -186,11 +186,13 @@ def _layers(facts: Facts) -> dict[str, list[dict[str, Any]]]:
     """The layers of the image by the step that brought them; a base image's step brings all of that."""
     names = step_names(facts.plan)
     steps = list(chain(facts.plan.images[0].tip))[::-1]
-    own = sum(step.op.makes_layer for step in steps)
+    own = [step for step in steps if step.op.makes_layer]
+    if facts.image.form.squash:
+        own = own[-1:]  # which has them all
     left = list(facts.image.manifest.layers)
     out: dict[str, list[dict[str, Any]]] = {}
     for step in steps:
-        count = 1 if step.op.makes_layer else len(facts.image.manifest.layers) - own
+        count = int(step in own) if step.op.makes_layer else len(facts.image.manifest.layers) - len(own)
         taken, left = left[:count], left[count:]
         out[names[str(step.step_digest)]] = [_layer(d) for d in taken]
     return out

@@ -67,6 +67,7 @@ def rebuild_of(recipe: Recipe | None, given: BuildRequest, platform: Platform, o
         extra_hosts=given.extra_hosts or known.extra_hosts,
         shm_size_bytes=given.shm_size_bytes or known.shm_size_bytes,
         ulimits=given.ulimits or known.ulimits,
+        squash=given.squash or known.squash,
         cache_to=parse_cache_to([], args),
         pins=_pins(known.pins, given.context),
         pin=False if recipe is not None else given.pin,  # what it was then counts, and no lock of the source

@@ -84,6 +84,7 @@ class Recipe:
     network: str = "default"
     extra_hosts: tuple[tuple[str, str], ...] = ()
     shm_size_bytes: int = 0
+    squash: bool = False
     ulimits: tuple[tuple[str, int, int], ...] = ()
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     local_contexts: tuple[str, ...] = ()
@@ -191,6 +192,7 @@ def _read(parts: _Parts, builder: str, version: str) -> Recipe:
         network=known.network,
         extra_hosts=known.extra_hosts,
         shm_size_bytes=known.shm_size_bytes,
+        squash=known.squash,
         ulimits=known.ulimits,
         contexts=known.contexts,
         local_contexts=tuple(known.local_contexts),
@@ -324,6 +326,7 @@ class _Arguments:
         self.network = "default"
         self.extra_hosts: tuple[tuple[str, str], ...] = ()
         self.shm_size_bytes = 0
+        self.squash = False
         self.ulimits: tuple[tuple[str, int, int], ...] = ()
         self.contexts: dict[str, NamedContext] = {}
         self.local_contexts: list[str] = []
@@ -363,6 +366,8 @@ class _Arguments:
                 self.network = value
             case "add-hosts":
                 self.extra_hosts = parse_hosts(filter(None, value.split(",")))
+            case "squash":
+                self.squash = value == "true"
             case "shm-size":
                 self.shm_size_bytes = parse_size(value, key)
             case "ulimit":

@@ -33,6 +33,7 @@ from imagesmith.options import (
     parse_ssh,
     parse_timeout,
     parse_ulimit,
+    read_arg_file,
     refuse_shells,
 )
 from imagesmith.outputoptions import (
@@ -50,7 +51,7 @@ from imagesmith.values import replace
 if TYPE_CHECKING:
     from imagesmith.cli.buildsign import Signer
 
-__all__ = ["configure", "request_of", "run", "warning_documents"]
+__all__ = ["build_args_of", "configure", "request_of", "run", "warning_documents"]
 
 _NO_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
 _ENTITLEMENTS = {"network.host", "security.insecure", "buildx.local.delete"}
@@ -179,7 +180,7 @@ def request_of(args: argparse.Namespace, *, needs_context: bool = True, target: 
     if unknown:
         raise UsageError(f"--allow {min(unknown)}: not known; {', '.join(sorted(_ENTITLEMENTS))} are")
     tags = tuple(ImageRef.parse(t) for t in args.tag)
-    build_args = parse_build_args(args.build_arg, os.environ)
+    build_args = build_args_of(args)
     asked = [args.platform] if isinstance(args.platform, str) else args.platform
     platforms = parse_platforms(asked if any(asked) else [os.environ.get("DOCKER_DEFAULT_PLATFORM", "")])
     return BuildRequest(
@@ -199,6 +200,7 @@ def request_of(args: argparse.Namespace, *, needs_context: bool = True, target: 
         ssh=_agents([parse_ssh(s) for s in args.ssh]),
         cache_from=parse_cache_from(args.cache_from),
         cache_to=parse_cache_to(args.cache_to, build_args),
+        squash=args.squash,
         explain=args.explain,
         report=args.report,
         no_cache=() if args.no_cache else _names(args.no_cache_filter) or None,
@@ -221,6 +223,16 @@ def request_of(args: argparse.Namespace, *, needs_context: bool = True, target: 
         recorded=_recorded(args),
         pin=None if args.pin is None else boolean("--pin", args.pin),
     )
+
+
+def build_args_of(args: argparse.Namespace) -> dict[str, str]:
+    """The values of ARGs: those of files, and over them those of the command line.
+
+    Raises:
+        UsageError: a file, or a word, that cannot be.
+    """
+    words = [word for path in args.build_arg_file for word in read_arg_file(path)]
+    return parse_build_args([*words, *args.build_arg], os.environ)
 
 
 def _attestations(args: argparse.Namespace, build_args: dict[str, str]) -> Attestations | None:

@@ -48,7 +48,7 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(
         tag=[], push=False, output=[], load="", annotation=[], cache_from=[], cache_to=[], no_cache=True,
         no_cache_filter=[], cache_ttl="", iidfile="", digest_file="", metadata_file="", provenance="",
-        sbom="", attest=[], pin=None, on_failure="", shell_at="",
+        sbom="", attest=[], pin=None, squash=False, on_failure="", shell_at="",
     )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def add_pin_flags(parser: argparse.ArgumentParser) -> None:
         cache_to=[], no_cache=False, no_cache_filter=[], cache_ttl="", iidfile="", digest_file="", metadata_file="",
         provenance="", sbom="", attest=[], pin="true", network="default", add_host=[], shm_size="",
         ulimit=[], cgroup_parent="", step_timeout="", emulator=[], allow=[], explain=False, report="",
-        on_failure="", shell_at="", **no_limits(),
+        squash=False, on_failure="", shell_at="", **no_limits(),
     )  # fmt: skip
 
 
@@ -89,6 +89,7 @@ def _source_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     text_flag(g, "--target", metavar="STAGE", text="the stage to build")
     many(g, "--build-arg", metavar="K=V", text="value of an ARG")
+    many(g, "--build-arg-file", metavar="FILE", text="a file with lines K=V; --build-arg comes over it")
     many(g, "--build-context", metavar="NAME=PLACE", text="another context, or a stage's stand-in")
     add_policy(g)
     return g
@@ -118,6 +119,7 @@ def _result_flags(parser: argparse.ArgumentParser) -> None:
         "--load", nargs="?", const="true", default="", metavar="WHERE",
         help="give the image to docker, podman, containerd[:NS] or kind[:CLUSTER]; alone, to the first",
     )  # fmt: skip
+    _switch(g, "--squash", text="one layer of all that is added to the base image")
     many(g, "--label", metavar="K=V", text="label of the image")
     many(g, "--annotation", metavar="K=V", text="annotation of the manifest")
     text_flag(g, "--provenance", metavar="V", text="attest how it was built: true, false or mode=min|max,…")

@@ -19,7 +19,7 @@ __all__ = ["boolean", "instead_of", "lines_of", "passed_over"]
 _BUILD = """
 switch --rm --force-rm --compress --stream
 value  --builder
-off    --squash --single-snapshot = build, then `imagesmith flatten REF`
+off    --single-snapshot = --squash
 no     --security-opt = RUN --security=insecure, with --allow security.insecure
 no     --source-policy-file --signature-policy = --policy FILE, for images
 no     --print = --call
@@ -68,7 +68,6 @@ no     --from = --build-context NAME=docker-image://REF
 no     --userns --userns-uid-map --userns-gid-map --userns-uid-map-user --userns-gid-map-group = --isolation
 switch --compat-volumes --inherit-labels --inherit-annotations --no-hostname --no-hosts --http-proxy --stdin
 no     --all-platforms = --platform A,B
-no     --build-arg-file = --build-arg K=V
 no     --cap-add --device = RUN --security=insecure, with --allow security.insecure
 no     --cap-drop --group-add --hooks-dir --ipc --pid --uts --cgroupns = nothing; see --isolation
 no     --runtime --runtime-flag = --isolation oci

@@ -13,11 +13,11 @@ from imagesmith.bake.entries import Entry, attest_text, entries_of
 from imagesmith.bake.overrides import Override, overridden
 from imagesmith.bake.selection import Selection, prepared
 from imagesmith.bake.target import Setting, Target, completed
-from imagesmith.cli.build import request_of
+from imagesmith.cli.build import build_args_of, request_of
 from imagesmith.cli.elsewhere import bake_elsewhere, print_rights
 from imagesmith.cli.limitflags import limits_of, resources_of
 from imagesmith.errors import UsageError
-from imagesmith.options import parse_build_args, parse_hosts, parse_labels
+from imagesmith.options import parse_hosts, parse_labels
 
 __all__ = ["build_elsewhere", "selection_of"]
 
@@ -33,7 +33,7 @@ _LISTS = {
 }  # fmt: skip
 _TEXTS = {"target": "target", "network": "network", "shm-size": "shm_size"}
 #: What is about this machine, or is not there elsewhere.
-_HERE = ("load", "iidfile", "digest_file", "sign", "call", "check", "pin", "on_failure", "shell_at")
+_HERE = ("load", "iidfile", "digest_file", "sign", "call", "check", "pin", "squash", "on_failure", "shell_at")
 
 
 def build_elsewhere(args: argparse.Namespace) -> int:
@@ -61,7 +61,7 @@ def selection_of(args: argparse.Namespace) -> Selection:
         attributes["dockerfile"] = args.file if "://" in args.file else os.path.abspath(args.file)
     attributes |= {name: getattr(args, flag) for name, flag in _TEXTS.items() if getattr(args, flag)}
     attributes |= {
-        "args": parse_build_args(args.build_arg, os.environ),
+        "args": build_args_of(args),
         "labels": parse_labels(args.label),
         "contexts": dict(_pair(text) for text in args.build_context),
         "extra-hosts": dict(parse_hosts(args.add_host)),

@@ -92,7 +92,8 @@ def rebuild(args: argparse.Namespace) -> list[Rebuilt]:
     """
     from imagesmith.worker.sandbox import world
 
-    if not any(word.partition("=")[0] == "SOURCE_DATE_EPOCH" for word in args.build_arg):
+    words = [*args.build_arg, *(word for path in args.build_arg_file for word in read_arg_file(path))]
+    if not any(word.partition("=")[0] == "SOURCE_DATE_EPOCH" for word in words):
         os.environ.pop("SOURCE_DATE_EPOCH", None)  # the image's own epoch counts
     given = request_of(args, needs_context=False)
     if len(given.platforms) > 1:  # those of the environment

@@ -195,12 +195,19 @@ def _commit(
     if not is_whole:
         return commit(planned, result.layers, keeper.store, form=form, extra={})
     with vertex.part("exporting layers"):
-        layers = reforming.layers(result.layers, form)
-    extra = keeper.inline(layers, form.epoch)
-    if extra and form.codec.is_estargz:  # its layers have a table that no step made
-        keeper.events(Warned(rule="", text="an image with compression=estargz holds no inline cache"))
+        built = result.layers
+        if form.squash:
+            from imagesmith.image.squash import squashed
+
+            built = squashed(result, form, reforming)
+        layers = reforming.layers(built, form)
+    extra = keeper.inline(reforming.layers(result.layers, form) if form.squash else layers, form.epoch)
+    if extra and (form.codec.is_estargz or form.squash):  # its layers are of no step's making
+        how = "with compression=estargz" if form.codec.is_estargz else "that is squashed"
+        keeper.events(Warned(rule="", text=f"an image {how} holds no inline cache"))
         extra = {}
-    image = commit(planned, layers, keeper.store, form=form, extra=extra)
+    before = result.layers if len(built) < len(result.layers) or built != result.layers else ()
+    image = commit(planned, layers, keeper.store, form=form, extra=extra, squashed=before)
     vertex.did(f"exporting manifest {image.manifest.digest}")
     vertex.did(f"exporting config {image.manifest.config.digest}")
     return image
@@ -222,7 +229,7 @@ def uploader_of(
 
     found = {base.digest: base for image in plan.images if (base := image.base) is not None}
     bases = [images.image(base.name, base.digest, base.place) for base in found.values()]
-    steps = {step for tip in plan.tips for step in chain(tip)}
+    steps = set() if request.squash else {step for tip in plan.tips for step in chain(tip)}
     return Uploader(images, list(refs.values()), steps, transfers, events, bases)
 
 

@@ -57,6 +57,7 @@ def commit(
     *,
     form: Form,
     extra: Mapping[str, object] | None = None,
+    squashed: Sequence[BuiltLayer] = (),
 ) -> Image:
     """Write the config and the manifest of an image into the store.
 
@@ -66,18 +67,11 @@ def commit(
         store: where the documents go.
         extra: further fields of the config.
         form: the epoch, the media types and the annotations that are wanted.
+        squashed: the base's layers and those of which the topmost one was made; empty where it is no such.
     """
-    history = _history(planned, layers, form.epoch)
-    created = next((h.created for h in reversed(history) if h.created), "")
-    config = ImageConfig(
-        platform=planned.platform,
-        created=created,
-        author=planned.author,
-        runtime=planned.runtime,
-        diff_ids=tuple(layer.diff_id for layer in layers),
-        history=history,
-        extra=extra or {},
-    )
+    config = _config(planned, squashed or layers, form, extra)
+    if squashed:
+        config = _squashed(config, planned, layers, form)
     raw = config.to_bytes()
     family = mt.to_oci if form.oci_types else mt.to_docker
     manifest = Manifest.build(
@@ -90,6 +84,45 @@ def commit(
     store.blobs.put(manifest.raw)
     return Image(
         manifest=manifest, config=config, layers=tuple(layers), form=form, annotations=dict(form.descriptor)
+    )
+
+
+def _config(
+    planned: PlannedImage, layers: Sequence[BuiltLayer], form: Form, extra: Mapping[str, object] | None
+) -> ImageConfig:
+    history = _history(planned, layers, form.epoch)
+    return ImageConfig(
+        platform=planned.platform,
+        created=next((h.created for h in reversed(history) if h.created), ""),
+        author=planned.author,
+        runtime=planned.runtime,
+        diff_ids=tuple(layer.diff_id for layer in layers),
+        history=history,
+        extra=extra or {},
+    )
+
+
+def _squashed(
+    config: ImageConfig, planned: PlannedImage, layers: Sequence[BuiltLayer], form: Form
+) -> ImageConfig:
+    """The config with one layer in the place of the new ones: their entries stay, and are of no layer.
+
+    Spec: moby's daemon/images/image_squash.go. The entry is of the time of the last step, so that what is in
+    the cache gives the same image again.
+    """
+    whole, base = digest_bytes(config.to_bytes()), planned.base
+    kept, new = config.history[: len(planned.base_history)], config.history[len(planned.base_history) :]
+    last = History(
+        created=format_ns(layers[-1].created_ns or 0),
+        comment=f"merge {whole} to {base.digest}" if base is not None else f"create new from {whole}",
+    )
+    if form.epoch is not None:
+        last = _clamped(last, form.epoch * 1_000_000_000)
+    return replace(
+        config,
+        created=last.created,
+        diff_ids=tuple(layer.diff_id for layer in layers),
+        history=(*kept, *(replace(h, empty_layer=True) for h in new), last),
     )
 
 

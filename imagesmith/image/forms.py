@@ -9,7 +9,7 @@ Threads: one; layers are compressed by the writer's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import UsageError
@@ -42,6 +42,7 @@ class Form:
     codec       compression of new layers; with `force` of the base's, too
     epoch       SOURCE_DATE_EPOCH in seconds: the config's times are clamped to it
     clamp_s     the time (seconds) that files of new layers are clamped to, None for their own times
+    squash      new layers are one, see image/squash.py
     oci_types   OCI's media types, else Docker's
     foreign     layers that may not be distributed keep their types and addresses, else become usual ones
     artifact    statements about the image are OCI artifacts, else images in form
@@ -55,6 +56,7 @@ class Form:
     clamp_s: int | None = None
     oci_types: bool = True
     force: bool = False
+    squash: bool = False
     foreign: bool = False
     artifact: bool = True
     inline: bool = True
@@ -111,6 +113,7 @@ def form_of(
         clamp_s=epoch if output.flag("rewrite-timestamp") else None,
         oci_types=oci_types,
         force=output.flag("force-compression"),
+        squash=request.squash and is_image(output),
         foreign=output.flag("prefer-nondist-layers"),
         artifact=output.flag("oci-artifact", True),
         inline=output.flag("attestation-inline", output.type in ("image", "registry")),
@@ -165,6 +168,7 @@ def remembered(
     make: Callable[[], tuple[Digest, Descriptor]],
     *,
     created_ns: int = 0,
+    what: Mapping[str, object] | None = None,
 ) -> tuple[Digest, Descriptor]:
     """A layer in another form: its diff_id and its blob, which the store has from before, or which is made.
 
@@ -174,8 +178,11 @@ def remembered(
         codec, clamp_s: the form: compression, and the time (seconds) that files are clamped to.
         make: makes it.
         created_ns: when the layer was made.
+        what: what else it is made of.
     """
-    parts: dict[str, object] = {"reform": str(diff_id), "codec": str(codec), "clamp": clamp_s}
+    parts: dict[str, object] = {
+        "reform": str(diff_id), "codec": str(codec), "clamp": clamp_s, **(what or {})
+    }  # fmt: skip
     key = digest_bytes(dumps(parts, sort_keys=True)).hex
     record = store.cache.step(key)
     if record is not None:
@@ -200,6 +207,16 @@ class Reforming:
         self, store: Store, writer_of: Callable[[Codec, int | None], LayerWriter], cancel: Cancel
     ) -> None:
         self._store, self._writer_of, self._cancel = store, writer_of, cancel
+
+    @property
+    def store(self) -> Store:
+        """Where layers are."""
+        return self._store
+
+    @property
+    def cancel(self) -> Cancel:
+        """Looked at while they are written."""
+        return self._cancel
 
     def layers(self, layers: Sequence[BuiltLayer], form: Form) -> tuple[BuiltLayer, ...]:
         """The layers in a form: new ones in its compression and times; the base's only if that is forced."""
@@ -232,6 +249,33 @@ class Reforming:
         created_ns = layer.created_ns or 0
         diff_id, d = remembered(self._store, layer.diff_id, codec, clamp_s, make, created_ns=created_ns)
         return self._made(layer, codec, clamp_s, diff_id, d)
+
+    def made(
+        self,
+        like: BuiltLayer,
+        what: Mapping[str, object],
+        codec: Codec,
+        clamp_s: int | None,
+        write: Callable[[LayerWriter], tuple[Digest, Descriptor]],
+    ) -> BuiltLayer:
+        """A layer that is made of several: written, or what was written before.
+
+        Args:
+            like: what the new one is like, but for its bytes; the uppermost of them.
+            what: tells which layer that is.
+            codec: its compression.
+            clamp_s: what its times are clamped to, in seconds.
+            write: writes it.
+        """
+
+        def make() -> tuple[Digest, Descriptor]:
+            return write(self._writer_of(codec, clamp_s))
+
+        created_ns = like.created_ns or 0
+        diff_id, d = remembered(
+            self._store, like.diff_id, codec, clamp_s, make, created_ns=created_ns, what=what
+        )
+        return self._made(like, codec, clamp_s, diff_id, d)
 
     def _made(
         self, layer: BuiltLayer, codec: Codec, clamp_s: int | None, diff_id: Digest, descriptor: Descriptor
