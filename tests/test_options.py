@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from imagesmith.errors import UsageError
@@ -14,6 +16,7 @@ from imagesmith.options import (
     parse_ssh,
     parse_timeout,
     parse_ulimit,
+    read_arg_file,
 )
 from imagesmith.request import SecretSource
 
@@ -119,3 +122,23 @@ def test_ages(text: str, seconds: int) -> None:
 def test_age_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="invalid age"):
         parse_age("soon", "--older-than")
+
+
+def test_a_file_of_build_arguments(tmp_path: Path) -> None:
+    file = tmp_path / "args"
+    file.write_bytes(b"\xef\xbb\xbf# said\r\n\n  A=1=2 \r\nB= x\n#C=3\nHOME\nQ=\"q\"\n\xff=\xfe")
+    found = read_arg_file(str(file))
+    assert found == ["A=1=2", "B= x", "HOME", 'Q="q"', "\udcff=\udcfe"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"A=1\n=2", "args:2: expected NAME=VALUE, found 'no name'"), (b"A B=1", "args:1: .*found 'A B'"),
+     (b"A=\0", "args:1: expected"), (b"A" * (2 << 20), "more than 1 MiB")],
+)  # fmt: skip
+def test_a_file_of_build_arguments_that_is_none(data: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "args").write_bytes(data)
+    with pytest.raises(UsageError, match=said):
+        read_arg_file(str(tmp_path / "args"))
+    with pytest.raises(UsageError, match="no such file"):
+        read_arg_file(str(tmp_path / "none"))
