@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "registry": ("imagesmith.cli.registry", "serve an OCI registry from a folder"),
     "config": ("imagesmith.cli.config", "show the defaults that imagesmith.toml gives, and its mistakes"),
     "completion": ("imagesmith.cli.completion", "print what bash, zsh or fish complete command lines by"),
+    "docker-plugin": ("imagesmith.cli.dockerplugin", "let docker's command line build here, with no daemon"),
     "doctor": ("imagesmith.cli.doctor", "tell what this machine offers for RUN, and what will be used"),
 }
 

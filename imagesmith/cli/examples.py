@@ -149,6 +149,15 @@ config
   imagesmith config
 completion
   imagesmith completion bash > imagesmith.bash
+docker-plugin install
+  imagesmith docker-plugin install
+  imagesmith docker-plugin install --as-buildx
+docker-plugin uninstall
+  imagesmith docker-plugin uninstall
+docker-plugin status
+  imagesmith docker-plugin status
+docker-plugin call
+  imagesmith docker-plugin call buildx buildx build -t app:docker .
 doctor
   imagesmith doctor
 """

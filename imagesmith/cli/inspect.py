@@ -22,7 +22,7 @@ from imagesmith.oci.names import ImageRef
 if TYPE_CHECKING:
     from imagesmith.cli.template import Record
 
-__all__ = ["configure", "run"]
+__all__ = ["attested", "configure", "run"]
 
 #: Fields that not every image has, and those of Docker's config.
 _FIELDS = ("ArtifactType", "Author", "Created", "Architecture", "Os", "Variant", "Subject", "Manifests")
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         if args.format:
             from imagesmith.cli.template import render
 
-            text = render(args.format, _record(report, _attested(source, args)))
+            text = render(args.format, _record(report, attested(source, args)))
     if args.format:
         if sys.stdout.isatty():
             say(text)
@@ -90,7 +90,7 @@ def _only_image(source: ImageSource, document: Manifest | Index) -> Descriptor |
     return images[0] if is_image and not source.lacks(images[0]) else None
 
 
-def _attested(source: ImageSource, args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+def attested(source: ImageSource, args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
     """What is attested, in the shapes of `docker buildx imagetools inspect`; read where it is asked for."""
     platform = platform_of(args) if args.platform else None
 

@@ -184,8 +184,10 @@ def run() -> NoReturn:
 
 
 def _own_words(program: str) -> list[str]:
-    """The command that a link to this program stands for: kaniko's program is called executor."""
-    return ["kaniko"] if os.path.basename(program) == "executor" else []
+    """The command that a link to this program stands for: kaniko's executor, or a plugin of docker."""
+    name = os.path.basename(program)
+    plugin = name.removeprefix("docker-") if name in ("docker-imagesmith", "docker-buildx") else ""
+    return ["kaniko"] if name == "executor" else ["docker-plugin", "call", plugin] if plugin else []
 
 
 def _interrupt(*_: object) -> None:

@@ -152,6 +152,11 @@ AFTER = {
     "registry gc --dir images": "grep -q ^deleted .out",
     "config": "grep -q ^project: .out && grep -q ^user: .out",
     "completion bash > imagesmith.bash": "bash -n imagesmith.bash && grep -q ^complete imagesmith.bash",
+    "docker-plugin install": "test -x .home/.docker/cli-plugins/docker-imagesmith",
+    "docker-plugin install --as-buildx": "grep -q buildx .home/.docker/config.json",
+    "docker-plugin uninstall": """grep -q "goes to docker's usual builder" .out""",
+    "docker-plugin status": """grep -q "goes to docker's usual builder" .out""",
+    "docker-plugin call buildx buildx build -t app:docker .": "imagesmith inspect store:app:docker",
     "doctor": "grep -q ^machine .out",
 }  # fmt: skip
 FILES = {
