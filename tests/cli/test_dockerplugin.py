@@ -69,9 +69,7 @@ def test_docker_build_comes_here(docker: Docker, program: str) -> None:
         assert docker.smith("inspect", f"store:app:{n}")
     assert "no build context is given" in docker("build", status=2)
     docker.smith("docker-plugin", "uninstall")
-    assert "'imagesmith'" in docker("imagesmith", "build", ".", status=1).replace(
-        "docker imagesmith", "'imagesmith'"
-    )
+    assert "imagesmith" in docker("imagesmith", "version", status=1)
 
 
 @pytest.mark.parametrize("program", DOCKERS or ["docker"])
@@ -80,8 +78,8 @@ def test_actions_of_ci_find_their_buildx(docker: Docker, host: str, program: str
     docker.smith("docker-plugin", "install", "--as-buildx")
     assert docker("buildx", "version").startswith("github.com/docker/buildx v0.")
     made = docker(
-        "buildx", "create", "--name", "builder-1", "--driver", "docker-container", "--driver-opt", "network=host",
-        "--buildkitd-flags", "--allow-insecure-entitlement security.insecure", "--use",
+        "buildx", "create", "--name", "builder-1", "--driver", "docker-container", "--use",
+        "--driver-opt", "network=host", "--buildkitd-flags", "--allow-insecure-entitlement network.host",
     )  # fmt: skip
     assert made == "builder-1\n"
     told = docker("buildx", "inspect", "--bootstrap", "--builder", "builder-1")
@@ -108,8 +106,8 @@ def test_images_of_machines_become_one(docker: Docker, host: str) -> None:
     docker.smith("docker-plugin", "install", "--as-buildx")
     digests = []
     for arch in ("amd64", "arm64"):
-        docker("buildx", "build", "--platform", f"linux/{arch}", "-o",
-               f"type=image,name={host}/app,push-by-digest=true,push=true", "--metadata-file", arch, ".")  # fmt: skip
+        output = f"type=image,name={host}/app,push-by-digest=true,push=true"
+        docker("buildx", "build", "--platform", f"linux/{arch}", "-o", output, "--metadata-file", arch, ".")
         digests.append(json.loads((docker.folder / arch).read_text())["containerimage.digest"])
     tools = ("buildx", "imagetools")
     docker(*tools, "create", "-t", f"{host}/app:1", "-t", f"{host}/app:latest",
