@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sbom": ("imagesmith.cli.sbom", "list an image's packages, and what brought each"),
     "export": ("imagesmith.cli.export", "write an image's file system as a tar"),
     "diff": ("imagesmith.cli.diff", "show what differs between two images: config, files, sizes"),
+    "artifact": ("imagesmith.cli.artifact", "push files as an artifact, pull or list them"),
     "attach": ("imagesmith.cli.attach", "attach files to an image"),
     "referrers": ("imagesmith.cli.referrers", "list what is attached to an image"),
     "sign": ("imagesmith.cli.sign", "sign an image"),

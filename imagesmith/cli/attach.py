@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from imagesmith.cli.common import add_transfer_flags, descriptor_at, opened, print_descriptor
 from imagesmith.cli.flags import add_platform, pairs
@@ -28,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
+    from imagesmith.copying.packing import typed
     from imagesmith.image.artifact import artifact
     from imagesmith.transports.beside import Beside
     from imagesmith.transports.names import PlaceName, open_source
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{args.artifact_type!r} is no media type", hint="for instance application/spdx+json"
         )
-    files = [_typed(text) for text in args.files]
+    files = [typed(text) for text in args.files]
     with opened(args) as (session, store), open_source(place, session, store) as source:
         subject = descriptor_at(args, source)
         made = artifact(
@@ -52,9 +52,3 @@ def run(args: argparse.Namespace) -> int:
         found = Beside(place, session, store).put(made)
     print_descriptor(args, found, str(place))
     return 0
-
-
-def _typed(text: str) -> tuple[str, str]:
-    """`FILE:TYPE` as a path and a media type; a colon without a slash behind it belongs to the path."""
-    path, colon, kind = text.rpartition(":")
-    return (path, kind) if colon and "/" in kind and not Path(text).exists() else (text, "")

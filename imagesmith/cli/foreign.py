@@ -190,6 +190,21 @@ no     --append-suffix = a list with targets: SOURCE TARGET
 no     --tags --exclude --all-tags = a pattern in the list, in the place of the tag
 no     --digestfile --digest-file = --json
 """,
+    "artifact": """
+switch --no-tty
+no     --disable-path-validation = a path without `..`, that does not begin with /
+no     --allow-path-traversal = another -o
+no     --image-spec = nothing: OCI 1.1
+no     --oci-layout = oci:DIR
+no     --oci-layout-path = oci:DIR:NAME
+no     --export-manifest = `imagesmith manifest get`
+no     --concurrency = nothing: several files go at a time
+no     --ca-file --cert-file --key-file = --cert-dir DIR
+no     --plain-http = --insecure, or --insecure-registry HOST
+no     --registry-config --to-registry-config --from-registry-config = --authfile FILE
+no     --password-stdin --identity-token --identity-token-stdin = --creds USER
+no     --include-subject = `imagesmith copy`
+""",
     "inspect": """
 switch --no-tags -n
 value  --type
@@ -231,7 +246,8 @@ no     --label -l --label-file --log-driver --log-opt = Podman or Docker: nothin
 _OF_REGISTRIES = frozenset((
     "build", "bake", "push", "pull", "copy", "save", "load", "mirror", "inspect", "digest", "tags", "catalog",
     "manifest", "blob", "delete", "index", "append", "mutate", "flatten", "rebase", "export", "diff",
-    "attach", "referrers", "validate", "login", "tag", "sign", "verify", "attest", "verify-attestation",
+    "attach", "artifact", "referrers", "validate", "login", "tag", "sign", "verify", "attest",
+    "verify-attestation",
 ))  # fmt: skip
 
 #: Commands that are asked no policy, and have no flag for one.

@@ -12,13 +12,15 @@ from pathlib import Path
 from imagesmith.errors import UsageError
 from imagesmith.image.edited import Edited
 from imagesmith.oci import mediatype as mt
+from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.store.blobs import BlobStore
 
-__all__ = ["artifact", "artifact_of"]
+__all__ = ["TITLE", "artifact", "artifact_of", "artifact_with", "bring_file"]
 
 _EMPTY = b"{}"
-_TITLE = "org.opencontainers.image.title"
+#: The annotation of a layer that is a file: its name.
+TITLE = "org.opencontainers.image.title"
 
 
 def artifact(
@@ -41,9 +43,8 @@ def artifact(
     Raises:
         UsageError: a file cannot be read.
     """
-    layers = [_layer(path, media_type, blobs) for path, media_type in files]
-    out = Edited(artifact_type, blobs)
-    return _made(out, layers, artifact_type, subject, annotations)
+    layers = [bring_file(path, media_type, blobs) for path, media_type in files]
+    return artifact_with(layers, blobs, artifact_type=artifact_type, subject=subject, annotations=annotations)
 
 
 def artifact_of(
@@ -55,23 +56,31 @@ def artifact_of(
     annotations: Mapping[str, str],
 ) -> Edited:
     """An artifact of one document, whose media type is the artifact's; see `artifact`."""
-    out = Edited(artifact_type, blobs)
-    layer = Descriptor(media_type=artifact_type, digest=out.add(data), size=len(data))
-    return _made(out, [layer], artifact_type, subject, annotations)
+    layer = Descriptor(media_type=artifact_type, digest=digest_bytes(data), size=len(data))
+    out = artifact_with([layer], blobs, artifact_type=artifact_type, subject=subject, annotations=annotations)
+    out.add(data)
+    return out
 
 
-def _made(
-    out: Edited,
+def artifact_with(
     layers: Sequence[Descriptor],
+    blobs: BlobStore,
+    *,
     artifact_type: str,
     subject: Descriptor | None,
     annotations: Mapping[str, str],
+    config: Descriptor | None = None,
 ) -> Edited:
-    """The artifact, with its manifest."""
+    """An artifact of layers that are in the store; see `artifact`. By default its config is the empty one."""
+    out = Edited(artifact_type, blobs)
     empty = Descriptor(media_type=mt.OCI_EMPTY, digest=out.add(_EMPTY), size=len(_EMPTY), data="e30=")
     plain = None if subject is None else _bare(subject)
     manifest = Manifest.build(
-        empty, layers or [empty], artifact_type=artifact_type, subject=plain, annotations=annotations
+        config or empty,
+        layers or [empty],
+        artifact_type=artifact_type,
+        subject=plain,
+        annotations=annotations,
     )
     out.add(manifest.raw)
     out.set_root(manifest.descriptor())
@@ -83,7 +92,8 @@ def _bare(d: Descriptor) -> Descriptor:
     return Descriptor(media_type=d.media_type, digest=d.digest, size=d.size)
 
 
-def _layer(path: str, media_type: str, blobs: BlobStore) -> Descriptor:
+def bring_file(path: str, media_type: str, blobs: BlobStore, title: str = "") -> Descriptor:
+    """A file as a layer, under its last name unless it has another title; see `artifact`."""
     try:
         with Path(path).open("rb") as source, blobs.writer() as blob:
             while data := source.read(1 << 20):
@@ -95,5 +105,5 @@ def _layer(path: str, media_type: str, blobs: BlobStore) -> Descriptor:
         media_type=media_type or "application/octet-stream",
         digest=digest,
         size=size,
-        annotations={_TITLE: Path(path).name},
+        annotations={TITLE: title or Path(path).name},
     )
