@@ -25,8 +25,9 @@ from imagesmith.store.store import Store
 if TYPE_CHECKING:
     from imagesmith.cli.progress import Front
     from imagesmith.copying.ends import Ends
+    from imagesmith.copying.syncfile import Reached
     from imagesmith.interfaces import ImageSource
-    from imagesmith.settings import Access, Settings
+    from imagesmith.settings import Settings
     from imagesmith.transports.names import PlaceName
     from imagesmith.transports.transfer import Session
 
@@ -141,20 +142,21 @@ def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[S
 
 
 @contextlib.contextmanager
-def opened_ends(args: argparse.Namespace, others: Mapping[str, Access] | None = None) -> Iterator[Ends]:
+def opened_ends(args: argparse.Namespace, others: Mapping[str, Reached] | None = None) -> Iterator[Ends]:
     """The two sides of copies with the store and a screen, as the flags say.
 
     Args:
         args: what was given.
-        others: how single registries are reached to read.
+        others: how single registries are reached to read, besides.
     """
     from imagesmith.copying.ends import open_ends
 
     source, target = sides_of(args)  # may ask for passwords
+    single = {registry: reached.access(source) for registry, reached in (others or {}).items()}
     with (
         _begun(args, False) as (settings, front, store),
         open_ends(
-            store, source=source, target=target, others=others, events=front,
+            store, source=source, target=target, others=single, events=front,
             transfers=settings.transfers, admission=admission_of(args.policy, settings),
         ) as ends,
     ):  # fmt: skip

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagesmith.cli.common import add_transfer_flags, opened_ends
 from imagesmith.cli.copying import add_choice_flags, add_many_flags, how_of, tell
 from imagesmith.cli.flags import add_policy
 from imagesmith.errors import UsageError
+
+if TYPE_CHECKING:
+    from imagesmith.copying.syncfile import Reached
 
 __all__ = ["configure", "run"]
 
@@ -42,9 +46,17 @@ def run(args: argparse.Namespace) -> int:
     from imagesmith.copying.many import copies
     from imagesmith.copying.tagging import wanted_jobs
 
-    wanted = list(read_list(_text(args.list), args.list, args.to, scoped=args.scoped))
+    text = _text(args.list)
+    others: dict[str, Reached] = {}
+    if args.list.endswith((".yaml", ".yml")):
+        from imagesmith.copying.syncfile import read_sync
+
+        found = read_sync(text, args.list, args.to, scoped=args.scoped)
+        wanted, others = list(found.wanted), found.reached
+    else:
+        wanted = list(read_list(text, args.list, args.to, scoped=args.scoped))
     how = how_of(args)
-    with opened_ends(args) as ends:
+    with opened_ends(args, others) as ends:
         jobs = wanted_jobs(ends, wanted)
         outcomes = copies(ends, jobs, how, at_once=args.jobs, dry_run=args.dry_run)
         return tell(args, outcomes, len(jobs), "mirrored")
