@@ -1,10 +1,10 @@
-"""A build in a process of its own, for programs: their ids, namespaces, signals and threads stay as they are.
+"""Work in a process of its own, for programs: their ids, namespaces, signals and threads stay as they are.
 
-Why: a builder moves into namespaces, which the kernel allows to a process with one thread, and for good; it
-is the better neighbour in a child. The child is a new interpreter, for the caller may have threads.
+Why: what runs steps moves into namespaces, which the kernel allows to a process with one thread, and for
+good; it is the better neighbour in a child. The child is a new interpreter, for the caller may have threads.
 
     parent                      child
-    request            --->
+    job                --->
                        <---     events as they happen, then the result or the error
     shuts the stream   --->     stops, takes away what it made, and ends
 
@@ -27,7 +27,7 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn, Protocol, TypeVar, cast
 
 from imagesmith.errors import Cancelled, ImagesmithError, reason_of
 from imagesmith.events import Event, EventSink
@@ -36,27 +36,68 @@ from imagesmith.interfaces import Place
 from imagesmith.request import BuildRequest
 from imagesmith.session import run_build
 from imagesmith.settings import Settings
-from imagesmith.values import replace
+from imagesmith.values import frozen, replace
 from imagesmith.worker.sandbox.world import World, enter
 
-__all__ = ["build_in_child", "main"]
+__all__ = ["Job", "abroad", "build_in_child", "in_child", "main"]
+
+T = TypeVar("T", covariant=True)
 
 _PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from imagesmith.child import main; main()"
 #: How long (seconds) a child that was told to stop may take, before it is killed.
 _PATIENCE_S = 20.0
 
 
+class Job(Protocol[T]):
+    """What a child is asked to do: a value of ours, which is pickled. Its relative paths are the caller's."""
+
+    def prepare(self) -> None:
+        """Do what is to find the machine as it is, before the child moves into namespaces."""
+
+    def perform(self, settings: Settings, here: World, events: EventSink) -> T:
+        """Do it; what it returns is pickled, too."""
+
+
+@frozen
+class _BuildJob:
+    """Build what is asked."""
+
+    request: BuildRequest
+
+    def prepare(self) -> None:
+        """See Job."""
+        if any(output.loads for output in self.request.outputs):
+            from imagesmith.export.loading import prepare
+
+            prepare(self.request.outputs)
+
+    def perform(self, settings: Settings, here: World, events: EventSink) -> BuildResult:
+        """See Job."""
+        return abroad(run_build(self.request, settings, here, events))
+
+
 def build_in_child(request: BuildRequest, root: str, isolation: str, events: EventSink) -> BuildResult:
-    """Build in a child; a result from there has no stored layers, only what its documents say.
+    """Build in a child; a result from there has no stored layers, only what its documents say."""
+    return in_child(_BuildJob(request), root, isolation, events)
+
+
+def abroad(built: BuildResult) -> BuildResult:
+    """A result without what only the process that built can open."""
+    images = {platform: replace(image, layers=()) for platform, image in built.images.items()}
+    return replace(built, images=images)
+
+
+def in_child(job: Job[T], root: str, isolation: str, events: EventSink) -> T:
+    """Do a job in a child, and return what came of it.
 
     Args:
-        request: the build. Its relative paths are those of the caller's working directory.
+        job: what is to be done.
         root: the store's folder, or empty for the usual one.
         isolation: of RUN, as the command takes it; `none` executes no RUN.
         events: is told what happens, on this thread.
 
     Raises:
-        ImagesmithError: of the build, or where the child was killed.
+        ImagesmithError: of the job, or where the child was killed.
     """
     ours, theirs = socket.socketpair()
     with ours, ours.makefile("rb") as answers:
@@ -64,8 +105,8 @@ def build_in_child(request: BuildRequest, root: str, isolation: str, events: Eve
             child = _start(theirs)
         try:
             with contextlib.suppress(ConnectionError):  # _listen tells why
-                ours.sendall(pickle.dumps((os.getpid(), request, root, isolation)), socket.MSG_NOSIGNAL)
-            return _listen(child, answers, events)
+                ours.sendall(pickle.dumps((os.getpid(), job, root, isolation)), socket.MSG_NOSIGNAL)
+            return cast(T, _listen(child, answers, events))
         finally:
             with contextlib.suppress(OSError):  # it has ended
                 ours.shutdown(socket.SHUT_RDWR)  # a child that still tells what happens waits for no reader
@@ -81,22 +122,21 @@ def _start(stream: socket.socket) -> subprocess.Popen[bytes]:
             start_new_session=True,  # Ctrl-C is the caller's to hear
         )
     except OSError as e:
-        text = f"the process that builds cannot be started: {sys.executable}: {reason_of(e)}"
+        text = f"the child process cannot be started: {sys.executable}: {reason_of(e)}"
         raise ImagesmithError(text) from e
 
 
-def _listen(child: subprocess.Popen[bytes], answers: BinaryIO, events: EventSink) -> BuildResult:
+def _listen(child: subprocess.Popen[bytes], answers: BinaryIO, events: EventSink) -> object:
     while True:
         try:
             kind, what = pickle.load(answers)  # noqa: S301 - of our own child, and nobody else's
         except (EOFError, ConnectionError, pickle.UnpicklingError):
             status = child.wait()
             how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-            raise ImagesmithError(f"the process that builds {how}") from None
+            raise ImagesmithError(f"the child process {how}") from None
         if kind == "event":
             events(what)
         elif kind == "result":
-            assert isinstance(what, BuildResult)
             return what
         else:
             raise what
@@ -117,7 +157,7 @@ def _await(child: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> NoReturn:
-    """Build what the parent asks, and end at once."""
+    """Do what the parent asks, and end at once."""
     _hear()
     stream = socket.socket(fileno=int(sys.argv[1]))
     stream.set_inheritable(False)
@@ -141,9 +181,9 @@ def main() -> NoReturn:
 
 
 def _answer(stream: socket.socket, events: EventSink) -> tuple[str, object]:
-    """The kind of what came of the build, and that."""
+    """The kind of what came of the job, and that."""
     try:
-        return "result", _abroad(_build(stream, events))
+        return "result", _done(stream, events)
     except ImagesmithError as e:
         return "error", e
     except EOFError:
@@ -160,29 +200,26 @@ def _hear() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _build(stream: socket.socket, events: EventSink) -> BuildResult:
-    """Build what the parent asks.
+def _done(stream: socket.socket, events: EventSink) -> object:
+    """Do what the parent asks.
 
     Raises:
         EOFError: the parent ended before it had asked.
     """
     with stream.makefile("rb") as requests:
         try:
-            parent, request, root, isolation = pickle.load(requests)  # noqa: S301 - from our parent
+            parent, job, root, isolation = pickle.load(requests)  # noqa: S301 - from our parent
         except (ConnectionError, pickle.UnpicklingError):
             raise EOFError from None
     watched = [stream.fileno(), *_process(parent)]
-    if any(output.loads for output in request.outputs):
-        from imagesmith.export.loading import prepare
-
-        prepare(request.outputs)  # before the process moves: commands are to find the machine as it is
+    job.prepare()
     if isolation == "none":
         refused = (("none", "the caller asked for no isolation"),)
         world = World(Place(ids="own", mounts=False), "none", refused)
     else:
         world = enter(isolation)  # before there is a second thread
     threading.Thread(target=_watch, args=(watched,), name="parent", daemon=True).start()
-    return run_build(request, Settings.load(root), world, events)
+    return job.perform(Settings.load(root), world, events)
 
 
 def _process(pid: int) -> list[int]:
@@ -203,15 +240,9 @@ def _process(pid: int) -> list[int]:
 
 
 def _watch(descriptors: list[int]) -> None:
-    """Interrupt the build when the parent shuts the stream or ends."""
+    """Interrupt the work when the parent shuts the stream or ends."""
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     poll.poll()
     os.kill(os.getpid(), signal.SIGINT)
-
-
-def _abroad(built: BuildResult) -> BuildResult:
-    """A result without what only this process can open."""
-    images = {platform: replace(image, layers=()) for platform, image in built.images.items()}
-    return replace(built, images=images)

@@ -48,6 +48,7 @@ class Access:
     login            who this is, whatever the files say; None for what they say
     retries          how often a request that failed is tried again; -1 for as often as is worth it
     retry_delay_s    the pause (seconds) before each; 0 for one that grows
+    logins           the same for each registry: files say nothing then, and others are shown nothing
     """
 
     insecure: bool | frozenset[str] = False
@@ -58,6 +59,7 @@ class Access:
     login: Login | None = None
     retries: int = -1
     retry_delay_s: float = 0.0
+    logins: tuple[tuple[str, Login], ...] | None = None
 
 
 @frozen(kw_only=True)

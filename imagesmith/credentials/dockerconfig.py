@@ -14,17 +14,26 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from imagesmith.credentials import helpers
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import InvalidDocument, RegistryError, UsageError
 from imagesmith.oci.codec import Object, parse_object
-from imagesmith.settings import USER, Login, home_folder
+from imagesmith.settings import USER, Access, Login, home_folder
 from imagesmith.values import frozen
 
-__all__ = ["ConfigFile", "Credentials", "credential_of", "helper_of", "hub_key", "keys_of"]
+__all__ = [
+    "ConfigFile",
+    "Credentials",
+    "GivenCredentials",
+    "credential_of",
+    "credentials_by",
+    "helper_of",
+    "hub_key",
+    "keys_of",
+]
 
 #: The name under which docker keeps what is for Docker Hub.
 _HUB_KEY = "https://index.docker.io/v1/"
@@ -211,8 +220,7 @@ class Credentials:
             UsageError: a configuration file is broken.
         """
         if self._login is not None and not mirror:
-            kind, user, secret = self._login.kind, self._login.username, self._login.secret
-            return None if kind == "nobody" else Credential(user, secret, kind)
+            return _credential_by(self._login)
         own = self._own()
         if own is not None:
             try:
@@ -276,3 +284,33 @@ class Credentials:
     def home_file(self) -> ConfigFile:
         """The file that `login` writes: the first of `files`."""
         return next(self.files())
+
+
+class GivenCredentials(Credentials):
+    """Knows what it was given for some hosts, and asks no file, no helper and no variable."""
+
+    def __init__(self, logins: Iterable[tuple[str, Login]]) -> None:
+        """Take logins by host; Docker Hub goes by any of its names."""
+        super().__init__({}, Path("/"))
+        self._logins = {hub_key(host): login for host, login in logins}
+
+    def find(self, registry: str, repository: str = "", *, mirror: bool = False) -> Credential | None:
+        """The credential that was given for a registry, if one was; a mirror is a registry of its own."""
+        del repository, mirror
+        login = self._logins.get(hub_key(registry))
+        return None if login is None else _credential_by(login)
+
+    def files(self) -> Iterator[ConfigFile]:
+        """No file is asked."""
+        return iter(())
+
+
+def _credential_by(login: Login) -> Credential | None:
+    return None if login.kind == "nobody" else Credential(login.username, login.secret, login.kind)
+
+
+def credentials_by(access: Access) -> Credentials:
+    """The credentials that registries are shown: those that were given, of a file, or of the user."""
+    if access.logins is not None:
+        return GivenCredentials(access.logins)
+    return Credentials(authfile=access.authfile, login=access.login)

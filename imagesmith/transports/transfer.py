@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
 from imagesmith.concurrency import Cancel, Once
-from imagesmith.credentials.dockerconfig import Credentials
+from imagesmith.credentials.dockerconfig import Credentials, credentials_by
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import NotFound
 from imagesmith.events import EventSink, Message, Progress, Vertex, Warned, nobody
@@ -89,7 +89,7 @@ class Session:
         self._store, self._events, self._transfers = store, events, transfers
         access = access or Access()
         self._hosts = hosts or hosts_of(access)
-        self._credentials = credentials or Credentials(authfile=access.authfile, login=access.login)
+        self._credentials = credentials or credentials_by(access)
         self._credentials.warn = lambda text: events(Warned(rule="", text=text))
         self._proxies = Proxies()
         self._slots = threading.BoundedSemaphore(max(1, transfers))

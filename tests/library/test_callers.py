@@ -96,7 +96,7 @@ def test_command_works_where_ended_processes_are_ignored(tmp_path: Path, base_im
 def test_python_that_cannot_be_started_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
-    with pytest.raises(ImagesmithError, match=r"the process that builds cannot be started: .*no such file"):
+    with pytest.raises(ImagesmithError, match=r"the child process cannot be started: .*no such file"):
         imagesmith.build(tmp_path, root=tmp_path / "store", isolation="none")
 
 
