@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from imagesmith.cli.common import add_session_flags, opened, print_list
-from imagesmith.oci.names import ImageRef
 
 __all__ = ["configure", "run"]
 
@@ -19,11 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.registry.client import catalog
+    from imagesmith.transports.listing import catalog_at, host_of
 
-    host = args.registry.removeprefix("https://").removeprefix("http://").rstrip("/")
-    ImageRef.parse(f"{host}/a")  # a name that is no host is refused here
+    host = host_of(args.registry)
     with opened(args, spare=True) as (session, _):
-        names = catalog(session.transport(host))
+        names = catalog_at(host, session)
     print_list(args, {"Registry": host, "Repositories": names}, names)
     return 0

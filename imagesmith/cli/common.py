@@ -7,19 +7,18 @@ import contextlib
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from imagesmith.cli.flags import add_registry_flags, add_root, admission_of, new_file, settings_of
 from imagesmith.cli.fronts import make_front
 from imagesmith.cli.lines import clean, harmless, harmless_json
 from imagesmith.cli.sides import add_own_flags, add_side_flags, own_access_of, sides_of
-from imagesmith.errors import LockTimeout, StoreError, UsageError
+from imagesmith.errors import UsageError
 from imagesmith.fs.results import put_file
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import Platform, host_platform
+from imagesmith.store.opening import open_store
 from imagesmith.store.store import Store
 
 if TYPE_CHECKING:
@@ -105,24 +104,6 @@ def platform_of(args: argparse.Namespace) -> Platform:
 
 
 @contextlib.contextmanager
-def _store(root: Path, *, spare: bool) -> Iterator[Store]:
-    """The store; with `spare` an empty one for the while, where that cannot be used."""
-    try:
-        store = Store(root)
-    except LockTimeout:
-        raise
-    except StoreError as e:
-        if not spare:
-            raise
-        sys.stderr.write(f"warning: {e.message}; going on without it\n")
-        with tempfile.TemporaryDirectory(prefix="imagesmith-") as folder, Store(Path(folder)) as store:
-            yield store
-        return
-    with store:
-        yield store
-
-
-@contextlib.contextmanager
 def opened(args: argparse.Namespace, *, spare: bool = False) -> Iterator[tuple[Session, Store]]:
     """A session with the store and a screen, as the flags say.
 
@@ -175,8 +156,12 @@ def _begun(args: argparse.Namespace, spare: bool) -> Iterator[tuple[Settings, Fr
     )
     front = make_front("quiet" if quiet else mode or "quiet")
     front.title = "Transferring"
+
+    def warn(text: str) -> None:
+        sys.stderr.write(f"warning: {text}\n")
+
     try:
-        with _store(settings.root, spare=spare) as store:
+        with open_store(settings.root, spare=warn if spare else None) as store:
             yield settings, front, store
     finally:
         front.close()
@@ -185,30 +170,24 @@ def _begun(args: argparse.Namespace, spare: bool) -> Iterator[tuple[Settings, Fr
 @contextlib.contextmanager
 def source_at(text: str, session: Session, store: Store) -> Iterator[ImageSource]:
     """The image that a word names; see place_of."""
-    from imagesmith.transports.names import open_source
+    from imagesmith.transports.names import image_at
 
-    with open_source(place_of(text, store), session, store) as source:
+    with image_at(text, session, store) as source:
         yield source
 
 
 def place_of(text: str, store: Store) -> PlaceName:
     """The place that a word names; a bare reference is the store's if the store has it, else a registry's."""
-    from imagesmith.transports.names import PlaceName
+    from imagesmith.transports.names import place_at
 
-    name = PlaceName.parse(text)
-    if name.kind == "registry" and not text.startswith("docker://"):
-        assert name.image is not None
-        if store.find(name.image) is not None:
-            return PlaceName(kind="store", image=name.image)
-    return name
+    return place_at(text, store)
 
 
 def descriptor_at(args: argparse.Namespace, source: ImageSource) -> Descriptor:
     """The manifest for the platform that was asked for, or what the source's name stands for."""
-    from imagesmith.transports.copier import choose
+    from imagesmith.transports.listing import descriptor_of
 
-    root = source.root()
-    return choose(source, root, platform_of(args))[0] if args.platform else root
+    return descriptor_of(source, platform_of(args) if args.platform else None)
 
 
 @contextlib.contextmanager

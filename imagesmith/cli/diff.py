@@ -6,13 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.cli.common import add_session_flags, human, opened, print_json, say
-from imagesmith.cli.contents import contents_of
+from imagesmith.cli.common import add_session_flags, human, opened, platform_of, print_json, say, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.errors import Different, UsageError
 
 if TYPE_CHECKING:
-    from imagesmith.image.compare import Difference
+    from imagesmith.image.compare import Comparison
 
 __all__ = ["configure", "run"]
 
@@ -32,33 +31,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.image.compare import compare_configs, compare_files
+    from imagesmith.image.compare import compare_images
+    from imagesmith.image.contents import Contents, contents_of
 
     if args.times and args.only not in ("", "files"):
         raise UsageError("--times is for files")
-    files = args.only in ("", "files")
+    files, config = args.only in ("", "files"), args.only in ("", "config")
     with opened(args) as (session, store):
-        a, config_a, view_a = contents_of(args, args.a, session, store, files=files)
-        b, config_b, view_b = contents_of(args, args.b, session, store, files=files)
-        found: dict[str, list[Difference]] = {}
-        if args.only in ("", "config"):
-            found["config"] = compare_configs(config_a, config_b)
-        if view_a is not None and view_b is not None:
-            found["files"] = compare_files(view_a, view_b, times=args.times)
-    sizes = [sum(d.size for d in m.layers) for m in (a, b)]
-    _show(args, found, sizes, [len(a.layers), len(b.layers)])
-    if any(found.values()) or (args.only == "sizes" and sizes[0] != sizes[1]):
+
+        def looked_at(text: str) -> Contents:
+            with source_at(text, session, store) as source:
+                return contents_of(source, platform_of(args), store, files=files)
+
+        a, b = looked_at(args.a), looked_at(args.b)
+        found = compare_images(a, b, config=config, files=files, times=args.times)
+    _show(args, found)
+    if found or (args.only == "sizes" and found.sizes[0] != found.sizes[1]):
         raise Different(f"{args.a} and {args.b} differ")
     return 0
 
 
-def _show(
-    args: argparse.Namespace, found: dict[str, list[Difference]], sizes: list[int], counts: list[int]
-) -> None:
+def _show(args: argparse.Namespace, comparison: Comparison) -> None:
+    found = {"config": comparison.config, "files": comparison.files}
+    sizes, counts = list(comparison.sizes), list(comparison.layers)
     if args.json:
         document: dict[str, Any] = {
             part: [{"sign": d.sign, "where": d.where, "detail": d.detail} for d in items]
             for part, items in found.items()
+            if items is not None
         }
         print_json({**document, "sizes": sizes, "layers": counts})
         return

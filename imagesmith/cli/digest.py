@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from imagesmith.cli.common import add_session_flags, descriptor_at, opened
+from imagesmith.cli.common import add_session_flags, opened, platform_of
 from imagesmith.cli.flags import add_platform
 
 __all__ = ["configure", "run"]
@@ -20,16 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.registry.repository import Repository
-    from imagesmith.transports.names import PlaceName, open_source
+    from imagesmith.transports.listing import digest_at
 
-    with (
-        opened(args, spare=True) as (session, store),
-        open_source(PlaceName.parse(args.ref), session, store) as source,
-    ):
-        if isinstance(source, Repository) and not args.platform:
-            found = source.digest()  # one request, and no manifest is read
-        else:
-            found = descriptor_at(args, source)
+    with opened(args, spare=True) as (session, store):
+        found = digest_at(args.ref, session, store, platform_of(args) if args.platform else None)
     sys.stdout.write(f"{found.digest}\n")
     return 0

@@ -10,18 +10,15 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imagesmith.cli.common import opened, place_of, print_descriptor, source_at
+from imagesmith.cli.common import opened, print_descriptor, source_at
 from imagesmith.cli.lines import one_line
 from imagesmith.errors import UsageError
-from imagesmith.oci.names import ImageRef
 from imagesmith.oci.times import format_ns, parse_epoch
 
 if TYPE_CHECKING:
     from imagesmith.image.edited import Edited
     from imagesmith.interfaces import ImageSource
-    from imagesmith.oci.digest import Digest
     from imagesmith.store.store import Store
-    from imagesmith.transports.names import PlaceName
     from imagesmith.transports.transfer import Session
 
 __all__ = ["add_target_flags", "created_now", "opened_image", "write_edited"]
@@ -46,9 +43,10 @@ def opened_image(args: argparse.Namespace, text: str) -> Iterator[tuple[ImageSou
 
 def write_edited(args: argparse.Namespace, text: str, edited: Edited, session: Session, store: Store) -> None:
     """Copy a new image to where it goes, and print what came of it."""
+    from imagesmith.image.edits import target_of
     from imagesmith.transports.names import open_target
 
-    target = _target_of(args, text, edited.root().digest, store)
+    target = target_of(text, args.tag, edited.root().digest, store, push=args.push)
     if edited.absent or edited.outdated:
         from imagesmith.transports.lacking import left_behind
 
@@ -57,28 +55,6 @@ def write_edited(args: argparse.Namespace, text: str, edited: Edited, session: S
     with open_target(target, session, store) as place:
         found = session.copy(edited, place)
     print_descriptor(args, found, str(target), beside=not args.tag)
-
-
-def _target_of(args: argparse.Namespace, text: str, digest: Digest, store: Store) -> PlaceName:
-    """Where a new image goes: to --tag, or beside the one that it was made of.
-
-    What was found in the store stays there under a bare name, unless --push says otherwise.
-    """
-    from imagesmith.transports.names import PlaceName
-
-    source = place_of(text, store) if text else None
-    here = source is not None and source.kind == "store"
-    if args.tag:
-        target = PlaceName.parse(args.tag)
-        if args.push and target.kind != "registry":
-            raise UsageError(f"--push: {args.tag} is in no registry")
-        bare = target.kind == "registry" and not args.tag.startswith("docker://")
-        return PlaceName(kind="store", image=target.image) if here and bare and not args.push else target
-    if source is None or source.image is None or (here and not args.push):
-        hint = "give --tag NEW for the store, with --push for its registry" if here else "give --tag TARGET"
-        raise UsageError("the result needs a name", hint=hint)
-    beside = ImageRef(source.image.registry, source.image.repository, None, digest)
-    return PlaceName(kind="registry", image=beside)
 
 
 def created_now() -> str:

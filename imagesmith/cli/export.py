@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from imagesmith.cli.common import add_session_flags, opened
-from imagesmith.cli.contents import contents_of
+from imagesmith.cli.common import add_session_flags, opened, platform_of, source_at
 from imagesmith.cli.flags import add_platform, new_file
 
 __all__ = ["configure", "run"]
@@ -25,10 +24,11 @@ def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.export.rootfs import Root, write_tar
     from imagesmith.fs.results import output_file
+    from imagesmith.image.contents import contents_of
 
     with opened(args) as (session, store):
-        _, _, view = contents_of(args, args.ref, session, store, files=True)
-        assert view is not None
+        with source_at(args.ref, session, store) as source:
+            found = contents_of(source, platform_of(args), store)
         with output_file(args.file) as out:
-            write_tar([Root(view)], out)
+            write_tar([Root(found.files)], out)
     return 0

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from imagesmith.cli.common import add_transfer_flags
 from imagesmith.cli.edits import add_target_flags, created_now, opened_image, write_edited
-
-if TYPE_CHECKING:
-    from imagesmith.image.edited import Change
 
 __all__ = ["configure", "run"]
 
@@ -23,12 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.image.edited import edit_image
-    from imagesmith.image.layers import flattened
+    from imagesmith.image.edits import flatten_image
 
     created = created_now()
     with opened_image(args, args.ref) as (source, session, store):
-        change: Change = lambda m, c: flattened(source, m, c, store, created)  # noqa: E731 - it has a type here
-        edited = edit_image(source, source.root(), store.blobs, change)
-        write_edited(args, args.ref, edited, session, store)
+        write_edited(args, args.ref, flatten_image(source, store, created), session, store)
     return 0

@@ -101,7 +101,7 @@ def _inspect(words: list[str]) -> int:
         if not args.format:
             sys.stdout.write(_text(str(ImageRef.parse(args.ref)), found, document))
             return 0
-        later: dict[str, Callable[[], Any]] = dict(attested(source, asked))
+        later: dict[str, Callable[[], Any]] = dict(attested(source, None))
 
         def image() -> dict[str, Any]:
             from imagesmith.transports.copier import chosen

@@ -8,10 +8,7 @@ import contextlib
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor, source_at
 from imagesmith.cli.flags import add_platform, pairs
 from imagesmith.errors import InvalidDocument, UsageError
-from imagesmith.interfaces import ImageSource
-from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import Digest
-from imagesmith.oci.model import Descriptor, Index
 from imagesmith.oci.names import Platform
 
 __all__ = ["configure", "run"]
@@ -45,43 +42,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.image.indexes import entries_of, index_of, without
+    from imagesmith.image.edits import edit_index
     from imagesmith.transports.names import PlaceName, open_source, open_target
 
     target = PlaceName.parse(args.ref)
     annotations = pairs(args.annotation, "--annotation")
-    parts: list[tuple[ImageSource, list[Descriptor]]] = []
-    docker = bool(getattr(args, "docker", False))
+    platform = args.platform if args.verb != "remove" else ""
     with contextlib.ExitStack() as stack:
         session, store = stack.enter_context(opened(args))
-        if args.verb != "create":
-            source = stack.enter_context(open_source(target, session, store))
-            index = _index(source)
-            entries = list(index.manifests)
-            if args.verb == "remove":
-                entries = without(index, _digests(args.digest), [Platform.parse(p) for p in args.platform])
-            parts.append((source, entries))
-            annotations = {k: v for k, v in {**index.annotations, **annotations}.items() if v}
-            docker = index.media_type == mt.DOCKER_INDEX
-        for text in getattr(args, "images", ()):
-            image = stack.enter_context(source_at(text, session, store))
-            parts.append((image, entries_of(image, Platform.parse(args.platform) if args.platform else None)))
-        edited = index_of(args.ref, parts, store.blobs, annotations=annotations, docker=docker)
+        index = stack.enter_context(open_source(target, session, store)) if args.verb != "create" else None
+        images = [stack.enter_context(source_at(t, session, store)) for t in getattr(args, "images", ())]
+        edited = edit_index(
+            args.ref, index, images, store,
+            platform=Platform.parse(platform) if platform else None,
+            annotations=annotations,
+            digests=_digests(args.digest) if args.verb == "remove" else (),
+            platforms=[Platform.parse(p) for p in args.platform] if args.verb == "remove" else (),
+            docker=bool(getattr(args, "docker", False)),
+        )  # fmt: skip
         with open_target(target, session, store) as place:
             found = session.copy(edited, place)
     print_descriptor(args, found, str(target))
     return 0
-
-
-def _index(source: ImageSource) -> Index:
-    from imagesmith.transports.documents import document_of
-
-    document = document_of(source, source.root())
-    if not isinstance(document, Index):
-        raise UsageError(
-            f"{source.name} is a single image, not an index", hint="`imagesmith index create` makes one"
-        )
-    return document
 
 
 def _digests(texts: list[str]) -> list[Digest]:

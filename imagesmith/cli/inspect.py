@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.interfaces import ImageSource
-from imagesmith.oci.config import config_object
-from imagesmith.oci.mediatype import MANIFEST_TYPES, is_image_config
-from imagesmith.oci.model import Descriptor, Index, Manifest
-from imagesmith.oci.names import ImageRef
+from imagesmith.oci.names import Platform
 
 if TYPE_CHECKING:
     from imagesmith.cli.template import Record
@@ -50,29 +47,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.transports.copier import chosen
-    from imagesmith.transports.documents import parsed
+    from imagesmith.image.inspection import inspect_image, manifest_of
 
+    platform = platform_of(args) if args.platform else None
     with opened(args, spare=True) as (session, store), source_at(args.ref, session, store) as source:
-        found = source.root()
-        raw = source.document(found)
         if args.raw:
+            sys.stdout.buffer.write(source.document(source.root()))
+            return 0
+        if args.manifest or args.config:
+            _, _, manifest = manifest_of(source, platform)
+            raw = source.document(manifest.config) if args.config else manifest.raw
             sys.stdout.buffer.write(raw)
             return 0
-        document = parsed(source, found, raw)
-        only = None if args.platform else _only_image(source, document)
-        manifest = chosen(source, only or found, platform_of(args))
-        if args.manifest:
-            sys.stdout.buffer.write(manifest.raw)
-            return 0
-        if args.config:
-            sys.stdout.buffer.write(source.document(manifest.config))
-            return 0
-        report = _report(args.ref, source, found, document, manifest)
+        report = inspect_image(source, args.ref, platform).report()
         if args.format:
             from imagesmith.cli.template import render
 
-            text = render(args.format, _record(report, attested(source, args)))
+            text = render(args.format, _record(report, attested(source, platform)))
     if args.format:
         if sys.stdout.isatty():
             say(text)
@@ -83,16 +74,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _only_image(source: ImageSource, document: Manifest | Index) -> Descriptor | None:
-    """The one image of an index that holds nothing else but attestations, whatever its platform."""
-    images = [d for d in document.manifests if not d.is_attestation] if isinstance(document, Index) else []
-    is_image = len(images) == 1 and images[0].media_type in MANIFEST_TYPES
-    return images[0] if is_image and not source.lacks(images[0]) else None
-
-
-def attested(source: ImageSource, args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+def attested(source: ImageSource, platform: Platform | None) -> dict[str, Callable[[], Any]]:
     """What is attested, in the shapes of `docker buildx imagetools inspect`; read where it is asked for."""
-    platform = platform_of(args) if args.platform else None
 
     def provenance() -> dict[str, Any]:
         from imagesmith.attest.reading import shown_provenance
@@ -105,54 +88,6 @@ def attested(source: ImageSource, args: argparse.Namespace) -> dict[str, Callabl
         return shown_sbom(source, platform)
 
     return {"Provenance": provenance, "SBOM": sbom}
-
-
-def _report(
-    text: str, source: ImageSource, found: Descriptor, document: Manifest | Index, manifest: Manifest
-) -> dict[str, Any]:
-    from imagesmith.transports.documents import config_of
-
-    config: dict[str, Any] = {}
-    if is_image_config(manifest.config.media_type):
-        config_of(source, manifest)  # refuses what could not be shown below
-        config = config_object(source.document(manifest.config)).data
-    name, tag = text, None
-    if not text.startswith(("oci:", "oci-archive:", "docker-archive:")):
-        ref = ImageRef.parse(text.removeprefix("docker://").removeprefix("store:"))
-        name, tag = ref.name, ref.tag
-    diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
-    runtime = config.get("config") or {}
-    out: dict[str, Any] = {
-        "Name": name,
-        "Tag": tag,
-        "Digest": str(found.digest),
-        "MediaType": found.media_type,
-        "ImageID": str(manifest.config.digest),
-        "Created": config.get("created"),
-        "Os": config.get("os"),
-        "Architecture": config.get("architecture"),
-        "Variant": config.get("variant"),
-        "Author": config.get("author"),
-        "Config": runtime,
-        "Env": runtime.get("Env") or [],
-        "Labels": runtime.get("Labels") or {},
-        "Annotations": dict(manifest.annotations),
-        "Size": manifest.config.size + sum(d.size for d in manifest.layers),
-        "Layers": [
-            {"Digest": str(d.digest), "Size": d.size, "MediaType": d.media_type}
-            | ({"DiffID": diff_ids[n]} if n < len(diff_ids) else {})
-            | ({"Annotations": dict(d.annotations)} if d.annotations else {})
-            for n, d in enumerate(manifest.layers)
-        ],
-        "History": [h.get("created_by", "") for h in config.get("history") or []],
-    }
-    if manifest.artifact_type:
-        out["ArtifactType"] = manifest.artifact_type
-    if manifest.subject:
-        out["Subject"] = manifest.subject.to_json()
-    if isinstance(document, Index):
-        out["Manifests"] = [d.to_json() for d in document.manifests]
-    return {k: v for k, v in out.items() if v is not None or k == "Tag"}
 
 
 def _record(report: dict[str, Any], later: dict[str, Callable[[], Any]]) -> Record:

@@ -46,14 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.image.edited import edit_image
+    from imagesmith.image.edits import mutate_image
 
     changes = _changes(args)
     with opened_image(args, args.ref) as (source, session, store):
-        edited = edit_image(
-            source, source.root(), store.blobs, changes.apply, index_annotations=changes.annotations
-        )
-        write_edited(args, args.ref, edited, session, store)
+        write_edited(args, args.ref, mutate_image(source, store, changes), session, store)
     return 0
 
 

@@ -27,18 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.transports.cosigntags import COMPANION, companions, described
+    from imagesmith.transports.attached import attached_things
+    from imagesmith.transports.cosigntags import COMPANION
     from imagesmith.transports.layout import REF
 
     with opened(args) as (session, store), source_at(args.ref, session, store) as source:
         subject = descriptor_at(args, source)
-        beside = companions(source, subject.digest)
-        known = [
-            *source.referrers(subject.digest),
-            *(described(source, tag, d) for tag, d in beside),
-        ]
+        found = attached_things(source, subject, args.artifact_type)
         looked = _looked_at(source, subject)
-    found = [d for d in known if args.artifact_type in ("", d.artifact_type)]
     if args.json:
         print_json(_index(found))
     else:

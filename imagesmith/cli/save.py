@@ -7,7 +7,6 @@ import argparse
 from imagesmith.cli.common import add_transfer_flags, opened, print_descriptor
 from imagesmith.cli.copying import add_attestations, platforms_of
 from imagesmith.cli.flags import add_platform, new_file
-from imagesmith.oci.names import host_platform
 
 __all__ = ["configure", "run"]
 
@@ -33,24 +32,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.transports.archive import archive_target
-    from imagesmith.transports.copier import Choice
-    from imagesmith.transports.names import PlaceName, open_source
+    from imagesmith.transports.names import PlaceName
+    from imagesmith.transports.saving import save_images
 
-    docker = args.format == "docker"
-    platforms = platforms_of([args.platform])
-    choice = Choice(
-        platforms=platforms,
-        default=host_platform() if docker and not platforms else None,
-        attestations=args.attestations,
-    )
+    docker, platforms = args.format == "docker", platforms_of([args.platform])
     names = [PlaceName.parse(text, "store") for text in args.ref]
-    with opened(args) as (session, store), archive_target(args.output, docker=docker) as target:
-        for name in names:
-            label = str(name.image) if name.image is not None else name.ref
-            target.labels = (label,) if label else ()
-            with open_source(name, session, store) as source:
-                found = session.copy(source, target, choice)
+    with opened(args) as (session, store):
+        saved = save_images(
+            names, args.output, session, store,
+            docker=docker, platforms=platforms, attestations=args.attestations,
+        )  # fmt: skip
+        for name, found in saved:
             if args.output != "-":
                 print_descriptor(args, found, str(name))
     return 0

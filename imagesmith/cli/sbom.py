@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from imagesmith.cli.common import add_session_flags, opened, place_of
-from imagesmith.cli.contents import contents_of
+from imagesmith.cli.common import add_session_flags, opened, place_of, platform_of, source_at
 from imagesmith.cli.flags import add_platform, new_file
 
 __all__ = ["configure", "run"]
@@ -34,25 +33,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.fs.results import output_file
-    from imagesmith.oci.config import ImageConfig
-    from imagesmith.sbom.making import sbom_of
+    from imagesmith.image.contents import contents_of
+    from imagesmith.sbom.making import sbom_of_image
 
     with opened(args) as (session, store):
-        place = place_of(args.ref, store)
-        manifest, config, view = contents_of(args, args.ref, session, store, files=True, contents=True)
-        assert view is not None
-        document = sbom_of(
-            view,
-            name=place.image.familiar if place.image else place.path.rstrip("/").rpartition("/")[2],
-            format_=args.format,
-            reference=place.image,
-            digest=manifest.digest,
-            config=ImageConfig.parse(config),
-            annotations=manifest.annotations,
-            supplier=args.supplier,
-            folder=store.blobs.ingest,
+        with source_at(args.ref, session, store) as source:
+            found = contents_of(source, platform_of(args), store, contents=True)
+        document = sbom_of_image(
+            found.files, found.manifest, found.config, place_of(args.ref, store),
+            format_=args.format, supplier=args.supplier, folder=store.blobs.ingest,
             warn=lambda text: sys.stderr.write(f"warning: {text}\n"),
-        )
+        )  # fmt: skip
     with output_file(args.output) as out:
         out.write(document + b"\n")
     return 0

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from imagesmith.cli.common import add_session_flags, opened, print_list
-from imagesmith.oci.names import ImageRef
 
 __all__ = ["configure", "run"]
 
@@ -20,14 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.transports.layout import LayoutFolder
+    from imagesmith.transports.listing import tags_at
 
     with opened(args, spare=True) as (session, _):
-        if args.repository.startswith("oci:"):
-            name = args.repository
-            tags = LayoutFolder(Path(name.removeprefix("oci:"))).names()
-        else:
-            ref = ImageRef.parse(args.repository.removeprefix("docker://"))
-            name, tags = ref.name, session.repository(ref).tags()
+        name, tags = tags_at(args.repository, session)
     print_list(args, {"Repository": name, "Tags": tags}, tags)
     return 0

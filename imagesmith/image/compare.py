@@ -13,11 +13,12 @@ from typing import Any
 
 from imagesmith.fs.entry import Content, Entry
 from imagesmith.fs.view import View
+from imagesmith.image.contents import Contents
 from imagesmith.oci.config import config_object
 from imagesmith.store.layers import LayerContent
 from imagesmith.values import frozen
 
-__all__ = ["Difference", "compare_configs", "compare_files"]
+__all__ = ["Comparison", "Difference", "compare_configs", "compare_files", "compare_images"]
 
 _KIND = {"f": "file", "d": "directory", "l": "link", "c": "device", "b": "device", "p": "fifo", "h": "file"}
 
@@ -32,6 +33,51 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.sign} {self.where}" + (f"  {self.detail}" if self.detail else "")
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """What differs between two images; None for what was not compared.
+
+    sizes   of all layers of each (bytes, compressed as they are)
+    layers  how many each has
+    """
+
+    config: list[Difference] | None
+    files: list[Difference] | None
+    sizes: tuple[int, int]
+    layers: tuple[int, int]
+
+    def __bool__(self) -> bool:
+        """True if configs or files differ."""
+        return bool(self.config or self.files)
+
+    def __repr__(self) -> str:
+        counts = ((name, getattr(self, name)) for name in ("config", "files"))
+        told = ", ".join(f"{name} {len(found)}" for name, found in counts if found is not None)
+        return f"Comparison({told or f'sizes {self.sizes}'})"
+
+
+def compare_images(
+    a: Contents, b: Contents, *, config: bool = True, files: bool = True, times: bool = False
+) -> Comparison:
+    """What differs between two images.
+
+    Args:
+        a, b: the images; with `files`, and their files.
+        config, files: what is compared.
+        times: modification times of files count as well.
+    """
+    return Comparison(
+        config=compare_configs(a.config, b.config) if config else None,
+        files=compare_files(a.files, b.files, times=times) if files else None,
+        sizes=(_layers_size(a), _layers_size(b)),
+        layers=(len(a.manifest.layers), len(b.manifest.layers)),
+    )
+
+
+def _layers_size(one: Contents) -> int:
+    return sum(d.size for d in one.manifest.layers)
 
 
 def compare_configs(a: bytes, b: bytes) -> list[Difference]:

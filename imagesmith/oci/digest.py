@@ -50,6 +50,11 @@ class Digest:
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"
 
+    @property
+    def short(self) -> str:
+        """What people are shown of it where there is little room: `sha256:0123456789ab…`."""
+        return f"{self.algorithm}:{self.hex[:12]}…"
+
 
 def digest_bytes(data: bytes, algorithm: str = "sha256") -> Digest:
     """The digest of bytes that are in memory."""

@@ -17,14 +17,16 @@ from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import View
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
+from imagesmith.oci.model import Manifest
 from imagesmith.oci.names import ImageRef
 from imagesmith.oci.times import format_ns, parse_ns
 from imagesmith.sbom.attribution import Line, Origin, origins
 from imagesmith.sbom.bill import Bill
 from imagesmith.sbom.package import LONGEST, clean, supplier_of
 from imagesmith.sbom.reading import Files, packages_in
+from imagesmith.transports.names import PlaceName
 
-__all__ = ["FORMATS", "sbom_of", "supplier_in"]
+__all__ = ["FORMATS", "sbom_of", "sbom_of_image", "supplier_in"]
 
 #: The formats, and the modules that write them.
 FORMATS: dict[str, str] = {"spdx": "imagesmith.sbom.spdx", "cyclonedx": "imagesmith.sbom.cyclonedx"}
@@ -94,6 +96,39 @@ def sbom_of(
     )
     document: bytes = import_module(FORMATS[format_]).write(bill)
     return document
+
+
+def sbom_of_image(
+    view: View,
+    manifest: Manifest,
+    config: bytes,
+    place: PlaceName,
+    *,
+    format_: str = "spdx",
+    supplier: str = "",
+    folder: Path | None = None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> bytes:
+    """The SBOM of a finished image.
+
+    Args:
+        view: its files.
+        manifest, config: its documents.
+        place: where it was found, which names it.
+        format_, supplier, folder, warn: see sbom_of.
+    """
+    return sbom_of(
+        view,
+        name=place.image.familiar if place.image else place.path.rstrip("/").rpartition("/")[2],
+        format_=format_,
+        reference=place.image,
+        digest=manifest.digest,
+        config=ImageConfig.parse(config),
+        annotations=manifest.annotations,
+        supplier=supplier,
+        folder=folder,
+        warn=warn,
+    )
 
 
 def supplier_in(config: ImageConfig, annotations: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imagesmith.store.store import Store
     from imagesmith.transports.transfer import Session
 
-__all__ = ["PlaceName", "open_source", "open_target"]
+__all__ = ["PlaceName", "image_at", "open_source", "open_target", "place_at"]
 
 _KINDS = ("oci", "oci-archive", "docker-archive")
 _FOREIGN = ("containers-storage:", "dir:", "docker-daemon:", "ostree:", "sif:", "tarball:")
@@ -99,6 +99,23 @@ def open_source(place: PlaceName, session: Session, store: Store) -> Iterator[Im
                 yield LayoutSource(files, place.ref, identity)
             else:
                 yield StorePlace(store, root=docker_image(files, place.ref, store), identity=identity)
+
+
+def place_at(text: str, store: Store) -> PlaceName:
+    """The place that a word names; a bare reference is the store's if the store has it, else a registry's."""
+    name = PlaceName.parse(text)
+    if name.kind == "registry" and not text.startswith("docker://"):
+        assert name.image is not None
+        if store.find(name.image) is not None:
+            return PlaceName(kind="store", image=name.image)
+    return name
+
+
+@contextlib.contextmanager
+def image_at(text: str, session: Session, store: Store) -> Iterator[ImageSource]:
+    """The image that a word names; see place_at and open_source."""
+    with open_source(place_at(text, store), session, store) as source:
+        yield source
 
 
 @contextlib.contextmanager
