@@ -11,8 +11,8 @@ from imagesmith.cli.common import add_session_flags, print_json
 from imagesmith.cli.lines import harmless, one_line
 
 if TYPE_CHECKING:
-    from imagesmith.cli.rebuilding import Rebuilt
     from imagesmith.image.reproduce import Report
+    from imagesmith.rebuilding import Rebuilt
 
 __all__ = ["configure", "run"]
 
@@ -40,7 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.cli.rebuilding import judge, rebuild
+    from imagesmith.cli.rebuilding import rebuild
+    from imagesmith.rebuilding import judge
 
     found = rebuild(args)
     if args.json:
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         lines = [line for one in found for line in _lines(args.image, one, several=len(found) > 1)]
         sys.stdout.write("".join(f"{harmless(one_line(line))}\n" for line in lines))
-    judge(args, found)
+    judge(args.image, found)
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.cli.run import configure, parse_volume, spec_of
+from imagesmith.cli.run import configure, request_of
 from imagesmith.errors import UsageError
 from imagesmith.fs.view import View
 from imagesmith.interfaces import RunSpec
@@ -25,6 +25,7 @@ from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.quotas import Limits
+from imagesmith.running import parse_volume, spec_of
 from imagesmith.transports.bases import ResolvedImage
 from tests.support import IMAGESMITH, PROJECT, need_program, need_root
 
@@ -42,7 +43,7 @@ def spec(*words: str, **config: object) -> RunSpec:
         manifest=Manifest(raw=b"", media_type=d.media_type, config=d, layers=()),
         config=ImageConfig(platform=Platform.parse("linux/amd64"), runtime=Runtime(**config)),
     )  # fmt: skip
-    return spec_of(args, image, View(), [parse_volume(v) for v in args.volume])
+    return spec_of(request_of(args), image, View())
 
 
 def test_command_line_replaces_cmd_and_entrypoint_drops_it() -> None:

@@ -76,6 +76,8 @@ FLOORS = {
     "imagesmith.session": 22,
     "imagesmith.trial": 23,
     "imagesmith.child": 23,
+    "imagesmith.running": 23,
+    "imagesmith.rebuilding": 23,
     "imagesmith.library": 24,
     "imagesmith.fleet": 24,
     "imagesmith.cli": 25,
