@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 
 from imagesmith.cli.keyflags import open_key
-from imagesmith.cli.signflags import place_of_signatures, time_now
+from imagesmith.cli.signflags import time_now
 from imagesmith.errors import UsageError
 from imagesmith.export.writing import access_of
 from imagesmith.image.result import BuildResult
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
-from imagesmith.transports.beside import Beside
-from imagesmith.transports.names import PlaceName, open_source
+from imagesmith.transports.names import PlaceName
 from imagesmith.transports.transfer import Session
-from imagesmith.trust.signing import Signing, sign, signed_parts
+from imagesmith.trust.desk import sign_at, signing_at
+from imagesmith.trust.signing import Signing
 
 __all__ = ["Signer"]
 
@@ -46,11 +46,6 @@ class Signer:
         ):
             for ref in built.pushed:
                 place = PlaceName(kind="registry", image=ref)
-                there = place_of_signatures(place)
                 signing = Signing(key=self._key, reference=ref.name, time_s=time_now())
-                with (
-                    open_source(place, session, store) as source,
-                    open_source(there, session, store) as signatures,
-                ):
-                    for d in signed_parts(source, source.root()):
-                        sign(signatures, d, Beside(there, session, store), store.blobs, signing)
+                with signing_at(place, session, store, tag=True) as desk:
+                    sign_at(desk, signing)

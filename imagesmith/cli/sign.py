@@ -29,11 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.trust.signing import sign, signed_parts
+    from imagesmith.trust.desk import sign_at
 
     signing = signing_of(args, pairs(args.annotations, "--annotations"))
     with signing_at(args) as desk:
-        parts = signed_parts(desk.source, desk.root) if args.recursive else [desk.root]
-        made = [m for d in parts for m in sign(desk.signatures, d, desk.beside, desk.store.blobs, signing)]
+        made = sign_at(desk, signing, recursive=args.recursive)
     print_made(args, made)
     return 0

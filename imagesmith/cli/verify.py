@@ -8,15 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.cli.common import add_session_flags, descriptor_at, opened, print_json, say
+from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say
 from imagesmith.cli.flags import add_platform, pairs
 from imagesmith.cli.identityflags import add_keyless, add_notation, keyless_judge, notation_trust
 from imagesmith.cli.keyflags import add_public_keys, public_keys
 from imagesmith.cli.lines import one_line
-from imagesmith.cli.signflags import place_of_signatures
 from imagesmith.errors import UsageError
-from imagesmith.transports.names import PlaceName, open_source
-from imagesmith.values import replace
+from imagesmith.transports.names import PlaceName
 
 if TYPE_CHECKING:
     from imagesmith.trust.verifying import Findings, Verified
@@ -81,8 +79,8 @@ def findings_of(
     args: argparse.Namespace, *, predicate_type: str = "", attestations: bool = False
 ) -> Findings:
     """What is found for the image that the flags name; what does not count is told on standard error."""
-    from imagesmith.trust.judges import notation
-    from imagesmith.trust.verifying import Asked, verify
+    from imagesmith.trust.desk import findings_at
+    from imagesmith.trust.verifying import Asked
 
     trusted = None if attestations else notation_trust(args)
     if not (args.key or args.trusted_root or trusted):
@@ -97,16 +95,11 @@ def findings_of(
         attestations=attestations,
         predicate_type=predicate_type,
     )
-    place = PlaceName.parse(args.ref)
-    with (
-        opened(args, spare=True) as (session, store),
-        open_source(place, session, store) as source,
-        open_source(place_of_signatures(place), session, store) as signatures,
-    ):
-        d = descriptor_at(args, source)
-        if trusted is not None:
-            asked = replace(asked, notation=notation(trusted, d, int(time.time())))
-        found = verify(signatures, d.digest, asked)
+    place, platform = PlaceName.parse(args.ref), platform_of(args) if args.platform else None
+    with opened(args, spare=True) as (session, store):
+        found = findings_at(
+            place, session, store, asked, platform=platform, trust=trusted, now_s=int(time.time())
+        )
     for refused in found.refused:
         sys.stderr.write(f"{one_line(f'does not count: {refused.where}: {refused.why}')}\n")
     return found
