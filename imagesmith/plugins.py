@@ -9,10 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["COMMANDS", "ELSEWHERE", "EXPORTERS", "LIBRARY", "load"]
+__all__ = ["BAKED", "COMMANDS", "ELSEWHERE", "EXPORTERS", "load"]
 
-#: What Python programs call.
-LIBRARY = "imagesmith.library"
+#: What `imagesmith.bake` reads its targets by: a target is words of `build`.
+BAKED = "imagesmith.cli.bakerequests:baked_by"
 #: What `build --on` is done by: it reads flags as `build` does.
 ELSEWHERE = "imagesmith.cli.onetarget"
 

@@ -28,7 +28,7 @@ from imagesmith.settings import Settings
 from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.store import Store
 from imagesmith.store.work import WorkFolder
-from imagesmith.values import frozen, replace
+from imagesmith.values import frozen, printable, replace
 
 if TYPE_CHECKING:
     from imagesmith.worker.sandbox.world import World
@@ -59,9 +59,18 @@ class Rebuilt:
     report: Report | None
     failure: SandboxUnavailable | None = None
 
+    def __repr__(self) -> str:
+        how = "equal" if self.equal else "not built" if self.report is None else "differs"
+        return printable(f"Rebuilt({self.platform}, {how})")
+
+    @property
+    def equal(self) -> bool:
+        """True if it is the same image."""
+        return self.report is not None and self.report.equal
+
     def to_json(self) -> dict[str, Any]:
         """The report as a document."""
-        found = {"equal": False} if self.report is None else self.report.to_json()
+        found = {"equal": self.equal} if self.report is None else self.report.to_json()
         found |= {"error": self.failure.message} if self.failure is not None else {}
         return {**found, "platform": self.platform, "provenance": self.told, "notes": list(self.notes)}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     from imagesmith.solve.halting import Attendant
     from imagesmith.solve.layerwriter import LayerWriter
 
-__all__ = ["Session", "run_build"]
+__all__ = ["Session", "jobs_here", "run_build"]
 
+#: How many steps of several builds are worked on at a time for each core: some of them wait.
+_JOBS_A_CORE = 4
 #: The outputs of so many builds are written at a time.
 _FINISHING = 8
 #: What is raised where a cache that was imported does not hold what it promised.
@@ -56,6 +59,11 @@ class _How:
 
     jobs: int
     keep_going: bool
+
+
+def jobs_here() -> int:
+    """How many steps of several builds are worked on at a time on this machine, where nobody says it."""
+    return _JOBS_A_CORE * len(os.sched_getaffinity(0))
 
 
 def run_build(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, dataclass_transform, overload
 
-__all__ = ["field", "field_names", "frozen", "note_of", "record", "replace"]
+__all__ = ["field", "field_names", "frozen", "note_of", "printable", "record", "replace"]
 
 T = TypeVar("T")
 _NONE: Any = object()
@@ -85,6 +85,11 @@ def field_names(given: object) -> tuple[str, ...]:
     """The names of a value's fields, in order."""
     names: tuple[str, ...] = given.__match_args__  # type: ignore[attr-defined]  # every value has it
     return names
+
+
+def printable(text: str) -> str:
+    """A text as a repr may show it: what a terminal would take for a command is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def note_of(given: object, name: str) -> object:

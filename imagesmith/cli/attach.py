@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from imagesmith.cli.common import add_transfer_flags, descriptor_at, opened, print_descriptor
+from imagesmith.cli.common import add_transfer_flags, opened, platform_of, print_descriptor
 from imagesmith.cli.flags import add_platform, pairs
-from imagesmith.errors import UsageError
 
 __all__ = ["configure", "run"]
 
@@ -28,27 +27,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.copying.packing import typed
-    from imagesmith.image.artifact import artifact
-    from imagesmith.transports.beside import Beside
-    from imagesmith.transports.names import PlaceName, open_source
+    from imagesmith.image.artifact import attach_files
+    from imagesmith.transports.names import PlaceName
 
     place = PlaceName.parse(args.ref)
-    if place.kind not in ("registry", "oci"):
-        raise UsageError(f"{place.kind}: things are attached to images of registries and layouts")
-    if "/" not in args.artifact_type:
-        raise UsageError(
-            f"{args.artifact_type!r} is no media type", hint="for instance application/spdx+json"
-        )
-    files = [typed(text) for text in args.files]
-    with opened(args) as (session, store), open_source(place, session, store) as source:
-        subject = descriptor_at(args, source)
-        made = artifact(
-            files,
-            store.blobs,
+    with opened(args) as (session, store):
+        found = attach_files(
+            place, [typed(text) for text in args.files], session, store,
             artifact_type=args.artifact_type,
-            subject=subject,
             annotations=pairs(args.annotation, "--annotation"),
-        )
-        found = Beside(place, session, store).put(made)
+            platform=platform_of(args) if args.platform else None,
+        )  # fmt: skip
     print_descriptor(args, found, str(place))
     return 0

@@ -42,7 +42,7 @@ from imagesmith.values import frozen, replace
 if TYPE_CHECKING:
     from imagesmith.bake.remote import Remote
 
-__all__ = ["configure", "run"]
+__all__ = ["Chosen", "chosen_by", "configure", "granted", "run"]
 
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
@@ -54,6 +54,15 @@ class _Read:
     definition: Definition
     names: tuple[str, ...]
     remote: Remote | None
+
+
+@frozen(kw_only=True)
+class Chosen:
+    """The targets that are to be built, as they are shown, and what they want that is not allowed."""
+
+    meant: Selection
+    shown: Selection
+    needs: Needs
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -69,29 +78,48 @@ def run(args: argparse.Namespace) -> int:
         return print_rights(args)
     if args.print and args.list:
         raise UsageError("--print and --list are mutually exclusive")
-    allowed = parse_allowed(args.allow)
-    sets = _sets(args)
-    listed = _listed(args.list) if args.list else None
+    parse_allowed(args.allow)
+    _sets(args)
     with ExitStack() as stack:
-        read = _read(args, stack)
-        if listed:
-            return _list(read.definition, *listed)
-        overrides = overrides_of(sets, list(read.definition.targets), os.environ)
-        chosen = select(read.definition, read.names, overrides)
-        shown = prepared(_as_shown(chosen, read.remote, overrides), os.environ)
+        if args.list:
+            listed = _listed(args.list)
+            return _list(_read(args, stack).definition, *listed)
+        chosen = chosen_by(args, stack)
         if args.print and not args.on:
-            return _write(go_json(print_document(shown)))
-        meant = prepared(_as_built(chosen, read.remote, overrides), os.environ)
-        if read.remote is not None:
-            ref = read.remote.ref
-            meant = replace(meant, is_foreign=True, own_remote=ref.remote if ref else "")
-            allowed = replace(allowed, reads=(*allowed.reads, read.remote.folder.path))
-        _ask(needs_of(meant, allowed, overrides, os.environ, remote=read.remote is not None))
+            return _write(go_json(print_document(chosen.shown)))
+        _ask(chosen.needs)
         if args.on:
             from imagesmith.cli.elsewhere import bake_elsewhere
 
-            return bake_elsewhere(_granted(meant, args.load), args)
-        return _done(_granted(meant, args.load), shown, args)
+            return bake_elsewhere(granted(chosen.meant, args.load), args)
+        return _done(granted(chosen.meant, args.load), chosen.shown, args)
+
+
+def chosen_by(args: argparse.Namespace, stack: ExitStack) -> Chosen:
+    """The targets that the flags choose.
+
+    Args:
+        args: of the flags of add_bake_flags.
+        stack: keeps a definition from elsewhere as long as it is of use.
+
+    Raises:
+        UsageError: a flag cannot be honoured.
+        DefinitionError: the definition is wrong, or has no such target.
+    """
+    allowed, sets = parse_allowed(args.allow), _sets(args)
+    read = _read(args, stack)
+    overrides = overrides_of(sets, list(read.definition.targets), os.environ)
+    chosen = select(read.definition, read.names, overrides)
+    shown = prepared(_as_shown(chosen, read.remote, overrides), os.environ)
+    if args.print and not args.on:
+        return Chosen(meant=shown, shown=shown, needs=Needs())
+    meant = prepared(_as_built(chosen, read.remote, overrides), os.environ)
+    if read.remote is not None:
+        ref = read.remote.ref
+        meant = replace(meant, is_foreign=True, own_remote=ref.remote if ref else "")
+        allowed = replace(allowed, reads=(*allowed.reads, read.remote.folder.path))
+    needs = needs_of(meant, allowed, overrides, os.environ, remote=read.remote is not None)
+    return Chosen(meant=meant, shown=shown, needs=needs)
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -239,7 +267,7 @@ def _ask(needs: Needs) -> None:
         raise UsageError(f"additional privileges requested: {names}")
 
 
-def _granted(selection: Selection, load: str) -> Selection:
+def granted(selection: Selection, load: str) -> Selection:
     """The selection with what was granted as entitlements, and with the place that --load names."""
     where = load if load.lower() not in ("", *_TRUE, *_FALSE) else ""
 

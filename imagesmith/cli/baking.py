@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
@@ -40,8 +39,6 @@ _COMMON = (
     "insecure", "insecure_registry", "authfile", "cert_dir", "registries_conf", "hosts_dir", "policy",
     "emulator", "step_timeout", "cgroup_parent", "explain", "metadata_file",
 )  # fmt: skip
-#: How many steps are worked on at a time for each core, where nobody says it: some of them wait.
-_JOBS_A_CORE = 4
 
 
 def requests_of(selection: Selection, args: argparse.Namespace) -> list[BuildRequest]:
@@ -141,7 +138,7 @@ def _built(
     front: Front,
     warnings: list[Warned],
 ) -> list[BuildResult | ImagesmithError]:
-    from imagesmith.session import Session
+    from imagesmith.session import Session, jobs_here
 
     def events(event: Event, /) -> None:
         if isinstance(event, Warned):
@@ -150,9 +147,7 @@ def _built(
 
     try:
         with Session(settings, here, events) as session:  # type: ignore[arg-type]  # world.World, imported lazily
-            return session.build_each(
-                requests, args.jobs or _JOBS_A_CORE * len(os.sched_getaffinity(0)), keep_going=args.keep_going
-            )
+            return session.build_each(requests, args.jobs or jobs_here(), keep_going=args.keep_going)
     except ImagesmithError as e:
         front.close()
         front.failure()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from imagesmith.cli.common import add_session_flags, opened
-from imagesmith.errors import UsageError
 
 __all__ = ["configure", "run"]
 
@@ -20,20 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
-    from imagesmith.transports.layout import LayoutFolder
-    from imagesmith.transports.names import PlaceName
+    from imagesmith.transports.naming import delete_at
 
     with opened(args) as (session, store):
         for text in args.ref:
-            place = PlaceName.parse(text)
-            if place.kind == "oci":
-                LayoutFolder(Path(place.path), place.ref).unname()
-            elif place.kind == "store":
-                assert place.image is not None
-                store.unname(place.image)
-            elif place.image is not None:
-                session.repository(place.image).delete()
-            else:
-                raise UsageError(f"{text}: an archive cannot be changed")
-            sys.stdout.write(f"deleted {place}\n")
+            sys.stdout.write(f"deleted {delete_at(text, session, store)}\n")
     return 0

@@ -6,7 +6,7 @@ import argparse
 import getpass
 import sys
 
-from imagesmith.cli.accounts import account_of, add_account
+from imagesmith.cli.accounts import add_account
 from imagesmith.cli.flags import access_of, add_registry_flags
 from imagesmith.errors import UsageError
 
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.credentials.dockerconfig import Credentials
-    from imagesmith.credentials.login import keep
+    from imagesmith.credentials.login import account_of, keep
     from imagesmith.credentials.model import Credential
     from imagesmith.registry.hosts import hosts_of
     from imagesmith.registry.ping import check

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from imagesmith.cli.accounts import account_of, add_account
+from imagesmith.cli.accounts import add_account
 from imagesmith.cli.flags import add_authfile
 
 __all__ = ["configure", "run"]
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the flags say, and return the exit status."""
     from imagesmith.credentials.dockerconfig import Credentials
-    from imagesmith.credentials.login import forget
+    from imagesmith.credentials.login import account_of, forget
 
     host, path = account_of(args.registry)
     removed = forget(host, Credentials(authfile=args.authfile), path)

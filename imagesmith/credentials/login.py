@@ -21,7 +21,17 @@ from imagesmith.errors import UsageError, cannot_write
 from imagesmith.fs.atomic import put_whole
 from imagesmith.oci.codec import Object
 
-__all__ = ["forget", "keep"]
+__all__ = ["account_of", "forget", "keep"]
+
+
+def account_of(text: str) -> tuple[str, str]:
+    """Registry and path of what the user wrote: Docker's names for the Hub, without the API's."""
+    host, _, rest = text.removeprefix("https://").removeprefix("http://").partition("/")
+    path = rest.strip("/")
+    if not host:
+        raise UsageError(f"{text!r} names no registry", hint="give host[:port]")
+    hub = host in ("index.docker.io", "registry-1.docker.io", "hub.docker.com")
+    return "docker.io" if hub else host, "" if path in ("v1", "v2") else path
 
 
 def keep(registry: str, credential: Credential, credentials: Credentials, path: str = "") -> str:

@@ -14,9 +14,15 @@ from imagesmith.image.edited import Edited
 from imagesmith.oci import mediatype as mt
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
+from imagesmith.oci.names import Platform
 from imagesmith.store.blobs import BlobStore
+from imagesmith.store.store import Store
+from imagesmith.transports.beside import Beside
+from imagesmith.transports.listing import descriptor_of
+from imagesmith.transports.names import PlaceName, open_source
+from imagesmith.transports.transfer import Session
 
-__all__ = ["TITLE", "artifact", "artifact_of", "artifact_with", "bring_file"]
+__all__ = ["TITLE", "artifact", "artifact_of", "artifact_with", "attach_files", "bring_file"]
 
 _EMPTY = b"{}"
 #: The annotation of a layer that is a file: its name.
@@ -45,6 +51,40 @@ def artifact(
     """
     layers = [bring_file(path, media_type, blobs) for path, media_type in files]
     return artifact_with(layers, blobs, artifact_type=artifact_type, subject=subject, annotations=annotations)
+
+
+def attach_files(
+    place: PlaceName,
+    files: Sequence[tuple[str, str]],
+    session: Session,
+    store: Store,
+    *,
+    artifact_type: str,
+    annotations: Mapping[str, str],
+    platform: Platform | None = None,
+) -> Descriptor:
+    """Put files beside an image, as an artifact that refers to it; returns that artifact's descriptor.
+
+    Args:
+        place: the image.
+        files, artifact_type, annotations: see artifact.
+        session, store: what it is reached by, and what passes the files on.
+        platform: refer to this platform's manifest, not to the index.
+
+    Raises:
+        UsageError: a file cannot be read, or nothing can be attached there.
+        NotFound: there is no such image.
+    """
+    if place.kind not in ("registry", "oci"):
+        raise UsageError(f"{place.kind}: things are attached to images of registries and layouts")
+    if "/" not in artifact_type:
+        raise UsageError(f"{artifact_type!r} is no media type", hint="for instance application/spdx+json")
+    with open_source(place, session, store) as source:
+        subject = descriptor_of(source, platform)
+        made = artifact(
+            files, store.blobs, artifact_type=artifact_type, subject=subject, annotations=annotations
+        )
+        return Beside(place, session, store).put(made)
 
 
 def artifact_of(

@@ -17,7 +17,7 @@ from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.transports.copier import chosen
 from imagesmith.transports.documents import config_of, parsed
-from imagesmith.values import field, frozen, replace
+from imagesmith.values import field, frozen, printable, replace
 
 __all__ = ["Inspection", "inspect_image", "manifest_of"]
 
@@ -92,7 +92,7 @@ class Inspection:
     def __repr__(self) -> str:
         platforms = "".join(f", {platform}" for platform in self.platforms[:4])
         more = ", …" * (len(self.platforms) > 4)
-        return f"Inspection({self.name}, {self.digest.short}{platforms}{more})"
+        return printable(f"Inspection({self.name}, {self.digest.short}{platforms}{more})")
 
     def report(self) -> dict[str, Any]:
         """All of it as a document, as `imagesmith inspect` prints it."""

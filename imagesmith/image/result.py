@@ -9,7 +9,7 @@ from imagesmith.image.commit import Image
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
-from imagesmith.values import field, frozen
+from imagesmith.values import field, frozen, printable
 
 __all__ = ["BuildResult"]
 
@@ -36,6 +36,11 @@ class BuildResult:
     cache: Descriptor | None = None
     provenance: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     pushed: tuple[ImageRef, ...] = ()
+
+    def __repr__(self) -> str:
+        names = [ref.familiar for ref in self.tags[:2]] + (["…"] if len(self.tags) > 2 else [])
+        shown = [*names, self.digest.short, *list(self.images)[:4], *(["…"] if len(self.images) > 4 else [])]
+        return printable(f"BuildResult({', '.join(shown)})")
 
     @property
     def image(self) -> Image:
