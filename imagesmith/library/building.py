@@ -104,8 +104,8 @@ def build(
         >>> built = imagesmith.build("app", tags=["registry.example/team/app:2"], labels={"team": "a"})
         >>> built
         BuildResult(registry.example/team/app:2, sha256:...…, linux/amd64)
-        >>> built.image.config.runtime.labels
-        {'team': 'a'}
+        >>> built.image.config.runtime.labels["team"]
+        'a'
     """
     from imagesmith.child import build_in_child
     from imagesmith.request import BuildRequest

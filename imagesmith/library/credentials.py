@@ -85,6 +85,4 @@ def access_by(insecure: Insecure, credentials: Logins | None, registries: Iterab
         return Access(insecure=trusted)
     if not isinstance(credentials, Mapping):
         credentials = dict.fromkeys(registries, credentials)
-    return Access(
-        insecure=trusted, logins=tuple((host, login.login) for host, login in credentials.items())
-    )
+    return Access(insecure=trusted, logins=tuple((host, login.login) for host, login in credentials.items()))

@@ -210,6 +210,9 @@ def rebase(
         UsageError: nothing says where the result goes.
 
     Example:
+        >>> imagesmith.append("more.tar", base="registry.example/team/app:1",
+        ...                   tag="registry.example/team/app:more")
+        Image(registry.example/team/app:more, sha256:...…)
         >>> imagesmith.rebase("registry.example/team/app:more", old_base="registry.example/team/app:1",
         ...                   new_base="registry.example/team/app:1.1", tag="registry.example/team/app:moved")
         Image(registry.example/team/app:moved, sha256:...…)
@@ -252,6 +255,9 @@ def index(
         platform: list a single image under this one; by default what its config says.
         annotations: of the index; an empty value removes one.
         docker: make a manifest list of Docker's type.
+
+    Returns:
+        The index, with its `name` and `digest`.
 
     Raises:
         NotFound: an image is not there, or what is to be taken out is not.

@@ -10,20 +10,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from imagesmith.copying.copies import How, copy_image
+from imagesmith.copying.ends import open_ends
 from imagesmith.errors import UsageError
 from imagesmith.events import EventSink, nobody
+from imagesmith.layer.codecs import Codec
 from imagesmith.library.credentials import Insecure, Logins, access_by, registries_of
 from imagesmith.library.documented import documented
-from imagesmith.library.opening import opened, opened_by, platform_or_none
+from imagesmith.library.opening import admission_by, opened, platform_or_none
 from imagesmith.library.values import Image
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.options import parse_platforms
 from imagesmith.settings import Settings
-from imagesmith.transports.copier import Choice
+from imagesmith.store.store import Store
+from imagesmith.transports.choice import Choice
 from imagesmith.transports.names import PlaceName, open_source, open_target
 from imagesmith.transports.saving import load_images, save_images
 from imagesmith.transports.stored import StorePlace
-from imagesmith.transports.transfer import Session
 
 __all__ = ["copy", "load", "pull", "push", "save"]
 
@@ -36,7 +39,11 @@ def copy(
     platform: str | Iterable[str] = (),
     whole: bool = False,
     referrers: bool = False,
+    attestations: bool = True,
     media_types: Literal["", "oci", "docker"] = "",
+    compression: Literal["", "gzip", "zstd", "estargz", "uncompressed"] = "",
+    compression_level: str = "",
+    exact: bool = False,
     credentials: Logins | None = None,
     source_credentials: Logins | None = None,
     target_credentials: Logins | None = None,
@@ -54,7 +61,12 @@ def copy(
         platform: of an index, these alone; by default all that are there.
         whole: refuse an index of which something is not there.
         referrers: signatures, attestations and the like, too.
+        attestations: take along what an index says of its images; without, an index of one image becomes
+            that image.
         media_types: rewrite manifests to those of OCI or Docker.
+        compression: compress layers so that are compressed otherwise; their digests change.
+        compression_level: of that.
+        exact: fail where a manifest would become another one.
         source_credentials, target_credentials: for one side, over `credentials`, which are for both.
 
     Returns:
@@ -80,17 +92,22 @@ def copy(
     one = to.kind == "docker-archive" and not platforms and not whole  # it can hold one only
     choice = Choice(
         platforms=platforms, default=host_platform() if one else None, whole=whole, referrers=referrers,
-        family=media_types,
+        family=media_types, attestations=attestations, exact=exact,
     )  # fmt: skip
-    reads = access_by(insecure, _first(source_credentials, credentials), registries_of([source]))
-    writes = access_by(insecure, _first(target_credentials, credentials), registries_of([target]))
+    codec = Codec.parse(compression, compression_level) if compression else None
+    settings = Settings.load(str(root))
     with (
-        opened_by(reads, root=root, events=events, policy=policy) as (reader, store),
-        Session(store, access=writes, events=events, transfers=Settings.load(str(root)).transfers) as writer,
-        open_source(from_, reader, store) as a,
-        open_target(to, writer, store) as b,
+        Store(settings.root) as store,
+        open_ends(
+            store,
+            source=access_by(insecure, _first(source_credentials, credentials), registries_of([source])),
+            target=access_by(insecure, _first(target_credentials, credentials), registries_of([target])),
+            events=events,
+            transfers=settings.transfers,
+            admission=admission_by(policy, settings),
+        ) as ends,
     ):
-        return Image(name=str(to), descriptor=reader.copy(a, b, choice))
+        return Image(name=str(to), descriptor=copy_image(ends, from_, to, How(choice=choice, codec=codec)))
 
 
 def _first(own: Logins | None, both: Logins | None) -> Logins | None:
@@ -120,8 +137,8 @@ def push(
         RegistryError: the registry refused or failed.
 
     Example:
-        >>> imagesmith.push("registry.example/team/app:1")
-        Image(registry.example/team/app:1, sha256:...…)
+        >>> imagesmith.push("other:1", "registry.example/team/other:1")
+        Image(registry.example/team/other:1, sha256:...…)
     """
     source, target = PlaceName.parse(ref, "store"), PlaceName.parse(to or ref.removeprefix("store:"))
     chosen = platform_or_none(platform)
@@ -197,8 +214,8 @@ def save(
         NotFound: there is no such image.
 
     Example:
-        >>> imagesmith.save("registry.example/team/app:1", output="app.tar")
-        [Image(registry.example/team/app:1, sha256:...…)]
+        >>> imagesmith.save("other:1", output="other.tar")
+        [Image(docker.io/library/other:1, sha256:...…)]
     """
     names = [PlaceName.parse(ref, "store") for ref in refs]
     platforms = _only(platform)

@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from imagesmith.errors import Cancelled
 from imagesmith.events import Event
+from imagesmith.library.documented import documented
 
 __all__ = ["Running", "start"]
 
@@ -87,6 +88,7 @@ class Running(Generic[T]):
         return f"Running({self._name}, {how})"
 
 
+@documented
 def start(function: Callable[P, T], *args: P.args, **words: P.kwargs) -> Running[T]:
     """Begin a call in a thread of its own; iterate over the handle for what happens.
 

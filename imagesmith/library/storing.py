@@ -33,8 +33,8 @@ def images(*, root: str | Path = "", events: EventSink = nobody) -> list[Image]:
         Images with `name`, `digest`, `platforms` and `size` (bytes).
 
     Example:
-        >>> imagesmith.images()[0]
-        Image(other:1, sha256:...…, linux/amd64)
+        >>> [image for image in imagesmith.images() if image.name == "other:1"]
+        [Image(other:1, sha256:...…, linux/amd64)]
     """
     from imagesmith.store.weighing import stored_images
 

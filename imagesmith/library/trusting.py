@@ -145,7 +145,7 @@ def verify(
     Example:
         >>> made = imagesmith.sign("registry.example/team/app:1", "team.key", moving_tag=True)
         >>> imagesmith.verify("registry.example/team/app:1", "team.pub")[0].signer.kind
-        'key'
+        'ecdsa-p256'
         >>> imagesmith.verify("registry.example/team/app:1", "other.pub")
         Traceback (most recent call last):
         imagesmith.errors.Untrusted: registry.example/team/app:1: no signature of sha256:... counts: ...
@@ -214,6 +214,7 @@ def _name(key: Key) -> str:
     return "the key" if isinstance(key, bytes) else str(key)
 
 
+@documented
 def login(
     registry: str,
     credentials: Credentials,
@@ -257,6 +258,7 @@ def login(
     return keep(host, credential, Files(authfile=str(authfile)), path)
 
 
+@documented
 def logout(registry: str, *, authfile: str | Path = "") -> bool:
     """Forget the credentials for a registry.
 
@@ -268,6 +270,8 @@ def logout(registry: str, *, authfile: str | Path = "") -> bool:
         True if there were any.
 
     Example:
+        >>> imagesmith.login("registry.example", imagesmith.Credentials("ada", "x"), authfile="auth.json")
+        'auth.json'
         >>> imagesmith.logout("registry.example", authfile="auth.json")
         True
     """
@@ -286,6 +290,7 @@ def reproduce(
     dockerfile: str | Path | None = None,
     target: str = "",
     build_args: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     contexts: Mapping[str, str] | None = None,
     secrets: Iterable[str] = (),
     platform: str = "",
@@ -300,7 +305,7 @@ def reproduce(
     Args:
         ref: the image, in any place that `inspect` takes.
         context: what `build` takes; by default what the image's provenance tells.
-        dockerfile, target, build_args, contexts, secrets, isolation: as for `build`, over the provenance.
+        dockerfile, target, build_args, labels, contexts, secrets, isolation: as for `build`, over the provenance.
         platform: of an index, this platform's image alone; by default all.
 
     Returns:
@@ -322,7 +327,7 @@ def reproduce(
     platforms, args = parse_platforms([platform] if platform else []), dict(build_args or {})
     request = BuildRequest(
         context=str(context), dockerfile=str(dockerfile) if dockerfile else None, target=target,
-        build_args=args, platforms=platforms, indexed=is_indexed(platforms, args), no_cache=(),
+        build_args=args, labels=dict(labels or {}), platforms=platforms, indexed=is_indexed(platforms, args), no_cache=(),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
         secrets=tuple(map(parse_secret, secrets)),
         access=access_by(insecure, credentials, registries_of([ref])),
