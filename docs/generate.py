@@ -1,12 +1,13 @@
 """What pages ask of the code: the reference, tables of other tools' flags, and the library's names.
 
-Why: flags and names change; a page that repeats them by hand is wrong soon. `{migration} TOOL` in a page becomes a
-table for each command of the tool, out of migrate/TOOL.txt, our own parsers and imagesmith/cli/foreign.py, which
-is what the command line itself answers whoever types such a flag. `{library}` becomes all public names.
+Why: flags and names change; a page that repeats them by hand is wrong soon. `{migration} TOOL` in a page
+becomes a table for each command of the tool, out of migrate/TOOL.txt, our own parsers and imagesmith/cli/foreign.py,
+which is what the command line itself answers whoever types such a flag. `{library}` becomes all public names.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,8 +20,7 @@ from sphinx.application import Sphinx
 
 import imagesmith
 from imagesmith.cli import foreign, reference
-from imagesmith.cli.parser import Parser
-from imagesmith.plugins import COMMANDS, load
+from imagesmith.plugins import COMMANDS
 
 HERE = Path(__file__).resolve().parent
 PASSED = "nothing: it is passed over"
@@ -42,16 +42,20 @@ class Section(NamedTuple):
     rows: tuple[Row, ...]
 
 
-def flags_of(command: str) -> dict[str, Parser]:
-    """All flags of a command of ours, and of its verbs."""
-    parser = Parser(prog=f"imagesmith {command}")
-    load(COMMANDS[command.partition(" ")[0]][0]).configure(parser)
-    found = dict.fromkeys(parser._option_string_actions, parser)
-    for action in parser._actions:
-        if isinstance(action.choices, dict):
-            for verb in action.choices.values():
-                found |= dict.fromkeys(verb._option_string_actions, verb)
-    return found
+@functools.cache
+def _pages() -> dict[str, reference.CommandPage]:
+    return {page.name: page for page in reference.commands()}
+
+
+def verbs_of(command: str) -> tuple[str, ...]:
+    """The verbs of a command of ours."""
+    return _pages()[command].verbs
+
+
+def flags_of(command: str) -> frozenset[str]:
+    """All flags of a command of ours; of one with verbs, theirs too."""
+    pages = (page for name, page in _pages().items() if f"{name} ".startswith(f"{command} "))
+    return frozenset(name for page in pages for flag in page.flags for name in flag.names)
 
 
 def sections_of(tool: str) -> Iterator[Section]:
@@ -129,8 +133,8 @@ class _Generated(Directive):
     def run(self) -> list[nodes.Node]:
         """The nodes of that Markdown."""
         holder = nodes.Element()
-        source = self.state.document["source"]
-        self.state.nested_parse(StringList(self.text().splitlines(), source), self.content_offset, holder, True)
+        lines = StringList(self.text().splitlines(), self.state.document["source"])
+        self.state.nested_parse(lines, self.content_offset, holder, True)
         return holder.children
 
     def text(self) -> str:
@@ -236,7 +240,7 @@ def write_reference(folder: Path) -> None:
 _FIELD = re.compile(r"( *)(\w[\w, ]*?) {2,}(\S.*)")
 
 
-def tell_fields(_app: Sphinx, _what: str, _name: str, _of: object, _options: object, lines: list[str]) -> None:
+def tell_fields(_app: Sphinx, _what: str, _name: str, _of: object, _as: object, lines: list[str]) -> None:
     """Make the house's lists of fields, `name  what it is` with deeper lines below, lists of Sphinx."""
     made: list[str] = []
     inside = False

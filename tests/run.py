@@ -15,7 +15,7 @@ import bootstrap
 
 def main() -> None:
     """Install what is missing, then become pytest."""
-    extras = ("test", "peers") if os.environ.get("CI") else ("test",)
+    extras = ("test", "docs", "peers") if os.environ.get("CI") else ("test",)
     python = str(bootstrap.environment(*extras))
     words = [python, "-m", "pytest", *(sys.argv[1:] or ["--numprocesses=auto"])]
     os.chdir(bootstrap.PROJECT)

@@ -1,11 +1,10 @@
-"""docs/bake.md: its file is read, and each of its commands is run."""
+"""docs/bake.md: what it says of targets, inheritance and --set (tests/docs runs its commands)."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,6 @@ import pytest
 from tests.support import IMAGESMITH, PROJECT
 
 TEXT = (PROJECT / "docs" / "bake.md").read_text()
-COMMANDS = [
-    line.split("  #")[0].strip()
-    for line in re.findall(r"^    (.*imagesmith bake .*)$", TEXT, re.MULTILINE)
-    if "TARGET" not in line
-]
 
 
 @pytest.fixture
@@ -29,20 +23,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command_works(folder: Path, command: str) -> None:
-    words = shlex.split(command)
-    env = dict(os.environ, PYTHONPATH=str(PROJECT), IMAGESMITH_ROOT=str(folder / "store"))
-    while "=" in words[0]:
-        name, _, value = words.pop(0).partition("=")
-        env[name] = value
-    assert words.pop(0) == "imagesmith"
-    done = subprocess.run([*IMAGESMITH, *words], cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    if words == ["bake", "--print"]:
-        targets = json.loads(done.stdout)["target"]
-        assert targets["app-large"]["labels"] == {"flavour": "LARGE"}
-        assert targets["app-large"]["tags"] == ["example/app:latest-large"]
+def test_its_file_means_what_it_says(folder: Path) -> None:
+    targets = printed(folder, (folder / "docker-bake.hcl").read_text())
+    assert targets["app-large"]["labels"] == {"flavour": "LARGE"}
+    assert targets["app-large"]["tags"] == ["example/app:latest-large"]
 
 
 def test_every_attribute_is_named() -> None:

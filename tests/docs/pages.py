@@ -1,4 +1,4 @@
-"""Pages as tests read them: files that they list, and command lines that they show, in the order of the page."""
+"""Pages as tests read them: files that they list, and command lines that they show, in their order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["PAGES", "Command", "Listing", "read"]
 #: Every page that somebody wrote, README among them; those of the reference are made of the code.
 PAGES = [
     PROJECT / "README.md",
-    *sorted(p for p in (PROJECT / "docs").rglob("*.md") if "reference" not in p.parts and "out" not in p.parts),
+    *sorted(p for p in (PROJECT / "docs").rglob("*.md") if not {"reference", "out"} & {*p.parts}),
 ]
 #: A block of commands begins with one of these.
 PROGRAMS = ("imagesmith", "pip", "pipx", "uv", "python3", "docker", "podman", "kubectl", "sudo")
@@ -30,7 +30,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Command:
-    """A line of shell that the page shows, with what follows a last backslash; and the line that it begins at."""
+    """A line of shell that the page shows, with what follows a last backslash; and where it begins."""
 
     text: str
     line: int
@@ -55,18 +55,20 @@ def _read(lines: list[str]) -> Iterator[Command | Listing]:
         said = before[-1].strip() if before else ""
         named = re.search(r"`([^`]+)`:$", said)
         remark = re.fullmatch(r"(?:#|//) ([\w./-]+\.\w+|Dockerfile)", block[0]) if block else None
-        if language == "python" or (language or "").startswith("{"):
+        if (language or "").startswith("{"):
             continue
         if named and language is not None:
             yield Listing(named[1], "\n".join(block) + "\n")
         elif remark and language is not None:
             yield Listing(remark[1], "\n".join(block) + "\n")
+        elif language == "python":
+            yield Command("python3 - <<'END'\n" + "\n".join(block) + "\nEND", first + 1)
         elif language in (None, "sh", "console"):
             yield from _commands(block, first)
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, str | None, list[str]]]:
-    """Blocks of code: the number of their first line (from 0), their language if they are fenced, their lines."""
+    """Blocks of code: the number of their first line from 0, their language if fenced, their lines."""
     at = 0
     while at < len(lines):
         line = lines[at]
@@ -85,8 +87,7 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, str | None, list[str]]]:
 
 
 def _commands(block: list[str], first: int) -> Iterator[Command]:
-    joined = ""
-    start = first
+    joined, printed, start = "", False, first
     for number, line in enumerate(block, first + 1):
         if not joined:
             start = number
@@ -96,9 +97,11 @@ def _commands(block: list[str], first: int) -> Iterator[Command]:
             continue
         text, joined = joined.strip(), ""
         if not text:
+            printed = False
+        if not text or printed:
             continue
         told = re.search(r"# status (\d+)", text)
         found = Command(text, start, int(told[1]) if told else 0)
-        if found.program not in PROGRAMS:
-            return  # what is printed, or another language
-        yield found
+        printed = found.program not in PROGRAMS  # what a command prints, or another language
+        if not printed:
+            yield found
