@@ -1,8 +1,8 @@
 """What pages ask of the code: the reference, tables of other tools' flags, and the library's names.
 
 Why: flags and names change; a page that repeats them by hand is wrong soon. `{migration} TOOL` in a page
-becomes a table for each command of the tool, out of migrate/TOOL.txt, our parsers and imagesmith/cli/foreign.py,
-which is what the command line itself answers whoever types such a flag. `{library}` becomes all public names.
+becomes a table for each command of the tool, out of migrate/TOOL.txt, our parsers and imagesmith/cli/foreign.py, which
+is what the command line itself answers whoever types such a flag. `{library}` becomes all public names.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ NOT_RUN = {
     "python3 tests/run.py": "runs the tests, this one too",
     "--load": "needs a daemon; tests/e2e/test_loading.py has them",
     "--ssh default": "needs an agent; tests/worker/test_agent.py has one",
+    "--shell-at": "needs a terminal; tests/cli has one",
     "--on slurm": "needs a cluster",
     "--on kubernetes": "needs a cluster",
     "https://": "needs the network, or somebody's signature",
