@@ -255,7 +255,7 @@ def parse_size(text: str, flag: str) -> int:
         raise UsageError(f"{flag}: invalid size: '{text}'")
     whole, _, rest = match[1].partition(".")
     unit = 1 << {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2].lower()]
-    return int(whole) * unit + int(rest or 0) * unit // 10 ** len(rest)
+    return int(whole) * unit + int(rest or 0) * unit // int(10 ** len(rest))
 
 
 _AGE = re.compile(r"(\d+)(s|m|h|d|w)?")

@@ -40,8 +40,9 @@ def imagetools(words: list[str]) -> int:
 def _create(words: list[str]) -> int:
     parser = Parser(prog="docker buildx imagetools create")
     parser.add_argument("sources", nargs="+", metavar="SOURCE")
-    many(parser, "-t", "--tag", metavar="REF", text="name of the new index")
-    many(parser, "--annotation", metavar="[index:]K=V", text="of the index")
+    g = parser.add_argument_group("the index")
+    many(g, "-t", "--tag", metavar="REF", text="name of the new index")
+    many(g, "--annotation", metavar="[index:]K=V", text="of the index")
     parser.add_argument("--append", action="store_true", help="keep what the index holds")
     parser.add_argument("--builder", default="")
     parser.add_argument("--progress", default="auto")

@@ -18,6 +18,7 @@ from imagesmith.cli.common import add_session_flags, opened, source_at
 from imagesmith.cli.fronts import make_front
 from imagesmith.cli.lines import harmless, one_line
 from imagesmith.errors import UsageError
+from imagesmith.options import read_arg_file
 from imagesmith.rebuilding import Rebuilt, Wanted, judge, rebuild_image
 from imagesmith.settings import Settings
 
