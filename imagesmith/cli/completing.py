@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 
 from imagesmith.cli.lines import one_line
+from imagesmith.errors import ImagesmithError
 from imagesmith.plugins import COMMANDS
 from imagesmith.values import frozen
 
@@ -133,7 +134,7 @@ class _Line:
         name, equals, value = word.partition("=")
         if equals and name in self._flags and not self._ended:
             return self._values(self._flags[name], value, f"{name}=")
-        if word.startswith("-") and word != "-" and not self._ended:
+        if word.startswith("-") and not self._ended:
             return _matching(self._names(), word)
         action = self._argument()
         return Answer() if action is None else self._values(action, word, "")
@@ -155,9 +156,13 @@ class _Line:
             return Answer(paths=kind)
         if kind == "platforms":
             kept, comma, word = word.rpartition(",")
-            return _matching([(name, "") for name in _PLATFORMS], word, before + kept + comma)
+            others = [(name, "") for name in _PLATFORMS if name not in kept.split(",")]
+            return _matching(others, word, before + kept + comma)
         names = {"images": self._images, "stages": self._stages, "targets": self._targets}.get(kind)
-        return Answer() if names is None else _matching(((name, "") for name in names()), word, before)
+        try:
+            return _matching([(name, "") for name in names()] if names else [], word, before)
+        except (ImagesmithError, OSError):  # nobody asked what is wrong with a file
+            return Answer()
 
     # --- names of what is here -------------------------------------------------------------------
 
