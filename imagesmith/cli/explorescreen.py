@@ -88,10 +88,7 @@ class ExploreApp(App[None]):
 
     def compose(self) -> ComposeResult:
         """The panels."""
-        m = self.model
-        share = f"{human(m.wasted)} wasted, efficiency {100 * m.efficiency:.1f}%"
-        name = visible(m.name.removeprefix("docker.io/library/"))
-        yield Static(Content(f"{name}  {human(m.size)} pulled, {human(m.shown)} of files, {share}"), id="top")
+        yield Static(id="top", markup=False)
         with Horizontal():
             with Vertical(id="left"):
                 layers = OptionList(id="layers", classes="panel", markup=False)
@@ -115,6 +112,17 @@ class ExploreApp(App[None]):
         self._open_changes()
         self._show_files()
         self._show_details()
+
+    def on_resize(self) -> None:
+        """The first line: the numbers, and as much of the name as there is room for."""
+        m = self.model
+        numbers = f"{human(m.size)} pulled, {human(m.shown)} of files, {human(m.wasted)} wasted"
+        numbers += f", efficiency {100 * m.efficiency:.1f}%"
+        name = visible(m.name.removeprefix("docker.io/library/"))
+        room = max(1, self.size.width - 4 - len(numbers))
+        self.query_one("#top", Static).update(
+            Content(f"{name if len(name) <= room else name[: room - 1] + '…'}  {numbers}")
+        )
 
     # --- what the user does --------------------------------------------------------------------
 
@@ -254,9 +262,11 @@ class ExploreApp(App[None]):
             lines = f"line {i.first}" if i.first == i.last else f"lines {i.first}-{i.last}"
             made = [f"{one_line(i.file)}, {lines}:", *(one_line(t) for t in i.text.split("\n"))]
         return [
-            f"{human(f.size)} pulled, {human(f.unpacked)} of files",
-            f"{f.added} added, {f.modified} changed, {f.removed} removed",
-            f"{'+' if f.grown >= 0 else '-'}{human(abs(f.grown))} in the image, {human(f.wasted)} wasted",
+            f"pulled {human(f.size):>12}",
+            f"files  {human(f.unpacked):>12}",
+            f"wasted {human(f.wasted):>12}",
+            f"grown  {'-' * (f.grown < 0) + human(abs(f.grown)):>12}",
+            f"paths  +{f.added} ~{f.modified} -{f.removed}",
             "",
             *made,
             "",

@@ -149,9 +149,9 @@ def _steps_of_layers(metadata: dict[str, Any]) -> dict[str, str]:
         step = name.partition(":")[0]
         for item in _list(found):
             if not isinstance(item, list):
-                out.setdefault(str(_at(item, "digest")), step)
+                out.setdefault(str(_at(item, "digest") or ""), step)
                 continue
-            digests = [str(_at(d, "digest")) for d in _list(item)]
+            digests = [str(digest) for d in _list(item) if (digest := _at(d, "digest"))]
             if digests:
                 out.setdefault(digests[-1], step)
             for digest in digests[:-1]:

@@ -303,7 +303,7 @@ def explore(
         wasted=lost,
         user_unpacked=sum(f.unpacked for f in facts[1:]),
         user_wasted=sum(f.wasted for f in facts[1:]),
-        efficiency=1 - lost / unpacked if unpacked else 1.0,
+        efficiency=(unpacked - lost) / unpacked if unpacked else 1.0,
         layers=facts,
         hidden=tuple(waste.largest()),
         more_hidden=waste.more(),
