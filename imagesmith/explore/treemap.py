@@ -72,15 +72,13 @@ def largest_folders(model: Exploration, most: int = 240, names: int = 40) -> dic
     out: dict[str, Folder] = {}
     while queue and len(out) < most:
         size, path = heapq.heappop(queue)
-        found = _pieces(model, top, path)
-        kept, rest = found[:names], found[names:]
-        if len(rest) > 1:
+        every = _pieces(model, top, path)
+        found = [p for p in every if p.size]
+        kept, rest = (found[:names], found[names:]) if len(found) > names + 1 else (found, [])
+        if rest:
             kept.append(Piece(path="", size=sum(p.size for p in rest), count=len(rest)))
-        else:
-            kept += rest
-        full = [p for p in kept if p.size]
-        out[path] = Folder(path=path, size=-size, pieces=tuple(full), empty=sum(not p.size for p in found))
-        for piece in full:
+        out[path] = Folder(path=path, size=-size, pieces=tuple(kept), empty=len(every) - len(found))
+        for piece in kept:
             if piece.is_folder:
                 heapq.heappush(queue, (-piece.size, piece.path))
     return out
