@@ -12,7 +12,7 @@ _EXAMPLES = """
 build
   imagesmith build -t registry.example.com/app:1.0 --push .
   imagesmith build --target files -o type=local,dest=out .
-  imagesmith build --build-arg VERSION=2 -t app:2 --metadata-file built.json .
+  imagesmith build --build-arg VERSION=2 -t app:2 --on-failure keep=failed .
 bake
   imagesmith bake
   imagesmith bake --print app

@@ -60,6 +60,7 @@ class Shells:
     def before(self, halt: Halt, /) -> None:
         """Open a shell; see solve/halting.Attendant."""
         lines = [
+            "------",
             f"stopped {halt.where}" + (f": {_words(halt)}" if halt.has_step else ""),
             *_about(halt),
             *([f'run the step here: eval "${STEP_VARIABLE}"'] if halt.has_step else []),
@@ -77,7 +78,7 @@ class Shells:
         """Say where it is, and run a shell to its end; returns its status."""
         from imagesmith.worker.sandbox.native import NotStarted
 
-        self._front.say("------", *map(one_line, lines), "------")
+        self._front.say(*map(one_line, lines), "------")
         asked = self._asked.shell if self._asked is not None else ""
         named, reason = asked or halt.shell, ""
         for argv, beside in [((named,), ())] if named else _candidates():

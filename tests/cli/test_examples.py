@@ -51,8 +51,8 @@ AFTER = {
     "build -t registry.example.com/app:1.0 --push .":
         'grep -q "$(imagesmith digest registry.example.com/app:1.0)" .err',
     "build --target files -o type=local,dest=out .": "grep -q hello out/greeting && test -f out/app",
-    "build --build-arg VERSION=2 -t app:2 --metadata-file built.json .":
-        "grep -q containerimage.digest built.json && imagesmith inspect app:2 | grep -q 'version.*2'",
+    "build --build-arg VERSION=2 -t app:2 --on-failure keep=failed .":
+        "imagesmith inspect app:2 | grep -q 'version.*2' && ! imagesmith inspect store:failed",
     "bake": "imagesmith inspect store:app:baked",
     "bake --print app": """grep -q '"app:baked"' .out""",
     "bake --set '*.args.VERSION=2' --set app.tags=app:3 app":
