@@ -44,6 +44,7 @@ NOT_RUN = {
 }
 #: What else a page finds, as lines of shell.
 GIVEN = {
+    "docs/debugging.md": "imagesmith build -q -t busybox tools",
     "docs/policies.md": "imagesmith key generate --plain team && imagesmith sign --key team.key --tag "
     "registry.example.com/team/app:1",
 }
