@@ -7,6 +7,7 @@ an EventSink; it may be called from any thread and must not block for long.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from typing import Protocol, Self
@@ -31,7 +32,19 @@ __all__ = [
     "part_of",
     "titled",
     "with_title",
+    "without_controls",
 ]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: Sequences of ECMA-48: of the window's title and its like, CSI, choices of a character set, and short ones.
+_ANSI = re.compile(
+    r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]+[0-~]|\x1b[0-~]"
+)
+
+
+def without_controls(text: str) -> str:
+    """Text without escape sequences and control characters; tabs and ends of lines stay."""
+    return _CONTROL.sub("", _ANSI.sub("", text))
 
 
 @frozen(kw_only=True)

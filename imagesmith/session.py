@@ -171,6 +171,7 @@ class Session:
                 page.built = [
                     (r.name, f) for r, f in zip(requests, found, strict=True) if isinstance(f, BuildResult)
                 ]
+                page.failed = [f for f in found if isinstance(f, ImagesmithError)]
                 return found
 
     def _begun(

@@ -10,13 +10,10 @@ import os
 import re
 from typing import TextIO
 
+from imagesmith.events import without_controls
+
 __all__ = ["clean", "colours", "harmless", "harmless_json", "one_line", "size", "visible"]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-#: Sequences of ECMA-48: of the window's title and its like, CSI, choices of a character set, and short ones.
-_ANSI = re.compile(
-    r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]+[0-~]|\x1b[0-~]"
-)
 #: Where it is set, lines of the log may be commands: of GitHub, Azure DevOps, TeamCity and their likes.
 _RUNNERS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "TEAMCITY_VERSION")
 _ANYWHERE = re.compile(r"##(?=\w*\[)")
@@ -26,7 +23,7 @@ _AT_START = re.compile(r"^(\s*):(?=:)")
 
 def clean(text: str) -> str:
     """Text without escape sequences and control characters (a tab stays), and harmless in a CI's log."""
-    text = _CONTROL.sub("", _ANSI.sub("", text))
+    text = without_controls(text)
     return _ANYWHERE.sub("# #", text) if "##" in text and _in_ci() else text
 
 

@@ -18,6 +18,7 @@ from imagesmith.errors import ImagesmithError
 from imagesmith.events import (
     Event,
     EventSink,
+    Log,
     Progress,
     StepCached,
     StepDone,
@@ -27,7 +28,8 @@ from imagesmith.events import (
 from imagesmith.fs.results import put_file
 from imagesmith.image.commit import Image
 from imagesmith.image.result import BuildResult
-from imagesmith.observe.timeline import Bar, Growth, LayerLine, Report
+from imagesmith.observe.steplogs import StepLogs
+from imagesmith.observe.timeline import Bar, Failure, Growth, LayerLine, Report
 from imagesmith.oci.digest import Digest
 from imagesmith.request import BuildRequest
 from imagesmith.solve.result import BuiltLayer
@@ -36,11 +38,13 @@ from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.store import Store
 from imagesmith.values import replace
 
-__all__ = ["Outcome", "Recorder", "critical_path", "reporting"]
+__all__ = ["Outcome", "Recorder", "critical_path", "excerpt", "reporting"]
 
 #: What ended so long (seconds) before something began may be what it waited for.
 _NEAR_S = 0.002
 _MOST_FILES = 15
+#: Of so many targets that failed the page tells why; so many lines are shown around the one that failed.
+_MOST_FAILURES, _AROUND, _MOST_LINES = 10, 5, 60
 
 
 def critical_path(bars: Sequence[Bar]) -> list[int]:
@@ -64,6 +68,17 @@ def critical_path(bars: Sequence[Bar]) -> list[int]:
     return path[::-1]
 
 
+def excerpt(e: ImagesmithError) -> tuple[tuple[int, str, bool], ...]:
+    """The lines of a Dockerfile around those that an error is about, which are marked; none where it has none."""
+    if not e.first or not e.source:
+        return ()
+    lines = e.source.split("\n")
+    last = min(max(e.first, e.last), len(lines), e.first + _MOST_LINES)
+    shown = range(max(1, e.first - _AROUND), min(len(lines), last + _AROUND) + 1)
+    found = tuple((n, lines[n - 1].rstrip("\r"), e.first <= n <= last) for n in shown)
+    return found[:-1] if found and not found[-1][1] and found[-1][0] == len(lines) else found
+
+
 class Recorder(Watcher):
     """Notes when everything began and ended, and passes events on."""
 
@@ -71,6 +86,8 @@ class Recorder(Watcher):
         self._events, self._began_s = events, time.time()
         self._bars: dict[int, Bar] = {}
         self._solved: dict[Step, Solved] = {}
+        self._logs = StepLogs()
+        self._failed: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def __call__(self, event: Event, /) -> None:
@@ -89,7 +106,11 @@ class Recorder(Watcher):
                 self._bars[n] = Bar(number=n, name=name, began_s=now, ended_s=now, state="cached")
             case StepDone(step=n) if n in self._bars:
                 self._bars[n] = replace(self._bars[n], ended_s=now, state="ran")
+            case Log(step=n, data=data):
+                self._logs.add(n, data)
             case StepFailedEvent(step=n, name=name):
+                if not event.stopped:
+                    self._failed.setdefault(event.error, n)
                 bar = self._bars.get(n) or Bar(number=n, name=name, began_s=now, ended_s=now, state="failed")
                 self._bars[n] = replace(bar, ended_s=now, state="failed")
             case Progress(step=n, id=id_, total=total, done=True) if n in self._bars and " " not in id_:
@@ -113,7 +134,12 @@ class Recorder(Watcher):
         return tuple(self._solved[s].number for s in step.inputs() if s.op.makes_layer and s in self._solved)
 
     def finish(
-        self, store: Store, name: str, built: Sequence[tuple[str, BuildResult]], title: str, error: str
+        self,
+        store: Store,
+        name: str,
+        built: Sequence[tuple[str, BuildResult]],
+        title: str,
+        errors: Sequence[ImagesmithError],
     ) -> Report:
         """The report, with what changed since the last build of that name, which this one becomes.
 
@@ -122,7 +148,7 @@ class Recorder(Watcher):
             name: what is the same from build to build.
             built: what came out, by target; nothing where it failed.
             title: what the page is called.
-            error: why it failed, or empty.
+            errors: why it failed, or some targets of it.
         """
         seconds = time.time() - self._began_s
         with self._lock:
@@ -148,7 +174,7 @@ class Recorder(Watcher):
             title=title,
             digests=tuple(f"{target} {one.digest}".lstrip() for target, one in built),
             platform=", ".join(dict.fromkeys(platform for _, one in built for platform in one.images)),
-            error=error,
+            error=errors[0].message if errors else "",
             at_s=self._began_s,
             seconds=seconds,
             bars=tuple(bars),
@@ -157,10 +183,20 @@ class Recorder(Watcher):
             grown=_grown(store, layers, old),
             last_seconds=_number(last.get("seconds")),
             last_size=sum(o["size"] for o in old.values()) if old else None,
+            failures=tuple(self._failure(e) for e in errors[:_MOST_FAILURES]),
+            logs=tuple((b, log) for b in bars if (log := self._logs.of(b.number)).lines),
         )
         if built:
             store.cache.put_build(name, _summary(layers, seconds))
         return report
+
+    def _failure(self, e: ImagesmithError) -> Failure:
+        """An error with the lines that it is about, and what its step wrote."""
+        number = self._failed.get(e.message)
+        return Failure(
+            message=e.message, hint=e.hint, file=e.file if e.first else "", lines=excerpt(e),
+            log=None if number is None else self._logs.of(number),
+        )  # fmt: skip
 
     def _layers(self, layers: Sequence[BuiltLayer], old: Mapping[str, _Old]) -> tuple[LayerLine, ...]:
         hits = {s.layer.diff_id: s.hit for s in self._solved.values()}
@@ -282,9 +318,10 @@ def _sizes(store: Store, diff_id: Digest) -> dict[str, int] | None:
 
 
 class Outcome:
-    """What the page says came out; filled in where the build ends well."""
+    """What the page says came out, and what failed where others went on; filled in where the build ends."""
 
     built: Sequence[tuple[str, BuildResult]] = ()
+    failed: Sequence[ImagesmithError] = ()
 
 
 @contextlib.contextmanager
@@ -298,17 +335,17 @@ def reporting(recorder: Recorder, requests: Sequence[BuildRequest], store: Store
     """
     from imagesmith.observe.reportpage import page
 
-    outcome, error = Outcome(), ""
+    outcome, errors = Outcome(), list[ImagesmithError]()
     names, titles = [_name(request) for request in requests], [_title(request) for request in requests]
     targets = [request.name for request in requests]
     try:
         yield outcome
     except ImagesmithError as e:
-        error = e.message
+        errors.append(e)
         raise
     finally:
         title = ", ".join(target or title for target, title in zip(targets, titles, strict=True))
-        report = recorder.finish(store, " ".join(names), outcome.built, title, error)
+        report = recorder.finish(store, " ".join(names), outcome.built, title, [*errors, *outcome.failed])
         place = next(request.report for request in requests if request.report)
         put_file(place, page(report).encode(), "the report")
 

@@ -14,6 +14,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from imagesmith import __version__
+from imagesmith.observe.failurepage import failures, logs
 from imagesmith.observe.pagetext import size as _size
 from imagesmith.observe.pagetext import text as _text
 
@@ -39,6 +40,8 @@ def page(report: Report) -> str:
         tiles="\n".join(_tiles(report)),
         grid=f"{100 * tick / end:.4f}%",
         failed_key=failed if any(b.state == "failed" for b in report.bars) else "",
+        failures=failures(report),
+        logs=logs(report),
         gantt="\n".join(_gantt(report, end, tick)),
         path=_path(report),
         layers=_layers(report.layers),
@@ -113,14 +116,20 @@ def _axis(report: Report) -> tuple[float, float]:
 
 
 def _gantt(report: Report, end: float, tick: float) -> list[str]:
+    count = int(end / tick) + 1
     ticks = [
-        f'<span style="left:{100 * n * tick / end:.3f}%">{_tick(n * tick, tick)}</span>'
-        for n in range(int(end / tick) + 1)
+        f'<span{_seldom(n, count)} style="left:{100 * n * tick / end:.3f}%">{_tick(n * tick, tick)}</span>'
+        for n in range(count)
         if n * tick / end < 0.985
     ]
     out = [f'<div></div><div class="axis">{"".join(ticks)}</div><div></div>']
     out += [_row(b, end) for b in report.bars]
     return out
+
+
+def _seldom(n: int, count: int) -> str:
+    """Of the marks of the axis a narrow page shows every second one, or of more than five every fourth."""
+    return ' class="odd"' if n % 2 else ' class="second"' if n % 4 and count > 5 else ""
 
 
 def _tick(at: float, tick: float) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from imagesmith.observe.steplogs import Written
 from imagesmith.values import frozen
 
-__all__ = ["Bar", "Growth", "LayerLine", "Report"]
+__all__ = ["Bar", "Failure", "Growth", "LayerLine", "Report"]
 
 
 @frozen(kw_only=True)
@@ -56,6 +57,23 @@ class Growth:
 
 
 @frozen(kw_only=True)
+class Failure:
+    """Why a build, or one of several, failed.
+
+    message, hint   of the error
+    file            the Dockerfile's name, or empty where the error belongs to none
+    lines           of it: number, text, and whether the error is about it
+    log             what the step wrote; None where it is no step's
+    """
+
+    message: str
+    hint: str = ""
+    file: str = ""
+    lines: tuple[tuple[int, str, bool], ...] = ()
+    log: Written | None = None
+
+
+@frozen(kw_only=True)
 class Report:
     """All that the page shows."""
 
@@ -71,6 +89,8 @@ class Report:
     grown: tuple[Growth, ...]
     last_seconds: float | None
     last_size: int | None
+    failures: tuple[Failure, ...] = ()
+    logs: tuple[tuple[Bar, Written], ...] = ()
 
     @property
     def size(self) -> int:

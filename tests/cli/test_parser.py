@@ -73,7 +73,6 @@ def test_what_changes_nothing_here_is_passed_over(words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "instead"),
     [
-        ("--squash", "flatten"),
         ("--layers=false", "--no-cache"),
         ("--cache=false", "--no-cache"),
         ("--destination r/a", "-t REF --push"),
