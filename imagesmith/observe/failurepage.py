@@ -47,7 +47,7 @@ def _failure(f: Failure, *, several: bool) -> str:
         last = f.log.lines[-_LAST:]
         whole = len(last) == len(f.log.lines) and not f.log.missing
         said = "Output" if whole else f"The last {len(last)} lines of its output"
-        out.append(f"<h3>{said}</h3><pre class="tail">{_pre(Written(lines=last))}</pre>")
+        out.append(f'<h3>{said}</h3><pre class="tail">{_pre(Written(lines=last))}</pre>')
         if not whole:
             out.append(f"<details><summary>all of it, {_count(f.log)}</summary><pre>{_pre(f.log)}</pre></details>")
     return "".join(out)

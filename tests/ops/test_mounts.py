@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.ops.conftest import Build
+from tests.support import need_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.everyone]
 
@@ -158,3 +161,63 @@ def test_agents_have_a_socket_each_and_the_variable_names_the_first(build: Build
     assert built.files["out"].decode().split() == [
         "ssh_agent.0", "ssh_agent.1", "x", "/run/buildkit/ssh_agent.0",
     ]  # fmt: skip
+
+
+def _with_programs(context: Path, *names: str) -> str:
+    """Copy programs of the machine with their libraries into the context; what a Dockerfile needs for them."""
+    files = [need_program(name) for name in names]
+    for name in list(files):
+        said = subprocess.run(["ldd", name], capture_output=True, text=True, check=True).stdout
+        files += re.findall(r"(/\S+) \(0x", said)
+    for name in dict.fromkeys(files):
+        at = context / "root" / name.lstrip("/")
+        at.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, at)
+    return "COPY root /\nRUN echo root:x:0:0::/:/bin/sh > /etc/passwd\n"
+
+
+def test_a_step_lists_the_keys_of_files_and_signs_with_them(
+    build: Build, context: Path, store: Path, tmp_path: Path
+) -> None:
+    keygen = need_program("ssh-keygen")
+    for name, kind in (("one", "ed25519"), ("two", "ecdsa")):
+        subprocess.run([keygen, "-q", "-t", kind, "-N", "", "-f", tmp_path / name], check=True)
+    programs = _with_programs(context, "ssh-add", "ssh-keygen")
+    add, sign = need_program("ssh-add"), f"{keygen} -q -Y sign -U -n test -f /two.pub"
+    built = build(
+        f"{programs}RUN --mount=type=ssh,id=mine {add} -L > /out && tail -n1 /out > /two.pub"
+        f" && echo said > /text && {sign} /text && ! {add} -D\n",
+        "--ssh", f"mine={tmp_path / 'one'},{tmp_path / 'two'}",
+    )  # fmt: skip
+    assert built.status == 0, built.said
+    listed = built.files["out"].decode().splitlines()
+    for name, line in zip(("one", "two"), listed, strict=True):
+        assert line.split()[:2] == (tmp_path / f"{name}.pub").read_text().split()[:2]
+    (tmp_path / "sig").write_bytes(built.files["text.sig"])
+    (tmp_path / "allowed").write_text(f"me {(tmp_path / 'two.pub').read_text()}")
+    verify = [keygen, "-q", "-Y", "verify", "-f", tmp_path / "allowed", "-I", "me", "-n", "test"]
+    subprocess.run([*verify, "-s", tmp_path / "sig"], input=b"said\n", check=True, capture_output=True)
+    secret = (tmp_path / "one").read_text().splitlines()[2]
+    found = subprocess.run(["grep", "-rl", secret, str(store)], capture_output=True, text=True, check=False)
+    assert found.stdout == ""
+    assert "/run/buildkit/ssh_agent.0" not in built.files
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda p: p.write_text("x"), "it is no private key"),
+        (lambda p: p.mkdir(), "is a directory"),
+        (lambda p: (p.write_text("x"), p.chmod(0o644)), "others can read this key"),
+    ],
+)
+def test_a_key_that_is_none_is_told_before_anything_is_built(
+    build: Build, tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
+    before = os.umask(0o077)
+    make(tmp_path / "key")
+    os.umask(before)
+    built = build("RUN --mount=type=ssh true\n", "--ssh", f"default={tmp_path / 'key'}")
+    assert built.status == 2
+    assert built.said.startswith("error: --ssh default: ")
+    assert said in built.said.splitlines()[0]
