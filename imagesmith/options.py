@@ -236,7 +236,9 @@ def parse_ssh(text: str) -> tuple[str, str]:
     name, _, rest = text.partition("=")
     paths = [path for path in rest.split(",") if path] or [os.environ.get("SSH_AUTH_SOCK", "")]
     if options := [path for path in paths if path.startswith("raw=")]:
-        raise UsageError(f"--ssh {name}: {options[0]} is not supported: steps may list keys and sign, no more")
+        raise UsageError(
+            f"--ssh {name}: {options[0]} is not supported: steps may list keys and sign, no more"
+        )
     if not paths[0]:
         raise UsageError(
             f"--ssh {name}: invalid empty ssh agent socket, make sure SSH_AUTH_SOCK is set",

@@ -18,7 +18,9 @@ from pathlib import Path
 
 from imagesmith.values import frozen
 
-__all__ = ["KILLED", "Limits", "OutOfMemory", "memory_left", "memory_limit", "own_group", "processors", "threads"]
+__all__ = [
+    "KILLED", "Limits", "OutOfMemory", "memory_left", "memory_limit", "own_group", "processors", "threads",
+]  # fmt: skip
 
 #: How the line of a step begins whose processes the kernel killed for want of memory.
 KILLED = "killed for want of memory: "
@@ -75,7 +77,8 @@ class Limits:
     def controllers(self) -> frozenset[str]:
         """The kernel's controllers that hold what is limited: memory, cpu, cpuset."""
         asked = {
-            "memory": self.memory_bytes, "cpu": self.quota_us > 0 or self.shares, "cpuset": self.cpus or self.nodes
+            "memory": self.memory_bytes, "cpu": self.quota_us > 0 or self.shares,
+            "cpuset": self.cpus or self.nodes,
         }  # fmt: skip
         return frozenset(name for name, wanted in asked.items() if wanted)
 
@@ -147,7 +150,7 @@ class OutOfMemory:
 
 
 def own_group(controller: str) -> str:
-    """The path of the process's group below a controller's hierarchy, as far as it is there; '' for the top."""
+    """The path of the process's group in a controller's hierarchy, as far as it is there; '' for the top."""
     for base, at in _own(controller):
         return next((str(f) for f in (at, *at.parents) if (base / f).is_dir() and f != Path()), "")
     return ""

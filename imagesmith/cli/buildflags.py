@@ -65,7 +65,8 @@ def add_pin_flags(parser: argparse.ArgumentParser) -> None:
     _store_flag(parser.add_argument_group("store"))
     parser.set_defaults(
         tag=[], push=False, output=[], load="", label=[], pull=False, annotation=[], cache_from=[],
-        cache_to=[], no_cache=False, no_cache_filter=[], cache_ttl="", iidfile="", digest_file="", metadata_file="",
+        cache_to=[], no_cache=False, no_cache_filter=[], cache_ttl="",
+        iidfile="", digest_file="", metadata_file="",
         provenance="", sbom="", attest=[], pin="true", network="default", add_host=[], shm_size="",
         ulimit=[], cgroup_parent="", step_timeout="", emulator=[], allow=[], explain=False, report="",
         squash=False, on_failure="", shell_at="", **no_limits(),
@@ -164,7 +165,7 @@ def _failure_flags(parser: argparse.ArgumentParser) -> None:
 
 def _secret_flags(g: argparse._ArgumentGroup) -> None:
     many(g, "--secret", metavar="id=…", text="a secret for RUN --mount=type=secret, or for a repository")
-    many(g, "--ssh", metavar="ID[=PLACE]", text="an agent's socket, or files of keys, for RUN --mount=type=ssh")
+    many(g, "--ssh", metavar="ID[=PLACE]", text="an agent, its socket or files of keys, for RUN or git")
 
 
 def _cache_flags(parser: argparse.ArgumentParser) -> None:

@@ -80,7 +80,8 @@ def _examine(root: str, isolation: str, emulators: list[str]) -> dict[str, Any]:
     world = enter(isolation)
     run: dict[str, Any] = {
         "works": world.isolation != "none", "isolation": world.isolation, "ids": world.place.ids,
-        "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint, "trial": "", "limits": {},
+        "refused": _refused(world.refused), "weaker": list(world.weaker), "hint": world.hint, "trial": "",
+        "limits": {},
     }  # fmt: skip
     if world.isolation == "native" and world.place.ids == "root":
         from imagesmith.worker.sandbox.initdevices import why_no_devices

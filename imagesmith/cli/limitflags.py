@@ -36,7 +36,8 @@ def limits_of(args: argparse.Namespace) -> Limits:
         UsageError: one cannot be, see limitoptions.py.
     """
     given = {names[-1]: getattr(args, names[-1][2:].replace("-", "_")) for names, _, _ in _FLAGS}
-    words = [*getattr(args, "resource", ()), *(f"{name[2:]}={value}" for name, value in given.items() if value)]
+    own = (f"{name[2:]}={value}" for name, value in given.items() if value)
+    words = [*getattr(args, "resource", ()), *own]
     if not words:  # as nearly always
         return Limits()
     from imagesmith.limitoptions import parse_limits

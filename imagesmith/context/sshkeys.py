@@ -1,6 +1,7 @@
 """`--ssh ID=KEYFILE,…`: the keys get an agent of ours, for as long as a build lasts.
 
-Why an agent: steps and git then take keys as they take the agent of the user, and the file itself goes nowhere.
+Why an agent: steps and git then take keys as they take the agent of the user, and the file itself goes
+nowhere.
 Trust: the socket lies in a folder that only this user may enter.
 Threads: the agent has its own; none is begun where no key is given.
 """

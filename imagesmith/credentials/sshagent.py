@@ -2,8 +2,8 @@
 
 Spec: draft-ietf-sshm-ssh-agent: a message is its length (4 bytes, big endian), a type and the rest. The agent
 with keys lists them and signs; whatever else is asked fails.
-Trust: who connects is hostile, a step. A message is read whole before it is judged, nothing longer than OpenSSH
-itself would take, and so many connections are served at a time.
+Trust: who connects is hostile, a step. A message is read whole before it is judged, nothing longer than
+OpenSSH itself would take, and so many connections are served at a time.
 Threads: one that accepts, and one for each connection; all end with `close`.
 """
 

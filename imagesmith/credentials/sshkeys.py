@@ -3,8 +3,8 @@
 Why here and not in `trust`: those keys vouch for images; these open servers, and contexts need them.
 Spec: RFC 4251 5 (strings, mpint), 4253 6.6 (RSA), 5656 3.1 (ECDSA), 8332 (RSA with SHA-2), 8709 (Ed25519);
 draft-ietf-sshm-ssh-agent: flags of a request to sign. RSA with SHA-1 is not signed: servers refuse it.
-Trust: a file is the user's own; how it is opened is bounded. What is signed is a step's to choose, as with any
-agent.
+Trust: a file is the user's own; how it is opened is bounded. What is signed is a step's to choose, as with
+any agent.
 Threads: any.
 """
 

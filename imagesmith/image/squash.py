@@ -2,8 +2,8 @@
 
 Why of views and not of tars: what a step wrote and a later one deleted or changed is then not in it, which is
 what it is asked for; and what is as the base has it needs no entry.
-Spec: docker build --squash (moby's daemon/images/image_squash.go): the base's layers stay, and the history keeps
-every entry; see image/commit.py.
+Spec: docker build --squash (moby's daemon/images/image_squash.go): the base's layers stay, and the history
+keeps every entry; see image/commit.py.
 Trust: layers of the base are others': they are seen through views only.
 """
 

@@ -1,9 +1,9 @@
 """The parts of the report page that tell why a build failed, and what each step wrote.
 
-Why folded: a build of fifty steps writes more than anybody reads; what failed is open, the rest a line each. It is
-HTML's own folding, for the page has no scripts.
-Trust: output and lines of Dockerfiles are others'; see pagetext.text. The page is bounded: what failed comes first,
-and of what is too much the end is kept.
+Why folded: a build of fifty steps writes more than anybody reads; what failed is open, the rest a line each.
+It is HTML's own folding, for the page has no scripts.
+Trust: output and lines of Dockerfiles are others'; see pagetext.text. The page is bounded: what failed comes
+first, and of what is too much the end is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ALL, _EACH = 3 << 20, 256 << 10
 
 
 def failures(report: Report) -> str:
-    """The section of what failed; empty where nothing did, or nothing more is known of it than its message."""
+    """The section of what failed; empty where nothing did, or its message is all that is known."""
     found = [_failure(f, several=len(report.failures) > 1) for f in report.failures]
     if not any(found):
         return ""
@@ -37,8 +37,8 @@ def _failure(f: Failure, *, several: bool) -> str:
         out.append(f'<p class="hint">hint: {text(f.hint)}</p>')
     if f.lines:
         rows = "".join(
-            f'<span class="ln{" bad" if marked else ""}"><i>{number}</i><b>{text(line[:1000]) or " "}</b></span>'
-            for number, line, marked in f.lines
+            f'<span class="ln{" bad" if marked else ""}"><i>{n}</i><b>{text(line[:1000]) or " "}</b></span>'
+            for n, line, marked in f.lines
         )
         first = next((number for number, _, marked in f.lines if marked), f.lines[0][0])
         place = f"{f.file or 'Dockerfile'}:{first}"
@@ -49,7 +49,9 @@ def _failure(f: Failure, *, several: bool) -> str:
         said = "Output" if whole else f"The last {len(last)} lines of its output"
         out.append(f'<h3>{said}</h3><pre class="tail">{_pre(Written(lines=last))}</pre>')
         if not whole:
-            out.append(f"<details><summary>all of it, {_count(f.log)}</summary><pre>{_pre(f.log)}</pre></details>")
+            out.append(
+                f"<details><summary>all of it, {_count(f.log)}</summary><pre>{_pre(f.log)}</pre></details>"
+            )
     return "".join(out)
 
 

@@ -69,7 +69,7 @@ def critical_path(bars: Sequence[Bar]) -> list[int]:
 
 
 def excerpt(e: ImagesmithError) -> tuple[tuple[int, str, bool], ...]:
-    """The lines of a Dockerfile around those that an error is about, which are marked; none where it has none."""
+    """The lines of a Dockerfile around those that an error is about, which are marked; or none."""
     if not e.first or not e.source:
         return ()
     lines = e.source.split("\n")

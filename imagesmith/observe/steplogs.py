@@ -1,8 +1,9 @@
 """What steps wrote, as far as a report shows it: the beginning and the end of each, and not too much of all.
 
-Why both ends: a compiler's first complaint is at the beginning of what matters, a program's last word at its end.
-Trust: output is a step's: any bytes, as much as it likes. Escape sequences are taken out, a line that was written
-over and over with carriage returns is its last state, long lines are cut.
+Why both ends: a compiler's first complaint is at the beginning of what matters, a program's last word at its
+end.
+Trust: output is a step's: any bytes, as much as it likes. Escape sequences are taken out, a line that was
+written over and over with carriage returns is its last state, long lines are cut.
 Threads: one at a time; the recorder holds a lock.
 """
 

@@ -2,8 +2,8 @@
 
 Why a socket of our own: it can have the mode and the owner that the mount asks for, and a step gets no more
 of the agent than it needs. Whoever speaks to an agent directly can also empty it, lock it, or add keys to it.
-Spec: draft-ietf-sshm-ssh-agent. As in BuildKit, only two requests go through; every other one, extensions too,
-is answered with a failure.
+Spec: draft-ietf-sshm-ssh-agent. As in BuildKit, only two requests go through; every other one, extensions
+too, is answered with a failure.
 Trust: what a step sends is hostile, see credentials/sshagent.py. The agent is the user's own; its answers are
 bounded alike.
 Threads: see there.

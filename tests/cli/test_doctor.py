@@ -126,7 +126,8 @@ def test_every_way_is_told_in_words() -> None:
              "runtime": {"path": "", "refused": ""}}  # fmt: skip
     assert list(_run_lines(world)) == [
         "refused; COPY, ADD and all else work",
-        "--memory and --cpus are held by a watch of /proc and affinity, no cgroup can be made (x: no)", "not a chroot: no", "weaker than root's: x",
+        "--memory and --cpus are held by a watch of /proc and affinity, no cgroup can be made (x: no)",
+        "not a chroot: no", "weaker than root's: x",
         "to improve: do it",
     ]  # fmt: skip
     copying = {"problem": "", "kind": "copying", "files": False, "refused": [], "hint": "", "store": "/s"}

@@ -92,7 +92,10 @@ def test_limits_and_mounts_are_passed_on(tmp_path: Path) -> None:
         ("tmpfs", "/a", False),
         ("bind", "/z", True),
     ]
-    assert (found.limits, found.ulimits) == (Limits(memory_bytes=1 << 30, quota_us=150_000), (("nofile", 1, 2),))
+    assert (found.limits, found.ulimits) == (
+        Limits(memory_bytes=1 << 30, quota_us=150_000),
+        (("nofile", 1, 2),),
+    )
 
 
 @pytest.mark.parametrize(

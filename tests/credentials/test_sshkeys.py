@@ -17,7 +17,8 @@ from tests.support import need_program
 from tests.worker.test_agent import ask, message, ssh_add
 
 KINDS = {
-    "ed25519": ("-t", "ed25519"), "rsa": ("-t", "rsa", "-b", "2048"), "ecdsa256": ("-t", "ecdsa", "-b", "256"),
+    "ed25519": ("-t", "ed25519"), "rsa": ("-t", "rsa", "-b", "2048"),
+    "ecdsa256": ("-t", "ecdsa", "-b", "256"),
     "ecdsa384": ("-t", "ecdsa", "-b", "384"), "ecdsa521": ("-t", "ecdsa", "-b", "521"),
     "pem": ("-t", "rsa", "-b", "2048", "-m", "PEM"), "pkcs8": ("-t", "ecdsa", "-b", "256", "-m", "PKCS8"),
 }  # fmt: skip
@@ -84,9 +85,11 @@ def test_nothing_else_is_answered(agent: Path, keys: Path) -> None:
     [
         (b"ssh-ed25519 AAAA x", 0o600, "a public key, where a private one is needed"),
         (b"nonsense", 0o600, "it is no private key"), (b"", 0o600, "it is no private key"),
-        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n", 0o600, "that can be read"),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n", 0o600,
+         "that can be read"),
         (b"-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----\n", 0o600, "that can be read"),
-        (b"x", 0o644, "others can read this key, its mode is 0644"), (bytes(200_000), 0o600, "too many for a key"),
+        (b"x", 0o644, "others can read this key, its mode is 0644"),
+        (bytes(200_000), 0o600, "too many for a key"),
     ],
 )  # fmt: skip
 def test_what_is_no_key(content: bytes, mode: int, said: str, tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ def build(store: Path, context: Path, text: str, *flags: str) -> str:
     (context / "Dockerfile").write_text(text)
     (context / ".dockerignore").write_text("Dockerfile\n")
     env = {**os.environ, "SOURCE_DATE_EPOCH": "1000000000"}
-    done = subprocess.run(command(store, context, *flags), capture_output=True, text=True, cwd=PROJECT, env=env)
+    words = command(store, context, *flags)
+    done = subprocess.run(words, capture_output=True, text=True, cwd=PROJECT, env=env)
     if "RUN cannot be executed here" in done.stderr:
         pytest.skip(done.stderr)
     assert done.returncode == 0, done.stderr
@@ -82,7 +83,8 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def out(store: Path, context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Archives of the base, of an image on it, and of that one squashed, from one store."""
     tmp_path = tmp_path_factory.mktemp("out")
-    build(store, context, BASE + _BELOW, "-t", "app-base", "-o", f"type=oci,dest={tmp_path}/base", "-o", "type=image")
+    kept = ("-t", "app-base", "-o", f"type=oci,dest={tmp_path}/base", "-o", "type=image")
+    build(store, context, BASE + _BELOW, *kept)
     build(store, context, _TEXT, "-t", "app", "-o", f"type=oci,dest={tmp_path}/plain")
     both = ("-o", f"type=oci,dest={tmp_path}/squashed", "-o", f"type=tar,dest={tmp_path}/files")
     build(store, context, _TEXT, "-t", "app", "--squash", *both)
@@ -136,7 +138,7 @@ def test_history_is_dockers(out: Path) -> None:
 
 
 def test_attestations_and_caches_go_along(out: Path, store: Path, context: Path) -> None:
-    flags = ("--squash", "--provenance", "mode=max", "--sbom", "true", "--cache-to", "type=inline", "-t", "app")
+    flags = ("--squash", "--provenance=mode=max", "--sbom=true", "--cache-to=type=inline", "-t", "app")
     said = build(store, context, _TEXT, *flags, "-o", f"type=oci,dest={out}/more")
     assert "an image that is squashed holds no inline cache" in said
     more = Image(out / "more")
@@ -150,7 +152,8 @@ def test_attestations_and_caches_go_along(out: Path, store: Path, context: Path)
 
 
 def test_what_adds_nothing_stays_as_it_is(out: Path, store: Path, context: Path, tmp_path: Path) -> None:
-    build(store, context, "FROM app-base\nENV X=y\n", "--squash", "-t", "none", "-o", f"type=oci,dest={tmp_path}/n")
+    flags = ("--squash", "-t", "none", "-o", f"type=oci,dest={tmp_path}/n")
+    build(store, context, "FROM app-base\nENV X=y\n", *flags)
     assert Image(tmp_path / "n").manifest["layers"] == Image(out / "base").manifest["layers"]
     build(store, context, BASE + _BELOW, "--squash", "-t", "all", "-o", f"type=oci,dest={tmp_path}/a")
     alone = Image(tmp_path / "a")

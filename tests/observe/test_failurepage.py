@@ -71,7 +71,11 @@ def test_all_logs_together_are_bounded() -> None:
 def test_a_failure_has_its_lines_its_hint_and_its_output() -> None:
     log = Written(lines=tuple(f"line {n} <i>" for n in range(1, 101)))
     failed = Failure(
-        message="m", hint="do <this>", file="Docker<file", lines=((3, "RUN <a>", True), (4, "", False)), log=log
+        message="m",
+        hint="do <this>",
+        file="Docker<file",
+        lines=((3, "RUN <a>", True), (4, "", False)),
+        log=log,
     )
     said = page(replace(report(bar(1, 0, 1, state="failed"), error="m"), failures=(failed,)))
     assert "hint: do &lt;this&gt;" in said

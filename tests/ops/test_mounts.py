@@ -164,7 +164,7 @@ def test_agents_have_a_socket_each_and_the_variable_names_the_first(build: Build
 
 
 def _with_programs(context: Path, *names: str) -> str:
-    """Copy programs of the machine with their libraries into the context; what a Dockerfile needs for them."""
+    """Copy programs of the machine with their libraries into the context; returns what puts them in."""
     files = [need_program(name) for name in names]
     for name in list(files):
         said = subprocess.run(["ldd", name], capture_output=True, text=True, check=True).stdout

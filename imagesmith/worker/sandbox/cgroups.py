@@ -1,14 +1,15 @@
 """Limits of one step: a cgroup of its own, or what stands in for one where none can be made.
 
-    a cgroup      --cgroup-parent, memory, processors: made where the kernel lets this process, which is as root,
-                  and in a group of cgroup v2 that a user was given (a scope with Delegate=yes)
+    a cgroup      --cgroup-parent, memory, processors: made where the kernel lets this process, which is as
+                  root, and in a group of cgroup v2 that a user was given (a scope with Delegate=yes)
     memory        else the step's helper sums up what its processes hold and ends the step (initmemory.py)
     processors    else the step is bound to as many, rounded up; that is told
 
-Why only when asked: on most machines groups cannot be written without root, and a step needs none to be killed.
+Why only when asked: on most machines groups cannot be written without root, and a step needs none to be
+killed.
 Why below the builder's own group: what limits the builder, as a job's or a service's group does, limits its
-steps. In cgroup v2 a group with processes gives its controllers to none below it, so a builder that is alone in
-its group moves into one below; otherwise the step's group stands beside the builder's.
+steps. In cgroup v2 a group with processes gives its controllers to none below it, so a builder that is alone
+in its group moves into one below; otherwise the step's group stands beside the builder's.
 A group is named after the process that made it, so the next builder can remove what a killed one left.
 Spec: the kernel's admin-guide/cgroup-v2.rst and cgroup-v1/; runc's translation of shares into weights.
 Trust: limits are the user's own; the files are the kernel's.
@@ -101,7 +102,8 @@ def hold_limits(spec: RunSpec, number: int) -> Held:
         number: of the step, among this process's.
 
     Raises:
-        SandboxError: --cgroup-parent cannot be made, the machine has no such processor, or nothing holds a limit.
+        SandboxError: --cgroup-parent cannot be made, the machine has no such processor, or nothing holds a
+        limit.
     """
     limits = spec.limits
     if not (spec.cgroup_parent or limits):
@@ -174,7 +176,7 @@ def substitutes(limits: Limits, number: int, why: str) -> Held:
 def _nothing(what: str, why: str) -> SandboxError:
     return SandboxError(
         f"{what} cannot be held here: no cgroup can be made ({why})",
-        hint="run as root where cgroups can be written, or below `systemd-run --user --scope -p Delegate=yes`",
+        hint="run as root where cgroups can be written, or in `systemd-run --user --scope -p Delegate=yes`",
     )
 
 
@@ -250,7 +252,7 @@ def _give(folder: Path, limits: Limits) -> None:
     wanted = " ".join(f"+{name}" for name in sorted(limits.controllers))
     above = [_ROOT, *(_ROOT / p for p in reversed(folder.relative_to(_ROOT).parents) if p != Path())]
     for at in above if folder != _ROOT else []:
-        with contextlib.suppress(OSError):  # they may have been given before; what matters is whether files are there
+        with contextlib.suppress(OSError):  # given before, perhaps; what matters is whether files are there
             (at / "cgroup.subtree_control").write_text(wanted)
     with contextlib.suppress(OSError):
         (folder / "cgroup.subtree_control").write_text(wanted)
@@ -315,7 +317,8 @@ def _set_separate(limits: Limits, folders: dict[str, Path]) -> None:
     if limits.memory_bytes:
         _write(folders["memory"] / "memory.limit_in_bytes", str(limits.memory_bytes))
         most = limits.swap_most_bytes
-        _swap(limits, folders["memory"] / "memory.memsw.limit_in_bytes", "-1" if most == math.inf else str(int(most)))
+        text = "-1" if most == math.inf else str(int(most))
+        _swap(limits, folders["memory"] / "memory.memsw.limit_in_bytes", text)
     if limits.quota_us > 0:
         _write(folders["cpu"] / "cpu.cfs_period_us", str(limits.period))
         _write(folders["cpu"] / "cpu.cfs_quota_us", str(limits.quota_us))
@@ -326,7 +329,8 @@ def _set_separate(limits: Limits, folders: dict[str, Path]) -> None:
         for folder in (*(f for f in reversed(at.parents) if f.is_relative_to(_ROOT / "cpuset")), at):
             for what in ("cpus", "mems"):
                 if not (folder / f"cpuset.{what}").read_text().strip():
-                    _write(folder / f"cpuset.{what}", (folder.parent / f"cpuset.effective_{what}").read_text().strip())
+                    above = (folder.parent / f"cpuset.effective_{what}").read_text().strip()
+                    _write(folder / f"cpuset.{what}", above)
         if limits.cpus:
             _write(at / "cpuset.cpus", limits.cpus)
         if limits.nodes:

@@ -1,8 +1,8 @@
-"""What a step's processes hold of memory together, where no cgroup counts it: read from /proc, again and again.
+"""What a step's processes hold of memory together, where no cgroup counts it: read from /proc, time and again.
 
-Why not a limit of each process: a compiler that forks takes each anew. Why whole steps end: whatever is left of
-one whose process was killed may go on for hours. What several processes share counts once: first all of it is
-summed up, which is cheap and too much; only where that is above the limit are the kernel's shares read.
+Why not a limit of each process: a compiler that forks takes each anew. Why whole steps end: whatever is left
+of one whose process was killed may go on for hours. What several processes share counts once: first all of
+it is summed up, which is cheap and too much; only where that is above the limit are the kernel's shares read.
 What lies in the step's own tmpfs counts as well. Files that are cached do not: the kernel gives them back.
 Imports the standard library only: the helper uses it.
 Spec: proc_pid_status(5), proc_pid_smaps(5), proc_pid_mountinfo(5).
@@ -82,7 +82,7 @@ class MemoryWatch:
         for one in held:
             private, shared, swapped = private + one[0], shared + one[1], swapped + one[2]
         memory = private + max(shared, room)  # what is mapped of a tmpfs is both
-        return memory > self._memory or bool(self._swap) and memory + swapped > self._swap
+        return memory > self._memory or (bool(self._swap) and memory + swapped > self._swap)
 
     def _share(self, pid: int) -> tuple[int, int, int]:
         """A process's share of what it holds; nothing of one that is still the helper's own program."""

@@ -80,7 +80,8 @@ def test_parent_leads_nowhere_else(root: Path) -> None:
 
 
 def test_limits_are_written_as_the_kernel_reads_them(root: Path) -> None:
-    folder = made(spec("", memory_bytes=1 << 20, quota_us=150_000, shares=1024, cpus="0", nodes="0")).folders[0]
+    asked = spec("", memory_bytes=1 << 20, quota_us=150_000, shares=1024, cpus="0", nodes="0")
+    folder = made(asked).folders[0]
     assert {p.name: p.read_text() for p in folder.iterdir() if p.stat().st_size} == {
         "memory.max": "1048576", "memory.swap.max": "1048576", "cpu.max": "150000 100000", "cpu.weight": "39",
         "cpuset.cpus": "0", "cpuset.mems": "0",
