@@ -113,6 +113,7 @@ STEP_PROCESS = (
             "initroot",
             "initseals",
             "initsecrets",
+            "initsupervisor",
             "kernel",
             "tracing",
         )

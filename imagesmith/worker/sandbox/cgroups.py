@@ -28,7 +28,9 @@ from imagesmith.interfaces import RunSpec
 from imagesmith.quotas import Limits, own_group
 from imagesmith.values import frozen
 
-__all__ = ["PREFIX", "Group", "Held", "hold_limits", "numbers_of", "substitutes", "sweep_groups", "why_no_groups"]
+__all__ = [
+    "PREFIX", "Group", "Held", "hold_limits", "numbers_of", "substitutes", "sweep_groups", "why_no_groups",
+]  # fmt: skip
 
 #: How the names of all our groups begin; the process's id and a number follow.
 PREFIX = "imagesmith"

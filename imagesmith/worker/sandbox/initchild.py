@@ -36,10 +36,11 @@ from imagesmith.worker.sandbox.initmemory import MemoryWatch
 from imagesmith.worker.sandbox.initpaths import unmake
 from imagesmith.worker.sandbox.initprocess import Process
 from imagesmith.worker.sandbox.initroot import Root
+from imagesmith.worker.sandbox.initsupervisor import Supervisor
 
 __all__ = ["main"]
 
-_EXECS, _ABOVE = "imagesmith.worker.sandbox.execs", 64
+_EXECS = "imagesmith.worker.sandbox.execs"
 _NAMESPACES = k.CLONE_NEWNS | k.CLONE_NEWPID | k.CLONE_NEWIPC | k.CLONE_NEWUTS
 
 
@@ -114,7 +115,7 @@ class _Step:
         if limits := plan["limits"]["memory"]:
             warden = plan["way"] != "namespaces"
             self.watch = MemoryWatch(pid, limits, plan["limits"]["swap"], warden=warden)
-        self.supervisor: _Supervisor | None = None
+        self.supervisor: Supervisor | None = None
         self.lists: AccessLists | None = None
         self._signals = bytearray()
 
@@ -139,47 +140,6 @@ class _Step:
             signal.pidfd_send_signal(
                 self.pidfd, signal.SIGKILL if self.plan["way"] == "namespaces" else signal.SIGTERM
             )
-
-
-def _server_of(plan: dict[str, Any]) -> Callable[[socket.socket], None]:
-    """What a step's supervisor does."""
-    from imagesmith.worker.sandbox.unotify import serve
-
-    root, real, few = Path(plan["root"]), plan["ids"] == "subid", plan["few"]
-    mounts = [(m["target"], *m["owners"]) for m in plan["mounts"] if m["owners"][0]]
-    return lambda sock: serve(sock, root, mounts, real=real, few=few, emulators=plan["emulators"])
-
-
-class _Supervisor:
-    """The process that answers a step's calls in the kernel's stead, see unotify.py."""
-
-    def __init__(self, plan: dict[str, Any], report: int) -> None:
-        serve = _server_of(plan)  # before the fork: it is imported once, by the helper
-        ours, self.theirs = socket.socketpair()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                k.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)
-                os.dup2(1, 0)
-                held = [{"fd": ours.detach()}, {"fd": report}, *plan["emulators"]]
-                copies = [fcntl.fcntl(h["fd"], fcntl.F_DUPFD, _ABOVE) for h in held]
-                for place, (h, fd) in enumerate(zip(held, copies, strict=True), 3):
-                    h["fd"] = os.dup2(fd, place)
-                k.close_from(3 + len(held))
-                serve(socket.socket(fileno=3))
-                os._exit(0)
-            except BaseException as e:  # this process must end here, whatever it was
-                os.write(4, json.dumps({"error": f"cannot answer for the kernel: {e!r}"}).encode() + b"\n")
-            finally:
-                os._exit(1)
-        ours.close()
-        self.pidfd = os.pidfd_open(self.pid)
-
-    def end(self) -> bool:
-        """Wait for its end; True if it ended well."""
-        self.theirs.close()
-        os.close(self.pidfd)
-        return os.waitpid(self.pid, 0)[1] == 0
 
 
 class _Server:
@@ -280,7 +240,7 @@ class _Server:
             elif plan["unotify"] and plan["ids"] == "root":
                 lists = AccessLists(plan)
             elif plan["unotify"]:
-                supervisor = _Supervisor(plan, write)
+                supervisor = Supervisor(plan, write)
                 plan["listener"] = supervisor.theirs.fileno()
             if plan["way"] == "namespaces":
                 pid = self._clone(plan)

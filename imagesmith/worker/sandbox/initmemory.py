@@ -1,4 +1,4 @@
-"""What a step's processes hold of memory together, where no cgroup counts it: read from /proc, time and again.
+"""What a step's processes hold of memory together, where no cgroup counts it, as /proc tells it.
 
 Why not a limit of each process: a compiler that forks takes each anew. Why whole steps end: whatever is left
 of one whose process was killed may go on for hours. What several processes share counts once: first all of
