@@ -40,9 +40,7 @@ def squashed(result: Result, form: Form, reforming: Reforming) -> tuple[BuiltLay
 
     def write(writer: LayerWriter) -> tuple[Digest, Descriptor]:
         lower = result.view.lowest(len(base))
-        entries = layer_entries(
-            _changes(result.view, lower), set(), lower, spool=reforming.store.new_spool
-        )
+        entries = layer_entries(_changes(result.view, lower), set(), lower, spool=reforming.store.new_spool)
         return writer.write(entries, reforming.cancel)
 
     codec = Codec("gzip") if form.codec.is_estargz else form.codec  # its table is made of a finished layer

@@ -23,8 +23,6 @@ import selectors
 import signal
 import socket
 import struct
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from imagesmith.worker.sandbox import kernel as k

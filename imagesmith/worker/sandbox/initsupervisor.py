@@ -1,7 +1,7 @@
-"""The process that answers a step's calls in the kernel's stead (unotify.py), as the helper starts and ends it.
+"""The process that answers a step's calls in the kernel's stead (unotify.py): how the helper has it.
 
-Why apart from the step and the helper: it acts in the root with rights that the step has not, and the helper waits
-for nobody.
+Why apart from the step and the helper: it acts in the root with rights that the step has not, and the helper
+waits for nobody.
 Imports the standard library only: the helper uses it.
 Trust: it is the helper's own; what the step asks of it is hostile, see unotify.py.
 """
