@@ -40,12 +40,14 @@ pull
 copy
   imagesmith copy registry.example.com/app:1.0 registry.example.com/team/app:1.0
   imagesmith copy --all registry.example.com/both:1 oci:layout:both
+  imagesmith copy --tags '1.*' registry.example.com/app oci:layout
 save
   imagesmith save -o app.tar app:1
 load
   imagesmith load -i saved.tar
 mirror
   imagesmith mirror --to registry.example.com/mirror images.txt
+  imagesmith mirror --dry-run --to registry.example.com/mirror images.txt
 images
   imagesmith images
 tag
@@ -131,6 +133,12 @@ export
   imagesmith export app:1 files.tar
 diff
   imagesmith diff app:1 registry.example.com/app:1.0
+artifact push
+  imagesmith artifact push registry.example.com/notes:1 greeting sbom.json
+artifact pull
+  imagesmith artifact pull registry.example.com/files:1 -o out
+artifact ls
+  imagesmith artifact ls registry.example.com/files:1
 attach
   imagesmith attach oci:image sbom.json --artifact-type application/spdx+json
 referrers

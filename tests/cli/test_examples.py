@@ -78,11 +78,14 @@ AFTER = {
     "copy registry.example.com/app:1.0 registry.example.com/team/app:1.0":
         "imagesmith validate registry.example.com/team/app:1.0",
     "copy --all registry.example.com/both:1 oci:layout:both": "imagesmith validate oci:layout:both",
+    "copy --tags '1.*' registry.example.com/app oci:layout": "imagesmith validate oci:layout:1.0",
     "save -o app.tar app:1":
         "imagesmith inspect oci-archive:app.tar || imagesmith inspect docker-archive:app.tar",
     "load -i saved.tar": "grep -q app:1 .out",
     "mirror --to registry.example.com/mirror images.txt":
         "imagesmith catalog registry.example.com | grep -q ^mirror/",
+    "mirror --dry-run --to registry.example.com/mirror images.txt":
+        "grep -q '(3 of 3 blobs' .out && ! imagesmith catalog registry.example.com | grep -q ^mirror/",
     "images": "grep -q '^tools:1 ' .out",
     "tag app:1 registry.example.com/app:stable": "imagesmith inspect store:registry.example.com/app:stable",
     "tag docker://registry.example.com/app:1.0 stable": "imagesmith validate registry.example.com/app:stable",
@@ -134,6 +137,10 @@ AFTER = {
     "sbom --format cyclonedx registry.example.com/app:1.0": "grep -q CycloneDX .out",
     "export app:1 files.tar": "tar tf files.tar | grep -q greeting",
     "diff app:1 registry.example.com/app:1.0": "test -f .status",
+    "artifact push registry.example.com/notes:1 greeting sbom.json":
+        "imagesmith artifact ls registry.example.com/notes:1 | grep -q greeting",
+    "artifact pull registry.example.com/files:1 -o out": "diff out/greeting greeting",
+    "artifact ls registry.example.com/files:1": "grep -q ^greeting .out",
     "attach oci:image sbom.json --artifact-type application/spdx+json":
         "imagesmith referrers oci:image | grep -q spdx",
     "referrers registry.example.com/app:1.0": "grep -q spdx .out",
@@ -213,6 +220,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "imagesmith mutate app:1 --set-platform linux/arm64 -t store:app:arm",
             f"imagesmith index create {HOST}/both:1 app:1 store:app:arm",
             f"imagesmith attach {HOST}/app:1.0 sbom.json --artifact-type application/spdx+json",
+            f"imagesmith artifact push {HOST}/files:1 greeting",
             "imagesmith save -o saved.tar app:1",
             "imagesmith copy store:app:1 oci:image",
             "imagesmith manifest get store:app:1 > manifest.json",
