@@ -28,6 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     tags.add_argument(
         "--exclude", action="append", default=[], metavar="PATTERN", help="but not those; may be repeated"
     )
+    tags.add_argument(
+        "-n", "--no-clobber", action="store_true", help="leave out tags that the target has already"
+    )
     add_many_flags(parser)
     add_policy(parser)
     add_transfer_flags(parser, registries="sides")
@@ -40,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.all_tags or args.tags or args.exclude:
         return _several(args)
+    if args.no_clobber:
+        raise UsageError("--no-clobber is for several tags", hint="--all-tags, or --tags PATTERN")
     source, target = PlaceName.parse(args.source), PlaceName.parse(args.target)
     if args.referrers and target.kind == "docker-archive":
         raise UsageError(
@@ -68,7 +73,7 @@ def _several(args: argparse.Namespace) -> int:
     chosen = Tags(("*",) if args.all_tags or not args.tags else tuple(args.tags), tuple(args.exclude))
     how = how_of(args)
     with opened_ends(args) as ends:
-        jobs = with_tags(ends, source, target, chosen)
+        jobs = with_tags(ends, source, target, chosen, new=args.no_clobber)
         return tell(
             args, copies(ends, jobs, how, at_once=args.jobs, dry_run=args.dry_run), len(jobs), "copied"
         )

@@ -18,8 +18,6 @@ from imagesmith.values import frozen
 __all__ = ["Tags", "is_pattern"]
 
 _REGEX = "regex:"
-#: Two quantifiers of which one repeats the other make a match take exponential time.
-_NESTED = re.compile(r"\((?:[^()\\]|\\.)*[*+}](?:[^()\\]|\\.)*\)[*+{]")
 _MOST = 1024
 
 
@@ -72,7 +70,7 @@ def _compiled(text: str) -> re.Pattern[str]:
     if not text.startswith(_REGEX):
         return re.compile(fnmatch.translate(text))
     written = text.removeprefix(_REGEX)
-    if _NESTED.search(written):
+    if _nested(written):
         raise UsageError(
             f"regex:{written}: repeats what repeats itself, which may take for ever", hint="(a+)* is a*"
         )
@@ -80,3 +78,22 @@ def _compiled(text: str) -> re.Pattern[str]:
         return re.compile(written)
     except (re.error, RecursionError, OverflowError) as e:
         raise UsageError(f"regex:{written}: {e}") from e
+
+
+def _nested(written: str) -> bool:
+    """True if a group that has a quantifier in it has one itself: such a match may take exponential time."""
+    repeats = [False]
+    pieces = list(re.finditer(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|[()*+{]|[^()*+{\\[]+|.", written, re.DOTALL))
+    for n, piece in enumerate(pieces):
+        text = piece[0]
+        if text == "(":
+            repeats.append(False)
+        elif text == ")" and len(repeats) > 1:
+            inner = repeats.pop()
+            after = pieces[n + 1][0] if n + 1 < len(pieces) else ""
+            if inner and after in ("*", "+", "{"):
+                return True
+            repeats[-1] = repeats[-1] or inner
+        elif text in ("*", "+", "{"):
+            repeats[-1] = True
+    return False

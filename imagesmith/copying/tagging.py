@@ -7,6 +7,7 @@ Threads: any.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from imagesmith.errors import ImagesmithError, NotFound, UsageError
 from imagesmith.oci.names import ImageRef
 from imagesmith.transports.layout import LayoutFolder
 from imagesmith.transports.names import PlaceName
+from imagesmith.transports.transfer import Session
 from imagesmith.values import frozen, replace
 
 __all__ = ["Job", "Wanted", "repository_of", "tags_of", "wanted_jobs", "with_tags"]
@@ -58,8 +60,13 @@ def repository_of(text: str) -> PlaceName:
     return place
 
 
-def tags_of(ends: Ends, place: PlaceName) -> list[str]:
+def tags_of(ends: Ends, place: PlaceName, session: Session | None = None) -> list[str]:
     """The tags of a repository, or names in a layout, sorted; a tag that the place names itself is ignored.
+
+    Args:
+        ends: the two sides.
+        place: the repository.
+        session: who asks its registry; by default who reads.
 
     Raises:
         UsageError: it is an archive, which has no tags.
@@ -74,11 +81,19 @@ def tags_of(ends: Ends, place: PlaceName) -> list[str]:
     if place.kind == "store":
         name = place.image.name
         return sorted({ref.tag for ref, _ in ends.store.images() if ref.tag and ref.name == name})
-    return sorted(ends.reader(place).repository(place.image).tags())
+    return sorted((session or ends.reader(place)).repository(place.image).tags())
 
 
-def with_tags(ends: Ends, source: PlaceName, target: PlaceName, tags: Tags) -> list[Job]:
+def with_tags(
+    ends: Ends, source: PlaceName, target: PlaceName, tags: Tags, *, new: bool = False
+) -> list[Job]:
     """A copy for each tag of a repository that is chosen, to the same tag of another; in their order.
+
+    Args:
+        ends: the two sides.
+        source, target: the repositories.
+        tags: the choice.
+        new: leave out those that the target has.
 
     Raises:
         UsageError: a place that has no tags, or that names one.
@@ -95,6 +110,10 @@ def with_tags(ends: Ends, source: PlaceName, target: PlaceName, tags: Tags) -> l
     chosen = tags.chosen(there)
     if not chosen:
         raise NotFound(f"{_bare(source)}: no tag for {tags}", hint=f"it has {_some(there)}")
+    if new:
+        with contextlib.suppress(NotFound):
+            had = set(tags_of(ends, target, ends.target))
+            chosen = [tag for tag in chosen if tag not in had]
     return [Job(source=_tagged(source, tag), target=_tagged(target, tag)) for tag in chosen]
 
 

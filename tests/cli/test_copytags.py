@@ -33,6 +33,16 @@ def test_tags_are_chosen_by_patterns_and_go_in_order(run: Run, host: str, tmp_pa
     assert run("tags", f"{host}/t/back").split() == ["v1.0", "v2.0"]
 
 
+def test_tags_that_are_there_are_left_alone(run: Run, host: str, tmp_path: Path) -> None:
+    _fill(run, host, tmp_path)
+    run("push", "-q", "app:v2.0", f"{host}/t/some:v1.0")
+    said = run("copy", "--all-tags", "--no-clobber", f"{host}/t/app", f"{host}/t/some").split()[1::2]
+    assert said == [f"{host}/t/some:{tag}" for tag in ("latest", "v1.1", "v1.1-rc1", "v2.0")]
+    assert run("digest", f"{host}/t/some:v1.0") == run("digest", f"{host}/t/app:v2.0")
+    assert run("copy", "--all-tags", "-n", f"{host}/t/app", f"{host}/t/some") == ""
+    assert "for several tags" in run("copy", "-n", f"{host}/t/app:v1.0", "oci:x", status=2)
+
+
 def test_a_dry_run_tells_what_is_there_and_writes_nothing(run: Run, host: str, tmp_path: Path) -> None:
     _fill(run, host, tmp_path)
     run("copy", f"{host}/t/app:v1.0", f"{host}/t/some:v1.0")
