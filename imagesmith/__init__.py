@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from imagesmith import events as events
     from imagesmith.errors import ImagesmithError as ImagesmithError
     from imagesmith.image.result import BuildResult as BuildResult
+    from imagesmith.library.artifacts import pull_files as pull_files
+    from imagesmith.library.artifacts import push_files as push_files
     from imagesmith.library.building import bake as bake
     from imagesmith.library.building import build as build
     from imagesmith.library.contents import diff as diff
@@ -68,6 +70,7 @@ __version__ = "0.1.0"
 
 #: module of the library -> its public names
 _LIBRARY = {
+    "artifacts": ("pull_files", "push_files"),
     "building": ("bake", "build"),
     "contents": ("diff", "export", "ls", "read", "sbom"),
     "credentials": ("Credentials", "Token"),

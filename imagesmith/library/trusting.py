@@ -305,7 +305,8 @@ def reproduce(
     Args:
         ref: the image, in any place that `inspect` takes.
         context: what `build` takes; by default what the image's provenance tells.
-        dockerfile, target, build_args, labels, contexts, secrets, isolation: as for `build`, over the provenance.
+        dockerfile, target, build_args, labels, contexts, secrets, isolation: as for `build`, over what
+            the provenance tells.
         platform: of an index, this platform's image alone; by default all.
 
     Returns:
@@ -327,7 +328,8 @@ def reproduce(
     platforms, args = parse_platforms([platform] if platform else []), dict(build_args or {})
     request = BuildRequest(
         context=str(context), dockerfile=str(dockerfile) if dockerfile else None, target=target,
-        build_args=args, labels=dict(labels or {}), platforms=platforms, indexed=is_indexed(platforms, args), no_cache=(),
+        build_args=args, labels=dict(labels or {}), platforms=platforms,
+        indexed=is_indexed(platforms, args), no_cache=(),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
         secrets=tuple(map(parse_secret, secrets)),
         access=access_by(insecure, credentials, registries_of([ref])),
