@@ -1,7 +1,7 @@
 """What pages ask of the code: the reference, tables of other tools' flags, and the library's names.
 
 Why: flags and names change; a page that repeats them by hand is wrong soon. `{migration} TOOL` in a page
-becomes a table for each command of the tool, out of migrate/TOOL.txt, our parsers and imagesmith/cli/foreign.py, which
+becomes a table for each command of the tool, out of migrate/TOOL.txt, our parsers and cli/foreign.py, which
 is what the command line itself answers whoever types such a flag. `{library}` becomes all public names.
 """
 
@@ -175,7 +175,7 @@ def _flag(flag: reference.Flag) -> str:
         more.append(", ".join(f"`{choice}`" for choice in flag.choices))
     if flag.default:
         more.append(f"default `{flag.default}`")
-    if flag.repeatable:
+    if flag.repeatable and "may be repeated" not in flag.help:
         more.append("may be repeated")
     if flag.required:
         more.append("must be given")

@@ -1,9 +1,9 @@
 """Every command of README and of the pages is run, in the order of its page, in a world that the page finds.
 
 A page finds a folder with a small Dockerfile and what belongs to it, a store, and a registry that has some
-images; files that the page lists are written there when their turn comes. `registry.example` and
-`registry.example.com` are that registry. Every command must end with 0, or with what a remark behind it says
-(`# status 10`).
+images; files that the page lists are written there when their turn comes. `registry.example`,
+`registry.example.com` and `127.0.0.1:5000` are that registry. Every command must end with 0, or with what a
+remark behind it says (`# status 10`).
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> World:
             "imagesmith build -q -t registry.example/tools:1 --push --platform linux/amd64,linux/arm64 tools",
             "imagesmith build -q -t registry.example/app:1 -t registry.example/app:old"
             " -t registry.example/team/app:1 -t registry.example/hub/library/busybox:1 --push .",
+            "imagesmith build -q -t busybox --platform linux/amd64,linux/arm64 tools",
             "imagesmith tag registry.example/app:1 app:1",
             "imagesmith attach registry.example/app:1 sbom.json --artifact-type application/spdx+json",
         ):
@@ -108,7 +109,7 @@ def world(first: World, tmp_path: Path) -> Iterator[World]:
 
 def named(host: str) -> dict[str, str]:
     """What names of the pages stand for."""
-    return {"registry.example.com": host, "registry.example": host}
+    return dict.fromkeys(("registry.example.com", "registry.example", "127.0.0.1:5000"), host)
 
 
 def why_not(command: Command) -> str:
