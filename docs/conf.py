@@ -29,7 +29,6 @@ suppress_warnings = ["misc.highlighting_failure"]  # a listing may leave out par
 highlight_language = "none"  # commands of a shell, with comments, and what they print
 smartquotes = False  # -- is a flag's beginning
 
-default_role = "code"  # of docstrings
 python_maximum_signature_line_length = 88
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"

@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from docutils import nodes
@@ -152,12 +153,23 @@ class _Migration(_Generated):
 
 class _Library(_Generated):
     def text(self) -> str:
-        """Every public name of the package, functions first."""
+        """Every public name of the package: functions, values, and the classes of its public modules."""
         names = [name for name in dir(imagesmith) if name[0] != "_"]
-        classes = [name for name in names if isinstance(getattr(imagesmith, name), type)]
-        made = [f".. autofunction:: imagesmith.{name}\n" for name in names if name not in classes]
-        made += [f".. autoclass:: imagesmith.{name}\n   :members:\n" for name in classes]
-        return "```{eval-rst}\n" + "\n".join(made) + "```\n"
+        held = {name: getattr(imagesmith, name) for name in names}
+        modules = [name for name, value in held.items() if isinstance(value, ModuleType)]
+        classes = [name for name, value in held.items() if isinstance(value, type)]
+        functions = [name for name in names if name not in (*modules, *classes)]
+        parts = [("Functions", functions, "autofunction"), ("Values", classes, "autoclass")]
+        for name in modules:
+            public = [each for each in held[name].__all__ if isinstance(getattr(held[name], each), type)]
+            parts.append((f"imagesmith.{name}", [f"{name}.{each}" for each in public], "autoclass"))
+        return "\n".join(_documented(*part) for part in parts)
+
+
+def _documented(title: str, names: list[str], directive: str) -> str:
+    members = "   :members:\n" if directive == "autoclass" else ""
+    made = "\n".join(f".. {directive}:: imagesmith.{name}\n{members}" for name in names)
+    return f"## {title}\n\n```{{eval-rst}}\n{made}```\n"
 
 
 def escaped(text: str) -> str:
@@ -241,7 +253,10 @@ _FIELD = re.compile(r"( *)(\w[\w, ]*?) {2,}(\S.*)")
 
 
 def tell_fields(_app: Sphinx, _what: str, _name: str, _of: object, _as: object, lines: list[str]) -> None:
-    """Make the house's lists of fields, `name  what it is` with deeper lines below, lists of Sphinx."""
+    """Make a docstring of the house one of Sphinx.
+
+    What stands in backquotes is code; fields, `name  what it is` with deeper lines below, become a list.
+    """
     made: list[str] = []
     inside = False
     for line in lines:
@@ -250,7 +265,7 @@ def tell_fields(_app: Sphinx, _what: str, _name: str, _of: object, _as: object, 
             line, inside = f"{found[1]}:{found[2]}: {found[3]}", True
         elif inside:
             inside = line[:1] == " "
-        made.append(line)
+        made.append(re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", line))
     lines[:] = made
 
 
@@ -258,5 +273,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx of the directives."""
     app.add_directive("migration", _Migration)
     app.add_directive("library", _Library)
-    app.connect("autodoc-process-docstring", tell_fields)
+    app.connect("autodoc-process-docstring", tell_fields, priority=400)  # before napoleon
     return {"parallel_read_safe": True}
