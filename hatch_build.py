@@ -1,6 +1,6 @@
 """What a wheel has beside the package: man pages and completions, made by the program that they are of.
 
-The build has no other requirement for it than hatchling: the command line's parsers import the standard library only.
+It needs hatchling and no more: without anything that is installed, the parsers of all commands can be asked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The man pages, and all that an installation puts below `share` beside the program: a text for each file.
 
-Why made when the wheel is built (hatch_build.py): they are the reference (reference.py) in another dress, and what
-is kept twice differs soon. No date is in them, so that a wheel has the same bytes whenever it is built.
+Why made when the wheel is built (hatch_build.py): they are the reference (reference.py) in another dress, and
+what is kept twice differs soon. No date is in them: a wheel has the same bytes whenever it is built.
 Spec: man(7) as groff and mandoc read it.
 """
 
@@ -50,6 +50,7 @@ def man_page(page: CommandPage, pages: Sequence[CommandPage]) -> str:
     title = _title(page.name)
     out = [
         f'.TH "{_roff(title.upper())}" 1 "" "imagesmith {_roff(__version__)}" "imagesmith"',
+        ".nh\n.ad l",
         ".SH NAME",
         f"{_roff(title)} \\- {_text(page.summary)}",
         ".SH SYNOPSIS",

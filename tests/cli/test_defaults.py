@@ -57,7 +57,7 @@ def test_flags_of_every_kind_are_given(project: Path) -> None:
     assert (args.push, args.tag, args.load, args.pin, args.file) == (True, ["a", "b"], "podman", "false", "x")
     assert (parsed("bake").jobs, parsed("pull a").quiet) == (3, True)
     run = parsed("run image command --cpus=2")
-    assert (run.cpus, run.image, run.command) == (1.5, "image", ["command", "--cpus=2"])
+    assert (float(run.cpus), run.image, run.command) == (1.5, "image", ["command", "--cpus=2"])
 
 
 def test_command_line_wins_and_has_the_flag_alone(project: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from imagesmith.cli.manpages import shared_files
 from tests.support import PROJECT, lacking
 
 pytestmark = pytest.mark.slow
@@ -48,9 +49,15 @@ def wheel(request: pytest.FixtureRequest, unpacked: Path, tmp_path_factory: pyte
     return build("wheel", source, tmp_path_factory.mktemp("wheel"))
 
 
+@pytest.fixture(scope="module")
+def again(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", unpacked, tmp_path_factory.mktemp("again"))
+
+
 def test_sdist_holds_what_builds_and_tests_it(unpacked: Path) -> None:
     assert sorted(p.name for p in (unpacked / "grammar").iterdir()) == GRAMMAR
     wanted = (
+        "hatch_build.py",
         "LICENSE",
         "README.md",
         "CHANGELOG.md",
@@ -68,7 +75,30 @@ def test_wheel_holds_package_grammar_types_and_licence(wheel: Path) -> None:
     assert "imagesmith/py.typed" in names
     assert any(n.endswith(".dist-info/licenses/LICENSE") for n in names)
     tops = {n.split("/")[0] for n in names}
-    assert {t for t in tops if not t.endswith(".dist-info")} == {"imagesmith"}
+    assert {t for t in tops if not t.endswith((".dist-info", ".data"))} == {"imagesmith"}
+
+
+def test_wheel_holds_man_pages_and_completions(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as z:
+        found = {
+            n.partition(".data/data/share/")[2]: z.read(n).decode() for n in z.namelist() if ".data/" in n
+        }
+    assert found == shared_files()
+
+
+def test_wheel_has_the_same_bytes_again(wheel: Path, again: Path) -> None:
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_parsers_of_all_commands_need_nothing_that_is_installed() -> None:
+    """So that the wheel can be built in an environment that has hatchling alone."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "from imagesmith.cli.manpages import shared_files\n"
+        "print(len(shared_files()))\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-B", "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{len(shared_files())}\n"), done.stderr
 
 
 def test_wheel_parses_a_dockerfile_with_its_own_grammar(wheel: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ INDIRECT: dict[tuple[str, str], tuple[str, ...]] = {
     ("imagesmith.registry.proxies", "name.upper()"): (),
     ("imagesmith.cli.defaults", "name"): (),  # those of _VARIABLES, which others read
     ("imagesmith.cli.reference", "name"): (),  # put away for the while
+    ("imagesmith.cli.kaniko", "text"): (),  # --build-arg NAME
     ("imagesmith.cli.keyflags", "rest"): (),  # --key env://NAME
     ("imagesmith.context.secrets", "secret.env"): (),  # --secret env=NAME
     ("imagesmith.options", "name"): (),  # --secret id=NAME
