@@ -31,13 +31,19 @@ _PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "lin
 _METAVARS = {
     "FILE": "files", "KEY": "files", "PATH": "files", "DIR": "dirs", "STAGE": "stages", "P,…": "platforms",
     "OS/ARCH": "platforms", "PLATFORM": "platforms", "REF": "images", "IMAGE": "images",
+    "STAGE[:LINE]": "stages", "TARGET": "images",
+}  # fmt: skip
+#: Values that are words, some of which parsers do not check.
+_CHOICES = {
+    "BOOL": ("true", "false"), "MODE": ("default", "none", "host"),
+    "WHERE": ("docker", "podman", "containerd", "kind"),
 }  # fmt: skip
 #: What words are, by their names in parsers.
 _WORDS = {
     "a": "images", "b": "images", "base": "images", "context": "dirs", "file": "files", "files": "files",
-    "image": "images", "images": "images", "layer": "files", "layers": "files", "list": "files",
-    "new": "images", "place": "files", "ref": "images", "source": "images", "target": "images",
-    "targets": "targets", "to": "images", "command": "files",
+    "image": "images", "images": "images", "key": "files", "layer": "files", "layers": "files",
+    "list": "files", "new": "images", "place": "files", "ref": "images", "source": "images",
+    "target": "images", "targets": "targets", "to": "images", "command": "files",
 }  # fmt: skip
 _TOP = (("help", "show what a command takes"), ("version", "show the version"))
 _TOP_FLAGS = (("--help", "show the commands"), ("--version", "show the version"), ("-v", "say more"))
@@ -147,8 +153,9 @@ class _Line:
                 yield from ((name, text) for name in action.option_strings)
 
     def _values(self, action: argparse.Action, word: str, before: str) -> Answer:
-        if action.choices is not None:
-            return _matching([(str(choice), "") for choice in action.choices], word, before)
+        choices = _CHOICES.get(str(action.metavar)) if action.choices is None else action.choices
+        if choices is not None:
+            return _matching([(str(choice), "") for choice in choices], word, before)
         kind = (
             _METAVARS.get(str(action.metavar), "") if action.option_strings else _WORDS.get(action.dest, "")
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from imagesmith.cli.parser import CommandParser, Parser
 from imagesmith.cli.reference import commands
 from imagesmith.errors import UsageError
 from imagesmith.plugins import COMMANDS, load
-from tests.support import need_root
+from tests.support import PROJECT, need_root
 
 
 @pytest.fixture
@@ -221,6 +222,15 @@ def test_every_flag_that_a_project_may_give_is_there() -> None:
     some = set().union(*pages.values())
     for command, flags in PROJECT_FLAGS.items():
         assert set(flags) <= (some if command == "*" else pages[command]), command
+
+
+def test_page_lists_what_a_project_may_give() -> None:
+    text = (PROJECT / "docs/configuration.md").read_text().partition("## What a project may not say")[2]
+    rows = dict(re.findall(r"^\| `?(\w+)`? \| (`.*`) \|$", text, re.MULTILINE))
+    assert {name: set(re.findall(r"`([\w-]+)`", flags)) for name, flags in rows.items()} == {
+        "any" if name == "*" else name: set(flags) - set(PROJECT_FLAGS["*"] if name != "*" else ())
+        for name, flags in PROJECT_FLAGS.items()
+    }
 
 
 def test_link_and_pipe_are_no_files_of_a_project(project: Path) -> None:
