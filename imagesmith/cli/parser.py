@@ -43,7 +43,7 @@ def default_files() -> list[tuple[str, bool]]:
     if named is not None:
         return [(named, False)] if named else []
     users = users_file()
-    found = [(users, False)] if os.path.isabs(users) and os.path.lexists(users) else []
+    found = [(users, False)] if users[:1] == "/" and os.access(users, os.F_OK) else []
     try:
         project = _project_file(os.getcwd())
     except OSError:  # the folder is gone
@@ -53,24 +53,23 @@ def default_files() -> list[tuple[str, bool]]:
 
 def users_file() -> str:
     """Where the user's file of defaults is looked for; a place that is not absolute is none."""
-    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return os.path.join(folder, "imagesmith", _NAME)
+    folder = os.environ.get("XDG_CONFIG_HOME")
+    if not folder:
+        folder = f"{os.environ.get('HOME') or os.path.expanduser('~')}/.config"
+    return f"{folder}/imagesmith/{_NAME}"
 
 
 def _project_file(folder: str) -> str:
     """The file of the project that a folder is in; empty for none."""
-    here = os.path.join(folder, _NAME)
-    if os.path.lexists(here):
-        return here
-    found = ""
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        above = os.path.dirname(folder)
+    if os.access(f"{folder}/{_NAME}", os.F_OK):
+        return f"{folder}/{_NAME}"
+    folders: list[str] = []
+    while not os.access(f"{folder}/.git", os.F_OK):
+        above = folder.rpartition("/")[0]
         if above == folder:
             return ""
-        folder, path = above, os.path.join(above, _NAME)
-        if not found and os.path.lexists(path):
-            found = path
-    return found
+        folders.append(folder := above)
+    return next((f"{f}/{_NAME}" for f in folders if os.access(f"{f}/{_NAME}", os.F_OK)), "")
 
 
 class Parser(argparse.ArgumentParser):
