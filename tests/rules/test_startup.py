@@ -92,7 +92,8 @@ def test_answering_at_once_loads_little_beyond_the_interpreter(words: str, most:
 
 
 def test_every_dependency_is_used_and_every_use_declared() -> None:
-    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["explore"]]
     names = {d.split(">")[0].split("<")[0].split("=")[0].strip() for d in declared}
     names = {{"PyYAML": "yaml"}.get(name, name) for name in names}
     used = {i.target.split(".")[0] for m in modules().values() for i in m.imports}
