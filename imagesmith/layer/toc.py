@@ -36,9 +36,10 @@ __all__ = ["ChunkContent", "Part", "has_table", "read_table"]
 #: Reads so many bytes of a blob from an offset on; None where that cannot be done.
 Part = Callable[[int, int], bytes | None]
 
-#: Annotations of zstd:chunked: the digest of the packed table, and `offset:size:unpacked size:kind`.
-_CHUNKED_DIGEST = "io.github.containers.zstd-chunked.manifest-checksum"
-_CHUNKED_PLACE = "io.github.containers.zstd-chunked.manifest-position"
+#: Annotations of zstd:chunked, now and before: the digest of the packed table, and
+#: `offset:size:unpacked size:kind` of it.
+_CHUNKED = ("io.github.containers.zstd-chunked.", "io.containers.zstd-chunked.")
+_DIGEST, _PLACE = "manifest-checksum", "manifest-position"
 _FOOTER_BYTES = 51
 #: Of a table, packed and unpacked; and of its rows. More, and the layer is read whole.
 _MOST_BYTES, _MOST_ROWS = 64 << 20, 1_000_000
@@ -153,7 +154,7 @@ def _pass_over(stream: BinaryIO, size: int) -> None:
 
 def has_table(annotations: Mapping[str, str]) -> bool:
     """True if a layer's annotations tell the digest of a table of contents."""
-    return TABLE_NOTE in annotations or _CHUNKED_DIGEST in annotations
+    return TABLE_NOTE in annotations or any(f"{prefix}{_DIGEST}" in annotations for prefix in _CHUNKED)
 
 
 def read_table(annotations: Mapping[str, str], size: int, part: Part) -> list[Entry] | None:
@@ -169,7 +170,7 @@ def read_table(annotations: Mapping[str, str], size: int, part: Part) -> list[En
         UnsafeArchive, LimitExceeded: a name leaves the root, or is too long.
         RegistryError: it could not be read.
     """
-    found = _chunked(annotations, size, part) if _CHUNKED_DIGEST in annotations else None
+    found = _chunked(annotations, size, part)
     if found is None and TABLE_NOTE in annotations:
         found = _stargz(annotations, size, part)
     if found is None:
@@ -213,7 +214,8 @@ def _stargz(annotations: Mapping[str, str], size: int, part: Part) -> tuple[byte
 
 def _chunked(annotations: Mapping[str, str], size: int, part: Part) -> tuple[bytes, int] | None:
     """The same of a zstd:chunked blob."""
-    words = annotations.get(_CHUNKED_PLACE, "").split(":")
+    prefix = next((p for p in _CHUNKED if f"{p}{_DIGEST}" in annotations), "")
+    words = annotations.get(f"{prefix}{_PLACE}", "").split(":")
     if len(words) != 4 or not all(w.isascii() and w.isdigit() and len(w) < 16 for w in words):
         return None
     begin, length, unpacked, kind = map(int, words)
@@ -222,7 +224,7 @@ def _chunked(annotations: Mapping[str, str], size: int, part: Part) -> tuple[byt
     packed = part(begin, length)
     if packed is None:
         return None
-    _check(packed, annotations[_CHUNKED_DIGEST])
+    _check(packed, annotations[f"{prefix}{_DIGEST}"])
     with decompressed(io.BytesIO(packed), "zstd") as plain:
         return plain.read(unpacked + 1), begin
 

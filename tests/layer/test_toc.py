@@ -170,6 +170,8 @@ def test_zstd_chunked_is_read_as_well() -> None:
     assert entries[0].mtime_ns == 10**18
     assert entries[1].capability == b"cap"
     assert content(entries[1]) == first + bytes(4000) + second
+    older = {key.replace("io.github.", "io."): value for key, value in notes.items()}
+    assert len(read(older, data + packed) or ()) == 4
     with pytest.raises(DigestMismatch):
         read({**notes, f"{CHUNKED}checksum": sha(b"")}, data + packed)
 
