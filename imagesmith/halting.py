@@ -22,14 +22,14 @@ from imagesmith.ops.run import RunOp
 from imagesmith.plan.halting import Halts
 from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
-from imagesmith.solve.halting import Attendant, Halt, Halted, Room
+from imagesmith.solve.halting import Attendant, Halt, Room
+from imagesmith.solve.step import Halted, Step, Work
 from imagesmith.values import frozen
 
 if TYPE_CHECKING:
     from imagesmith.oci.names import ImageRef
     from imagesmith.plan.plan import PlannedImage
     from imagesmith.solve.layerwriter import LayerWriter
-    from imagesmith.solve.step import Work
     from imagesmith.store.store import Store
 
 __all__ = ["Halting"]
@@ -42,6 +42,7 @@ _SHELL = "/bin/sh"
 class _Held:
     """A step that failed, and what its sandbox lasts as long as."""
 
+    step: Step
     room: Room
     error: StepFailed
     stack: ExitStack
@@ -79,17 +80,18 @@ class Halting:
 
     # --- a failure -------------------------------------------------------------------------------
 
-    def __call__(self, room: Room, error: StepFailed, held: ExitStack, /) -> None:
+    def __call__(self, step: object, room: Room, error: StepFailed, held: ExitStack, /) -> None:
         """Keep the first that fails, or hold it; see solve/halting.Failing."""
         asked = self._request.on_failure
-        planned = self._halts.moments.get(room.step)
+        assert isinstance(step, Step)
+        planned = self._halts.moments.get(step)
         if asked is None or planned is None:
             return
         with self._lock:
             if self._is_over:
                 return
             if asked.keep is None:
-                self._held.append(_Held(room=room, error=error, stack=held.pop_all()))
+                self._held.append(_Held(step=step, room=room, error=error, stack=held.pop_all()))
                 return
             self._is_over = True
         self._keep(asked.keep, room, error, planned)
@@ -118,13 +120,12 @@ class Halting:
                 stack.push(held.stack)
             found = next((held for held in self._held if held.error is error), None)
             if found is not None and self._attendant is not None:
-                self._attendant.failed(
-                    Halt(room=found.room, shell=self._shell_of(found.room), error=found.error)
-                )
+                shell = self._shell_of(found.step)
+                self._attendant.failed(Halt(room=found.room, shell=shell, error=found.error))
 
-    def _shell_of(self, room: Room) -> str:
+    def _shell_of(self, step: Step) -> str:
         """The program of the SHELL that counts at a step; empty where the file has none."""
-        return next(iter(self._halts.moments[room.step].runtime.shell), "")
+        return next(iter(self._halts.moments[step].runtime.shell), "")
 
     # --- before a step -----------------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class Halting:
                 room = step.op.room(work, stack)
                 self._attendant.before(
                     Halt(
-                        room=room, shell=self._shell_of(room), where=self._halts.where,
+                        room=room, shell=self._shell_of(step), where=self._halts.where,
                         has_step=self._halts.is_there,
                     )
                 )  # fmt: skip

@@ -103,7 +103,7 @@ def _candidates() -> Iterator[tuple[tuple[str, ...], tuple[Mount, ...]]]:
 
 def _words(halt: Halt) -> str:
     """The step in words."""
-    name = halt.room.step.name
+    name = halt.room.name
     return name if len(name) <= _MOST_WORDS else f"{name[:_MOST_WORDS]}…"
 
 

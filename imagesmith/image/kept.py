@@ -55,18 +55,18 @@ def keep(
         StoreError: the disk is full, read-only or broken.
         ImagesmithError: what was left cannot be read, or a layer below is nowhere any more.
     """
-    step, parent = room.step, room.parent
-    with store.during(f"keep what {step.name} left"):
+    name, parent = room.name, room.parent
+    with store.during(f"keep what {name} left"):
         upper, opaques = room.workspace.changes()
         entries = layer_entries(upper, opaques, parent.view, spool=store.new_spool)
         diff_id, descriptor = writer.write(entries, Cancel())  # whatever else is being stopped
         stored = store.layers.layer(diff_id, descriptor.digest)
-        last = BuiltLayer(diff_id, descriptor, stored, time.time_ns(), step.name, writer.codec_name)
+        last = BuiltLayer(diff_id, descriptor, stored, time.time_ns(), name, writer.codec_name)
         for layer in parent.layers:
             if layer.created_ns is not None:  # a cache may be gone tomorrow; a base's registry has its layers
                 layer.stored.bring(layer.descriptor.digest)
         told = {
-            f"{FAILED}.step": step.name,
+            f"{FAILED}.step": name,
             f"{FAILED}.command": " ".join(room.spec.argv),
             f"{FAILED}.reason": how_it_ended(error),
         }

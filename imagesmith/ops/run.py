@@ -173,7 +173,7 @@ class RunOp(Op):
                 self._finish(work, room, output)
             except StepFailed as e:
                 if work.tools.failing is not None:
-                    work.tools.failing(room, e, stack)
+                    work.tools.failing(work.step, room, e, stack)
                 raise
             yield room.workspace
 
@@ -193,7 +193,7 @@ class RunOp(Op):
         spec = self._spec(work, parent.view, mounts)
         workspace = snapshots.prepare([layer.stored for layer in parent.layers], parent.view)
         stack.callback(workspace.discard)
-        return Room(step=work.step, spec=spec, parent=parent, workspace=workspace, sandbox=sandbox)
+        return Room(name=work.step.name, spec=spec, parent=parent, workspace=workspace, sandbox=sandbox)
 
     def _finish(self, work: Work, room: Room, output: Output) -> None:
         """Run the command to its end."""

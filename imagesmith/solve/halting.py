@@ -8,9 +8,9 @@ Threads: `Failing` is called on the thread of the step, an `Attendant` on the on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from imagesmith.errors import StepFailed
 from imagesmith.interfaces import Mount, Output, RunSpec, Sandbox, Workspace
@@ -18,12 +18,9 @@ from imagesmith.values import frozen, replace
 
 if TYPE_CHECKING:
     from imagesmith.solve.result import Result
-    from imagesmith.solve.step import Step, Work
 
-__all__ = ["STEP_VARIABLE", "Attendant", "Failing", "Halt", "Halted", "Room", "how_it_ended"]
+__all__ = ["STEP_VARIABLE", "Attendant", "Failing", "Halt", "Room", "how_it_ended"]
 
-#: A step before which a solve is halted, when what it needs is solved, and what is done there.
-Halted: TypeAlias = "tuple[Step, Callable[[Work], None]]"
 
 #: The variable with the words of the step, for `eval`, and the longest (bytes) that are put there.
 STEP_VARIABLE, _MOST_BYTES = "IMAGESMITH_STEP", 100_000
@@ -38,11 +35,11 @@ def how_it_ended(error: StepFailed) -> str:
 class Room:
     """A step's sandbox with its mounts, over a workspace that has what the step wrote, if it has begun.
 
-    step    that is, or would be, executed there
+    name    of the step that is, or would be, executed there
     parent  what it stands on
     """
 
-    step: Step
+    name: str
     spec: RunSpec
     parent: Result
     workspace: Workspace
@@ -81,8 +78,8 @@ class Room:
 class Failing(Protocol):
     """Is told that a RUN has failed, while its sandbox could still be entered."""
 
-    def __call__(self, room: Room, error: StepFailed, held: ExitStack, /) -> None:
-        """The room lasts as long as `held`; who needs it longer takes all of that away (pop_all)."""
+    def __call__(self, step: object, room: Room, error: StepFailed, held: ExitStack, /) -> None:
+        """The step's room lasts as long as `held`; who needs it longer takes all of that away (pop_all)."""
 
 
 @frozen(kw_only=True, eq=False)

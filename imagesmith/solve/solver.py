@@ -30,7 +30,7 @@ from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.solve.lookahead import LookAhead
 from imagesmith.solve.result import NOTHING, BuiltLayer, Result
 from imagesmith.solve.schedule import Schedule
-from imagesmith.solve.step import Step
+from imagesmith.solve.step import Halted, Step
 from imagesmith.solve.stepcache import STORE, Found, StepCache
 from imagesmith.solve.tools import Tools
 from imagesmith.solve.watching import Solved, Watcher
@@ -40,7 +40,6 @@ from imagesmith.values import replace
 
 if TYPE_CHECKING:
     from imagesmith.solve.alike import Alike
-    from imagesmith.solve.halting import Halted
 
 __all__ = ["Solver"]
 

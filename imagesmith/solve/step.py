@@ -9,7 +9,7 @@ Steps are plain values: contexts, images and other steps are named in them, noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from imagesmith.context.origins import ContextFiles
@@ -24,7 +24,7 @@ from imagesmith.solve.result import BuiltLayer, Result
 from imagesmith.solve.tools import Tools
 from imagesmith.values import field, field_names, frozen
 
-__all__ = ["Op", "Reads", "Step", "Work"]
+__all__ = ["Halted", "Op", "Reads", "Step", "Work"]
 
 
 @frozen
@@ -211,6 +211,10 @@ class Step:
     def inputs(self) -> tuple[Step, ...]:
         """The steps whose results this one needs, the parent first."""
         return self._inputs
+
+
+#: A step before which a solve is halted, when what it needs is solved, and what is done there.
+Halted = tuple[Step, Callable[[Work], None]]
 
 
 def _steps(values: Iterable[object]) -> Iterator[Step]:

@@ -382,15 +382,13 @@ class _Told(Front):
 
 
 def _halt(sandbox: _Sandbox, **words: object) -> Halt:
-    class Step:
-        name = "[1/1] RUN \x1b[31mevil\nline"
-
     class Workspace:
         root = Path("/nowhere")
 
     mounts = tuple(Mount(kind="bind", target=f"/m\x1b{n:02d}") for n in range(20))
     spec = RunSpec(argv=("/bin/sh", "-c", "it's"), env=(("A", "1"),), mounts=mounts, timeout_s=5)
-    room = Room(step=Step(), spec=spec, parent=None, workspace=Workspace(), sandbox=sandbox)  # type: ignore[arg-type]
+    name = "[1/1] RUN \x1b[31mevil\nline"
+    room = Room(name=name, spec=spec, parent=None, workspace=Workspace(), sandbox=sandbox)  # type: ignore[arg-type]
     return Halt(room=room, **{"shell": "", "where": "before a:1", **words})  # type: ignore[arg-type]
 
 
