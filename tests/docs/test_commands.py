@@ -30,6 +30,7 @@ NOT_RUN = {
     "python3 tests/run.py": "runs the tests, this one too",
     "--load": "needs a daemon; tests/e2e/test_loading.py has them",
     "--ssh default": "needs an agent; tests/worker/test_agent.py has one",
+    "--ssh github": "needs keys; tests/ops/test_mounts.py has some",
     "--shell-at": "needs a terminal; tests/cli/test_shells.py has one",
     "--on-failure shell": "needs a terminal; tests/cli/test_shells.py has one",
     "--on slurm": "needs a cluster",
