@@ -22,7 +22,7 @@ from imagesmith.request import BuildRequest, Output
 from imagesmith.settings import Access
 from imagesmith.solve.cacheplaces import CacheExport
 from imagesmith.solve.graph import chain
-from imagesmith.solve.result import Result
+from imagesmith.solve.result import BuiltLayer, Result
 from imagesmith.solve.watching import Watching
 from imagesmith.transports.bases import Bases
 from imagesmith.values import replace
@@ -195,18 +195,19 @@ def _commit(
     if not is_whole:
         return commit(planned, result.layers, keeper.store, form=form, extra={})
     with vertex.part("exporting layers"):
-        built = result.layers
+        before: tuple[BuiltLayer, ...] = ()
         if form.squash:
             from imagesmith.image.squash import squashed
 
-            built = squashed(result, form, reforming)
-        layers = reforming.layers(built, form)
-    extra = keeper.inline(reforming.layers(result.layers, form) if form.squash else layers, form.epoch)
+            squash = squashed(result, form, reforming)
+            before, layers = squash.of, reforming.layers(squash.layers, form)
+        else:
+            layers = reforming.layers(result.layers, form)
+    extra = keeper.inline(before or layers, form.epoch)
     if extra and (form.codec.is_estargz or form.squash):  # its layers are of no step's making
         how = "with compression=estargz" if form.codec.is_estargz else "that is squashed"
         keeper.events(Warned(rule="", text=f"an image {how} holds no inline cache"))
         extra = {}
-    before = result.layers if len(built) < len(result.layers) or built != result.layers else ()
     image = commit(planned, layers, keeper.store, form=form, extra=extra, squashed=before)
     vertex.did(f"exporting manifest {image.manifest.digest}")
     vertex.did(f"exporting config {image.manifest.config.digest}")

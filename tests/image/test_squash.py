@@ -137,6 +137,20 @@ def test_history_is_dockers(out: Path) -> None:
     assert squashed.config["config"] == plain.config["config"]
 
 
+def test_it_is_the_same_beside_other_outputs(context: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    build(store, context, BASE + _BELOW, "-t", "app-base", "-o", "type=image")
+    text = _TEXT.replace("/bin/\n", "/keep\n")
+    one = ("--squash", "-t", "app", "-o", f"type=oci,rewrite-timestamp=true,dest={tmp_path}/one")
+    digests = set()
+    for first in ("false", "true"):
+        both = ("-o", f"type=oci,rewrite-timestamp={first},dest={tmp_path}/{first}")
+        for cached in ((), ("--no-cache",)):
+            build(store, context, text, *both, *one, *cached)
+            digests.add(Image(tmp_path / "one").digest)
+    assert len(digests) == 1
+
+
 def test_attestations_and_caches_go_along(out: Path, store: Path, context: Path) -> None:
     flags = ("--squash", "--provenance=mode=max", "--sbom=true", "--cache-to=type=inline", "-t", "app")
     said = build(store, context, _TEXT, *flags, "-o", f"type=oci,dest={out}/more")
