@@ -27,8 +27,9 @@ __all__ = ["add_target_flags", "created_now", "opened_image", "write_edited"]
 def add_target_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that say where the result goes."""
     parser.add_argument(
-        "-t", "--tag", default="", metavar="TARGET", help="where to (default: the same repository, by digest)"
-    )
+        "-t", "--tag", "--new_tag", default="", metavar="TARGET",
+        help="where to (default: the same repository, by digest)",
+    )  # fmt: skip
     parser.add_argument(
         "--push", action="store_true", help="what was found in the store goes to the registry of its name"
     )
