@@ -44,6 +44,11 @@ class How:
             return self
         if self.choice.exact:
             raise UsageError("layers that are compressed otherwise have other digests, which are to be kept")
+        if self.choice.referrers:
+            raise UsageError(
+                "what refers to an image is about it as it was: it has no place beside other layers",
+                hint="copy it as it is, or without what refers to it",
+            )
         if not self.codec.only_oci:
             return self
         if self.choice.family == "docker":

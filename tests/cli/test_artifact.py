@@ -216,3 +216,20 @@ def test_skopeo_carries_an_artifact(run: Run, host: str, tmp_path: Path) -> None
     assert run("digest", f"{host}/t/art:1") == made
     run("artifact", "pull", f"{host}/t/art:1", "-o", "out")
     assert _tree(tmp_path / "out/conf") == _tree(tmp_path / "conf")
+
+
+@pytest.mark.parametrize("name", ["f", "d"])
+def test_what_is_damaged_is_not_left_there(run: Run, tmp_path: Path, name: str) -> None:
+    """Where a blob is not what the manifest says, nothing gets its name."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/x").write_text("x" * 5000)
+    (tmp_path / "f").write_text("y" * 5000)
+    run("artifact", "push", "oci:layout", name)
+    [layer] = Manifest.parse(run("inspect", "--raw", "oci:layout").encode()).layers
+    blob = tmp_path / "layout/blobs/sha256" / layer.digest.hex
+    data = bytearray(blob.read_bytes())
+    data[-9 if name == "d" else 9] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(data)
+    run("artifact", "pull", "oci:layout", "-o", "out", status=6)
+    assert not list((tmp_path / "out").iterdir())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from imagesmith.embedded.registry import Registry
 from imagesmith.store.store import Store
 from tests.cli.conftest import Run
+from tests.registry.faultproxy import Answer, FaultProxy
 from tests.registry.images import make_image
 
 TAGS = ("latest", "v1.0", "v1.1", "v1.1-rc1", "v2.0")
@@ -72,10 +74,20 @@ def test_one_that_fails_stops_no_other(run: Run, host: str, tmp_path: Path) -> N
     assert run("tags", "oci:layout").split() == ["v1.0", "v1.1"]
 
 
-def test_layers_in_common_are_sent_once(run: Run, tmp_path: Path) -> None:
-    from imagesmith.embedded.registry import Registry
-    from tests.registry.faultproxy import FaultProxy
+def test_a_second_run_goes_on_where_the_first_was_stopped(run: Run, tmp_path: Path) -> None:
+    with Registry(tmp_path / "a") as a, Registry(tmp_path / "b") as b, FaultProxy(b.host) as proxy:
+        _fill(run, a.host, tmp_path)
+        proxy.on("PUT", "/manifests/v1.1$", Answer(400))
+        words = ("copy", "--all-tags", f"{a.host}/t/app", f"{proxy.host}/t/app")
+        assert "1 of 5 images were not copied" in run(*words, status=7)
+        sent = len(proxy.seen("PUT", "/blobs/"))
+        assert run("tags", f"{b.host}/t/app").split() == [t for t in TAGS if t != "v1.1"]
+        assert len(run(*words).splitlines()) == 5
+        assert len(proxy.seen("PUT", "/blobs/")) == sent
+        assert run("tags", f"{b.host}/t/app").split() == list(TAGS)
 
+
+def test_layers_in_common_are_sent_once(run: Run, tmp_path: Path) -> None:
     with Registry(tmp_path / "a") as a, Registry(tmp_path / "b") as b, FaultProxy(b.host) as proxy:
         _fill(run, a.host, tmp_path)
         run("copy", "--all-tags", f"{a.host}/t/app", f"{proxy.host}/t/app")

@@ -100,6 +100,7 @@ MISTAKES = [
     ("imagesmith copy --force-compression app:1 oci:x", 2, "none is named"),
     ("imagesmith copy --compression zstd -f docker app:1 oci:x", 2, "no place in images of Docker's types"),
     ("imagesmith copy --compression zstd --preserve-digests app:1 oci:x", 2, "are to be kept"),
+    ("imagesmith copy --compression zstd --referrers app:1 oci:x", 2, "is about it as it was"),
     ("imagesmith copy --compression zstd --dry-run store:app:1 oci:x", 2, "not known before it is done"),
     ("imagesmith copy --all-tags {open}/team/app:1 oci:x", 2, "leave it out of the name"),
     ("imagesmith copy --all-tags {open}/team/app oci-archive:x", 2, "several tags go between repositories"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,3 +108,19 @@ def test_no_credential_is_in_a_log(
 
 def test_a_login_is_shown_without_its_secret() -> None:
     assert "hidden" not in repr(Access(login=Login("basic", "me", "hidden")))
+
+
+def test_tokens_are_sent_as_they_are(run: Run, image: str, tmp_path: Path) -> None:
+    del image
+    with Registry(tmp_path / "bearer", htpasswd=make_htpasswd(tmp_path / "users"), bearer=True) as registry:
+        name = f"{registry.host}/t/app:1"
+        made = run("copy", "--dest-creds", CREDS, "store:app:1", name)
+        scope = "scope=repository:t/app:pull&service=imagesmith"
+        asked = urllib.request.Request(f"http://{registry.host}/token?{scope}")
+        asked.add_header("Authorization", f"Basic {base64.b64encode(CREDS.encode()).decode()}")
+        with urllib.request.urlopen(asked) as answer:
+            token = json.load(answer)["token"]
+        assert run("copy", "--src-registry-token", token, name, "oci:there") == made
+        assert run("digest", "--registry-token", token, name) == made
+        said = run("copy", "--dest-registry-token", token, "oci:there", f"{registry.host}/t/app:2", status=7)
+        assert token not in said
