@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from imagesmith.image.result import BuildResult as BuildResult
     from imagesmith.library.artifacts import pull_files as pull_files
     from imagesmith.library.artifacts import push_files as push_files
+    from imagesmith.library.attesting import attest as attest
+    from imagesmith.library.attesting import generate_key as generate_key
+    from imagesmith.library.attesting import verify_attestation as verify_attestation
     from imagesmith.library.building import bake as bake
     from imagesmith.library.building import build as build
     from imagesmith.library.contents import diff as diff
@@ -44,10 +47,14 @@ if TYPE_CHECKING:
     from imagesmith.library.looking import referrers as referrers
     from imagesmith.library.looking import tags as tags
     from imagesmith.library.moving import copy as copy
+    from imagesmith.library.moving import copy_tags as copy_tags
     from imagesmith.library.moving import load as load
     from imagesmith.library.moving import pull as pull
     from imagesmith.library.moving import push as push
     from imagesmith.library.moving import save as save
+    from imagesmith.library.raw import read_blob as read_blob
+    from imagesmith.library.raw import read_manifest as read_manifest
+    from imagesmith.library.raw import validate as validate
     from imagesmith.library.running import run as run
     from imagesmith.library.starting import Running as Running
     from imagesmith.library.starting import start as start
@@ -71,12 +78,14 @@ __version__ = "0.1.0"
 #: module of the library -> its public names
 _LIBRARY = {
     "artifacts": ("pull_files", "push_files"),
+    "attesting": ("attest", "generate_key", "verify_attestation"),
     "building": ("bake", "build"),
     "contents": ("diff", "export", "ls", "read", "sbom"),
     "credentials": ("Credentials", "Token"),
     "editing": ("append", "attach", "flatten", "index", "mutate", "rebase"),
     "looking": ("catalog", "digest", "inspect", "referrers", "tags"),
-    "moving": ("copy", "load", "pull", "push", "save"),
+    "moving": ("copy", "copy_tags", "load", "pull", "push", "save"),
+    "raw": ("read_blob", "read_manifest", "validate"),
     "running": ("run",),
     "starting": ("Running", "start"),
     "storing": ("delete", "images", "prune", "rmi", "tag"),
@@ -94,9 +103,62 @@ _WHERE = {
 _MODULES = ("errors", "events")
 
 __all__ = [
-    *sorted(_WHERE),
-    *_MODULES,
+    "BuildRequest",
+    "BuildResult",
+    "Completed",
+    "Credentials",
+    "Image",
+    "ImagesmithError",
+    "Output",
+    "Running",
+    "Token",
     "__version__",
+    "append",
+    "attach",
+    "attest",
+    "bake",
+    "build",
+    "catalog",
+    "copy",
+    "copy_tags",
+    "delete",
+    "diff",
+    "digest",
+    "errors",
+    "events",
+    "export",
+    "flatten",
+    "generate_key",
+    "images",
+    "index",
+    "inspect",
+    "load",
+    "login",
+    "logout",
+    "ls",
+    "mutate",
+    "prune",
+    "pull",
+    "pull_files",
+    "push",
+    "push_files",
+    "read",
+    "read_blob",
+    "read_manifest",
+    "rebase",
+    "referrers",
+    "reproduce",
+    "rmi",
+    "run",
+    "save",
+    "sbom",
+    "sign",
+    "start",
+    "tag",
+    "tags",
+    "validate",
+    "verify",
+    "verify_attestation",
 ]
 
 
@@ -124,6 +186,7 @@ def _function(name: str) -> property:
 class _Face(ModuleType):
     """This module: `import imagesmith.bake.hcl` does not put a package in the place of `imagesmith.bake`."""
 
+    attest = _function("attest")
     bake = _function("bake")
     export = _function("export")
     sbom = _function("sbom")

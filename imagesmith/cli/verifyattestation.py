@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from imagesmith.cli.attest import TYPES, type_of
+from imagesmith.attest.predicates import TYPES, type_of
 from imagesmith.cli.common import say
 from imagesmith.cli.lines import harmless_json, one_line
 from imagesmith.cli.verify import add_verify_flags, findings_of, line_of, said_of

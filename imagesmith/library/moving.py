@@ -12,6 +12,9 @@ from typing import Literal
 
 from imagesmith.copying.copies import How, copy_image
 from imagesmith.copying.ends import open_ends
+from imagesmith.copying.many import copies
+from imagesmith.copying.patterns import Tags
+from imagesmith.copying.tagging import repository_of, with_tags
 from imagesmith.errors import UsageError
 from imagesmith.events import EventSink, nobody
 from imagesmith.layer.codecs import Codec
@@ -28,7 +31,7 @@ from imagesmith.transports.names import PlaceName, open_source, open_target
 from imagesmith.transports.saving import load_images, save_images
 from imagesmith.transports.stored import StorePlace
 
-__all__ = ["copy", "load", "pull", "push", "save"]
+__all__ = ["copy", "copy_tags", "load", "pull", "push", "save"]
 
 
 @documented
@@ -108,6 +111,71 @@ def copy(
         ) as ends,
     ):
         return Image(name=str(to), descriptor=copy_image(ends, from_, to, How(choice=choice, codec=codec)))
+
+
+@documented
+def copy_tags(
+    source: str,
+    target: str,
+    *patterns: str,
+    exclude: Iterable[str] = (),
+    referrers: bool = False,
+    at_once: int = 4,
+    credentials: Logins | None = None,
+    source_credentials: Logins | None = None,
+    target_credentials: Logins | None = None,
+    insecure: Insecure = False,
+    policy: str | Path = "",
+    root: str | Path = "",
+    events: EventSink = nobody,
+) -> dict[str, Image]:
+    """Copy the tags of a repository that match, several at a time; one that fails does not stop the others.
+
+    Args:
+        source: a repository, `oci:DIR` or `store:NAME`.
+        target: another one, where they have the same tags.
+        patterns: which tags, as `1.*` or `regex:v[0-9]+`; by default all.
+        exclude: but none of these.
+        referrers: signatures, attestations and the like, too.
+        at_once: so many at the same time.
+        source_credentials, target_credentials: for one side, over `credentials`, which are for both.
+
+    Returns:
+        What the target has now, by tag.
+
+    Raises:
+        NotFound: there is no such repository, or no tag matches.
+        ImagesmithError: of the first that failed, when all others were tried.
+
+    Example:
+        >>> imagesmith.copy_tags("registry.example/team/app", "registry.example/mirror/app", "1*")
+        {'1': Image(registry.example/mirror/app:1, sha256:...…), '1.1': Image(...)}
+    """
+    settings = Settings.load(str(root))
+    with (
+        Store(settings.root) as store,
+        open_ends(
+            store,
+            source=access_by(insecure, _first(source_credentials, credentials), registries_of([source])),
+            target=access_by(insecure, _first(target_credentials, credentials), registries_of([target])),
+            events=events,
+            transfers=settings.transfers,
+            admission=admission_by(policy, settings),
+        ) as ends,
+    ):
+        chosen = Tags(patterns or ("*",), tuple(exclude))
+        jobs = with_tags(ends, repository_of(source), repository_of(target), chosen)
+        outcomes = list(copies(ends, jobs, How(choice=Choice(referrers=referrers)), at_once=at_once))
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error
+    return {
+        (one.target.image.tag or "" if one.target.image is not None else one.target.ref): Image(
+            name=str(one.target), descriptor=one.descriptor
+        )
+        for one in outcomes
+        if one.descriptor is not None
+    }
 
 
 def _first(own: Logins | None, both: Logins | None) -> Logins | None:

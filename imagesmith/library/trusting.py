@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from imagesmith.errors import UsageError
 from imagesmith.events import EventSink, nobody
+from imagesmith.library.believing import Believed, Key, opened_key
 from imagesmith.library.credentials import Credentials, Insecure, Logins, access_by, registries_of
 from imagesmith.library.documented import documented
-from imagesmith.library.opening import opened, opened_by, platform_or_none
+from imagesmith.library.opening import opened, opened_by
 from imagesmith.options import is_indexed, parse_platforms, parse_secret
 from imagesmith.settings import Access, Settings
 from imagesmith.transports.names import PlaceName, image_at
@@ -27,15 +27,10 @@ if TYPE_CHECKING:
     from imagesmith.rebuilding import Rebuilt
     from imagesmith.request import BuildRequest
     from imagesmith.trust.signing import Made
-    from imagesmith.trust.verifying import Keyless, Verified
+    from imagesmith.trust.verifying import Verified
     from imagesmith.worker.sandbox.world import World
 
 __all__ = ["login", "logout", "reproduce", "sign", "verify"]
-
-#: The largest file of keys or certificates that is read (bytes).
-_MOST_BYTES = 8 << 20
-#: A key or certificate: the path of its file, or its content.
-Key = str | Path | bytes
 
 
 @documented
@@ -81,12 +76,11 @@ def sign(
         [('bundle', True), ('tag', True)]
     """
     from imagesmith.trust.desk import reference_of, sign_at, signing_at
-    from imagesmith.trust.keys import open_private
     from imagesmith.trust.signing import FORMS, Signing
 
-    place, secret = PlaceName.parse(ref), password.encode() if isinstance(password, str) else password
+    place = PlaceName.parse(ref)
     signing = Signing(
-        key=open_private(_content(key), _name(key), lambda: secret),
+        key=opened_key(key, password),
         reference=reference_of(place, identity=identity, tag=moving_tag),
         forms=FORMS if form == "both" else (form,),
         annotations=dict(annotations or {}),
@@ -150,68 +144,16 @@ def verify(
         Traceback (most recent call last):
         imagesmith.errors.Untrusted: registry.example/team/app:1: no signature of sha256:... counts: ...
     """
-    from imagesmith.trust.certificates import Certificate
-    from imagesmith.trust.desk import findings_at
-    from imagesmith.trust.keys import PublicKey
-    from imagesmith.trust.notation import Trust
-    from imagesmith.trust.verifying import Asked
-
-    named: Iterable[Key] = [keys] if isinstance(keys, str | Path | bytes) else keys
-    public = [PublicKey.parse(_content(key), _name(key)) for key in named]
-    expected = {
-        "identity": certificate_identity, "identity_regexp": certificate_identity_regexp,
-        "issuer": certificate_oidc_issuer, "issuer_regexp": certificate_oidc_issuer_regexp,
-    }  # fmt: skip
-
-    def certificates(files: Iterable[Key]) -> tuple[Certificate, ...]:
-        return tuple(one for file in files for one in Certificate.parse_all(_content(file), _name(file)))
-
-    roots = certificates(notation_roots)
-    trust = None
-    if roots:
-        identities = tuple(Trust.parse_identity(text) for text in notation_identities)
-        trust = Trust(roots=roots, clocks=certificates(notation_tsa_roots), identities=identities)
-    keyless = _keyless(trusted_root, expected)
-    if not (public or keyless or trust):
-        raise UsageError("whose signature counts must be said: keys, trusted_root or notation_roots")
-    asked = Asked(keys=public, keyless=keyless, annotations=dict(annotations or {}))
+    believed = Believed(
+        keys, annotations,
+        trusted_root, certificate_identity, certificate_identity_regexp,
+        certificate_oidc_issuer, certificate_oidc_issuer_regexp,
+        notation_roots, notation_identities, notation_tsa_roots,
+    )  # fmt: skip
     with opened(
         ref, insecure=insecure, credentials=credentials, root=root, events=events, spare=True
     ) as (session, store):  # fmt: skip
-        found = findings_at(
-            PlaceName.parse(ref), session, store, asked,
-            platform=platform_or_none(platform), trust=trust, now_s=int(time.time()),
-        )  # fmt: skip
-    return found.need()
-
-
-def _keyless(trusted_root: Key, expected: dict[str, str]) -> Keyless | None:
-    """The judge of signatures without a key; None where no root is named."""
-    if not trusted_root:
-        if any(expected.values()):
-            raise UsageError("trusted_root is missing: who issues certificates to signers must be said")
-        return None
-    from imagesmith.trust.judges import keyless
-    from imagesmith.trust.sigstore import Expected
-    from imagesmith.trust.trustedroot import TrustedRoot
-
-    root = TrustedRoot.parse(_content(trusted_root), _name(trusted_root))
-    return keyless(root, Expected.parse(**expected))
-
-
-def _content(key: Key) -> bytes:
-    """The content of a key's file, or what was given."""
-    if isinstance(key, bytes):
-        return key
-    try:
-        with open(key, "rb") as f:
-            return f.read(_MOST_BYTES)
-    except OSError as e:
-        raise UsageError(f"cannot read {key}: {e.strerror}") from e
-
-
-def _name(key: Key) -> str:
-    return "the key" if isinstance(key, bytes) else str(key)
+        return believed.findings(ref, platform, session, store).need()
 
 
 @documented
