@@ -6,12 +6,13 @@ Threads: any, several at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from imagesmith.copying.copies import How, copy_image
-from imagesmith.copying.ends import open_ends
+from imagesmith.copying.ends import Ends, open_ends
 from imagesmith.copying.many import copies
 from imagesmith.copying.patterns import Tags
 from imagesmith.copying.tagging import repository_of, with_tags
@@ -24,7 +25,7 @@ from imagesmith.library.opening import admission_by, opened, platform_or_none
 from imagesmith.library.values import Image
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.options import parse_platforms
-from imagesmith.settings import Settings
+from imagesmith.settings import Access, Settings
 from imagesmith.store.store import Store
 from imagesmith.transports.choice import Choice
 from imagesmith.transports.names import PlaceName, open_source, open_target
@@ -98,18 +99,9 @@ def copy(
         family=media_types, attestations=attestations, exact=exact,
     )  # fmt: skip
     codec = Codec.parse(compression, compression_level) if compression else None
-    settings = Settings.load(str(root))
-    with (
-        Store(settings.root) as store,
-        open_ends(
-            store,
-            source=access_by(insecure, _first(source_credentials, credentials), registries_of([source])),
-            target=access_by(insecure, _first(target_credentials, credentials), registries_of([target])),
-            events=events,
-            transfers=settings.transfers,
-            admission=admission_by(policy, settings),
-        ) as ends,
-    ):
+    reads = access_by(insecure, _first(source_credentials, credentials), registries_of([source]))
+    writes = access_by(insecure, _first(target_credentials, credentials), registries_of([target]))
+    with _ends(reads, writes, policy, root, events) as ends:
         return Image(name=str(to), descriptor=copy_image(ends, from_, to, How(choice=choice, codec=codec)))
 
 
@@ -151,18 +143,9 @@ def copy_tags(
         >>> imagesmith.copy_tags("registry.example/team/app", "registry.example/mirror/app", "1*")
         {'1': Image(registry.example/mirror/app:1, sha256:...…), '1.1': Image(...)}
     """
-    settings = Settings.load(str(root))
-    with (
-        Store(settings.root) as store,
-        open_ends(
-            store,
-            source=access_by(insecure, _first(source_credentials, credentials), registries_of([source])),
-            target=access_by(insecure, _first(target_credentials, credentials), registries_of([target])),
-            events=events,
-            transfers=settings.transfers,
-            admission=admission_by(policy, settings),
-        ) as ends,
-    ):
+    reads = access_by(insecure, _first(source_credentials, credentials), registries_of([source]))
+    writes = access_by(insecure, _first(target_credentials, credentials), registries_of([target]))
+    with _ends(reads, writes, policy, root, events) as ends:
         chosen = Tags(patterns or ("*",), tuple(exclude))
         jobs = with_tags(ends, repository_of(source), repository_of(target), chosen)
         outcomes = list(copies(ends, jobs, How(choice=Choice(referrers=referrers)), at_once=at_once))
@@ -176,6 +159,22 @@ def copy_tags(
         for one in outcomes
         if one.descriptor is not None
     }
+
+
+@contextlib.contextmanager
+def _ends(
+    reads: Access, writes: Access, policy: str | Path, root: str | Path, events: EventSink
+) -> Iterator[Ends]:
+    """The two sides of copies, with the store between them."""
+    settings = Settings.load(str(root))
+    with (
+        Store(settings.root) as store,
+        open_ends(
+            store, source=reads, target=writes, events=events, transfers=settings.transfers,
+            admission=admission_by(policy, settings),
+        ) as ends,
+    ):  # fmt: skip
+        yield ends
 
 
 def _first(own: Logins | None, both: Logins | None) -> Logins | None:
