@@ -37,7 +37,7 @@ from imagesmith.store.store import Store
 from imagesmith.transports.copier import chosen
 from imagesmith.transports.documents import config_of
 from imagesmith.transports.stored import write_blob
-from imagesmith.values import frozen
+from imagesmith.values import frozen, printable
 
 __all__ = ["ImageFile", "ImageFiles", "list_files", "open_files", "read_file"]
 
@@ -78,6 +78,10 @@ class ImageFile:
     hardlink: str = ""
     device: tuple[int, int] = (0, 0)
     layer: int = 0
+
+    def __repr__(self) -> str:
+        size = f", {self.size}" if self.kind == "file" else ""
+        return printable(f"ImageFile({self.path}, {self.kind}{size})")
 
 
 @runtime_checkable

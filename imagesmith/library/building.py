@@ -190,8 +190,8 @@ def bake(
         What was built, by target.
 
     Raises:
-        DefinitionError: the definition is wrong, or has no such target.
-        UsageError: it asks for what is not allowed; the hint says what allows it.
+        DefinitionError: the definition is wrong.
+        UsageError: it has no such target, or asks for what is not allowed; the hint says what allows it.
         ImagesmithError: of the first target that failed.
 
     Example:

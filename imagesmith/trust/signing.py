@@ -65,6 +65,9 @@ class Made:
     form: Form
     new: bool
 
+    def __repr__(self) -> str:
+        return f"Made({self.subject.digest.short}, {self.form}{'' if self.new else ', was there'})"
+
 
 def signed_parts(source: ImageSource, root: Descriptor) -> list[Descriptor]:
     """What is signed of an image: of an index the images and indexes that are there, and last it itself."""

@@ -26,7 +26,7 @@ from imagesmith.trust.finding import SIGN, Candidate, Form, Unread, candidates
 from imagesmith.trust.keys import PublicKey
 from imagesmith.trust.notation import NotationEnvelope
 from imagesmith.trust.simplesigning import Payload, SimpleSignature
-from imagesmith.values import field, frozen
+from imagesmith.values import field, frozen, printable
 
 __all__ = ["Asked", "Findings", "Keyless", "Signer", "Verified", "verify"]
 
@@ -91,6 +91,10 @@ class Verified:
     annotations: Mapping[str, Any] = field(default_factory=dict)
     statement: Mapping[str, Any] = field(default_factory=dict)
     envelope: Envelope | None = None
+
+    def __repr__(self) -> str:
+        said = f", {self.predicate_type}" if self.predicate_type else ""
+        return printable(f"Verified({self.digest.short}, {self.signer.name}, {self.form}{said})")
 
     @property
     def predicate_type(self) -> str:
