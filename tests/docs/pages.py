@@ -17,7 +17,7 @@ PAGES = [
     *sorted(p for p in (PROJECT / "docs").rglob("*.md") if not {"reference", "out"} & {*p.parts}),
 ]
 #: A block of commands begins with one of these.
-PROGRAMS = ("imagesmith", "pip", "pipx", "uv", "python3", "docker", "podman", "kubectl", "sudo")
+PROGRAMS = ("imagesmith", "echo", "pip", "pipx", "uv", "python3", "docker", "podman", "kubectl", "sudo")
 
 
 @dataclass(frozen=True)

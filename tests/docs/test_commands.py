@@ -56,8 +56,10 @@ FILES = {
     "tools/Dockerfile": 'FROM scratch\nCOPY busybox /bin/\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n',
     "greeting": "hello\n",
     "notes.txt": "notes\n",
+    "docs/page": "a page\n",
     "sbom.json": "{}",
     "password": PASSWORD,
+    "auth.json": "{}",
     "compose.yaml": "services:\n  app:\n    build: .\n    image: registry.example/app:baked\n",
 }
 
@@ -68,7 +70,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> World:
     from imagesmith.embedded.registry import Registry
 
     folder = tmp_path_factory.mktemp("pages")
-    world = World(folder, variables={"TOKEN": "secret", "COLUMNS": "100"})
+    world = World(folder, variables={"TOKEN": "secret", "PASSWORD": PASSWORD, "COLUMNS": "100"})
     world.install()
     python = world.write(".bin/python3", f'#!/bin/sh\nPYTHONPATH={PROJECT} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -80,8 +82,10 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> World:
             world.write(name, world.filled(text))
         for line in (
             "imagesmith build -q -t registry.example/tools:1 --push --platform linux/amd64,linux/arm64 tools",
-            "imagesmith build -q -t registry.example/app:1 -t registry.example/app:old"
-            " -t registry.example/team/app:1 -t registry.example/hub/library/busybox:1 --push .",
+            "imagesmith build -q -t registry.example/app:1 -t registry.example/app:1.0"
+            " -t registry.example/app:old -t registry.example/team/app:1"
+            " -t registry.example/hub/library/busybox:1 --push .",
+            "imagesmith copy registry.example/tools:1 registry.example/both:1",
             "imagesmith build -q -t busybox --platform linux/amd64,linux/arm64 tools",
             "imagesmith tag registry.example/app:1 app:1",
             "imagesmith attach registry.example/app:1 sbom.json --artifact-type application/spdx+json",
