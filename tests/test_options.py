@@ -126,7 +126,7 @@ def test_age_that_is_none_is_refused() -> None:
 
 def test_a_file_of_build_arguments(tmp_path: Path) -> None:
     file = tmp_path / "args"
-    file.write_bytes(b"\xef\xbb\xbf# said\r\n\n  A=1=2 \r\nB= x\n#C=3\nHOME\nQ=\"q\"\n\xff=\xfe")
+    file.write_bytes(b'\xef\xbb\xbf# said\r\n\n  A=1=2 \r\nB= x\n#C=3\nHOME\nQ="q"\n\xff=\xfe')
     found = read_arg_file(str(file))
     assert found == ["A=1=2", "B= x", "HOME", 'Q="q"', "\udcff=\udcfe"]
 

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def many(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
+def many(group: argparse._ActionsContainer, *names: str, metavar: str, text: str) -> None:
     """A flag that may be repeated."""
     group.add_argument(*names, action="append", default=[], metavar=metavar, help=text)
 
