@@ -7,7 +7,7 @@ import os
 
 from imagesmith.cli.flags import add_platform, add_policy, add_registry_flags, many, new_file, text_flag
 from imagesmith.cli.fleetflags import add_fleet_flags
-from imagesmith.cli.limitflags import add_limits, no_limits
+from imagesmith.cli.limitflags import add_limits
 
 __all__ = ["add_build_flags", "add_pin_flags", "add_rebuild_flags"]
 
@@ -45,11 +45,7 @@ def add_rebuild_flags(parser: argparse.ArgumentParser) -> None:
     _run_flags(parser)
     _store_flag(parser.add_argument_group("store"))
     _screen_flags(parser)
-    parser.set_defaults(
-        tag=[], push=False, output=[], load="", annotation=[], cache_from=[], cache_to=[], no_cache=True,
-        no_cache_filter=[], cache_ttl="", iidfile="", digest_file="", metadata_file="", provenance="",
-        sbom="", attest=[], pin=None, squash=False, on_failure="", shell_at="",
-    )  # fmt: skip
+    _leave_unsaid(parser, no_cache=True)
 
 
 def add_pin_flags(parser: argparse.ArgumentParser) -> None:
@@ -63,14 +59,16 @@ def add_pin_flags(parser: argparse.ArgumentParser) -> None:
     g = parser.add_argument_group("how repositories are reached")
     _secret_flags(g)
     _store_flag(parser.add_argument_group("store"))
-    parser.set_defaults(
-        tag=[], push=False, output=[], load="", label=[], pull=False, annotation=[], cache_from=[],
-        cache_to=[], no_cache=False, no_cache_filter=[], cache_ttl="",
-        iidfile="", digest_file="", metadata_file="",
-        provenance="", sbom="", attest=[], pin="true", network="default", add_host=[], shm_size="",
-        ulimit=[], cgroup_parent="", step_timeout="", emulator=[], allow=[], explain=False, report="",
-        squash=False, on_failure="", shell_at="", **no_limits(),
-    )  # fmt: skip
+    _leave_unsaid(parser, pin="true")
+
+
+def _leave_unsaid(parser: argparse.ArgumentParser, **instead: object) -> None:
+    """Give those of `build` that a verb has not the values that they have where nobody says them, or others."""
+    build = argparse.ArgumentParser(add_help=False)
+    add_build_flags(build)
+    own = {action.dest for action in parser._actions}
+    silent = {a.dest: a.default for a in build._actions if a.dest not in own}
+    parser.set_defaults(**{**silent, **instead})
 
 
 def _file(group: argparse._ArgumentGroup, *names: str, text: str) -> None:

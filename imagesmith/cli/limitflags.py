@@ -7,7 +7,7 @@ import argparse
 from imagesmith.cli.flags import many, text_flag
 from imagesmith.quotas import Limits
 
-__all__ = ["add_limits", "limits_of", "no_limits", "resources_of"]
+__all__ = ["add_limits", "limits_of", "resources_of"]
 
 _FLAGS = (
     (("-m", "--memory"), "SIZE", "memory, as 512m or 2g"),
@@ -53,8 +53,3 @@ def resources_of(limits: Limits) -> dict[str, str]:
         "cpuset-cpus": limits.cpus, "cpuset-mems": limits.nodes,
     }  # fmt: skip
     return {key: str(value) for key, value in rows.items() if value}
-
-
-def no_limits() -> dict[str, object]:
-    """What they are where they are not declared."""
-    return {"resource": [], **{names[-1][2:].replace("-", "_"): "" for names, _, _ in _FLAGS}}
