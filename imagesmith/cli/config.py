@@ -13,10 +13,13 @@ from imagesmith.cli.errors import show_error
 from imagesmith.cli.parser import default_files, users_file
 from imagesmith.cli.reference import parser_of
 from imagesmith.errors import UsageError
+from imagesmith.values import replace
 
 __all__ = ["configure", "run"]
 
 _VARIABLE = "IMAGESMITH_CONFIG"
+#: What flags end with whose values are nobody's to see.
+_SECRET = ("password", "token", "creds")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,11 +55,13 @@ def _judged(files: list[DefaultsFile]) -> tuple[list[tuple[Default, str]], list[
                 mistakes.append(default.fault(f"`imagesmith {default.command}` takes no defaults"))
                 continue
             try:
-                key = default.command, check(parser, default).dest
+                action = check(parser, default)
             except UsageError as e:
                 mistakes.append(e)
                 continue
-            rows.append((default, next(iter(rivals_of(default)), held.get(key, ""))))
+            key = default.command, action.dest
+            shown = replace(default, value=("***",)) if default.flag.endswith(_SECRET) else default
+            rows.append((shown, next(iter(rivals_of(default)), held.get(key, ""))))
             own[key] = default.place
         held = own | held
     return rows, mistakes

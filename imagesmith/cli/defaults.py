@@ -144,7 +144,7 @@ def words_of(
                 log.debug("%s: --%s is given by %s", default.place, default.flag,
                           rival or "what goes before the file")  # fmt: skip
                 continue
-            log.debug("%s: gives %s", default.place, " ".join(default.words()))
+            log.debug("%s: gives --%s", default.place, default.flag)
             out += default.words()
             here.add(action.dest)
         taken |= _with_rivals(parser, here)

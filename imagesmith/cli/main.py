@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from imagesmith import __version__
-from imagesmith.errors import Cancelled, ImagesmithError, StoreError
+from imagesmith.errors import Cancelled, ImagesmithError, StoreError, UsageError
 from imagesmith.plugins import COMMANDS, load
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     except ImagesmithError as e:
         from imagesmith.cli.errors import show_error
 
-        show_error(e, sys.stderr)
+        show_error(_with_defaults(e), sys.stderr)
         return e.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("error: stopped\n")
@@ -71,6 +71,16 @@ def main(argv: Sequence[str]) -> int:
     except Exception as e:  # a mistake of ours: still one line, and the way to the rest of it
         return _fault(f"internal error: {type(e).__name__}: {e}", e)
     return status
+
+
+def _with_defaults(error: ImagesmithError) -> ImagesmithError:
+    """An error of usage with the flags that nobody typed, since files of defaults gave them."""
+    from imagesmith.cli.parser import CommandParser
+
+    if CommandParser.from_files and isinstance(error, UsageError) and not error.hint:
+        flags = " ".join(dict.fromkeys(word.partition("=")[0] for word in CommandParser.from_files))
+        error.hint = f"imagesmith.toml gave {flags[:300]}; `imagesmith config` tells from which line"
+    return error
 
 
 def _drop_output() -> bool:

@@ -119,7 +119,9 @@ class Parser(argparse.ArgumentParser):
             if files:
                 from imagesmith.cli.defaults import words_of
 
-                words = [*self._our_words(words_of(self, self.given, files)), *words]
+                found = words_of(self, self.given, files)
+                words = [*self._our_words(list(found)), *words]
+                CommandParser.from_files = tuple(found)
         return super().parse_known_args(words, namespace)
 
     def _our_words(self, words: list[str]) -> list[str]:
@@ -198,3 +200,5 @@ class CommandParser(Parser):
     """The parser of a command that somebody typed: what it leaves open, files of defaults may say."""
 
     heeds_files = True
+    #: The words that files gave, for whoever tells of a mistake in what was asked.
+    from_files: tuple[str, ...] = ()

@@ -65,6 +65,18 @@ def test_defaults_are_told_with_their_places(
     assert document["mistakes"] == []
 
 
+def test_secrets_are_not_shown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = here / "imagesmith/imagesmith.toml"
+    mine.write_text(
+        '[push]\npassword = "hush"\nusername = "me"\nregistry-token = "hush"\ncreds = "me:hush"\n'
+    )
+    for words in ((), ("--json",)):
+        status, out, err = told(capsys, *words)
+        assert status == 0
+        assert "me" in out
+        assert "hush" not in out + err
+
+
 def test_every_mistake_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = here / "imagesmith/imagesmith.toml"
     mine.write_text("[build]\npsuh = true\n[images]\nnothing = 1\n[cache]\nall = true\n[nothing]\n")

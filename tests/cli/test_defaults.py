@@ -123,6 +123,15 @@ def test_verbose_tells_what_was_given(project: Path, caplog: pytest.LogCaptureFi
     assert "imagesmith.toml:2: --tag is given by what goes before the file" in caplog.text
 
 
+def test_error_of_usage_tells_what_nobody_typed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users(project, '[build]\nplatform = "no/such/platform/here"\n')
+    assert main(["build", "."]) == 2
+    said = capsys.readouterr().err
+    assert "hint: imagesmith.toml gave --platform; `imagesmith config` tells" in said
+    assert main(["build", "--platform", "no/such/platform/here", "."]) == 2
+    assert "imagesmith.toml" not in capsys.readouterr().err
+
+
 # --- which files ---------------------------------------------------------------------------------
 
 
