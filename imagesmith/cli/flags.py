@@ -43,7 +43,7 @@ def many(group: argparse._ActionsContainer, *names: str, metavar: str, text: str
     group.add_argument(*names, action="append", default=[], metavar=metavar, help=text)
 
 
-def text_flag(group: argparse._ArgumentGroup, *names: str, metavar: str, text: str) -> None:
+def text_flag(group: argparse._ActionsContainer, *names: str, metavar: str, text: str) -> None:
     """A flag with one value, empty where it is not given."""
     group.add_argument(*names, default="", metavar=metavar, help=text)
 
