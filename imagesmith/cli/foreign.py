@@ -263,6 +263,7 @@ def lines_of(command: str) -> list[str]:
 
 
 _COMMANDS = """
+executor          `imagesmith kaniko`
 generate-key-pair `imagesmith key generate`
 public-key        `imagesmith key show`
 tree download     `imagesmith referrers`

@@ -128,6 +128,7 @@ def words_of(args: argparse.Namespace, place: Place) -> list[str]:
         words += [f"--{name}={getattr(args, name)}"] if getattr(args, name) else []
     for name in ("label", "annotation", "secret"):
         words += [f"--{name}={text}" for text in getattr(args, name)]
+    words += ["--squash"] if args.single_snapshot else []
     words += [f"--platform={text}" for text in args.custom_platform]
     if args.reproducible and not any(t.startswith("SOURCE_DATE_EPOCH=") for t in args.build_arg):
         words += ["--build-arg=SOURCE_DATE_EPOCH=0"]

@@ -13,8 +13,8 @@ from imagesmith.cli.flags import add_policy, add_root, many, new_file, text_flag
 
 __all__ = ["KANIKO_LINES", "add_kaniko_flags"]
 
-#: As foreign.py's: `switch` and `value` are passed over, `no` is refused, `off` too where it is on; behind
-#: the `=` is why, or what to use.
+#: As foreign.py's: `switch` and `value` are passed over, `no` is refused; behind the
+#: `=` is why, or what to use.
 KANIKO_LINES = """
 switch --force = nothing here asks to be in a container
 switch --cleanup --pre-cleanup --preserve-context --materialize = the builder's own files are never an image's
@@ -29,7 +29,6 @@ value  --snapshot-mode --snapshotMode = what a step changed is seen by its layer
 value  --push-retry --image-fs-extract-retry --image-download-retry = all is tried again by itself
 value  --push-retry-initial-delay --push-retry-max-delay --push-retry-backoff-multiplier = as registries ask
 value  --cache-dir = base images are kept in the store, whose folder is --root
-off    --single-snapshot = build, then `imagesmith flatten REF`
 no     --push-ignore-immutable-tag-errors = a tag that the registry does not have
 no     --azure-container-registry-config = `imagesmith login`, or credHelpers in config.json
 no     --multi-platform = --custom-platform OS/ARCH,OS/ARCH, of which an index is made
@@ -92,6 +91,7 @@ def _result_flags(g: argparse._ArgumentGroup) -> None:
         g.add_argument(name, default="", metavar="FILE", type=new_file, help=text)
     many(g, "--label", metavar="K=V", text="label of the image")
     many(g, "--annotation", metavar="K=V", text="annotation of the manifest")
+    g.add_argument("--single-snapshot", action="store_true", help="one layer upon the base image")
     g.add_argument("--reproducible", action="store_true", help="all times in the image are 1970-01-01")
     g.add_argument("--compression", default="", choices=("", "gzip", "zstd"), help="of the layers")
     text_flag(g, "--compression-level", metavar="N", text="of the layers")

@@ -131,6 +131,13 @@ def test_reproducible_images_are_of_1970_and_equal(run: Run, context: Path) -> N
     assert '"Created": "1970-01-01T00:00:00Z"' in run("inspect", "store:app:1", "--root", "store-1")
 
 
+def test_a_single_snapshot_is_one_layer(run: Run, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY f /f\nCOPY f /g\n")
+    for flags, count in (((), 2), (("--single-snapshot",), 1)):
+        run("kaniko", "-c", str(context), "--no-push", "-d", "app:1", *flags)
+        assert len(json.loads(run("inspect", "store:app:1"))["Layers"]) == count
+
+
 @pytest.mark.parametrize("kind", ["file", "stdin", "part"])
 def test_archives_are_contexts(run: Run, tmp_path: Path, kind: str) -> None:
     files = {"Dockerfile": "FROM scratch\nCOPY f /f\n", "f": "text"}
