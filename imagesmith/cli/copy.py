@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     tags.add_argument("--all-tags", action="store_true", help="all tags of the source")
     tags.add_argument(
         "--tags", action="append", default=[], metavar="PATTERN",
-        help="those that this takes: 'v1.*', or 'regex:v[0-9]+'; may be repeated",
+        help="those that this takes: 'v1.*', 'regex:v[0-9]+' or 'semver:>=1.2 <2'; may be repeated",
     )  # fmt: skip
     tags.add_argument(
         "--exclude", action="append", default=[], metavar="PATTERN", help="but not those; may be repeated"

@@ -1,4 +1,4 @@
-"""Which tags of a repository are meant: shell patterns, and regular expressions behind `regex:`.
+"""Which tags of a repository are meant: shell patterns, `regex:` expressions, `semver:` ranges.
 
 Why: nobody wants to list the tags of a repository by hand. A pattern is for the whole tag; `*` takes every
 character, for tags have no folders.
@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from imagesmith.errors import UsageError
 from imagesmith.values import frozen
 
 __all__ = ["Tags", "is_pattern"]
 
-_REGEX = "regex:"
+_REGEX, _SEMVER = "regex:", "semver:"
 _MOST = 1024
 
 
 def is_pattern(text: str) -> bool:
     """True for a word in the place of a tag that is none: no tag has these characters."""
-    return text.startswith(_REGEX) or any(c in text for c in "*?[")
+    return text.startswith((_REGEX, _SEMVER)) or any(c in text for c in "*?[")
 
 
 @frozen
@@ -40,7 +40,7 @@ class Tags:
             UsageError: one is no pattern.
         """
         for text in (*self.include, *self.exclude):
-            _compiled(text)
+            _taker(text)
         return self
 
     def chosen(self, tags: Iterable[str]) -> list[str]:
@@ -53,15 +53,24 @@ class Tags:
         return [
             tag
             for tag in tags
-            if any(p.fullmatch(tag) for p in include) and not any(p.fullmatch(tag) for p in exclude)
+            if any(takes(tag) for takes in include) and not any(takes(tag) for takes in exclude)
         ]
 
     def __str__(self) -> str:
         return ", ".join([*self.include, *(f"not {text}" for text in self.exclude)])
 
 
-def _all(texts: Sequence[str]) -> list[re.Pattern[str]]:
-    return [_compiled(text) for text in texts]
+def _all(texts: Sequence[str]) -> list[Callable[[str], object]]:
+    return [_taker(text) for text in texts]
+
+
+def _taker(text: str) -> Callable[[str], object]:
+    """What takes a tag, or not."""
+    if text.startswith(_SEMVER) and len(text) <= _MOST:
+        from imagesmith.copying.semver import Range
+
+        return Range.parse(text.removeprefix(_SEMVER)).takes
+    return _compiled(text).fullmatch
 
 
 def _compiled(text: str) -> re.Pattern[str]:

@@ -6,6 +6,8 @@ r"""`skopeo sync`'s lists in YAML: registries, what of each is wanted, and how i
         team/tools: []
       images-by-tag-regex:
         team/base: ^3\.
+      images-by-semver:
+        team/db: ">= 15, < 18"
       credentials: {username: me, password: secret}
       tls-verify: false
 
@@ -33,7 +35,7 @@ from imagesmith.values import frozen, replace
 
 __all__ = ["Reached", "SyncFile", "read_sync"]
 
-_KEYS = ("images", "images-by-tag-regex", "credentials", "tls-verify", "cert-dir")
+_KEYS = ("images", "images-by-tag-regex", "images-by-semver", "credentials", "tls-verify", "cert-dir")
 
 
 @frozen(kw_only=True)
@@ -88,9 +90,6 @@ def _read(source: Source, prefix: str, scoped: bool) -> SyncFile:
         for registry, node in _map(document).items.items():
             fields = _map(node)
             for key, span in fields.keys.items():
-                if key == "images-by-semver":
-                    text = "images-by-semver is not known; images-by-tag-regex says the same of most"
-                    raise fault(span, text)
                 if key not in _KEYS:
                     raise fault(span, f"{key} is not known; a registry has {', '.join(_KEYS)}")
             reached[registry] = _reached(fields)
@@ -106,12 +105,13 @@ def _wanted(registry: str, fields: Map, prefix: str, scoped: bool) -> Iterator[W
             yield _line(f"{registry}/{repository}{mark}{tag}", node.span, prefix, scoped)
         if not tags:
             yield _line(f"{registry}/{repository}", node.span, prefix, scoped, Tags())
-    for repository, node in _map(fields.items.get("images-by-tag-regex")).items.items():
-        try:
-            tags_of = Tags((f"regex:.*(?:{_text(node)}).*",)).checked()
-        except UsageError as e:
-            raise fault(node.span, e.message) from e
-        yield _line(f"{registry}/{repository}", node.span, prefix, scoped, tags_of)
+    for key, pattern in (("images-by-tag-regex", "regex:.*(?:{}).*"), ("images-by-semver", "semver:{}")):
+        for repository, node in _map(fields.items.get(key)).items.items():
+            try:
+                tags_of = Tags((pattern.format(_text(node)),)).checked()
+            except UsageError as e:
+                raise fault(node.span, e.message) from e
+            yield _line(f"{registry}/{repository}", node.span, prefix, scoped, tags_of)
 
 
 def _line(text: str, span: Span, prefix: str, scoped: bool, tags: Tags | None = None) -> Wanted:

@@ -85,6 +85,8 @@ def test_a_list_of_skopeos_is_read(run: Run, image: str, tmp_path: Path) -> None
     t/tools: []
   images-by-tag-regex:
     t/base: ^3\\.
+  images-by-semver:
+    t/app: ">= 1.1, < 2"
   credentials: {{username: {USER}, password: "{PASSWORD}"}}
 {other.host}:
   tls-verify: false
@@ -93,18 +95,19 @@ def test_a_list_of_skopeos_is_read(run: Run, image: str, tmp_path: Path) -> None
 """
         (tmp_path / "sync.yaml").write_text(text)
         said = run("mirror", "sync.yaml", "--to", f"{other.host}/m", status=7)
-        assert "1 of 6 images were not mirrored" in said
-        assert run("tags", f"{other.host}/m/t/app").split() == ["1.0", image[7:39]]
+        assert "1 of 7 images were not mirrored" in said
+        assert run("tags", f"{other.host}/m/t/app").split() == ["1.0", "1.1", image[7:39]]
         assert run("tags", f"{other.host}/m/t/tools").split() == ["x", "y"]
         assert run("tags", f"{other.host}/m/t/base").split() == ["3.1"]
         assert "--to PREFIX" in run("mirror", "sync.yaml", status=2)
         for old, new, told in (
-            ("images-by-tag-regex", "images-by-semver", "sync.yaml:6: images-by-semver is not known"),
+            ("images-by-tag-regex", "images-by-name", "sync.yaml:6: images-by-name is not known"),
+            (">= 1.1", ">> 1.1", "sync.yaml:9: semver:>> 1.1, < 2: no range of versions"),
             ("  images-by-tag-regex", "  imags", "imags is not known"),
             ("^3", "(^3", "sync.yaml:7: regex:"),
             ("password:", "pass: x, password: [", "sync.yaml:"),
-            ("tls-verify: false", "tls-verify: maybe", "sync.yaml:10: tls-verify is true or false"),
-            ("t/none:", "T/none:", "sync.yaml:12: "),
+            ("tls-verify: false", "tls-verify: maybe", "sync.yaml:12: tls-verify is true or false"),
+            ("t/none:", "T/none:", "sync.yaml:14: "),
             ("t/tools: []", "t/tools: x", "a list of tags is expected"),
         ):
             (tmp_path / "sync.yaml").write_text(text.replace(old, new))
