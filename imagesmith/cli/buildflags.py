@@ -63,7 +63,7 @@ def add_pin_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _leave_unsaid(parser: argparse.ArgumentParser, **instead: object) -> None:
-    """Give those of `build` that a verb has not the values that they have where nobody says them, or others."""
+    """Give those of `build` that a verb has not the values of where nobody says them, or others."""
     build = argparse.ArgumentParser(add_help=False)
     add_build_flags(build)
     own = {action.dest for action in parser._actions}
