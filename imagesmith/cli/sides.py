@@ -10,7 +10,6 @@ no message and in no log.
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 import sys
 
@@ -171,6 +170,8 @@ def _login(args: argparse.Namespace, whole: str, dash: str, whose: str) -> Login
 def _asked(user: str, dash: str, whose: str) -> str:
     """The password, from the terminal or a line of standard input."""
     if sys.stdin.isatty():
+        import getpass
+
         found = getpass.getpass(f"Password of {user} for {whose}: ")
     else:
         found = sys.stdin.readline().rstrip("\r\n")

@@ -6,15 +6,18 @@ Threads: any; a How may be shared.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from imagesmith.copying.ends import Ends
-from imagesmith.copying.looking import Look, look_at
-from imagesmith.copying.recompress import Recompressed, Recompressor
 from imagesmith.errors import UsageError
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.model import Descriptor
 from imagesmith.transports.choice import Choice
 from imagesmith.transports.names import PlaceName
 from imagesmith.values import field, frozen, replace
+
+if TYPE_CHECKING:
+    from imagesmith.copying.looking import Look
 
 __all__ = ["How", "copy_image", "look"]
 
@@ -85,6 +88,8 @@ def copy_image(ends: Ends, source: PlaceName, target: PlaceName, how: How | None
     with ends.opened(source) as a, ends.made(target) as b:
         if how.codec is None:
             return ends.target.copy(a, b, how.choice)
+        from imagesmith.copying.recompress import Recompressed, Recompressor  # most copies need none of it
+
         recompressor = Recompressor(ends.store, how.codec, force=how.force, vertex=ends.target.vertex)
         choice = replace(how.choice, reform=recompressor.reform)
         return ends.target.copy(Recompressed(a, recompressor), b, choice)
@@ -97,6 +102,8 @@ def look(ends: Ends, source: PlaceName, target: PlaceName, how: How | None = Non
         UsageError: layers would be compressed otherwise: what comes out shows when it is done.
         ImagesmithError: as `copy_image`.
     """
+    from imagesmith.copying.looking import look_at
+
     how = (how or How()).foreseen()
     with ends.opened(source) as a:
         return look_at(a, target, ends.target, ends.store, how.choice)
