@@ -222,7 +222,7 @@ def _refusal(default: Default, folder: str) -> tuple[str, str]:
 def _leaves(path: str, folder: str) -> bool:
     """True for what is no path of a file below a folder."""
     inside = os.path.normpath(os.path.join(folder, path)).startswith(os.path.normpath(folder) + os.sep)
-    return not inside or "://" in path
+    return not inside or "://" in path or os.path.normpath(path) == "-"
 
 
 # --- one file ------------------------------------------------------------------------------------

@@ -207,6 +207,7 @@ def test_project_gives_nothing_that_its_dockerfile_could_not(project: Path, tabl
     ("line", "said"),
     [
         ('file = "/etc/passwd"', "a path within the project"),
+        ('file = "-"', "a path within the project"),
         ('file = "../other"', "a path within the project"),
         ('file = "a/../../other"', "a path within the project"),
         ('file = "https://example.com/Dockerfile"', "a path within the project"),
