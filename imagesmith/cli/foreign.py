@@ -268,11 +268,11 @@ generate-key-pair `imagesmith key generate`
 public-key        `imagesmith key show`
 tree download     `imagesmith referrers`
 buildx bud        `imagesmith build`
-image ls list     `imagesmith images`
+image list        `imagesmith images`
 ps exec           `imagesmith run`; it keeps no containers
 du                `imagesmith cache ls` for caches; `imagesmith prune` frees what is not used
 system info       `imagesmith doctor`, and `imagesmith prune`
-history           `imagesmith inspect REF`
+history           `imagesmith inspect REF`, or `imagesmith explore REF` with sizes
 imagetools        `imagesmith inspect`, `imagesmith index create` and `imagesmith copy`
 cp                `imagesmith copy`
 sync              `imagesmith mirror`

@@ -138,7 +138,7 @@ def test_v_may_stand_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("du", "cache ls"),
         ("ps", "imagesmith run"),
-        ("ls", "imagesmith images"),
+        ("list", "imagesmith images"),
         ("imagetools", "index create"),
         ("history", "imagesmith inspect"),
         ("biuld", "did you mean build?"),
