@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.cacheoptions import parse_cache_from, parse_cache_to
@@ -96,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     front = make_front("quiet" if args.quiet else args.progress)
     front.request = request
     for file in filter(None, (args.iidfile, args.digest_file)):
-        Path(file).unlink(missing_ok=True)  # that of an earlier build is not this one's
+        _forget(file)
     return _build(args, request, settings, here, front, signer)
 
 
@@ -144,6 +143,15 @@ def _build(
     else:
         front.result(*(f"named {ref.familiar}" for ref in built.tags), str(built.digest))
     return 0
+
+
+def _forget(file: str) -> None:
+    """Take away what an earlier build wrote; links, as /dev/stdout is one, devices and mounts stay."""
+    if os.path.isfile(file) and not os.path.islink(file):
+        try:
+            os.unlink(file)
+        except OSError:  # a pod's /dev/termination-log is a mount
+            put_file(file, b"")
 
 
 def warning_documents(warnings: list[Warned]) -> list[dict[str, object]]:

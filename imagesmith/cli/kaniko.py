@@ -17,7 +17,8 @@ from imagesmith.cli.kanikocontext import Place, found_context
 from imagesmith.cli.kanikoflags import add_kaniko_flags
 from imagesmith.cli.kanikohosts import HostWords, write_hosts
 from imagesmith.cli.parser import Parser, be_verbose
-from imagesmith.errors import ContextError, UsageError, cannot_write
+from imagesmith.errors import ContextError, UsageError
+from imagesmith.fs.results import put_file
 from imagesmith.oci.names import ImageRef
 from imagesmith.settings import Access, Settings
 
@@ -197,12 +198,4 @@ def _write_digests(args: argparse.Namespace, digest: str) -> None:
         (args.image_name_tag_with_digest_file, tagged),
     ):
         if file:
-            _write(file, text)
-
-
-def _write(file: str, text: str) -> None:
-    """Write a file in its place: a pod's /dev/termination-log is a mount, which nothing replaces."""
-    try:
-        Path(file).write_text(text)
-    except OSError as e:
-        raise cannot_write(e, file) from e
+            put_file(file, text.encode())  # in its place: a pod's /dev/termination-log is a mount

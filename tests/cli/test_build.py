@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import tarfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.support import IMAGESMITH
+from tests.support import IMAGESMITH, PROJECT, need_root
 
 pytestmark = pytest.mark.slow
 
@@ -188,3 +189,19 @@ def test_what_is_pushed_is_signed(run: Run, host: str, context: Path) -> None:
         said = run("verify", f"{host}/a:1", "--key", "k.pub", *platform)
         assert said.count("signed by k.pub (ecdsa-p256), tag of") == 1
         assert said.count(f"as {host}/a\n") == 1
+
+
+def test_a_digest_file_that_is_a_mount_or_a_link_stays(tmp_path: Path, context: Path) -> None:
+    need_root()
+    (tmp_path / "log").write_text("before")
+    (tmp_path / "real").write_text("before")
+    (tmp_path / "link").symlink_to("real")
+    words = [*IMAGESMITH, "build", "--digest-file", "log", "--iidfile", "link", str(context)]
+    line = f"mount --bind real log && exec {shlex.join(words)}"
+    env = {**os.environ, "IMAGESMITH_ROOT": str(tmp_path / "store"), "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        ["unshare", "--mount", "/bin/sh", "-c", line], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text().startswith("sha256:")
