@@ -113,7 +113,7 @@ def test_its_user_builds_in_a_container(podman: list[str], tmp_path: Path) -> No
     shown = ["--volume", f"{tmp_path}:/workspace:ro"]
     assert ran([*podman, "self:1", "--version"]).startswith("imagesmith ")
     assert "uid 1000" in ran([*podman, "self:1", "doctor"])
-    assert "named docker.io/library/app:1" in ran([*podman, *shown, "self:1", "build", "-t", "app:1", "."])
+    assert "named app:1" in ran([*podman, *shown, "self:1", "build", "-t", "app:1", "."])
     script = """
 set -e
 mkdir -p /kaniko/.docker
