@@ -27,6 +27,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from typing import BinaryIO, NoReturn, Protocol, TypeVar, cast
 
 from imagesmith.errors import Cancelled, ImagesmithError, reason_of
@@ -39,11 +40,14 @@ from imagesmith.settings import Settings
 from imagesmith.values import frozen, replace
 from imagesmith.worker.sandbox.world import World, enter
 
-__all__ = ["Job", "abroad", "build_in_child", "in_child", "main"]
+__all__ = ["Job", "abroad", "build_in_child", "end_child", "in_child", "main"]
 
 T = TypeVar("T", covariant=True)
 
 _PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from imagesmith.child import main; main()"
+#: The streams of the children that threads of this process wait for.
+_STREAMS: dict[int, socket.socket] = {}
+_LOCK = threading.Lock()
 #: How long (seconds) a child that was told to stop may take, before it is killed.
 _PATIENCE_S = 20.0
 
@@ -100,7 +104,7 @@ def in_child(job: Job[T], root: str, isolation: str, events: EventSink) -> T:
         ImagesmithError: of the job, or where the child was killed.
     """
     ours, theirs = socket.socketpair()
-    with ours, ours.makefile("rb") as answers:
+    with ours, _known(ours), ours.makefile("rb") as answers:
         with theirs:
             child = _start(theirs)
         try:
@@ -111,6 +115,32 @@ def in_child(job: Job[T], root: str, isolation: str, events: EventSink) -> T:
             with contextlib.suppress(OSError):  # it has ended
                 ours.shutdown(socket.SHUT_RDWR)  # a child that still tells what happens waits for no reader
             _await(child)
+
+
+@contextlib.contextmanager
+def _known(stream: socket.socket) -> Iterator[None]:
+    """While the `with` lasts, end_child finds the stream of the thread that calls."""
+    me = threading.get_ident()
+    with _LOCK:
+        _STREAMS[me] = stream
+    try:
+        yield
+    finally:
+        with _LOCK:
+            del _STREAMS[me]
+
+
+def end_child(thread: int) -> bool:
+    """End the child that a thread of this process waits for, which raises there; False if there is none.
+
+    Args:
+        thread: its `ident`.
+    """
+    with _LOCK, contextlib.suppress(OSError):
+        if thread in _STREAMS:
+            _STREAMS[thread].shutdown(socket.SHUT_RDWR)
+        return thread in _STREAMS
+    return True
 
 
 def _start(stream: socket.socket) -> subprocess.Popen[bytes]:
@@ -131,7 +161,8 @@ def _listen(child: subprocess.Popen[bytes], answers: BinaryIO, events: EventSink
         try:
             kind, what = pickle.load(answers)  # noqa: S301 - of our own child, and nobody else's
         except (EOFError, ConnectionError, pickle.UnpicklingError):
-            status = child.wait()
+            _await(child)
+            status = child.returncode
             how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
             raise ImagesmithError(f"the child process {how}") from None
         if kind == "event":

@@ -41,7 +41,7 @@ class Running(Generic[T]):
         try:
             self._found.append(self._call(self._tell))
         except BaseException as e:  # whoever asks for the result gets it
-            self._error = e
+            self._error = Cancelled("stopped") if self._stopped.is_set() else e
         finally:
             self._events.put(None)
 
@@ -73,8 +73,15 @@ class Running(Generic[T]):
         return self._found[0]
 
     def stop(self) -> None:
-        """Have the call end at what it tells next, and wait for that; `result` raises Cancelled then."""
+        """End the call, and wait until it has; `result` raises Cancelled then.
+
+        What is done in a child ends at once, a transfer at what it tells next.
+        """
+        from imagesmith.child import end_child
+
         self._stopped.set()
+        if self._thread.ident is not None:
+            end_child(self._thread.ident)
         self._thread.join()
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,17 @@ def context(tmp_path: Path) -> Path:
 
 
 def test_events_come_as_they_happen_and_the_result_at_the_end(context: Path, base_image: Path) -> None:
-    (context / "Dockerfile").write_text("FROM base\nRUN echo one; read x < /tmp/never-there || sleep 60\n")
+    (context / "Dockerfile").write_text("FROM base\nRUN echo one; sleep 60\n")
     contexts = {"base": f"oci-layout://{base_image}"}
-    with imagesmith.start(imagesmith.build, context, root=context / "store", contexts=contexts) as running:
+    root, began = context / "store", time.monotonic()
+    with imagesmith.start(imagesmith.build, context, root=root, contexts=contexts) as running:
         assert repr(running) == "Running(build, running)"
         seen = next(event for event in running if isinstance(event, Log))
         assert seen.data.startswith(b"one")  # while the step still runs
         assert not running.done
     assert running.done
+    assert time.monotonic() - began < 30  # and not at the step's end
+    assert [p.name for p in (root / "work").glob("*") if p.name != "lock"] == []
     with pytest.raises(Cancelled):
         running.result()
     assert repr(running) == "Running(build, failed)"
