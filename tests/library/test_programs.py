@@ -106,7 +106,6 @@ def test_file_is_read_and_the_image_is_not_pulled(host: str, tmp_path: Path, com
         run("read_file", f"{proxy.host}/team/app:1", "/missing", root=tmp_path / "own", status=1)
 
 
-@pytest.mark.everyone
 def test_three_are_built_in_three_threads(tmp_path: Path, base_image: Path) -> None:
     imagesmith.copy(f"oci:{base_image}", "store:base:1", root=tmp_path / "store")
     for name in ("api", "web", "worker"):
