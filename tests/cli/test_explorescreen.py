@@ -100,9 +100,8 @@ def test_screen_has_its_panels_and_all_keys(store: Store, size: tuple[int, int])
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-def test_keys_do_what_the_footer_says(store: Store, size: tuple[int, int]) -> None:
-    model = model_of(store)
+def test_keys_do_what_the_footer_says(store: Store) -> None:
+    model, size = model_of(store), SIZES[0]
     after = "Files after layer 2"
 
     def files(*keys: str, title: str = after) -> list[str]:
