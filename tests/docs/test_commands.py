@@ -37,6 +37,7 @@ NOT_RUN = {
     "--on kubernetes": "needs a cluster",
     "https://": "needs the network, or somebody's signature",
     "registry serve": "does not end; tests/cli/test_examples.py runs it",
+    "imagesmith doctor": "is slow, and the same on every page; tests/cli/test_doctor.py runs it",
     "registry gc": "of the folder of that one",
     "--notation-root": "needs an image that notation has signed; tests/trust has them",
     "IMAGESMITH_POLICY=machine": "this machine may have a policy, or none",
