@@ -66,6 +66,7 @@ NEVER = {
     "os.fork": {
         "imagesmith.worker.sandbox.initchild": "forks each step",
         "imagesmith.worker.sandbox.initchroot": "forks the step that it watches",
+        "imagesmith.worker.sandbox.initsupervisor": "forks who answers the calls of a step",
         "imagesmith.worker.sandbox.subids": "has newuidmap started from outside, before there are threads",
         "imagesmith.worker.sandbox.world": "probes in a child, before there are threads",
     },
