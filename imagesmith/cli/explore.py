@@ -94,9 +94,11 @@ def run(args: argparse.Namespace) -> int:
 def _need_textual() -> None:
     from importlib.util import find_spec
 
+    from imagesmith.extras import how_to_get
+
     if find_spec("textual") is None:
         raise UsageError(
-            "the terminal view needs textual: pip install 'imagesmith[explore]'",
+            f"the terminal view needs textual: {how_to_get('explore')}",
             hint="--plain, --html FILE, --json and --ci work without it",
         )
 

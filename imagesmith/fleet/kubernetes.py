@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from imagesmith.errors import ImagesmithError, NetworkFault, RegistryError, UsageError
+from imagesmith.extras import how_to_get
 from imagesmith.fleet.engine import ENDED, RUNNING, WAITING, Piece
 from imagesmith.fleet.manifests import LABEL, Pods, indexes_of, jobs_of
 from imagesmith.fleet.podtemplate import CONTAINER
@@ -199,9 +200,7 @@ def _of(module: str, name: str) -> Any:  # noqa: ANN401 - lightkube's
     try:
         return getattr(importlib.import_module(f"lightkube.{module}" if module else "lightkube"), name)
     except ImportError as e:
-        raise UsageError(
-            "kubernetes: lightkube is not installed", hint="pip install 'imagesmith[kubernetes]'"
-        ) from e
+        raise UsageError("kubernetes: lightkube is not installed", hint=how_to_get("kubernetes")) from e
 
 
 def _connected(namespace: str) -> Any:  # noqa: ANN401 - lightkube's

@@ -37,10 +37,12 @@ def checked_proxy(text: str) -> str:
     if scheme in _SOCKS:
         import importlib.util
 
+        from imagesmith.extras import how_to_get
+
         if importlib.util.find_spec("socksio") is None:
             raise UsageError(
                 f"the proxy {named} speaks SOCKS, for which the package socksio is missing",
-                hint="pip install 'httpx[socks]', or use a proxy of HTTP",
+                hint=f"{how_to_get('socks')}, or use a proxy of HTTP",
             )
     elif scheme not in ("http", "https"):
         raise UsageError(

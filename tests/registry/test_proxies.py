@@ -100,7 +100,7 @@ def test_socks_is_an_extra(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(UsageError, match="SOCKS") as caught:
         Proxies({"ALL_PROXY": f"{scheme}://p:1080"}).proxy_for("https://reg.example/")
-    assert "httpx[socks]" in caught.value.hint
+    assert "imagesmith[socks]" in caught.value.hint
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
     found = Proxies({"ALL_PROXY": f"{scheme}://p:1080"}).proxy_for("https://reg.example/")
     assert found == f"{scheme}://p:1080"

@@ -21,6 +21,7 @@ FLOORS = {
     # 0 to 2: what everything may use
     "imagesmith": 0,
     "imagesmith.errors": 0,
+    "imagesmith.extras": 0,
     "imagesmith.values": 0,
     "imagesmith.quotas": 1,
     "imagesmith.concurrency": 1,

@@ -15,6 +15,7 @@ from decimal import Decimal
 from imagesmith.bake.functions.calling import CallError, Function, Parameter, costing, integer, string
 from imagesmith.bake.values import Value
 from imagesmith.errors import ImagesmithError
+from imagesmith.extras import how_to_get
 from imagesmith.trust import keys
 
 __all__ = ["FUNCTIONS"]
@@ -35,7 +36,7 @@ def _bcrypt(text: str, *more: Decimal) -> Value:
     try:
         library = importlib.import_module("bcrypt")
     except ImportError as e:
-        raise CallError("the package bcrypt is missing; pip install 'imagesmith[bcrypt]'") from e
+        raise CallError(f"the package bcrypt is missing; {how_to_get('bcrypt')}") from e
     hashed: bytes = library.hashpw(data, library.gensalt(cost, prefix=b"2a"))
     return hashed.decode("ascii")
 
