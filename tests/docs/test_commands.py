@@ -25,6 +25,7 @@ from tests.support import PROJECT, need_program
 NOT_RUN = {
     "pip install": "needs a package index",
     "pipx install": "needs a package index",
+    "pipx ensurepath": "changes the settings of whoever runs it",
     "uv tool install": "needs a package index",
     "python3 fixtures/demo/run.py": "installs from a package index",
     "python3 tests/run.py": "runs the tests, this one too",

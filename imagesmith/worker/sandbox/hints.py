@@ -38,6 +38,8 @@ _ADVICE = {
     },
 }  # fmt: skip
 _ADVICE["docker"] = _ADVICE["podman"]
+#: What brings newuidmap, by the program that installs.
+_INSTALLS = {"apt": "apt install uidmap", "dnf": "dnf install shadow-utils"}
 #: Where a process's label of a security module is read.
 _LABELS = ("/proc/self/attr/apparmor/current", "/proc/self/attr/current")
 #: What gives a step more memory, by the same.
@@ -94,8 +96,11 @@ def for_ids(user: int) -> str:
     lend = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
     there = all(lent_range(path, name, user) for path in LENDING)
     installed = all(map(find_program, MAPPING))
-    steps = [*([] if installed else ["install uidmap"]), *([] if there else [lend])]
-    return f"as root: {', and '.join(steps)}" if steps else ""
+    get = next((words for name, words in _INSTALLS.items() if find_program(name)), "")
+    steps = [*([] if installed else [get]), *([] if there else [lend])]
+    if installed or get:
+        return f"as root: {' && '.join(steps)}" if steps else ""
+    return ", and ".join(["as root: install newuidmap (package uidmap or shadow-utils)", *steps[1:]])
 
 
 def _lacking(refused: Sequence[tuple[str, str]]) -> str:

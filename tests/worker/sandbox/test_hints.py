@@ -100,8 +100,17 @@ def test_machine_is_told_by_its_settings(place: pytest.MonkeyPatch) -> None:
 def test_what_is_installed_or_lent_is_not_advised(place: pytest.MonkeyPatch) -> None:
     place.setattr(hints, "lent_range", lambda *_: (1, 1))
     place.setattr(hints, "find_program", lambda _: None)
-    assert hints.for_ids(0) == "as root: install uidmap"
+    assert hints.for_ids(0) == "as root: install newuidmap (package uidmap or shadow-utils)"
     place.setattr(hints, "find_program", lambda name: f"/usr/bin/{name}")
     assert hints.for_ids(0) == ""
     place.setattr(hints, "lent_range", lambda *_: None)
     assert hints.for_ids(0) == "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 root"
+
+
+def test_what_would_give_ids_is_a_command_where_a_program_installs(place: pytest.MonkeyPatch) -> None:
+    place.setattr(hints, "lent_range", lambda *_: None)
+    place.setattr(hints, "find_program", lambda name: "/usr/bin/apt" if name == "apt" else None)
+    lend = "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 root"
+    assert hints.for_ids(0) == f"as root: apt install uidmap && {lend}"
+    place.setattr(hints, "find_program", lambda name: "/usr/bin/dnf" if name == "dnf" else None)
+    assert hints.for_ids(0) == f"as root: dnf install shadow-utils && {lend}"
