@@ -224,7 +224,9 @@ def refuse_shells(request: BuildRequest) -> None:
     if opens or request.shell_at is not None:
         raise UsageError(
             f"{'--on-failure shell' if opens else '--shell-at'} needs a terminal, and there is none",
-            hint="--on-failure keep=NAME keeps what a failed step left as an image, to be entered later",
+            hint="--on-failure keep=NAME keeps what a failed step left as an image, to be entered later"
+            if opens
+            else "--target STAGE -t NAME makes an image of a stage, which `imagesmith run -it NAME` enters",
         )
 
 

@@ -53,7 +53,7 @@ class Shells:
             f"this step failed: {how_it_ended(error)}; here is what it left, in its sandbox",
             *_about(halt),
             f'run it again: eval "${STEP_VARIABLE}"',
-            "`exit` ends the shell, and with it the build; nothing of what is changed here is kept",
+            "`exit` ends the shell and the build; what is changed here is not kept",
         ]
         self._open(halt, lines, "--on-failure keep=NAME keeps the files")
 
@@ -64,7 +64,7 @@ class Shells:
             f"stopped {halt.where}" + (f": {_words(halt)}" if halt.has_step else ""),
             *_about(halt),
             *([f'run the step here: eval "${STEP_VARIABLE}"'] if halt.has_step else []),
-            f"`exit` goes on with the build, `exit {STOPS}` ends it; nothing of what is changed here is kept",
+            f"`exit` goes on, `exit {STOPS}` ends the build; what is changed here is not kept",
         ]
         self._front.pause()
         try:

@@ -14,6 +14,7 @@ Threads: see progress.py.
 from __future__ import annotations
 
 import os
+import textwrap
 import time
 from typing import TextIO
 
@@ -80,11 +81,17 @@ class Terminal(Front):
             case ev.Progress():
                 self._progress(event)
             case ev.Warned():
-                self._above.append(self._paint(f" ! WARN: {warning_line(event)}", "33"))
+                self._above += (self._paint(row, "33") for row in self._warning(event))
             case ev.Message(step=step, text=text) if step in self._began:
                 self._notes.setdefault(step, []).append(one_line(text))
             case ev.Message(step=step, text=text):
                 self._above.append(f" => => {one_line(text)}" if step else one_line(text))
+
+    def _warning(self, event: ev.Warned) -> list[str]:
+        """A warning in full, broken between words."""
+        return textwrap.wrap(
+            warning_line(event), self._size()[0] - 1, initial_indent=" ! WARN: ", subsequent_indent="   "
+        )
 
     def _came(self, name: str) -> None:
         if name in self._awaited:

@@ -316,7 +316,7 @@ def test_without_a_terminal_nothing_is_built(place: Place, flags: tuple[str, str
     assert (
         first == f"error: {' '.join(flags[: 1 + (flags[1] == 'shell')])} needs a terminal, and there is none"
     )
-    assert "keep=NAME" in hint
+    assert ("keep=NAME" if flags[1] == "shell" else "imagesmith run -it NAME") in hint
 
 
 @pytest.mark.parametrize(
@@ -420,4 +420,6 @@ def test_what_others_wrote_is_shown_as_one_line_without_orders() -> None:
     assert "\x1b" not in front.text
     assert "RUN " in next(line for line in front.text.splitlines() if line.startswith("D"))
     assert "and 8 more" in front.text
+    Shells(BuildRequest(), front).before(_halt(_Sandbox()))
+    assert all(len(line) < 80 for line in front.text.splitlines() if "`exit`" in line)
     assert "exit code: 4" in front.text

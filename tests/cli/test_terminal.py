@@ -148,6 +148,17 @@ def test_no_line_wraps_whatever_is_in_it(window: Window, front: Quiet, text: str
     assert "\u202e" not in window.getvalue()
 
 
+def test_warnings_are_shown_whole_and_broken_between_words(window: Window, front: Quiet) -> None:
+    start(front, 1)
+    front(Warned(rule="", text="RUN has one user id only: " + "ports below 1024 are refused, " * 6))
+    front.tick()
+    front.close()
+    rows = [line for line in window.lines if line.startswith((" ! WARN:", "   "))]
+    assert len(rows) == 3
+    assert all(len(row) < 80 for row in rows)
+    assert "".join(rows).count("ports") == "".join(rows).count("refused,") == 6
+
+
 def test_tabs_stand_where_the_terminal_has_them() -> None:
     assert cut("a\tb\tc", 80) == "a       b       c"
     assert columns("\tx") == 9
