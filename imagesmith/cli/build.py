@@ -141,7 +141,9 @@ def _build(
     if args.quiet and not any(o.dest == "-" for o in request.outputs):
         sys.stdout.write(f"{built.image_id}\n")
     else:
-        front.result(*(f"named {ref.familiar}" for ref in built.tags), str(built.digest))
+        signed = built.pushed if signer is not None else ()
+        said = [f"named {ref.familiar}" for ref in built.tags] + [f"signed {ref.familiar}" for ref in signed]
+        front.result(*said, str(built.digest))
     return 0
 
 

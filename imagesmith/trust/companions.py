@@ -86,7 +86,7 @@ def with_layer(
         InvalidDocument, LimitExceeded: see `layers_at`.
     """
     before = _manifest_at(source, digest, suffix)
-    out = Edited(source.name, blobs)
+    out = Edited(media_type, blobs)  # what is told of the copy: the image stays where it is
     layers = list(before.layers) if before else []
     for layer in layers:
         out.found_at(layer.digest, source)

@@ -184,7 +184,13 @@ def test_what_is_pushed_is_signed(run: Run, host: str, context: Path) -> None:
     assert "--sign signs what is pushed, and nothing is" in run(*words, status=2)
     assert "cannot read none" in run(*words[:-1], "none", "--push", status=2)
     assert "has no signature" not in run("verify", f"{host}/a:1", "--key", "k.pub", status=7)
-    run(*words, "--push", "--platform", "linux/amd64,linux/arm64")
+    loud = [word for word in words if word != "-q"]
+    pushed = [*IMAGESMITH, *loud, "--push", "--platform", "linux/amd64,linux/arm64"]
+    done = subprocess.run(
+        pushed, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(PROJECT)}
+    )
+    said = done.stderr.splitlines()
+    assert said[-3:-1] == [f"named {host}/a:1", f"signed {host}/a:1@{said[-1]}"]
     for platform in ((), ("--platform", "linux/amd64"), ("--platform", "linux/arm64")):
         said = run("verify", f"{host}/a:1", "--key", "k.pub", *platform)
         assert said.count("signed by k.pub (ecdsa-p256), tag of") == 1
