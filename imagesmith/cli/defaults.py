@@ -23,7 +23,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from imagesmith.cli.lines import one_line
@@ -214,9 +214,20 @@ def _refusal(default: Default, folder: str) -> tuple[str, str]:
             "in a project's file it is NAME=VALUE, and no BUILDKIT_ argument",
             "give it on the command line",
         )
+    if flag == "build-arg" and (proxy := _proxy(value)):
+        return f"a project's file may not set {proxy}, which steps obey and the cache does not count", (
+            "give it on the command line"
+        )
     if flag == "network" and value != ("none",):
         return "a project's file may only say none", "give it on the command line"
     return "", ""
+
+
+def _proxy(arguments: Iterable[str]) -> str:
+    """The first of build arguments that is a proxy: the next project would find what came through it."""
+    from imagesmith.plan.scope import proxy_env
+
+    return next((name for name, _, _ in (a.partition("=") for a in arguments) if proxy_env({name: "x"})), "")
 
 
 def _leaves(path: str, folder: str) -> bool:

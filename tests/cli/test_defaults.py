@@ -213,6 +213,7 @@ def test_project_gives_nothing_that_its_dockerfile_could_not(project: Path, tabl
         ('file = "https://example.com/Dockerfile"', "a path within the project"),
         ('build-arg = ["A=1", "AWS_SECRET_ACCESS_KEY"]', "NAME=VALUE"),
         ('build-arg = "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"', "no BUILDKIT_ argument"),
+        ('build-arg = ["A=1", "https_PROXY=http://evil.example"]', "may not set https_PROXY"),
         ('network = "host"', "only say none"),
         ('network = "default"', "only say none"),
         ("network = true", "only say none"),
