@@ -5,7 +5,7 @@ no script of yesterday knows less. It takes less than a tenth of a second; only 
 and stages is more than the command's own parser imported.
 Trust: a Dockerfile or bake file may be somebody else's, and nobody has agreed to anything when a key is
 pressed. They are read, never followed: no network, no definition from elsewhere, a few seconds at most.
-Only words of harmless characters come out, which no shell takes for more than a word.
+Only words of harmless characters come out, which no shell takes for more than a word; no name is a flag.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ class _Line:
             return _matching(others, word, before + kept + comma)
         names = {"images": self._images, "stages": self._stages, "targets": self._targets}.get(kind)
         try:
-            return _matching([(name, "") for name in names()] if names else [], word, before)
+            found = [(name, "") for name in names() if name[:1] != "-"] if names else []
+            return _matching(found, word, before)
         except (ImagesmithError, OSError):  # nobody asked what is wrong with a file
             return Answer()
 

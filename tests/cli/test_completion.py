@@ -28,6 +28,7 @@ from a as heredoc
 FROM
 FROM files \\
   as final
+FROM scratch AS --push
 FROM scratch AS x$(touch${IFS}owned)
 """
 
@@ -36,7 +37,9 @@ FROM scratch AS x$(touch${IFS}owned)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a Dockerfile and a bake file, and a store with names, one of which is no name."""
     (tmp_path / "Dockerfile").write_text(DOCKERFILE)
-    (tmp_path / "docker-bake.hcl").write_text('group "all" { targets = ["app"] }\ntarget "app" {}\n')
+    (tmp_path / "docker-bake.hcl").write_text(
+        'group "all" { targets = ["app"] }\ntarget "app" {}\ntarget "--push" {}\n'
+    )
     (tmp_path / "F $(touch owned)").write_text("")
     (tmp_path / "folder").mkdir()
     names = ["docker.io/library/app:1", "registry.example.com/team/tool:2", "evil$(touch owned):1", "a\nb"]
