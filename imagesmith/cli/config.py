@@ -10,6 +10,7 @@ from typing import Any
 from imagesmith.cli.common import print_json, say
 from imagesmith.cli.defaults import Default, DefaultsFile, check, read, rivals_of
 from imagesmith.cli.errors import show_error
+from imagesmith.cli.lines import one_line
 from imagesmith.cli.parser import default_files, users_file
 from imagesmith.cli.reference import parser_of
 from imagesmith.errors import UsageError
@@ -80,8 +81,9 @@ def _print(files: list[DefaultsFile], rows: list[tuple[Default, str]]) -> None:
         if all(file.project for file in files):
             say(f"user: no {users_file()}")
     for default, instead in rows:
+        ends = f"; {instead} counts" if instead else ""
         for word in default.words() or [f"--{default.flag}"]:
-            say(f"  {default.command} {word}  # {default.place}{f'; {instead} counts' if instead else ''}")
+            say(f"  {default.command} {one_line(word)}  # {default.place}{ends}")
 
 
 def _kind(file: DefaultsFile) -> str:

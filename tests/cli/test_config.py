@@ -91,6 +91,13 @@ def test_every_mistake_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -
     assert json.loads(told(capsys, "--json")[1])["mistakes"][0].endswith("a project's file may not give it")
 
 
+def test_a_value_of_several_lines_makes_no_line_of_its_own(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "project/imagesmith.toml").write_text('[build]\nlabel = "a=b\\nuser: /nowhere"\n')
+    assert "  build --label=a=b user: /nowhere  # imagesmith.toml:2" in told(capsys)[1].splitlines()
+
+
 def test_variable_is_told(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
