@@ -83,7 +83,7 @@ def read_key(path: str) -> SshKey:
     Raises:
         UsageError: it is none, is under a password, or others than its owner can read it.
     """
-    data = _data(path)
+    data, mode = _data(path)
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import (
         Encoding,
@@ -92,8 +92,13 @@ def read_key(path: str) -> SshKey:
         load_ssh_private_key,
     )
 
-    if b"-----BEGIN " not in data or b"PRIVATE KEY-----" not in data:
-        public = data.startswith((b"ssh-", b"ecdsa-", b"sk-")) or b"PUBLIC KEY" in data
+    is_private = b"-----BEGIN " in data and b"PRIVATE KEY-----" in data
+    public = data.startswith((b"ssh-", b"ecdsa-", b"sk-")) or b"PUBLIC KEY" in data
+    if mode & 0o077 and (is_private or not public):  # others may read a public one: its mode is no mistake
+        raise UsageError(
+            f"{path}: others can read this key, its mode is {mode:04o}", hint=f"chmod 600 {path}"
+        )
+    if not is_private:
         what = "it is a public key, where a private one is needed" if public else "it is no private key"
         raise UsageError(f"{path}: {what}")
     load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in data else load_pem_private_key
@@ -117,21 +122,17 @@ def read_key(path: str) -> SshKey:
     return SshKey(private, base64.b64decode(body), kind.decode(), name)  # type: ignore[arg-type]  # by its kind
 
 
-def _data(path: str) -> bytes:
+def _data(path: str) -> tuple[bytes, int]:
+    """What a file holds, and its mode where it is this user's; else 0."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as f:
             about = os.fstat(fd)
             if not stat.S_ISREG(about.st_mode):
                 raise UsageError(f"{path}: neither the socket of an agent nor a private key")
-            if about.st_uid == os.getuid() and about.st_mode & 0o077:
-                mode = stat.S_IMODE(about.st_mode)
-                raise UsageError(
-                    f"{path}: others can read this key, its mode is {mode:04o}", hint=f"chmod 600 {path}"
-                )
             data = f.read(_MOST_BYTES + 1)
     except OSError as e:
         raise UsageError(f"cannot read {path}: {(e.strerror or '').lower()}") from e
     if len(data) > _MOST_BYTES:
         raise UsageError(f"{path}: more than {_MOST_BYTES >> 10} KiB are too many for a key")
-    return data
+    return data, stat.S_IMODE(about.st_mode) if about.st_uid == os.getuid() else 0

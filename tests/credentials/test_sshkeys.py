@@ -84,6 +84,7 @@ def test_nothing_else_is_answered(agent: Path, keys: Path) -> None:
     ("content", "mode", "said"),
     [
         (b"ssh-ed25519 AAAA x", 0o600, "a public key, where a private one is needed"),
+        (b"ssh-ed25519 AAAA x", 0o644, "a public key, where a private one is needed"),
         (b"nonsense", 0o600, "it is no private key"), (b"", 0o600, "it is no private key"),
         (b"-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n", 0o600,
          "that can be read"),
