@@ -127,7 +127,8 @@ class NativeSandbox:
         memory = OutOfMemory([*group.folders, *group.above] if group else ())
         try:
             status, over = self._run(spec, root, output, cancelled, held)
-            told = memory.told(_whose(group)) if status else ""
+            # its own group counts for it alone: also a step that went on says what it lost
+            told = memory.told(_whose(group)) if status or group else ""
             if over:
                 told = f"{KILLED}the limit of {held.memory_bytes / (1 << 20):.0f} MiB of the step was reached"
             if told:

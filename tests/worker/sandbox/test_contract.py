@@ -525,6 +525,16 @@ def test_a_step_that_holds_more_memory_than_it_may_ends(bench: Bench) -> None:
         assert "killed for want of memory: the limit of 32 MiB of the step was reached" in done.err
 
 
+def test_a_step_that_goes_on_says_what_it_lost(bench: Bench) -> None:
+    done = bench.sh(
+        f"({_HOLD.format(64 << 20, 5)}); echo went on",
+        limits={"memory_bytes": 32 << 20, "swap_bytes": 32 << 20},
+    )
+    if bench.ids == "root" and bench.kind == "native" and "no cgroup" not in done.err:
+        assert (done.status, done.out) == (0, "went on\n")
+        assert "killed for want of memory: the limit of 32 MiB of the step was reached" in done.err
+
+
 def test_a_step_within_its_memory_does_not(bench: Bench) -> None:
     done = bench.sh(_HOLD.format(10 << 20, 0.3), limits={"memory_bytes": 60 << 20})
     assert (done.status, done.out, done.error) == (0, "held\n", "")
