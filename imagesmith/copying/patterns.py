@@ -3,7 +3,7 @@
 Why: nobody wants to list the tags of a repository by hand. A pattern is for the whole tag; `*` takes every
 character, for tags have no folders.
 Trust: patterns are the user's own, tags are a registry's. A regular expression can take for ever on a tag
-that was chosen for it, so one that repeats what repeats itself is refused.
+that was chosen for it, so one that repeats what can be read in several ways is refused.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def _compiled(text: str) -> re.Pattern[str]:
     written = text.removeprefix(_REGEX)
     if _nested(written):
         raise UsageError(
-            f"regex:{written}: repeats what repeats itself, which may take for ever", hint="(a+)* is a*"
+            f"regex:{written}: repeats what can be read in several ways, which may take for ever",
+            hint="(a+)* is a*, (a|b)* is [ab]*",
         )
     try:
         return re.compile(written)
@@ -90,12 +91,12 @@ def _compiled(text: str) -> re.Pattern[str]:
 
 
 def _nested(written: str) -> bool:
-    """True if a group that has a quantifier in it has one itself: such a match may take exponential time."""
+    """True if a group that has a quantifier or a choice in it is repeated: it may take exponential time."""
     repeats = [False]
-    pieces = list(re.finditer(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|[()*+{]|[^()*+{\\[]+|.", written, re.DOTALL))
+    pieces = list(re.finditer(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\(\?|[()*+?{|]|[^()*+?{|\\[]+|.", written, re.DOTALL))
     for n, piece in enumerate(pieces):
         text = piece[0]
-        if text == "(":
+        if text in ("(", "(?"):
             repeats.append(False)
         elif text == ")" and len(repeats) > 1:
             inner = repeats.pop()
@@ -103,6 +104,6 @@ def _nested(written: str) -> bool:
             if inner and after in ("*", "+", "{"):
                 return True
             repeats[-1] = repeats[-1] or inner
-        elif text in ("*", "+", "{"):
+        elif text in ("*", "+", "?", "{", "|"):
             repeats[-1] = True
     return False

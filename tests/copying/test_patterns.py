@@ -25,7 +25,8 @@ TAGS = ["1.0", "1.1", "1.1-rc1", "2.0", "latest", "V1"]
         (("v*",), (), []),
         ((r"regex:\d\.\d",), (), ["1.0", "1.1", "2.0"]),
         (("regex:(?i)v1",), (), ["V1"]),
-        ((r"regex:(?:\d[*+(]?\.?)+",), (), ["1.0", "1.1", "2.0"]),
+        ((r"regex:(?:\d[*+?(|.])*\d",), (), ["1.0", "1.1", "2.0"]),
+        ((r"regex:\d\.\d(?:-(?:rc1|beta))?|V1",), (), ["1.0", "1.1", "1.1-rc1", "2.0", "V1"]),
         (("*",), ("regex:.*",), []),
     ],
 )
@@ -36,8 +37,12 @@ def test_patterns_are_for_whole_tags(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x" * 2000, "regex:(", "regex:(a+)+", "regex:((a*)b)*", "regex:(a{2})+", "regex:*"]
-)
+    "text",
+    [
+        "", "x" * 2000, "regex:(", "regex:(a+)+", "regex:((a*)b)*", "regex:(a{2})+", "regex:*",
+        "regex:(a|a)*b", "regex:(?P<n>a|a)*b", "regex:(?:aa?)+b", "regex:((?:a|aa))*b",
+    ],
+)  # fmt: skip
 def test_what_is_no_pattern_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Tags((text,)).checked()
