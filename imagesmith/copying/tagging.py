@@ -14,7 +14,7 @@ from pathlib import Path
 from imagesmith.copying.ends import Ends
 from imagesmith.copying.patterns import Tags
 from imagesmith.errors import ImagesmithError, NotFound, UsageError
-from imagesmith.oci.names import ImageRef
+from imagesmith.oci.names import ImageRef, is_tag
 from imagesmith.transports.layout import LayoutFolder
 from imagesmith.transports.names import PlaceName
 from imagesmith.transports.transfer import Session
@@ -114,7 +114,7 @@ def with_tags(
         with contextlib.suppress(NotFound):
             had = set(tags_of(ends, target, ends.target))
             chosen = [tag for tag in chosen if tag not in had]
-    return [Job(source=_tagged(source, tag), target=_tagged(target, tag)) for tag in chosen]
+    return [_job(source, target, tag) for tag in chosen]
 
 
 def wanted_jobs(ends: Ends, wanted: Iterable[Wanted]) -> list[Job]:
@@ -137,6 +137,16 @@ def _some(tags: Sequence[str]) -> str:
 
 def _bare(place: PlaceName) -> str:
     return place.image.name if place.image is not None else f"{place.kind}:{place.path}"
+
+
+def _job(source: PlaceName, target: PlaceName, tag: str) -> Job:
+    """A copy of one tag; one that failed where a layout's name is none, as `../x` or a whole reference."""
+    if target.image is not None and not is_tag(tag):
+        error = UsageError(
+            f"{_bare(source)}: the name {tag[:200]!r} is no tag", hint="copy it by itself, to a tag"
+        )
+        return Job(source=_tagged(source, tag), target=target, error=error)
+    return Job(source=_tagged(source, tag), target=_tagged(target, tag))
 
 
 def _tagged(place: PlaceName, tag: str) -> PlaceName:

@@ -15,13 +15,14 @@ from imagesmith.errors import InvalidDocument, InvalidReference
 from imagesmith.oci.digest import Digest
 from imagesmith.values import frozen, replace
 
-__all__ = ["ImageRef", "Platform", "choose_platform", "host_platform", "is_native"]
+__all__ = ["ImageRef", "Platform", "choose_platform", "host_platform", "is_native", "is_tag"]
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _HOST = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+_TAG_RE = re.compile(_TAG)
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _HOST_RE = re.compile(_HOST)
 _REST = re.compile(rf"(?P<path>[^:@]*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?")
@@ -33,6 +34,11 @@ DOCKER_HUB = "docker.io"
 def _is_host(first: str) -> bool:
     """True if what stands before the first slash of a reference names a registry."""
     return first == "localhost" or "." in first or ":" in first or first != first.lower()
+
+
+def is_tag(text: str) -> bool:
+    """True for what the specification lets a tag be; nothing else may become part of an address."""
+    return _TAG_RE.fullmatch(text) is not None
 
 
 @frozen

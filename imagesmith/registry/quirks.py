@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from imagesmith.oci.names import is_tag
+
 __all__ = [
     "is_dummy_scope",
     "is_immutable_tag",
@@ -56,10 +58,13 @@ def least_chunk(headers: Mapping[str, str]) -> int:
 
 
 def usable_tags(items: object) -> list[str]:
-    """The tags of a listing: GHCR sends null for none, Nexus has null among them, Artifactory digests."""
+    """The tags of a listing: GHCR sends null for none, Nexus has null among them, Artifactory digests.
+
+    What is no tag is left out: `../x` would lead elsewhere, and a line break to other lines.
+    """
     if not isinstance(items, list):
         return []
-    return [t for t in items if isinstance(t, str) and t and ":" not in t]
+    return [t for t in items if isinstance(t, str) and is_tag(t)]
 
 
 def is_immutable_tag(said: str) -> bool:

@@ -96,3 +96,14 @@ def test_layers_in_common_are_sent_once(run: Run, tmp_path: Path) -> None:
         before = len(proxy.seen("PUT"))
         run("copy", "--all-tags", f"{a.host}/t/app", f"{proxy.host}/t/app")
         assert len(proxy.seen("PUT")) == before
+
+
+def test_a_name_that_is_no_tag_leads_nowhere(run: Run, host: str, tmp_path: Path) -> None:
+    _fill(run, host, tmp_path)
+    run("copy", f"{host}/t/app:v1.0", "oci:layout:good")
+    run("copy", f"{host}/t/app:v1.1", "oci:layout:v3")
+    index = tmp_path / "layout" / "index.json"
+    index.write_text(index.read_text().replace('"v3"', '"../../other/manifests/v3"'))
+    run("copy", "--all-tags", "oci:layout", f"{host}/t/some", status=7)
+    assert run("tags", f"{host}/t/some").split() == ["good"]
+    run("tags", f"{host}/t/other", status=7)

@@ -90,6 +90,7 @@ def test_least_piece_is_the_registry_s_if_it_is_a_number_that_can_be_meant(
         ({"a": 1}, []),
         ("ab", []),
         (["a", None, "", 5, ["b"], "sha256:00", "c"], ["a", "c"]),
+        (["../x", "a\nb", "a b", "\x1b[1m", "é", "-a", "a" * 129, "a?b", "_.-"], ["_.-"]),
     ],
 )
 def test_tags_are_what_of_a_listing_can_be_one(items: object, tags: list[str]) -> None:

@@ -305,6 +305,15 @@ def test_page_that_links_to_itself_ends() -> None:
         assert len(server.asked) == 1
 
 
+def test_listing_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagesmith.registry.paging._PAGES", 3)
+    with (
+        served(lambda a: answer(200, b'{"tags": ["1"]}', Link=f'<{a.target}1>; rel="next"')) as (_, client, _),
+        pytest.raises(LimitExceeded, match="more than 3 pages"),
+    ):
+        client.tags()
+
+
 @pytest.mark.parametrize("body", [b'{"tags": null}', b"{}", b'{"tags": "x"}', b'{"tags": [1]}'])
 def test_listing_without_tags_is_empty(body: bytes) -> None:
     with served(lambda _: answer(200, body)) as (_, client, _):
