@@ -59,7 +59,9 @@ STATUSES = (
     StatusPage(8, "the local store; or a disk that is full, read-only or broken, wherever it is"),
     StatusPage(9, "no sandbox for RUN, or no emulator for its platform"),
     StatusPage(
-        10, "`reproduce` or `diff` found a difference, or `pin --check` a source that is missing or behind"
+        10,
+        "`reproduce` or `diff` found a difference, `pin --check` a source that is missing or behind, or "
+        "`explore --ci` a limit that is broken",
     ),
     StatusPage(11, "a signature is missing or not good, or a policy refuses an image"),
     StatusPage(130, "stopped"),

@@ -94,6 +94,12 @@ def test_statuses_are_those_of_errors_and_of_readme() -> None:
     assert {int(status): meaning for status, meaning in rows} == told
 
 
+def test_every_verb_that_finds_a_difference_is_told_with_its_status() -> None:
+    told = next(page.meaning for page in statuses() if page.status == errors.Different.exit_code)
+    verbs = (PROJECT / "imagesmith/cli").glob("*.py")
+    assert [p.stem for p in verbs if "Different(" in p.read_text() and f"`{p.stem}" not in told] == []
+
+
 def test_files_are_told_once_each() -> None:
     paths = [page.path for page in files()]
     assert len(paths) == len(set(paths))
