@@ -42,6 +42,7 @@ html_css_files = ["pages.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_show_copyright = False
 html_use_index = False
 html_permalinks_icon = "#"
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ function wide(view) {
     const box = e.getBoundingClientRect();
     const inside = e.closest('pre, .table-wrapper');
     if (box.right > view.innerWidth + 1 && !inside) out.push(e.outerHTML.slice(0, 90));
+  }
+  for (const e of view.document.querySelectorAll('.table-wrapper')) {
+    if (e.scrollWidth > e.clientWidth + 1) out.push(e.textContent.slice(0, 90));
   }
   return [root.scrollWidth, view.innerWidth, out.slice(0, 3)];
 }
@@ -65,6 +69,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return folder / "out"
+
+
+def test_every_extra_for_users_is_told() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    page = (PROJECT / "docs/install.md").read_text()
+    told = set(re.findall(r"^\| `imagesmith\[(\w+)\]` \|", page, re.MULTILINE))
+    assert told == set(project["optional-dependencies"]) - {"test", "peers"}
 
 
 @pytest.mark.slow
