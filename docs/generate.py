@@ -108,7 +108,7 @@ def marked(text: str) -> str:
     """A text with its flags as code; what is code already stays."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(
-        part if part[:1] == "`" else re.sub(r"(?<![\w=-])(--?[a-zA-Z][\w-]*|type=[\w=,|]+)", r"`\1`", part)
+        part if part[:1] == "`" else re.sub(r"(?<![\w=-])(--?[a-zA-Z][\w-]*(?:=[\w./:=,|]*\w)?|type=[\w=,|]+)", r"`\1`", part)
         for part in parts
     ).replace("|", "\\|")
 
@@ -116,7 +116,8 @@ def marked(text: str) -> str:
 def table_of(section: Section) -> str:
     """A section in Markdown."""
     ours = f"`imagesmith {section.ours}`" if section.ours else "there is none"
-    words = f". {marked(section.said)}" if section.said else ""
+    said = marked(section.said)
+    words = f". {said[:1].upper()}{said[1:]}." if said else "."
     lines = [f"## {section.theirs}", "", f"Here: {ours}{words}", ""]
     if section.rows:
         lines += [f"| {section.theirs} | here |", "|---|---|"]

@@ -104,6 +104,9 @@ def test_a_flag_that_nobody_knows_is_found(generate: ModuleType) -> None:
 
 def test_what_the_code_says_becomes_markdown(generate: ModuleType) -> None:
     assert generate.marked("--all, or type=oci|docker") == "`--all`, or `type=oci\\|docker`"
+    assert generate.marked("RUN --security=insecure, --squash.") == "RUN `--security=insecure`, `--squash`."
+    section = generate.Section("tool build", "build", "also `bud`", ())
+    assert generate.table_of(section).splitlines()[2] == "Here: `imagesmith build`. Also `bud`."
     assert generate.escaped("a *.crt, `--all` and <b>") == "a \\*.crt, `--all` and \\<b\\>"
     lines = ["A value.", "", "name   what `it` is", "       and more", "other  else", "", "The end."]
     generate.tell_fields(None, "class", "x", None, None, lines)
