@@ -104,13 +104,13 @@ def _rows(ours: str, line: str) -> Iterator[Row]:
             raise ValueError(f"{ours}: {' '.join(each)}: nobody says what it is here")
 
 
+_FLAG = re.compile(r"(?<![\w=-])(--?[a-zA-Z][\w-]*(?:=[\w./:=,|]*\w)?|type=[\w=,|]+)")
+
+
 def marked(text: str) -> str:
     """A text with its flags as code; what is code already stays."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(
-        part if part[:1] == "`" else re.sub(r"(?<![\w=-])(--?[a-zA-Z][\w-]*(?:=[\w./:=,|]*\w)?|type=[\w=,|]+)", r"`\1`", part)
-        for part in parts
-    ).replace("|", "\\|")
+    return "".join(part if part[:1] == "`" else _FLAG.sub(r"`\1`", part) for part in parts).replace("|", "\\|")
 
 
 def table_of(section: Section) -> str:

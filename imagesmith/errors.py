@@ -10,8 +10,8 @@
       RegistryError (7)       NotFound Unauthorized Denied RateLimited NetworkFault Unsupported
       StoreError (8)          LockTimeout; any disk that is full, read-only or broken
       SandboxError (9)        SandboxUnavailable
-      Different (10)          `reproduce` and `diff` found a difference, `pin --check` one of a lock, `explore --ci`
-                              a limit that is broken
+      Different (10)          `reproduce` and `diff` found a difference, `pin --check` one of a lock,
+                              `explore --ci` a limit that is broken
       Untrusted (11)          a signature is missing or not good, or a policy refuses an image
       Cancelled (130)
 
