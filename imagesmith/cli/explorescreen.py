@@ -60,6 +60,9 @@ class ExploreApp(App[None]):
     #layers { height: 1fr; }
     #details { height: 1fr; scrollbar-size-vertical: 1; padding: 0 1; }
     #files { height: 1fr; }
+    .-narrow #panels { layout: vertical; }
+    .-narrow #left { layout: horizontal; width: 100%; min-width: 0; max-width: 100%; height: 40%; min-height: 3; }
+    .-narrow #layers, .-narrow #details { height: 100%; width: 1fr; }
     #search { display: none; height: 3; border: round $accent; }
     #search.open { display: block; }
     """
@@ -76,6 +79,7 @@ class ExploreApp(App[None]):
     ]
     ENABLE_COMMAND_PALETTE = False
     TITLE = "imagesmith explore"
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (64, "-wide")]
 
     def __init__(self, model: Exploration) -> None:
         super().__init__()
@@ -89,7 +93,7 @@ class ExploreApp(App[None]):
     def compose(self) -> ComposeResult:
         """The panels."""
         yield Static(id="top", markup=False)
-        with Horizontal():
+        with Horizontal(id="panels"):
             with Vertical(id="left"):
                 layers = OptionList(id="layers", classes="panel", markup=False)
                 layers.border_title = "Layers"

@@ -132,6 +132,15 @@ def test_hostile_names_stay_on_their_line_and_are_no_markup(store: Store, size: 
     assert len(rows) == 4
 
 
+def test_narrow_screen_has_room_for_names(store: Store) -> None:
+    lines = shown(model_of(store), (40, 12))
+    assert {len(line) for line in lines} == {40}
+    rows = panel(lines, "Files after layer 2")
+    assert rows[:2] == ["   4.0 kB   ▸ bin/", "     50 B · ▾ etc/"]
+    assert panel(lines, "Layers")
+    assert panel(lines, "Layer 2")
+
+
 def test_image_without_layers_and_large_folders(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagesmith.cli.explorescreen._MOST_NAMES", 3)
     lines = shown(model_of(store, {f"f{n}": b"" for n in range(8)}), (80, 24))
