@@ -110,7 +110,8 @@ _FLAG = re.compile(r"(?<![\w=-])(--?[a-zA-Z][\w-]*(?:=[\w./:=,|]*\w)?|type=[\w=,
 def marked(text: str) -> str:
     """A text with its flags as code; what is code already stays."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part[:1] == "`" else _FLAG.sub(r"`\1`", part) for part in parts).replace("|", "\\|")
+    made = "".join(part if part[:1] == "`" else _FLAG.sub(r"`\1`", part) for part in parts)
+    return made.replace("|", "\\|")
 
 
 def table_of(section: Section) -> str:

@@ -61,7 +61,8 @@ class ExploreApp(App[None]):
     #details { height: 1fr; scrollbar-size-vertical: 1; padding: 0 1; }
     #files { height: 1fr; }
     .-narrow #panels { layout: vertical; }
-    .-narrow #left { layout: horizontal; width: 100%; min-width: 0; max-width: 100%; height: 40%; min-height: 3; }
+    .-narrow #left { layout: horizontal; width: 100%; min-width: 0; max-width: 100%; height: 40%;
+                     min-height: 3; }
     .-narrow #layers, .-narrow #details { height: 100%; width: 1fr; }
     #search { display: none; height: 3; border: round $accent; }
     #search.open { display: block; }
