@@ -80,7 +80,7 @@ class ExploreApp(App[None]):
     ]
     ENABLE_COMMAND_PALETTE = False
     TITLE = "imagesmith explore"
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (64, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (64, "-wide")]  # noqa: RUF012 - as textual declares it
 
     def __init__(self, model: Exploration) -> None:
         super().__init__()

@@ -93,7 +93,8 @@ def _compiled(text: str) -> re.Pattern[str]:
 def _nested(written: str) -> bool:
     """True if a group that has a quantifier or a choice in it is repeated: it may take exponential time."""
     repeats = [False]
-    pieces = list(re.finditer(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\(\?|[()*+?{|]|[^()*+?{|\\[]+|.", written, re.DOTALL))
+    one = r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\(\?|[()*+?{|]|[^()*+?{|\\[]+|."
+    pieces = list(re.finditer(one, written, re.DOTALL))
     for n, piece in enumerate(pieces):
         text = piece[0]
         if text in ("(", "(?"):

@@ -308,10 +308,10 @@ def test_page_that_links_to_itself_ends() -> None:
 def test_listing_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagesmith.registry.paging._PAGES", 3)
     with (
-        served(lambda a: answer(200, b'{"tags": ["1"]}', Link=f'<{a.target}1>; rel="next"')) as (_, client, _),
+        served(lambda a: answer(200, b'{"tags": ["1"]}', Link=f'<{a.target}1>; rel="next"')) as found,
         pytest.raises(LimitExceeded, match="more than 3 pages"),
     ):
-        client.tags()
+        found[1].tags()
 
 
 @pytest.mark.parametrize("body", [b'{"tags": null}', b"{}", b'{"tags": "x"}', b'{"tags": [1]}'])
