@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.errors import UsageError
 from imagesmith.library.opening import platform_or_none
+from imagesmith.library.several import several
 from imagesmith.transports.names import PlaceName
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Believed:
         self._keys = [PublicKey.parse(content_of(key), _name(key)) for key in named]
         self._keyless, self._trust = _keyless(trusted_root, expected), None
         if roots := _certificates(notation_roots):
-            identities = tuple(Trust.parse_identity(text) for text in notation_identities)
+            identities = tuple(Trust.parse_identity(text) for text in several(notation_identities))
             clocks = _certificates(notation_tsa_roots)
             self._trust = Trust(roots=roots, clocks=clocks, identities=identities)
         if not (self._keys or self._keyless or self._trust):

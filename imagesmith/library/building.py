@@ -16,6 +16,7 @@ from imagesmith.context.named import parse_named
 from imagesmith.events import EventSink, nobody
 from imagesmith.library.credentials import Insecure, Logins, access_by
 from imagesmith.library.documented import documented
+from imagesmith.library.several import several
 from imagesmith.oci.names import ImageRef
 from imagesmith.options import is_indexed, parse_emulator, parse_platforms, parse_secret
 from imagesmith.outputoptions import check_places, parse_output
@@ -110,18 +111,19 @@ def build(
     from imagesmith.child import build_in_child
     from imagesmith.request import BuildRequest
 
-    names = tuple(map(ImageRef.parse, tags))
+    names = tuple(map(ImageRef.parse, several(tags)))
     hosts = [name.registry for name in names]
     request = BuildRequest(
         context=str(context), dockerfile=str(dockerfile) if dockerfile else None, target=target,
         build_args=dict(build_args or {}), labels=dict(labels or {}),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
-        secrets=tuple(map(parse_secret, secrets)), tags=names,
-        outputs=_outputs(outputs, push), emulators=tuple(map(parse_emulator, emulators)),
-        platforms=(asked := parse_platforms([platform] if isinstance(platform, str) else platform)),
+        secrets=tuple(map(parse_secret, several(secrets))), tags=names,
+        outputs=_outputs(outputs, push), emulators=tuple(map(parse_emulator, several(emulators))),
+        platforms=(asked := parse_platforms(several(platform))),
         indexed=is_indexed(asked, build_args or {}), pull=pull, pin=pin, no_cache=() if no_cache else None,
         network=network, access=access_by(insecure, credentials, hosts), policy=str(policy),
-        cache_from=parse_cache_from(cache_from), cache_to=parse_cache_to(cache_to, build_args or {}),
+        cache_from=parse_cache_from(several(cache_from)),
+        cache_to=parse_cache_to(several(cache_to), build_args or {}),
         explain=explain, report=str(report), attestations=_attested(provenance, sbom, build_args or {}),
     )  # fmt: skip
     return build_in_child(request, str(root), isolation, events)
@@ -131,7 +133,7 @@ def _outputs(outputs: Iterable[str | Output], push: bool) -> tuple[Output, ...]:
     """The outputs as values; with `push` a registry besides."""
     from imagesmith.request import Output
 
-    wanted = [parse_output(o) if isinstance(o, str) else o for o in outputs]
+    wanted = [parse_output(o) if isinstance(o, str) else o for o in several(outputs)]
     return check_places([*wanted, Output(type="registry")] if push else wanted)
 
 
@@ -201,7 +203,7 @@ def bake(
     from imagesmith.child import in_child
 
     words = [
-        *_each("--file", map(str, files)), *_each("--set", sets), *_each("--allow", allow),
+        *_each("--file", map(str, several(files))), *_each("--set", sets), *_each("--allow", allow),
         *_each("--var", (f"{name}={value}" for name, value in (variables or {}).items())),
         *(["--push"] if push else []), *(["--load"] if load else []),
         *_each("--no-cache", [] if no_cache is None else [str(no_cache).lower()]),
@@ -219,7 +221,7 @@ def bake(
 
 
 def _each(flag: str, values: Iterable[str]) -> list[str]:
-    return [f"{flag}={value}" for value in values]
+    return [f"{flag}={value}" for value in several(values)]
 
 
 @frozen

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from imagesmith.errors import UsageError
+from imagesmith.library.several import several
 from imagesmith.settings import Access
 from imagesmith.settings import Login as Given
 from imagesmith.transports.names import PlaceName
@@ -79,10 +80,16 @@ def access_by(insecure: Insecure, credentials: Logins | None, registries: Iterab
         insecure: see Insecure.
         credentials: what a call was given; None for the user's files.
         registries: those that the call names, for which a single login is.
+
+    Raises:
+        UsageError: the credentials are none.
     """
-    trusted = insecure if isinstance(insecure, bool) else frozenset(insecure)
+    trusted = insecure if isinstance(insecure, bool) else frozenset(several(insecure))
     if credentials is None:
         return Access(insecure=trusted)
     if not isinstance(credentials, Mapping):
         credentials = dict.fromkeys(registries, credentials)
+    for login in credentials.values():
+        if not isinstance(login, Login):
+            raise UsageError(f"credentials: Credentials or a Token are expected, not {type(login).__name__}")
     return Access(insecure=trusted, logins=tuple((host, login.login) for host, login in credentials.items()))

@@ -16,6 +16,7 @@ from imagesmith.events import EventSink, Warned, nobody
 from imagesmith.library.credentials import Insecure, Logins
 from imagesmith.library.documented import documented
 from imagesmith.library.opening import opened, platform_or_host, platform_or_none
+from imagesmith.library.several import several, words_of
 from imagesmith.library.values import Image
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.names import Platform
@@ -84,8 +85,8 @@ def mutate(
     from imagesmith.image.mutate import Changes
 
     changes = Changes(
-        entrypoint=None if entrypoint is None else tuple(entrypoint),
-        cmd=None if cmd is None else tuple(cmd),
+        entrypoint=None if entrypoint is None else words_of("entrypoint", entrypoint),
+        cmd=None if cmd is None else words_of("cmd", cmd),
         user=user,
         workdir=workdir,
         stop_signal=stop_signal,
@@ -95,8 +96,8 @@ def mutate(
         env=dict(env or {}),
         labels=dict(labels or {}),
         annotations=dict(annotations or {}),
-        ports=None if ports is None else tuple(ports),
-        volumes=None if volumes is None else tuple(volumes),
+        ports=None if ports is None else several(ports),
+        volumes=None if volumes is None else several(volumes),
     )
     desk = opened(ref, tag, insecure=insecure, credentials=credentials, root=root, events=events)
     return _edited(desk, ref, lambda s, store: mutate_image(s, store, changes), tag, push, events)
@@ -270,7 +271,7 @@ def index(
     """
     from imagesmith.image.edits import edit_index
 
-    gone, names = list(remove), (ref, *images)
+    gone, names = list(several(remove)), (ref, *images)
     target = PlaceName.parse(ref)
     with contextlib.ExitStack() as stack:
         session, store = stack.enter_context(

@@ -22,6 +22,7 @@ from imagesmith.layer.codecs import Codec
 from imagesmith.library.credentials import Insecure, Logins, access_by, registries_of
 from imagesmith.library.documented import documented
 from imagesmith.library.opening import admission_by, opened, platform_or_none
+from imagesmith.library.several import several
 from imagesmith.library.values import Image
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.options import parse_platforms
@@ -92,7 +93,7 @@ def copy(
     from_, to = PlaceName.parse(source), PlaceName.parse(target)
     if referrers and to.kind == "docker-archive":
         raise UsageError("referrers: a docker archive holds images only")
-    platforms = parse_platforms([platform] if isinstance(platform, str) else platform)
+    platforms = parse_platforms(several(platform))
     one = to.kind == "docker-archive" and not platforms and not whole  # it can hold one only
     choice = Choice(
         platforms=platforms, default=host_platform() if one else None, whole=whole, referrers=referrers,
@@ -146,7 +147,7 @@ def copy_tags(
     reads = access_by(insecure, _first(source_credentials, credentials), registries_of([source]))
     writes = access_by(insecure, _first(target_credentials, credentials), registries_of([target]))
     with _ends(reads, writes, policy, root, events) as ends:
-        chosen = Tags(patterns or ("*",), tuple(exclude))
+        chosen = Tags(patterns or ("*",), several(exclude))
         jobs = with_tags(ends, repository_of(source), repository_of(target), chosen)
         outcomes = list(copies(ends, jobs, How(choice=Choice(referrers=referrers)), at_once=at_once))
     for outcome in outcomes:

@@ -17,6 +17,7 @@ from imagesmith.events import EventSink, Log, nobody
 from imagesmith.library.credentials import Insecure, Logins, access_by, registries_of
 from imagesmith.library.documented import documented
 from imagesmith.library.opening import admission_by, platform_or_none
+from imagesmith.library.several import several, words_of
 from imagesmith.library.values import Completed
 from imagesmith.options import parse_emulator, parse_hosts, parse_size, parse_ulimit
 from imagesmith.running import SHM_BYTES, RunRequest, parse_volume, run_image
@@ -100,22 +101,22 @@ def run(
     limits = [*([f"memory={memory}"] if memory else []), *([f"cpus={cpus}"] if cpus else [])]
     request = RunRequest(
         image=image,
-        command=tuple(command),
+        command=words_of("command", command),
         entrypoint=entrypoint,
         env=dict(env or {}),
         workdir=workdir,
         user=user,
         hostname=hostname,
-        volumes=tuple(map(parse_volume, volumes)),
-        tmpfs=tuple(tmpfs),
+        volumes=tuple(map(parse_volume, several(volumes))),
+        tmpfs=several(tmpfs),
         network=network,
-        hosts=parse_hosts(list(hosts)),
+        hosts=parse_hosts(list(several(hosts))),
         limits=parse_limits(limits),
         shm_size_bytes=parse_size(shm_size, "shm_size") if shm_size else SHM_BYTES,
-        ulimits=tuple(map(parse_ulimit, ulimits)),
+        ulimits=tuple(map(parse_ulimit, several(ulimits))),
         pull=pull,
         platform=platform_or_none(platform),
-        emulators=tuple(map(parse_emulator, emulators)),
+        emulators=tuple(map(parse_emulator, several(emulators))),
         access=access_by(insecure, credentials, registries_of([image])),
     )
     return in_child(_RunJob(request, str(policy), most_bytes), str(root), isolation, events)

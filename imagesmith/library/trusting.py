@@ -18,6 +18,7 @@ from imagesmith.library.believing import Believed, Key, opened_key
 from imagesmith.library.credentials import Credentials, Insecure, Logins, access_by, registries_of
 from imagesmith.library.documented import documented
 from imagesmith.library.opening import opened, opened_by
+from imagesmith.library.several import several
 from imagesmith.options import is_indexed, parse_platforms, parse_secret
 from imagesmith.settings import Access, Settings
 from imagesmith.transports.names import PlaceName, image_at
@@ -273,7 +274,7 @@ def reproduce(
         build_args=args, labels=dict(labels or {}), platforms=platforms,
         indexed=is_indexed(platforms, args), no_cache=(),
         contexts=dict(parse_named(f"{name}={place}") for name, place in (contexts or {}).items()),
-        secrets=tuple(map(parse_secret, secrets)),
+        secrets=tuple(map(parse_secret, several(secrets))),
         access=access_by(insecure, credentials, registries_of([ref])),
     )  # fmt: skip
     return in_child(_ReproduceJob(ref, request, str(root)), str(root), isolation, events)

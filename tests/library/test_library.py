@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import imagesmith
-from imagesmith.errors import ImagesmithError, StepFailed
+from imagesmith.errors import ImagesmithError, StepFailed, UsageError
 from imagesmith.events import Log, StepStarted
 from imagesmith.request import BuildRequest, Output
 from tests.support import PROJECT, need_program
@@ -250,3 +250,15 @@ def test_end_of_a_build_is_silent(folder: Path, base_image: Path, capfd: pytest.
         with pytest.raises(StepFailed):
             build(folder, base_image, "FROM base\nRUN exit 7\n")
     assert capfd.readouterr() == ("", "")
+
+
+def test_one_text_is_a_list_of_it(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    built = imagesmith.build(tmp_path, tags="app:1", isolation="none", root=tmp_path / "store")
+    assert [tag.familiar for tag in built.tags] == ["app:1"]
+    with pytest.raises(UsageError, match="list of words"):
+        imagesmith.mutate("app:1", cmd="ls -l", root=tmp_path / "store")
+    with pytest.raises(UsageError, match="a list of texts is expected, not int"):
+        imagesmith.build(tmp_path, tags=5, root=tmp_path / "store")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="are expected, not tuple"):
+        imagesmith.tags("a.example/a", credentials=("u", "p"))  # type: ignore[arg-type]
