@@ -35,7 +35,8 @@ __all__ = [
     "without_controls",
 ]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: Those of ASCII and Latin-1, and those by which a text turns the order of what stands beside it.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 #: Sequences of ECMA-48: of the window's title and its like, CSI, choices of a character set, and short ones.
 _ANSI = re.compile(
     r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]+[0-~]|\x1b[0-~]"

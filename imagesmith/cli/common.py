@@ -48,8 +48,8 @@ __all__ = [
     "table",
 ]
 
-#: The control characters that JSON lets stand, and bytes of names that are not UTF-8.
-_C1 = re.compile("[\x7f-\x9f\ud800-\udfff]")
+#: The control characters that JSON lets stand, those that turn the order of text, and bytes of no UTF-8.
+_C1 = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def add_session_flags(

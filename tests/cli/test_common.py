@@ -8,7 +8,7 @@ import pytest
 
 from imagesmith.cli.common import print_json, say, table
 
-HOSTILE = "a\x1b[2Jb\x1b]0;title\x07c\x9b31md\x08e\x7ff"
+HOSTILE = "a\x1b[2Jb\x1b]0;title\x07c\x9b31md\x08e\x7ff\u202eg\u2066h"
 
 
 def unprintable(text: str) -> set[str]:
