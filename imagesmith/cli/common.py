@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from imagesmith.cli.flags import add_registry_flags, add_root, admission_of, new_file, settings_of
@@ -42,6 +42,7 @@ __all__ = [
     "platform_of",
     "print_descriptor",
     "print_json",
+    "print_json_list",
     "print_list",
     "say",
     "source_at",
@@ -225,8 +226,21 @@ def print_descriptor(
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
     """A JSON document for people and programs; what a terminal would take for a command is escaped in it."""
+    sys.stdout.write(_document(value) + "\n")
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """The same of a list, one value after the other: a long one is not held."""
+    before = "["
+    for value in values:
+        sys.stdout.write(f"{before}\n  " + _document(value).replace("\n", "\n  "))
+        before = ","
+    sys.stdout.write("[]\n" if before == "[" else "\n]\n")
+
+
+def _document(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
     text = harmless_json(json.dumps(value, indent=2, ensure_ascii=False))
-    sys.stdout.write(_C1.sub(lambda m: f"\\u{ord(m[0]):04x}", text) + "\n")
+    return _C1.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
 
 
 def print_list(args: argparse.Namespace, document: dict[str, Any], lines: list[str]) -> None:

@@ -11,7 +11,7 @@ import datetime
 import stat
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json, say, source_at
+from imagesmith.cli.common import add_session_flags, opened, platform_of, print_json_list, say, source_at
 from imagesmith.cli.flags import add_platform
 from imagesmith.cli.lines import visible
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         files = open_files(source, store, platform_of(args))
         found = list_files(files, args.path, recursive=args.recursive)
         if args.json:
-            print_json([_document(f) for f in found])
+            print_json_list(_document(f) for f in found)
         elif args.long:
             for f in found:
                 say(_long(f, _name(f, args)))

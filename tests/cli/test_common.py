@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from imagesmith.cli.common import print_json, say, table
+from imagesmith.cli.common import print_json, print_json_list, say, table
 
 HOSTILE = "a\x1b[2Jb\x1b]0;title\x07c\x9b31md\x08e\x7ff\u202eg\u2066h"
 
@@ -27,3 +27,13 @@ def test_json_still_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert json.loads(out) == {"name": HOSTILE, "ä": "☃"}
     assert "☃" in out
+
+
+@pytest.mark.parametrize("values", [[], [HOSTILE], [{"a": [1, {"b": "c\nd"}]}, {}, []]])
+def test_list_that_is_not_held_is_the_same_document(
+    values: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_json(values)
+    held = capsys.readouterr().out
+    print_json_list(iter(values))
+    assert capsys.readouterr().out == held
