@@ -6,6 +6,7 @@ Trust: definitions are others'. Nobody is asked for what they may not do: it is 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
 
@@ -34,7 +35,10 @@ def baked_by(words: Sequence[str]) -> Iterator[tuple[list[BuildRequest], list[st
     """
     parser = Parser(prog="imagesmith bake", exit_on_error=False)
     bake.configure(parser)
-    args = parser.parse_args(list(words))
+    try:
+        args = parser.parse_args(list(words))
+    except argparse.ArgumentError as e:
+        raise UsageError(str(e).removeprefix("argument ")) from e
     with contextlib.ExitStack() as stack:
         chosen = bake.chosen_by(args, stack)
         if chosen.needs:

@@ -168,6 +168,8 @@ class Policy:
                 raw = f.read(_MOST_BYTES + 1)
         except OSError as e:
             raise UsageError(f"cannot read the policy {path}: {reason_of(e)}") from e
+        except ValueError as e:
+            raise UsageError(f"cannot read the policy {path!r}: {e}") from e
         if len(raw) > _MOST_BYTES:
             raise UsageError(f"the policy {path} has more than {_MOST_BYTES} bytes")
         try:

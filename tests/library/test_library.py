@@ -262,3 +262,10 @@ def test_one_text_is_a_list_of_it(tmp_path: Path) -> None:
         imagesmith.build(tmp_path, tags=5, root=tmp_path / "store")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="are expected, not tuple"):
         imagesmith.tags("a.example/a", credentials=("u", "p"))  # type: ignore[arg-type]
+
+
+def test_a_path_that_can_be_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no folder"):
+        imagesmith.bake(report=tmp_path / "none" / "r.html", root=tmp_path / "store")
+    with pytest.raises(UsageError, match="null byte"):
+        imagesmith.pull("a.example/a", policy="\0", root=tmp_path / "store")
