@@ -41,8 +41,8 @@ Part = Callable[[int, int], bytes | None]
 _CHUNKED = ("io.github.containers.zstd-chunked.", "io.containers.zstd-chunked.")
 _DIGEST, _PLACE = "manifest-checksum", "manifest-position"
 _FOOTER_BYTES = 51
-#: Of a table, packed and unpacked; and of its rows. More, and the layer is read whole.
-_MOST_BYTES, _MOST_ROWS = 64 << 20, 1_000_000
+#: Of a table, packed and unpacked; of its rows, and of all values in them. More, and the layer is read whole.
+_MOST_BYTES, _MOST_ROWS, _MOST_VALUES = 64 << 20, 1_000_000, 8_000_000
 #: Of one chunk: what must be read to check any of it.
 _MOST_CHUNK = 64 << 20
 _KINDS = {"reg": "f", "dir": "d", "symlink": "l", "hardlink": "h", "char": "c", "block": "b", "fifo": "p"}
@@ -176,6 +176,8 @@ def read_table(annotations: Mapping[str, str], size: int, part: Part) -> list[En
     if found is None:
         return None
     raw, data_end = found
+    if raw.count(b"{") + raw.count(b"[") > _MOST_ROWS or raw.count(b",") > _MOST_VALUES:
+        return None  # before it takes a hundred times its size as objects
     try:
         document = json.loads(raw)
         rows = document["entries"]

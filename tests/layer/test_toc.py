@@ -218,6 +218,16 @@ def test_names_do_not_leave_the_root() -> None:
             read(*stargz([{"type": "dir", "name": name}]))
 
 
+@pytest.mark.parametrize("limit", ["_MOST_ROWS", "_MOST_VALUES"])
+def test_what_would_be_many_objects_is_not_made(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_raw: bytes) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr(f"imagesmith.layer.toc.{limit}", 100)
+    monkeypatch.setattr("imagesmith.layer.toc.json.loads", never)
+    assert read(*stargz([{}] * 101)) is None
+
+
 @pytest.mark.parametrize("place", ["", "1:2:3", "a:1:1:1", "0:0:0:1", "0:99999:1:1", "0:1:1:2", "-1:1:1:1"])
 def test_place_of_a_table_that_is_none(place: str) -> None:
     assert read({f"{CHUNKED}checksum": sha(b""), f"{CHUNKED}position": place}, b"x" * 100) is None
