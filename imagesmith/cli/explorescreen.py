@@ -9,6 +9,7 @@ Threads: one; textual's loop.
 from __future__ import annotations
 
 import json
+import select
 import stat
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -29,6 +30,8 @@ __all__ = ["ExploreApp", "show"]
 
 #: Of a folder so many names are shown, and so many paths that are found.
 _MOST_NAMES, _MOST_FOUND = 2_000, 200
+#: How often (seconds) it is looked whether the terminal is still there.
+_LOOKED_AT_S = 1.0
 #: Rows of folders that are opened because a layer changed something in them.
 _OPENED_ROWS = 60
 _MARKS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red"),
@@ -109,6 +112,8 @@ class ExploreApp(App[None]):
 
     def on_mount(self) -> None:
         """Fill them."""
+        if not self.is_headless:
+            self.set_interval(_LOOKED_AT_S, self._leave_if_lost)
         layers = self.query_one("#layers", OptionList)
         layers.add_options([Option(Content(_layer_line(f)), id=str(f.number)) for f in self.model.layers])
         if self.model.layers:
@@ -117,6 +122,13 @@ class ExploreApp(App[None]):
         self._open_changes()
         self._show_files()
         self._show_details()
+
+    def _leave_if_lost(self) -> None:
+        """End if the terminal is gone and nobody was told: reading from it would take a processor for ever."""
+        terminal = select.poll()
+        terminal.register(0, 0)
+        if terminal.poll(0):  # hung up, or no file any more: nothing else is asked for
+            self.exit()
 
     def on_resize(self) -> None:
         """The first line: the numbers, and as much of the name as there is room for."""

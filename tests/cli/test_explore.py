@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +155,23 @@ def test_terminal_without_textual_says_how_to_get_it(files: str, tmp_path: Path)
     assert done.returncode == 2
     assert "pip install 'imagesmith[explore]'" in done.stdout
     assert "hint: --plain, --html FILE, --json and --ci work without it" in done.stdout
+
+
+def test_view_ends_with_its_terminal(files: str, tmp_path: Path) -> None:
+    """Also where it is not the terminal's own session, and so nobody hangs it up."""
+    words = ["explore", "--root", str(tmp_path / "store"), files]
+    ours, theirs = os.openpty()
+    view = subprocess.Popen(
+        [*IMAGESMITH, *words], stdin=theirs, stdout=theirs, stderr=theirs, cwd=PROJECT,
+        env={**os.environ, "TERM": "xterm-256color"}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        os.close(theirs)
+        seen = b""
+        while b"Layers" not in seen:
+            seen += os.read(ours, 1 << 16)
+        os.close(ours)
+        view.wait(60)
+    finally:
+        view.kill()
+        view.wait()
