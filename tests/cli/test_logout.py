@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.cli.accounts import account_of
+from imagesmith.credentials.login import account_of
 from imagesmith.errors import UsageError
 from tests.cli.conftest import Run
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,9 +77,14 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def podman(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """Podman's words for a run of the image, in a store of its own."""
+    """Podman's words for a run of the image, in a store of its own; the name of its runroot must be short."""
     folder = tmp_path_factory.mktemp("podman")
-    words = [need_program("podman"), "--root", f"{folder}/root", "--runroot", f"{folder}/run"]
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as short:
+        yield from _runs(image, folder, f"{short}/n")
+
+
+def _runs(image: Path, folder: Path, runroot: str) -> Iterator[list[str]]:
+    words = [need_program("podman"), "--root", f"{folder}/root", "--runroot", runroot]
     archive = folder / "image.tar"
     target = f"docker-archive:{archive}:self:1"
     smith(folder / "store", "copy", "--platform", "linux/amd64", f"oci:{image}", target)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import imagesmith.sbom.licences as module
+from imagesmith.sbom import licences as module
 from imagesmith.sbom.licences import Licences, known
 
 
