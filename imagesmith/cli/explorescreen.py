@@ -124,7 +124,7 @@ class ExploreApp(App[None]):
         self._show_details()
 
     def _leave_if_lost(self) -> None:
-        """End if the terminal is gone and nobody was told: reading from it would take a processor for ever."""
+        """End if the terminal is gone and nobody was told: reading from it would take a whole processor."""
         terminal = select.poll()
         terminal.register(0, 0)
         if terminal.poll(0):  # hung up, or no file any more: nothing else is asked for
