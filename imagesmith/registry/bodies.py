@@ -12,13 +12,10 @@ import contextlib
 import time
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from imagesmith.errors import InvalidDocument, LimitExceeded, NetworkFault
+from imagesmith.registry.answers import Answer, Failure
 from imagesmith.registry.faults import Fault, network_fault, shown
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["capped", "drain", "is_packed", "pieces", "unpacked", "whole"]
 
@@ -29,14 +26,12 @@ _SPAN_S, _LEAST_BYTES = 60.0, 60 << 10
 _GZIP, _PIECE_BYTES = b"\x1f\x8b", 1 << 18
 
 
-def pieces(response: httpx.Response) -> Iterator[bytes]:
+def pieces(response: Answer) -> Iterator[bytes]:
     """The raw bytes of a body as they arrive.
 
     Raises:
         NetworkFault: the connection broke, stalled, drips, or ended before its length.
     """
-    import httpx
-
     data, waited_s, got = response.iter_raw(), 0.0, 0
     try:
         while True:
@@ -48,14 +43,14 @@ def pieces(response: httpx.Response) -> Iterator[bytes]:
             got += len(piece)
             if waited_s > _SPAN_S:
                 if got < _LEAST_BYTES:
-                    raise Fault(f"{shown(str(response.url))}: fewer than {_LEAST_BYTES} bytes a minute come")
+                    raise Fault(f"{shown(response.url)}: fewer than {_LEAST_BYTES} bytes a minute come")
                 waited_s, got = 0.0, 0
             yield piece
-    except (httpx.HTTPError, httpx.StreamError) as e:
-        raise network_fault(e, str(response.url)) from e
+    except Failure as e:
+        raise network_fault(e, response.url) from e
 
 
-def capped(response: httpx.Response, cap: int, url: str) -> Iterator[bytes]:
+def capped(response: Answer, cap: int, url: str) -> Iterator[bytes]:
     """The raw bytes of a body that has an end soon.
 
     Raises:
@@ -72,7 +67,7 @@ def capped(response: httpx.Response, cap: int, url: str) -> Iterator[bytes]:
         yield data
 
 
-def whole(response: httpx.Response, cap: int, url: str) -> bytes:
+def whole(response: Answer, cap: int, url: str) -> bytes:
     """A body that is read whole, and unpacked if it came packed; raises as `capped` does."""
     data = b"".join(capped(response, cap, url))
     if not _says_gzip(response) or not data.startswith(_GZIP):
@@ -86,12 +81,12 @@ def whole(response: httpx.Response, cap: int, url: str) -> bytes:
     return b"".join(out)
 
 
-def is_packed(response: httpx.Response, size: int) -> bool:
+def is_packed(response: Answer, size: int) -> bool:
     """True if a body is a blob of `size` bytes that was packed on the road."""
     return _says_gzip(response) and response.headers.get("content-length", "") != str(size)
 
 
-def _says_gzip(response: httpx.Response) -> bool:
+def _says_gzip(response: Answer) -> bool:
     return str(response.headers.get("content-encoding", "")).strip().lower() in ("gzip", "x-gzip")
 
 
@@ -115,9 +110,9 @@ def unpacked(data: Iterator[bytes], where: str) -> Iterator[bytes]:
         raise NetworkFault(f"{where}: what was sent as gzip ends too early")
 
 
-def drain(response: httpx.Response) -> None:
+def drain(response: Answer) -> None:
     """Read the rest of a small answer, so that its connection can be used again."""
     with contextlib.suppress(NetworkFault, LimitExceeded):
-        for _ in capped(response, 64 << 10, str(response.url)):
+        for _ in capped(response, 64 << 10, response.url):
             pass
     response.close()

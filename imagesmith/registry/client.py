@@ -12,7 +12,6 @@ import contextlib
 import re
 import urllib.parse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from imagesmith.errors import DigestMismatch, IntegrityError, InvalidDocument, RegistryError, Unsupported
 from imagesmith.oci import mediatype as mt
@@ -20,14 +19,12 @@ from imagesmith.oci.codec import Object, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index
 from imagesmith.registry import quirks
+from imagesmith.registry.answers import Answer
 from imagesmith.registry.bodies import capped, is_packed, pieces, unpacked
 from imagesmith.registry.paging import paged
 from imagesmith.registry.reply import Reply, error_of, need_object
 from imagesmith.registry.transport import Transport
 from imagesmith.values import frozen
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["ACCEPT_MANIFESTS", "Client", "Fetched", "catalog"]
 
@@ -255,8 +252,8 @@ class Client:
                     continue
                 if not r.is_success:
                     body = b"".join(_first(pieces(r), 64 << 10))
-                    raise self.error(Reply(r.status_code, r.headers, body, str(r.url)), f"@{digest}")
-                told = Reply(r.status_code, r.headers, b"", str(r.url))
+                    raise self.error(Reply(r.status_code, r.headers, body, r.url), f"@{digest}")
+                told = Reply(r.status_code, r.headers, b"", r.url)
                 if told.is_page() and r.headers.get("content-length", "") != str(size):
                     raise self.error(told, f"@{digest}")
                 if r.status_code == 206:
@@ -280,7 +277,7 @@ class Client:
                 data = b"".join(capped(r, size, url)) if is_part else b""
                 return data if len(data) == size else None
             body = b"".join(_first(pieces(r), 64 << 10))
-            raise self.error(Reply(r.status_code, r.headers, body, str(r.url)), f"@{digest}")
+            raise self.error(Reply(r.status_code, r.headers, body, r.url), f"@{digest}")
 
     def delete_blob(self, digest: Digest) -> None:
         """Delete a blob.
@@ -366,7 +363,7 @@ def _referrers_page(reply: Reply) -> list[Descriptor] | None:
         return None
 
 
-def _fits(r: httpx.Response, start: int) -> bool:
+def _fits(r: Answer, start: int) -> bool:
     """True if a part of a blob begins where it was asked to, and is as it is stored."""
     match = re.match(r"bytes (\d{1,18})-", r.headers.get("content-range", ""))
     return (match is None or int(match[1]) == start) and not is_packed(r, -1)

@@ -1,7 +1,7 @@
-"""The HTTP clients of an endpoint: one for itself, one for hosts that it redirects to, each with its trust.
+"""What sends an endpoint's requests: one for itself, one for hosts that it redirects to, each with its trust.
 
 Why: a client certificate is for the endpoint alone; its authorities count for where it redirects to as well.
-Threads: any; httpx's clients are shared.
+Threads: any.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from imagesmith.registry.answers import Sender
 from imagesmith.registry.endpoint import Endpoint
-from imagesmith.registry.patience import patient
 from imagesmith.registry.proxies import checked_proxy
+from imagesmith.registry.wire import Wire
 
 if TYPE_CHECKING:
     import ssl
-
-    import httpx
 
 __all__ = ["Clients"]
 
 
 class Clients:
-    """Makes clients when they are first needed, and closes them."""
+    """Makes senders when they are first needed, and closes them."""
 
     def __init__(
         self, endpoint: Endpoint, connections: int, timeout_s: float, proxy: Callable[[str], str | None]
@@ -35,40 +34,37 @@ class Clients:
             proxy,
         )
         self._lock = threading.Lock()
-        self._clients: dict[tuple[bool, bool, str | None], httpx.Client] = {}
+        self._senders: dict[tuple[bool, bool, str | None], Sender] = {}
 
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
-            for client in self._clients.values():
-                client.close()
-            self._clients.clear()
+            for sender in self._senders.values():
+                sender.close()
+            self._senders.clear()
 
     def proxy_of(self, url: str, *, foreign: bool) -> str | None:
         """The proxy that requests for a URL go through."""
         own = self.endpoint.proxy
         return self._proxy(url) if own is None or foreign else checked_proxy(own) if own else None
 
-    def client(self, url: str, *, foreign: bool) -> tuple[httpx.Client, str | None]:
-        """The client for a URL, and its proxy; `foreign` is one of another host than the endpoint's."""
-        import httpx
-
+    def sender(self, url: str, *, foreign: bool) -> tuple[Sender, str | None]:
+        """What sends requests for a URL, and its proxy; `foreign` is one of another host."""
         proxy = self.proxy_of(url, foreign=foreign)
         https = url.startswith("https:")
         with self._lock:
-            found = self._clients.get((foreign, https, proxy))
+            found = self._senders.get((foreign, https, proxy))
             if found is None:
-                made = httpx.Client(
-                    verify=self._trust(foreign) if https else False,  # plain HTTP waits for no certificates
-                    trust_env=False,
-                    proxy=proxy,
-                    timeout=httpx.Timeout(self._timeout_s, connect=min(20.0, self._timeout_s), pool=None),
-                    limits=httpx.Limits(
-                        max_connections=self._connections, max_keepalive_connections=self._connections
-                    ),
-                )
-                found = self._clients[foreign, https, proxy] = patient(made)
+                trust = self._trust(foreign) if https else None  # plain HTTP waits for no certificates
+                found = self._senders[foreign, https, proxy] = self._made(proxy, trust)
             return found, proxy
+
+    def _made(self, proxy: str | None, trust: ssl.SSLContext | None) -> Sender:
+        if proxy is None:
+            return Wire(self._connections, self._timeout_s, trust)
+        from imagesmith.registry.proxied import Proxied
+
+        return Proxied(proxy, self._connections, self._timeout_s, trust)
 
     def _trust(self, foreign: bool) -> ssl.SSLContext:
         from imagesmith.registry.tls import context_for

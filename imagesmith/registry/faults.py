@@ -7,13 +7,17 @@ without the users and passwords in them.
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from imagesmith.errors import ImagesmithError, NetworkFault, RegistryError
+from imagesmith.registry.answers import ConnectError, ConnectTimeout, Failure, InvalidURL, ProxyError, Timeout
 from imagesmith.registry.quirks import same_scheme
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = [
     "AGAIN",
@@ -54,27 +58,25 @@ class Untrusted(Fault):
     """It speaks TLS, with a certificate that is not believed."""
 
 
-def network_fault(e: Exception, url: str, proxy: str | None = None) -> Fault:
-    """The error for one of httpx's; `tries` says how often it is worth trying.
+def network_fault(e: Failure, url: str, proxy: str | None = None) -> Fault:
+    """The error for a request that failed; `tries` says how often it is worth trying.
 
     Args:
         e: the error.
         url: what was asked for.
         proxy: the address of the proxy that it went through.
     """
-    import httpx
-
     where = shown(url)
-    if isinstance(e, httpx.ProxyError):
+    if isinstance(e, ProxyError):
         return _proxy_fault(str(e), where, proxy or "")
-    if isinstance(e, httpx.ConnectError):
+    if isinstance(e, ConnectError):
         return _connect_fault(e, where, proxy)
-    if isinstance(e, httpx.ConnectTimeout) and proxy:
+    if isinstance(e, ConnectTimeout) and proxy:
         text = f"{where}: the proxy {shown(proxy)} does not answer"
         return Fault(text, hint=_PROXY_HINT, tries=FEW_ATTEMPTS)
-    if isinstance(e, httpx.TimeoutException):
+    if isinstance(e, Timeout):
         return Fault(f"{where}: no answer in time ({type(e).__name__})", tries=FEW_ATTEMPTS)
-    if isinstance(e, httpx.InvalidURL | httpx.UnsupportedProtocol):
+    if isinstance(e, InvalidURL):
         return Fault(f"{where}: not a usable address: {e}", tries=1)
     return Fault(f"{where}: the connection broke: {_reason(e)}")
 
@@ -83,6 +85,8 @@ _PROXY_HINT = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY name the proxy; NO_PROXY th
 
 
 def _connect_fault(e: Exception, where: str, proxy: str | None) -> Fault:
+    import ssl
+
     host = where.partition("://")[2].partition("/")[0]
     for cause in _causes(e):
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -101,6 +105,8 @@ def _connect_fault(e: Exception, where: str, proxy: str | None) -> Fault:
 
 def _tls_fault(e: ssl.SSLError, where: str, host: str) -> Fault:
     """A handshake that failed; what answers in another language will go on doing so."""
+    import ssl
+
     reason = e.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
         hint = f"if it speaks plain HTTP: --insecure, or --insecure-registry {host}"
@@ -112,7 +118,7 @@ def _tls_fault(e: ssl.SSLError, where: str, host: str) -> Fault:
 
 
 def _proxy_fault(text: str, where: str, proxy: str) -> Fault:
-    """A proxy that would not let through: httpx has its status line as text."""
+    """A proxy that would not let through: the error has its status line as text."""
     status = int(text[:3]) if text[:3].isdigit() else 0
     if status == 407:
         return proxy_refusal(where, proxy)
@@ -145,6 +151,8 @@ def _is_unknown(e: Exception) -> bool:
 
 def _reason(e: Exception) -> str:
     """Why, in the machine's words, without its numbers."""
+    import ssl
+
     for cause in _causes(e):
         if isinstance(cause, ssl.SSLError) and cause.reason:
             return cause.reason.lower().replace("_", " ")

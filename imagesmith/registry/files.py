@@ -14,17 +14,14 @@ import re
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from imagesmith.errors import NetworkFault, RegistryError
+from imagesmith.registry.answers import Answer
 from imagesmith.registry.bodies import pieces
 from imagesmith.registry.faults import Fault, shown
 from imagesmith.registry.hosts import Hosts
 from imagesmith.registry.proxies import Proxies
 from imagesmith.registry.transport import Transport
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["Begin", "read_file"]
 
@@ -99,7 +96,7 @@ class _File:
                     self._state = ""  # this answer is of no use: the next request is for all of it
                     continue
                 if not r.is_success:
-                    where = shown(str(r.url))
+                    where = shown(r.url)
                     raise RegistryError(
                         f"invalid response status {r.status_code} of {where}", status=r.status_code
                     )
@@ -114,13 +111,13 @@ class _File:
             if not self._transport.again(tries, failure):
                 raise failure
 
-    def _start(self, r: httpx.Response) -> None:
+    def _start(self, r: Answer) -> None:
         """Take a file from its first byte on."""
         state = r.headers.get("etag", "")
         self._write, self._at, self._headers = self._begin(), 0, r.headers
         self._state = state if state.startswith('"') else ""  # a weak one says nothing of bytes
 
-    def _goes_on(self, r: httpx.Response) -> bool:
+    def _goes_on(self, r: Answer) -> bool:
         """True if an answer is the rest of what came before."""
         match = _RANGE.match(r.headers.get("content-range", ""))
         return (
@@ -129,7 +126,7 @@ class _File:
             and r.headers.get("etag", self._state) == self._state
         )
 
-    def _take(self, r: httpx.Response) -> Mapping[str, str]:
+    def _take(self, r: Answer) -> Mapping[str, str]:
         for piece in pieces(r):
             self._write(piece)
             self._at += len(piece)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
 
 from imagesmith.errors import (
     Denied,
@@ -19,11 +18,9 @@ from imagesmith.errors import (
     Unauthorized,
     Unsupported,
 )
+from imagesmith.registry.answers import Headers
 from imagesmith.registry.faults import shown
 from imagesmith.values import frozen
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["Reply", "error_of", "need_object"]
 
@@ -38,7 +35,7 @@ class Reply:
     """An answer whose body was small enough to be read; `url` is where it came from, after redirects."""
 
     status: int
-    headers: httpx.Headers
+    headers: Headers
     body: bytes
     url: str
 

@@ -5,7 +5,7 @@ followed by hand, because a redirect to another host must lose the credentials a
 Spec: OCI distribution-spec 1.1; RFC 9110 for Retry-After and redirects.
 Trust: the other side may answer anything. Bodies are read by bodies.py, and capped; no redirect leads from
 https to http.
-Threads: any; httpx's client is shared.
+Threads: any.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from imagesmith import __version__
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import NetworkFault
+from imagesmith.registry.answers import Answer, Failure
 from imagesmith.registry.auth import Authorizer
 from imagesmith.registry.bodies import drain, whole
 from imagesmith.registry.clients import Clients
@@ -41,9 +41,6 @@ from imagesmith.registry.faults import (
     traced,
 )
 from imagesmith.registry.reply import Reply
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["Body", "Transport"]
 
@@ -237,7 +234,7 @@ class Transport:
             with self.open(method, url, scopes=scopes, headers=headers, body=body, retry=retry) as r:
                 try:
                     data = whole(r, cap if r.is_success else _CAP_BYTES, url)
-                    return Reply(r.status_code, r.headers, data, str(r.url))
+                    return Reply(r.status_code, r.headers, data, r.url)
                 except NetworkFault as e:
                     failure = e
             if not retry or not self.again(attempt, failure):
@@ -253,7 +250,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         retry: bool = True,
-    ) -> Iterator[httpx.Response]:
+    ) -> Iterator[Answer]:
         """Send a request; the answer's body is read by the caller, with `pieces`, inside the `with`."""
         response = self._persist(method, url, scopes, headers or {}, body, retry)
         try:
@@ -269,7 +266,7 @@ class Transport:
         headers: Mapping[str, str],
         body: Body | None,
         retry: bool,
-    ) -> httpx.Response:
+    ) -> Answer:
         self._pass_by()
         attempt = 0
         while True:
@@ -293,7 +290,7 @@ class Transport:
 
     def _follow(
         self, method: str, url: str, scopes: tuple[str, ...], extra: Mapping[str, str], body: Body | None
-    ) -> httpx.Response:
+    ) -> Answer:
         """Send, answer one challenge, and follow redirects."""
         answered = self._files
         for _ in range(_MAX_REDIRECTS + 2):
@@ -304,14 +301,14 @@ class Transport:
             if status == 401 and home and not answered:
                 answered = True
                 values = response.headers.get_list("www-authenticate")
-                if self.auth.challenged(values, str(response.url), scopes, sent):
+                if self.auth.challenged(values, response.url, scopes, sent):
                     drain(response)
                     continue
             if status not in _REDIRECTS or "location" not in response.headers:
                 return response
             if status < 307 and method not in ("GET", "HEAD"):
                 return response
-            target = absolute(str(response.url), response.headers["location"])
+            target = absolute(response.url, response.headers["location"])
             drain(response)
             if url.startswith("https:") and not target.startswith("https:"):
                 raise Fault(f"{shown(url)}: redirected from https to {shown(target)}; refused", tries=1)
@@ -335,17 +332,12 @@ class Transport:
 
     def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, *, foreign: bool
-    ) -> httpx.Response:
-        import httpx
-
-        client, proxy = self._clients.client(url, foreign=foreign)
+    ) -> Answer:
+        sender, proxy = self._clients.sender(url, foreign=foreign)
         began = time.monotonic()
         try:
-            request = client.build_request(
-                method, url, headers=headers, content=None if body is None else body()
-            )
-            response = client.send(request, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL) as e:
+            response = sender.send(method, url, headers, None if body is None else body())
+        except Failure as e:
             fault = network_fault(e, url, proxy)
             _log.info("%s %s: %s", method, traced(url), fault.message)
             raise fault from e
@@ -374,7 +366,7 @@ class Transport:
             attempt += 1
             try:
                 with contextlib.closing(self._exchange(method, url, plain, body, foreign=foreign)) as r:
-                    reply = Reply(r.status_code, r.headers, whole(r, 64 << 10, url), str(r.url))
+                    reply = Reply(r.status_code, r.headers, whole(r, 64 << 10, url), r.url)
             except NetworkFault as e:
                 if not self.again(attempt, e):
                     raise
@@ -382,7 +374,7 @@ class Transport:
             if reply.status not in AGAIN or not self.again(attempt, reply.status, reply.headers):
                 return reply
 
-    def _note(self, response: httpx.Response) -> None:
+    def _note(self, response: Answer) -> None:
         """Pass on what the registry wants users to read (RFC 7234's `299 - "text"`)."""
         for value in response.headers.get_list("warning")[:8]:
             code, _, rest = value[:4096].partition(" ")
