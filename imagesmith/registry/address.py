@@ -18,7 +18,6 @@ _PLAIN = re.compile(
     r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?"
     r"(/[A-Za-z0-9_.~!$&()*+,;=:@/%-]*(?:\?[A-Za-z0-9_.~!$&()*+,;=:@/%?-]*)?)"
 )
-_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PORTS = {"http": 80, "https": 443}
 _MOST_PORT = 65535
 
@@ -42,7 +41,7 @@ def address_of(url: str) -> Address:
         InvalidURL: it is none, or not of HTTP.
     """
     match = _PLAIN.fullmatch(url)
-    if match is None or "/." in match[4] or _BARE_PERCENT.search(match[4]):
+    if match is None or "/." in match[4]:
         return _unusual(url)
     scheme, host, port, target = match.groups()
     number = int(port) if port else _PORTS[scheme]

@@ -233,10 +233,12 @@ def origin_of(url: str) -> tuple[str, str, int]:
 
 def retry_after_s(text: str) -> float:
     """Seconds that a Retry-After header asks for; 0 where it says nothing usable."""
-    import email.utils
-
     if text.isdigit() and len(text) < 9:
         return float(text)
+    if not text:  # as a rule: reading dates costs an import
+        return 0.0
+    import email.utils
+
     try:
         when = email.utils.parsedate_to_datetime(text)
         return max(0.0, float(when.timestamp()) - time.time())

@@ -192,26 +192,23 @@ class Reader:
 
 
 def _lines(raw: bytes) -> list[bytes]:
-    """The lines of a head, folded ones in one."""
+    """The lines of a head."""
     if _BAD.search(raw.removesuffix(b"\r")):
         raise RemoteProtocolError("a head with bytes that no header has")
-    out: list[bytes] = []
-    for number, line in enumerate(raw.split(b"\n")):
-        whole = line.removesuffix(b"\r")
-        if number > _MOST_LINES:
-            raise RemoteProtocolError(f"more than {_MOST_LINES} headers")
-        if whole[:1] in (b" ", b"\t"):
-            if not out:
-                raise RemoteProtocolError("continuation line at start of headers")
-            out[-1] += b" " + whole.lstrip(b" \t")
-        else:
-            out.append(whole)
-    return out
+    lines = raw.split(b"\n")
+    if len(lines) > _MOST_LINES:
+        raise RemoteProtocolError(f"more than {_MOST_LINES} headers")
+    return [line.removesuffix(b"\r") for line in lines]
 
 
 def _headers(lines: list[bytes]) -> tuple[tuple[bytes, bytes], ...]:
-    found = []
+    """Names and values; what is folded is one value."""
+    found: list[tuple[bytes, bytes]] = []
     for line in lines:
+        if line[:1] in (b" ", b"\t") and found:
+            name, value = found.pop()
+            found.append((name, (value + b" " + line.lstrip(b" \t")).strip(b" \t")))
+            continue
         name, colon, value = line.partition(b":")
         if not colon or not name or name.translate(None, _TOKEN):
             raise RemoteProtocolError(f"illegal header line: {line[:100]!r}")
