@@ -23,7 +23,7 @@ __all__ = ["HEAD_BYTES", "PIECE_BYTES", "Head", "Reader"]
 #: What heads may be long, how many headers and interim answers there may be, and how long a chunk's line is.
 HEAD_BYTES, _MOST_LINES, _MOST_INTERIM, _CHUNK_LINE_BYTES = 100 << 10, 1000, 100, 16 << 10
 #: As much is read at once; pieces of bodies are so long at most.
-PIECE_BYTES = 1 << 18
+PIECE_BYTES = 1 << 19
 _FIRST_BYTES = 1 << 16
 _MOST_DIGITS = 20
 _CUT = "peer unexpectedly closed connection"
