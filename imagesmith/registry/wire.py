@@ -74,6 +74,8 @@ class _Connection:
         """True if it was unused for long, or the other side closed it: what else is there to be read?"""
         if time.monotonic() - self._since > _IDLE_S:
             return True
+        if self._is_tls and self._sock.pending():  # type: ignore[attr-defined]  # an SSLSocket
+            return True
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(0))

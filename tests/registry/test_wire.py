@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -92,8 +94,10 @@ def always(answer: bytes, *, close: bool = False) -> Callable[[Server, socket.so
 
 
 @contextmanager
-def wired(connections: int = 4, timeout_s: float = 5.0) -> Iterator[Wire]:
-    with contextlib.closing(Wire(connections, timeout_s)) as w:
+def wired(
+    connections: int = 4, timeout_s: float = 5.0, context: ssl.SSLContext | None = None
+) -> Iterator[Wire]:
+    with contextlib.closing(Wire(connections, timeout_s, context)) as w:
         yield w
 
 
@@ -238,6 +242,38 @@ def test_closed_wire_ends_what_is_open() -> None:
             list(answer.iter_raw())
         answer.close()
         assert w.send("GET", server.url, {}, None).status_code == 200  # as before the first
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    ("more", "connections"), [(b"", 1), (b"HTTP/1.1 200 OK\r\n\r\n", 4)], ids=["", "more"]
+)
+def test_connections_by_tls_are_used_again_where_nothing_is_left_in_them(
+    registry_certificate: Path, version: ssl.TLSVersion, more: bytes, connections: int
+) -> None:
+    keys = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    keys.load_cert_chain(registry_certificate / "cert.pem", registry_certificate / "key.pem")
+    context = ssl.create_default_context(cafile=str(registry_certificate / "cert.pem"))
+    context.maximum_version = version
+    body = bytes(range(256)) * 1024
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body + more
+
+    def play(server: Server, conn: socket.socket) -> None:
+        with keys.wrap_socket(conn, server_side=True) as secret:
+            always(answer)(server, secret)
+
+    with serving(play) as server, wired(context=context) as w:
+        url = server.url.replace("http:", "https:")
+        pieces = {"Content-Length": str(3 * len(body))}
+        for method, headers, sent in [
+            ("GET", {}, None),
+            ("PUT", pieces, [body] * 3),
+            ("PUT", {}, [body] * 3),
+        ]:
+            assert ask(w, url, method, headers, sent) == (200, body)
+        assert ask(w, url) == (200, body)
+        assert server.connections == connections
+        assert server.requests[1].endswith(b"\r\n\r\n" + body * 3)
 
 
 # --- what goes out -----------------------------------------------------------------------------
