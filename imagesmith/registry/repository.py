@@ -11,7 +11,6 @@ Threads: any.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -31,12 +30,11 @@ from imagesmith.errors import (
 )
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci import mediatype as mt
-from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import (
     MAX_MANIFEST_BYTES,
     Descriptor,
     Index,
-    Manifest,
     parse_document,
     referrer_descriptor,
 )
@@ -44,8 +42,9 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.registry.client import Client, Fetched
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.faults import all_told
+from imagesmith.registry.nothing import move_to_nothing
 from imagesmith.registry.sending import Sending
-from imagesmith.registry.upload import mount, upload
+from imagesmith.registry.upload import cancel, mount_any, upload
 
 if TYPE_CHECKING:
     from imagesmith.oci.identity import Identity
@@ -54,6 +53,8 @@ __all__ = ["Repository", "fallback_tag"]
 
 #: Configs and other small blobs that are read into memory.
 _MOST_DOCUMENT_BYTES = 4 * MAX_MANIFEST_BYTES
+#: Is called with how many bytes went.
+Told = Callable[[int], None]
 _FALLBACK = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64}")
 
 
@@ -92,7 +93,7 @@ class Repository:
         self._lock = threading.Lock()
         self._raw: dict[Digest, bytes] = {}
         self._sending = sending or Sending()
-        self._no_api = False
+        self._no_api, self._mounts = False, True
 
     @property
     def name(self) -> str:
@@ -262,27 +263,35 @@ class Repository:
         except NotFound:
             return True
 
-    def put_blob(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
-        """Mount a blob if another repository has it, else send it; see ImageTarget."""
+    def put_blob(self, d: Descriptor, source: ImageSource, progress: Told, *, unseen: bool = False) -> str:
+        """Mount a blob if another repository has it, else send it; see ImageTarget.
+
+        An `unseen` one, which `has` was not asked about, is mounted unasked, as one request does both; it is
+        looked for where the registry does not mount.
+        """
         with self.turn(d.digest):
             if self._sending.knows(self.ref.name, d.digest):  # another image of the session had it, too
                 return "exists"
-            return self._brought(d, source, progress)
+            return self._brought(d, source, progress, unseen)
 
     def turn(self, digest: Digest) -> AbstractContextManager[None]:
         """A `with` in which nobody else of the session brings the blob to this registry."""
         return self._sending.turn(self.ref.registry, digest)
 
-    def _brought(self, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> str:
-        session = ""
-        for repository in self._mountable(d.digest, source):
-            answer = mount(self.writer, d.digest, repository)
-            if answer == "":
-                self.has_now(d.digest)
-                return "mounted"
-            if answer:
-                session = answer
-                break
+    def _brought(self, d: Descriptor, source: ImageSource, progress: Told, unseen: bool) -> str:
+        if unseen and not self._mounts:
+            unseen = False
+            if self.has(d):
+                return "exists"
+        session = mount_any(self.writer, d.digest, self._mountable(d.digest, source))
+        if session == "":
+            self.has_now(d.digest)
+            return "mounted"
+        self._mounts = False
+        if unseen and self.has(d):
+            if session:
+                cancel(self.writer, session)
+            return "exists"
 
         def body(offset: int) -> Iterator[bytes]:
             sent = offset
@@ -291,7 +300,7 @@ class Repository:
                 sent += len(piece)
                 progress(sent)
 
-        upload(self.writer, d.digest, d.size, body, session)
+        upload(self.writer, d.digest, d.size, body, session or "")
         self.has_now(d.digest)
         return "sent"
 
@@ -360,23 +369,13 @@ class Repository:
                 self.writer.delete_manifest(self.ref.reference)
             except Unsupported:
                 self._manifest(self.ref.reference)  # or NotFound
-                self.writer.delete_manifest(str(self._move_to_nothing()))
+                self.writer.delete_manifest(str(move_to_nothing(self.writer, self.ref.reference)))
             return
         raw = self._manifest(self.ref.reference).raw
         self.writer.delete_manifest(self.ref.reference)
         subject = parse_document(raw).subject if b'"subject"' in raw else None
         if subject is not None:
             self.unlist(subject.digest, self.ref.digest)
-
-    def _move_to_nothing(self) -> Digest:
-        """Let the tag stand for a manifest that no other tag can stand for."""
-        empty = b"{}"
-        config = Descriptor(media_type=mt.OCI_CONFIG, digest=digest_bytes(empty), size=len(empty))
-        if self.writer.head_blob(config.digest) is None:
-            upload(self.writer, config.digest, len(empty), lambda offset: [empty[offset:]])
-        manifest = Manifest.build(config, [], annotations={"imagesmith.deleted": os.urandom(16).hex()})
-        self.writer.put_manifest(self.ref.reference, manifest.raw, manifest.media_type)
-        return manifest.digest
 
     def has_referrers(self, digest: Digest) -> bool:
         """True if the registry has the referrers API."""

@@ -33,6 +33,7 @@ __all__ = [
     "cancel",
     "check_finished",
     "mount",
+    "mount_any",
     "next_location",
     "put_last",
     "upload",
@@ -79,6 +80,15 @@ def mount(client: Client, digest: Digest, source: str) -> str | None:
     # Some take the blob of a sha512 for that of its sha256, and do not have it under the name given.
     named = reply.headers.get("docker-content-digest", str(digest)) == str(digest)
     return "" if (named and reply.is_proof(201)) or client.head_blob(digest) is not None else None
+
+
+def mount_any(client: Client, digest: Digest, sources: Iterable[str]) -> str | None:
+    """`mount`, from the first of several repositories that is of use."""
+    for source in sources:
+        answer = mount(client, digest, source)
+        if answer is not None:
+            return answer
+    return None
 
 
 def upload(client: Client, digest: Digest, size: int, body: BlobBody, session: str = "") -> None:

@@ -35,6 +35,7 @@ def copy_image(
     slots: threading.Semaphore | None = None,
     finished: Callable[[Descriptor, str], None] = lambda _d, _how: None,
     standing: Descriptor | None = None,
+    take: Callable[[Descriptor, ImageSource, Callable[[int], None]], str] | None = None,
     parts: tuple[str, str] = ("", ""),
 ) -> Descriptor:
     """Send what a plan holds, and return the root's descriptor.
@@ -49,6 +50,7 @@ def copy_image(
         slots: as many permits, where several copies share them.
         finished: is told of each blob and how it came there: exists, mounted or sent.
         standing: what the target's name stands for, if that is known.
+        take: takes a blob that the target was not asked for, where it has hardly any.
         parts: what sending the blobs and then the manifests is called, if it is to be told.
     """
     teller = _Teller(step, events, Cancel())
@@ -58,7 +60,10 @@ def copy_image(
         with _Slot(permits) as slot:
             teller.cancel.check()
             progress = teller.progress(d, slot.free)
-            how = "exists" if target.has(d) else target.put_blob(d, source, progress)
+            if take is not None:
+                how = take(d, source, progress)
+            else:
+                how = "exists" if target.has(d) else target.put_blob(d, source, progress)
         teller.done(d, how)
         finished(d, how)
 

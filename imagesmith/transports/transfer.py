@@ -15,6 +15,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Self
 
 from imagesmith.concurrency import Cancel, Once
@@ -340,6 +341,9 @@ class Session:
             ):
                 self._events(Warned(rule="", text=line))
             held = source.ref.name if isinstance(source, Repository) else ""
+            take = None
+            if held and there is None and verb != "push" and isinstance(target, Repository):
+                take = partial(target.put_blob, unseen=True)
 
             def finished(d: Descriptor, _how: str) -> None:
                 if held:
@@ -355,6 +359,7 @@ class Session:
                 slots=self._slots,
                 finished=finished,
                 standing=there,
+                take=take,
                 parts=("", "")
                 if verb != "push"
                 else (

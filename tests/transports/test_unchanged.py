@@ -43,6 +43,51 @@ def test_copy_of_what_is_unchanged_is_two_heads(store: Store, proxy: FaultProxy,
     assert asked(proxy) == ["HEAD 1", "HEAD 1"]
 
 
+def test_copy_to_a_name_that_is_new_mounts_unasked(store: Store, proxy: FaultProxy) -> None:
+    d = make_image(store, layers=({"a": b"1"}, {"b": b"2"}))
+    with Session(store) as session:
+        session.push(ImageRef.parse(f"{proxy.host}/a:1"), d)
+    copy(store, proxy, "a:1", "b:1")
+    first, second, *mounts, last = asked(proxy)
+    assert (first, second, last) == ("HEAD 1", "GET 1", "PUT 1")
+    assert [m.partition("?")[0] for m in mounts] == ["POST ", "POST ", "POST "]
+    assert all(e.status == 201 for e in proxy.seen("POST"))
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["session", "refused"])
+def test_copy_sends_nothing_that_is_there_where_nothing_is_mounted(
+    store: Store, proxy: FaultProxy, opened: bool
+) -> None:
+    d, other = make_image(store), make_image(store, layers=({"c": b"other"},))
+    with Session(store) as session:
+        for name, one in {"a:1": d, "b:0": d, "a:2": other}.items():
+            session.push(ImageRef.parse(f"{proxy.host}/{name}"), one)
+    location = {"Location": f"http://{proxy.host}/v2/b/blobs/uploads/none"}
+    proxy.on("POST", "mount=", Answer(202, location) if opened else Answer(404), times=99)
+    assert copy(store, proxy, "a:1", "b:1") == str(d.digest)
+    assert not proxy.seen("PUT|PATCH", "/blobs/")
+    assert bool(proxy.seen("DELETE", "/uploads/none")) == opened  # what was opened is given up
+
+    with Session(store) as session:
+        a, b = (session.repository(ImageRef.parse(f"{proxy.host}/{n}")) for n in ("a:2", "c:1"))
+        session.copy(a, b)
+        blobs = store.manifest(other, Platform("linux", "amd64"))
+        assert all(b.has(part) for part in (blobs.config, *blobs.layers))
+
+
+def test_blobs_are_looked_for_where_nothing_was_mounted_before(store: Store, proxy: FaultProxy) -> None:
+    d = make_image(store, layers=({"a": b"1"}, {"b": b"2"}, {"c": b"3"}))
+    with Session(store, transfers=1) as session:
+        for name in ("a:1", "b:0"):
+            session.push(ImageRef.parse(f"{proxy.host}/{name}"), d)
+        proxy.on("POST", "mount=", Answer(404), times=99)
+        proxy.exchanges.clear()
+    with Session(store, transfers=1) as session:
+        a, b = (session.repository(ImageRef.parse(f"{proxy.host}/{n}")) for n in ("a:1", "b:1"))
+        session.copy(a, b)
+    assert (len(proxy.seen("POST")), len(proxy.seen("HEAD", "/blobs/"))) == (1, 4)
+
+
 @pytest.mark.parametrize("choice", [Choice(referrers=True), Choice(platforms=(Platform("linux", "arm64"),))])
 def test_immutable_tag_takes_what_it_stands_for_and_nothing_else(
     store: Store, proxy: FaultProxy, choice: Choice
