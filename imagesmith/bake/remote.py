@@ -24,10 +24,10 @@ from imagesmith.bake.contextpaths import is_path
 from imagesmith.bake.places import fault
 from imagesmith.bake.reading import MOST_BYTES, Folder
 from imagesmith.bake.target import Entry, Setting, Target
-from imagesmith.context.addresses import is_http_url
+from imagesmith.context.addresses import file_name_of, is_http_url
 from imagesmith.context.archive import is_packed, looks_like_archive, unpack_context
 from imagesmith.context.git import GitRef, context_ref
-from imagesmith.context.http import fetch_url, file_name_of
+from imagesmith.context.http import fetch_url
 from imagesmith.context.secrets import git_access
 from imagesmith.errors import DefinitionError, ImagesmithError, UsageError
 from imagesmith.request import BuildRequest, SecretSource

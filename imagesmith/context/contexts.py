@@ -16,12 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from imagesmith.context.addresses import is_http_url
-from imagesmith.context.archive import is_packed, looks_like_archive, unpack_context
+from imagesmith.context.addresses import file_name_of, is_http_url
 from imagesmith.context.digests import FileDigests, Reading
 from imagesmith.context.fetching import Fetching
 from imagesmith.context.git import GitRef, context_ref, parse_flag
-from imagesmith.context.http import file_name_of
 from imagesmith.context.ignore import missing_dockerfile, read_beside, read_ignore, read_pipe, read_small
 from imagesmith.context.local import LocalTree
 from imagesmith.context.named import (
@@ -33,10 +31,8 @@ from imagesmith.context.named import (
     normalise_name,
 )
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
-from imagesmith.context.secrets import git_access
 from imagesmith.errors import ContextError, DockerfileError, IntegrityError, UsageError
 from imagesmith.events import EventSink, Vertex, nobody
-from imagesmith.fs.folders import make_plain
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.oci.names import Platform
@@ -196,6 +192,8 @@ class Contexts(Fetching):
         return path
 
     def _from_git(self, ref: GitRef) -> Path:
+        from imagesmith.context.secrets import git_access
+
         if self._main is None:
             given = self._request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")
             keep = parse_flag("BUILDKIT_CONTEXT_KEEP_GIT_DIR", given) if given else ref.keep_git_dir
@@ -240,6 +238,9 @@ class Contexts(Fetching):
 
     def _stream(self, spool: Path, name: str, origin: str) -> None:
         """A stream is a tar, or else the Dockerfile itself."""
+        from imagesmith.context.archive import is_packed, looks_like_archive, unpack_context
+        from imagesmith.fs.folders import make_plain
+
         folder = self._scratch() / "unpacked"
 
         def opened() -> BinaryIO:
@@ -319,6 +320,9 @@ class Contexts(Fetching):
         raise UsageError(f"--build-context {name}: not supported")
 
     def _named_url(self, key: str, url: str) -> ContextFiles:
+        from imagesmith.context.archive import looks_like_archive, unpack_context
+        from imagesmith.fs.folders import make_plain
+
         if key not in self._named:
             got = self.fetch_url(self.locked(Fetched(url)))
             self._times[key], self.pinned[key] = got.mtime_ns // 1_000_000_000, str(got.digest)

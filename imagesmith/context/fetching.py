@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.concurrency import Once
-from imagesmith.context.http import Download, fetch_url
 from imagesmith.context.local import LocalTree
 from imagesmith.context.origins import Fetched, GitFiles, Remote
-from imagesmith.context.secrets import git_access
 from imagesmith.errors import DockerfileError
 from imagesmith.events import EventSink, Message
 from imagesmith.fs.tree import Tree
 from imagesmith.request import BuildRequest
 from imagesmith.store.disk import on_disk_fault
 from imagesmith.store.store import Store
-from imagesmith.store.work import WorkFolder
 
 if TYPE_CHECKING:
     from imagesmith.context.gitfetch import Checkout
+    from imagesmith.context.http import Download
     from imagesmith.pins import Pinning
+    from imagesmith.store.work import WorkFolder
 
 __all__ = ["Fetching"]
 
@@ -55,6 +54,8 @@ class Fetching:
 
     def _scratch(self) -> Path:
         """A folder of the build's own, gone at its end."""
+        from imagesmith.store.work import WorkFolder
+
         if self._temporary is None:
             with on_disk_fault("make a folder for a context", self._store.work):
                 self._temporary = WorkFolder(self._store.work, "context-")
@@ -82,6 +83,8 @@ class Fetching:
             raise
 
     def _download(self, url: str, checksum: str = "") -> Download:
+        from imagesmith.context.http import fetch_url
+
         return fetch_url(
             url, self._store, checksum or str(self._request.pins.files.get(url, "")),
             access=self._request.access, tell=lambda text: self._events(Message(text=text)),
@@ -97,6 +100,7 @@ class Fetching:
 
     def _fetch(self, origin: GitFiles) -> Checkout:
         from imagesmith.context.gitfetch import fetch_git
+        from imagesmith.context.secrets import git_access
 
         with self._lock:
             folder = self._scratch() / f"git-{next(self._folders)}"

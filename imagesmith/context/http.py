@@ -2,14 +2,11 @@
 
 Spec: BuildKit's source/http (the name is the URL's last element, the time is Last-Modified, the mode 0600).
 Trust: the server may send anything: registry/files.py reads it, and the digest is checked where one is given.
-Imports of the network's side are late: every build asks here whether a word is an address.
 """
 
 from __future__ import annotations
 
-import posixpath
 import time
-import urllib.parse
 from collections.abc import Callable
 from typing import BinaryIO, Self
 
@@ -20,21 +17,7 @@ from imagesmith.store.blobs import BlobWriter
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
 
-__all__ = ["Download", "fetch_url", "file_name_of"]
-
-
-def file_name_of(url: str) -> str:
-    """The name under which a URL's file is kept.
-
-    Raises:
-        ContextError: it is no URL.
-    """
-    try:
-        path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
-    except ValueError as e:
-        raise ContextError(f"failed to load {url}: {e}") from e
-    name = posixpath.basename(path)
-    return name if name not in ("", ".", "..") else "__unnamed__"
+__all__ = ["Download", "fetch_url"]
 
 
 @frozen

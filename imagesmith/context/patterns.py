@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from imagesmith.context.wildcards import FOLDERS, REST, STAR, wildcards
 from imagesmith.errors import ContextError
 
 __all__ = ["Matcher", "has_wildcards", "match_name"]
@@ -30,6 +29,8 @@ class _Pattern:
         self.kind, tokens = _tokens(text)
         self._match: Callable[[str], object] | None = None
         if self.kind == "wild":
+            from imagesmith.context.wildcards import wildcards
+
             try:
                 self._match = wildcards(tokens)
             except re.error:
@@ -54,6 +55,8 @@ def _tokens(text: str) -> tuple[str, list[str]]:
         char, first = text[at], not at
         at += 1
         if char == "*" and text[at : at + 1] == "*":
+            from imagesmith.context.wildcards import FOLDERS, REST
+
             at += 1
             if text[at : at + 1] == "/":
                 at += 1
@@ -81,6 +84,8 @@ def _token(text: str, at: int, *, empty: bool = False) -> tuple[str, int]:
     """One element of filepath.Match's language, and where the next begins; `empty` as for `_class`."""
     char = text[at]
     if char == "*":
+        from imagesmith.context.wildcards import STAR
+
         return STAR, at + 1
     if char == "?":
         return "[^/]", at + 1
@@ -199,6 +204,8 @@ def has_wildcards(text: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _name_matcher(pattern: str) -> Callable[[str], object]:
+    from imagesmith.context.wildcards import wildcards
+
     tokens, at = list[str](), 0
     while at < len(pattern):
         token, at = _token(pattern, at, empty=True)

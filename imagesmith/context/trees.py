@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from imagesmith.concurrency import Once
+from imagesmith.context.addresses import file_name_of
 from imagesmith.context.digests import FileDigests
-from imagesmith.context.http import Download, file_name_of
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Inline, Outside
 from imagesmith.context.rows import Rows
 from imagesmith.context.sources import Match, content_digest, select
@@ -25,6 +25,9 @@ from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import EMPTY_VIEW, LayerIndex, View
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import digest_bytes
+
+if TYPE_CHECKING:
+    from imagesmith.context.http import Download
 
 __all__ = ["Bringer", "Trees"]
 

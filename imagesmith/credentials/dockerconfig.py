@@ -17,7 +17,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from imagesmith.credentials import helpers
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import InvalidDocument, RegistryError, UsageError
 from imagesmith.oci.codec import Object, parse_object
@@ -163,6 +162,8 @@ def _find(o: Object, registry: str, repository: str, warn: Warn) -> Credential |
 
 def _ask(helper: str, server: str, warn: Warn) -> Credential | None:
     """What a helper has for a server; one that fails has nothing."""
+    from imagesmith.credentials import helpers
+
     try:
         return helpers.get(helper, server)
     except RegistryError as e:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.flags import ADD_FLAGS, COPY_FLAGS, RUN_FLAGS, Flags, bad_value, read_flags
 from imagesmith.dockerfile.heredocs import opening_of
-from imagesmith.dockerfile.mounts import mount_from
 from imagesmith.dockerfile.reader import Line
 from imagesmith.dockerfile.shapes import Shape, shape_of, strip
 from imagesmith.dockerfile.values import parse_duration
@@ -115,6 +114,8 @@ def _run(p: _Parts) -> n.Instruction:
         raise bad_value(f'security "{security}" is not valid', "security", security)
     mounts = tuple(flags.lists.get("mount", ()))
     for mount in mounts:
+        from imagesmith.dockerfile.mounts import mount_from
+
         mount_from(mount)
     return n.Run(
         **p.common,  # type: ignore[arg-type]

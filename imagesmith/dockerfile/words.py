@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from imagesmith.dockerfile.globs import Glob
 from imagesmith.dockerfile.splitter import Splitter
 from imagesmith.errors import DockerfileError
 from imagesmith.values import field, record
+
+if TYPE_CHECKING:
+    from imagesmith.dockerfile.globs import Glob
 
 __all__ = ["ALL_GROWTH", "WORD_GROWTH", "Expansion", "Lexer", "Lookup"]
 
@@ -340,6 +343,8 @@ class _Run:
 
     def glob(self, pattern: str, *, backwards: bool = False) -> Glob:
         """A pattern of a substitution."""
+        from imagesmith.dockerfile.globs import Glob
+
         try:
             return Glob(pattern, self.escape, backwards=backwards)
         except ValueError as e:

@@ -16,12 +16,11 @@ import threading
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import EventSink, Progress, Warned
-from imagesmith.export.streaming import LayerStreams
 from imagesmith.oci.mediatype import is_nondistributable
 from imagesmith.oci.model import Descriptor
 from imagesmith.oci.names import ImageRef
@@ -32,6 +31,9 @@ from imagesmith.solve.step import Step
 from imagesmith.solve.watching import Solved, Watching
 from imagesmith.transports.bases import Bases, ResolvedImage
 from imagesmith.transports.stored import StorePlace
+
+if TYPE_CHECKING:
+    from imagesmith.export.streaming import LayerStreams
 
 __all__ = ["Uploader"]
 
@@ -91,6 +93,8 @@ class Uploader(Watching):
 
     def taps(self, step: Step) -> Tap | None:
         """See Watcher."""
+        from imagesmith.export.streaming import LayerStreams
+
         if step not in self._steps:
             return None
 

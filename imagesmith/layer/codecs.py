@@ -20,7 +20,6 @@ import struct
 from collections.abc import Callable
 
 from imagesmith.errors import UsageError
-from imagesmith.layer.decompress import GZIP_HEADER
 from imagesmith.oci import mediatype as mt
 from imagesmith.values import frozen
 
@@ -121,6 +120,8 @@ def _zstd(level: int) -> Callable[[bytes], bytes]:
 def _gzip(level: int) -> Callable[[bytes], bytes]:
     """One member a block."""
     import deflate
+
+    from imagesmith.layer.decompress import GZIP_HEADER
 
     def compress(block: bytes) -> bytes:
         packed = level == 0 or (level == 1 and _is_packed(block, deflate.deflate_compress))

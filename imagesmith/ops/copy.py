@@ -10,7 +10,6 @@ from imagesmith.context.rows import Rows
 from imagesmith.context.sources import select
 from imagesmith.dockerfile.values import parse_chmod
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.owner import copy_owner
 from imagesmith.fs.view import EMPTY_VIEW
 from imagesmith.ops.origins import Origin, layers_of, tree_of
 from imagesmith.solve.key import counted_as
@@ -107,6 +106,7 @@ class CopyOp(Op):
     def _drawn(self, work: Work, now_ns: int) -> tuple[Iterable[Entry], list[Rows], bool]:
         """What the layer holds, what each source's digest is made of, and if both have the same paths."""
         from imagesmith.fs.draft import Draft  # a build that finds all of it in the cache needs none of these
+        from imagesmith.fs.owner import copy_owner
         from imagesmith.ops.copier import Copier
         from imagesmith.ops.drafts import changes_of
         from imagesmith.ops.target import Target

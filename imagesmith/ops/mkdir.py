@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from imagesmith.fs.entry import Entry, replace
-from imagesmith.fs.owner import copy_owner
 from imagesmith.solve.key import counted_as
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Op, Work
@@ -38,6 +37,7 @@ class MakeDirOp(Op):
 
     def _drawn(self, work: Work, now_ns: int) -> Iterable[Entry]:
         from imagesmith.fs.draft import Draft  # a build that finds all of it in the cache needs none of these
+        from imagesmith.fs.owner import copy_owner
         from imagesmith.ops.drafts import changes_of
 
         lower = work.parent.view

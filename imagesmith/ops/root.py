@@ -6,7 +6,6 @@ import time
 
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles
 from imagesmith.fs.view import EMPTY_VIEW
-from imagesmith.layer.diff import layer_entries
 from imagesmith.solve.key import uncounted
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Op, Work
@@ -28,6 +27,8 @@ class RootOp(Op):
 
     def execute(self, work: Work) -> BuiltLayer:
         """See Op."""
+        from imagesmith.layer.diff import layer_entries
+
         now = time.time_ns()
         files = work.tools.trees.tree(self.origin).walk("")
         return work.write(layer_entries(files, set(), EMPTY_VIEW, spool=work.tools.store.new_spool), now)

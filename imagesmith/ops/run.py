@@ -18,24 +18,21 @@ from imagesmith.context.origins import ContextFiles, Inline
 from imagesmith.dockerfile.values import go_duration
 from imagesmith.errors import ContextError, SandboxError, StepFailed
 from imagesmith.events import Log
-from imagesmith.fs.owner import process_user
 from imagesmith.fs.view import View, largest_id
 from imagesmith.interfaces import Output, RunSpec, Sandbox, Workspace
-from imagesmith.layer.diff import layer_entries
 from imagesmith.oci.config import DEFAULT_PATH
 from imagesmith.oci.names import Platform, is_native
 from imagesmith.ops.origins import layers_of, mounted, tree_of
 from imagesmith.ops.runmount import RunMount
 from imagesmith.quotas import KILLED
-from imagesmith.solve.halting import Room
 from imagesmith.solve.key import counted_as, uncounted
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Op, Reads, Step, Work
 from imagesmith.values import field, frozen
-from imagesmith.worker.loglimit import LogLimit
 
 if TYPE_CHECKING:
     from imagesmith.ops.mounts import Mounts
+    from imagesmith.solve.halting import Room
 
 __all__ = ["RunOp"]
 
@@ -151,6 +148,8 @@ class RunOp(Op):
             SandboxUnavailable: this machine has no way to run anything.
             SandboxError: the sandbox, or a mount, could not be made.
         """
+        from imagesmith.layer.diff import layer_entries
+
         tools, parent = work.tools, work.parent
         tools.before_run()
 
@@ -185,6 +184,8 @@ class RunOp(Op):
             SandboxUnavailable: this machine has no way to run anything.
             SandboxError: a mount could not be made.
         """
+        from imagesmith.solve.halting import Room
+
         tools, parent = work.tools, work.parent
         sandbox, snapshots, copies = tools.workshop.ready()
         from imagesmith.ops.mounts import Mounts  # a build that executes nothing needs none of it
@@ -197,6 +198,8 @@ class RunOp(Op):
 
     def _finish(self, work: Work, room: Room, output: Output) -> None:
         """Run the command to its end."""
+        from imagesmith.worker.loglimit import LogLimit
+
         tail = _Tail(LogLimit(output))
         status = self._execute(work, room.sandbox, room.spec, room.workspace, tail)
         if status:
@@ -210,6 +213,8 @@ class RunOp(Op):
 
     def _spec(self, work: Work, view: View, mounts: Mounts) -> RunSpec:
         """The process that the operation describes."""
+        from imagesmith.fs.owner import process_user
+
         try:
             user = process_user(self.user, view)
         except SandboxError as e:

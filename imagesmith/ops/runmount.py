@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from imagesmith.dockerfile.mounts import Mount
+from typing import TYPE_CHECKING
+
 from imagesmith.ops.origins import Origin
 from imagesmith.values import frozen
+
+if TYPE_CHECKING:
+    from imagesmith.dockerfile.mounts import Mount
 
 __all__ = ["RunMount"]
 

@@ -16,13 +16,10 @@ from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Inline, 
 from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile import values
 from imagesmith.dockerfile.grammar import BLANKS
-from imagesmith.dockerfile.mounts import parse_mount
 from imagesmith.errors import DockerfileError, ImagesmithError, InvalidDocument, blame
 from imagesmith.fs.tree import Tree
 from imagesmith.oci.digest import Digest
-from imagesmith.ops.add import AddOp
 from imagesmith.ops.copy import CopyOp, CopySource
-from imagesmith.ops.mkdir import MakeDirOp
 from imagesmith.ops.run import RunOp
 from imagesmith.ops.runmount import RunMount
 from imagesmith.plan import naming
@@ -152,6 +149,8 @@ class _Builder:
     # --- WORKDIR -------------------------------------------------------------------------------
 
     def workdir(self, i: n.Workdir) -> None:
+        from imagesmith.ops.mkdir import MakeDirOp
+
         path = self.expand(i.path)
         self.planner.lints.workdir(self.state, i, path)
         here = self.state.runtime.working_dir or "/"
@@ -232,12 +231,16 @@ class _Builder:
         content = first.content()
         if not content.startswith("#!") or state.platform.os == "windows":
             return shell_words(state, n.Command((content,), exec=False)), (), summary
+        from imagesmith.dockerfile.mounts import parse_mount
+
         script = f"/dev/pipes/{first.name}"
         inline = Inline(first.name, values.to_bytes(content), 0o755)
         mount = parse_mount("type=bind,target=/dev/pipes/,readonly", lambda w: w)
         return shell_words(state, n.Command((script,), exec=False)), (RunMount(mount, inline),), summary
 
     def _mount(self, value: str) -> RunMount:
+        from imagesmith.dockerfile.mounts import parse_mount
+
         mount = parse_mount(value, self.expand, self.state.runtime.working_dir or "/")
         if mount.from_ and mount.type != "tmpfs":
             origin = self.planner.source(self.stage, mount.from_, number=False, target=mount.target)
@@ -320,7 +323,7 @@ class _Builder:
         for doc in i.heredocs:
             content = self.planner.heredoc(self.state, i, doc)
             sources.append(CopySource(Inline(doc.name, values.to_bytes(content))))
-        op = (AddOp if isinstance(i, n.Add) else CopyOp)(
+        op = _op_of(i)(
             sources=tuple(sources),
             dest=_absolute(dest, self.state.runtime.working_dir or "/"),
             chown=chown,
@@ -337,6 +340,14 @@ class _Builder:
         if isinstance(i, n.Copy) and i.from_:
             name = name.replace("COPY ", f"COPY --from={i.from_} ", 1)
         self._append(op, name, f"{text} # buildkit")
+
+
+def _op_of(i: n.Copy | n.Add) -> type[CopyOp]:
+    if isinstance(i, n.Copy):
+        return CopyOp
+    from imagesmith.ops.add import AddOp
+
+    return AddOp
 
 
 def _absolute(dest: str, workdir: str) -> str:

@@ -5,13 +5,15 @@ Why protocols: a plan is worked out in tests, for `--call` and for a lock as wel
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from imagesmith.context.http import Download
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Remote
 from imagesmith.fs.tree import Tree
 from imagesmith.oci.names import Platform
 from imagesmith.transports.bases import ResolvedImage
+
+if TYPE_CHECKING:
+    from imagesmith.context.http import Download
 
 __all__ = ["ContextProvider", "ImageResolver"]
 

@@ -18,7 +18,6 @@ from imagesmith.dockerfile import nodes as n
 from imagesmith.dockerfile.suggest import suggest
 from imagesmith.dockerfile.words import Lexer
 from imagesmith.errors import DockerfileError, InvalidReference
-from imagesmith.fs.owner import copy_owner
 from imagesmith.oci.names import ImageRef, Platform, host_platform
 from imagesmith.plan.scope import NEVER_ENV, global_args
 
@@ -197,6 +196,8 @@ class BuildLints:
         """A COPY --link with what it does; `base` gives the files of the base image, if there is one."""
         if not op.link or not self.linter.wants(lint.LINKED_FOLDER, i.comments):
             return
+        from imagesmith.fs.owner import copy_owner
+
         tree = base()
         uid, gid = (copy_owner(op.chown, None) if op.chown else None) or (0, 0)
         path = op.dest.rstrip("/") if op.dest.endswith("/") else posixpath.dirname(op.dest)

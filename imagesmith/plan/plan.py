@@ -13,22 +13,19 @@ Trust: a plan that is read comes through the strict door, and a step is what its
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from imagesmith.context.git import GitRef
 from imagesmith.context.origins import ContextFiles, Fetched, GitFiles, Inline
-from imagesmith.dockerfile.mounts import Mount
 from imagesmith.dockerfile.nodes import Span
 from imagesmith.errors import InvalidDocument
 from imagesmith.oci.codec import parse_object
 from imagesmith.oci.config import Healthcheck, History, Runtime
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.names import Platform
-from imagesmith.ops.add import AddOp
 from imagesmith.ops.copy import CopyOp, CopySource
 from imagesmith.ops.image import ImageOp
-from imagesmith.ops.mkdir import MakeDirOp
-from imagesmith.ops.root import RootOp
 from imagesmith.ops.run import RunOp
 from imagesmith.ops.runmount import RunMount
 from imagesmith.solve.graph import all_steps, chain
@@ -79,17 +76,6 @@ class PlannedImage:
         return ops[-1] if ops and isinstance(ops[-1], ImageOp) else None
 
 
-#: All that a plan may hold.
-_KINDS = {
-    kind_of(kind): kind
-    for kind in (
-        AddOp, ContextFiles, CopyOp, CopySource, Digest, Fetched, GitFiles, GitRef, Healthcheck, History,
-        ImageOp, Inline, MakeDirOp, Mount, PlannedHistory, PlannedImage, Platform, RootOp, RunMount, RunOp,
-        Runtime,
-    )
-}  # fmt: skip
-
-
 @frozen
 class Plan:
     """The images of one build, one a platform, in the order in which they were asked for."""
@@ -124,12 +110,28 @@ class Plan:
             for row in document["steps"]:
                 step = _read(row, steps)
                 steps[str(step.step_digest)] = step
-            images = [restored(row, _KINDS, steps.__getitem__) for row in document["images"]]
+            images = [restored(row, _kinds(), steps.__getitem__) for row in document["images"]]
         except (KeyError, TypeError, ValueError) as e:
             raise InvalidDocument(f"a plan lacks {e}") from e
         if not images or not all(_is_sound(image) for image in images):
             raise InvalidDocument("a plan has no image")
         return cls(tuple(images))
+
+
+@functools.cache
+def _kinds() -> dict[str, type]:
+    """All that a plan may hold; who plans reads none, and needs few of these."""
+    from imagesmith.dockerfile.mounts import Mount
+    from imagesmith.ops.add import AddOp
+    from imagesmith.ops.mkdir import MakeDirOp
+    from imagesmith.ops.root import RootOp
+
+    kinds = (
+        AddOp, ContextFiles, CopyOp, CopySource, Digest, Fetched, GitFiles, GitRef, Healthcheck, History,
+        ImageOp, Inline, MakeDirOp, Mount, PlannedHistory, PlannedImage, Platform, RootOp, RunMount, RunOp,
+        Runtime,
+    )  # fmt: skip
+    return {kind_of(kind): kind for kind in kinds}
 
 
 def _is_sound(image: object) -> bool:
@@ -156,7 +158,7 @@ def _read(row: dict[str, Any], steps: dict[str, Step]) -> Step:
     first, last = row["lines"]
     parent = row["parent"]
     step = Step.of(
-        restored(row["op"], _KINDS, steps.__getitem__),
+        restored(row["op"], _kinds(), steps.__getitem__),
         None if parent is None else steps[parent],
         row["name"],
         span=Span(int(first), int(last)),

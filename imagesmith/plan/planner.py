@@ -10,6 +10,7 @@ Threads: one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from imagesmith.context.addresses import is_http_url
 from imagesmith.context.git import GitRef, is_git_url
@@ -26,9 +27,7 @@ from imagesmith.oci.config import Runtime
 from imagesmith.oci.names import Platform, host_platform
 from imagesmith.oci.times import parse_epoch
 from imagesmith.ops.image import ImageOp
-from imagesmith.ops.root import RootOp
 from imagesmith.plan import filesystem, metadata, naming
-from imagesmith.plan.givers import ContextProvider, ImageResolver
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import Plan, PlannedImage, Scan
 from imagesmith.plan.scope import global_args, platform_args, proxy_env
@@ -38,6 +37,9 @@ from imagesmith.request import BuildRequest
 from imagesmith.solve.step import Step
 from imagesmith.transports.bases import ResolvedImage
 from imagesmith.values import replace
+
+if TYPE_CHECKING:
+    from imagesmith.plan.givers import ContextProvider, ImageResolver
 
 __all__ = ["Planner"]
 
@@ -216,6 +218,8 @@ class Planner:
             return self._from_image(stage, found)
         if isinstance(found, PlannedImage):
             return self._from_target(stage, found)
+        from imagesmith.ops.root import RootOp
+
         state = self._empty(stage)
         made = Step.of(RootOp(found), None, f"[context {name}]", span=stage.stage.base.span)
         state.tip = self.interned(made)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from imagesmith.dockerfile.lint import Linter
 from imagesmith.dockerfile.nodes import Dockerfile
-from imagesmith.plan.givers import ContextProvider, ImageResolver
 from imagesmith.plan.lints import BuildLints
 from imagesmith.plan.plan import Plan, PlannedImage
 from imagesmith.plan.planner import Planner
@@ -22,6 +21,7 @@ from imagesmith.solve.step import Step
 from imagesmith.values import replace
 
 if TYPE_CHECKING:
+    from imagesmith.plan.givers import ContextProvider, ImageResolver
     from imagesmith.plan.halting import Halts
 
 __all__ = ["plan_build"]

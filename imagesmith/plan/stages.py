@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from imagesmith.context.named import normalise_name
-from imagesmith.dockerfile.mounts import mount_from
 from imagesmith.dockerfile.nodes import Copy, Dockerfile, From, Instruction, Run, Stage
 from imagesmith.dockerfile.places import locate
 from imagesmith.dockerfile.suggest import suggest
@@ -135,6 +134,8 @@ class StageGraph:
                 self._add(planned, instruction.from_, number=True)
             elif isinstance(instruction, Run):
                 for mount in instruction.mounts:
+                    from imagesmith.dockerfile.mounts import mount_from
+
                     name = mount_from(mount)
                     if name:
                         self._add(planned, name, number=False)

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING
 
 from imagesmith.credentials.model import Credential
 from imagesmith.errors import Denied, InvalidDocument, RegistryError, Unauthorized
-from imagesmith.oci.addresses import same_trust
 from imagesmith.oci.codec import Object, parse_object
 from imagesmith.registry import quirks
-from imagesmith.registry.challenge import Challenge, parse_challenges, split_scope
 from imagesmith.registry.faults import absolute
 from imagesmith.values import frozen
 
 if TYPE_CHECKING:
+    from imagesmith.registry.challenge import Challenge
     from imagesmith.registry.reply import Reply
 
 __all__ = ["Authorizer", "Fetch", "check_realm", "merge_scopes"]
@@ -49,6 +48,8 @@ class _Token:
 
 def merge_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     """One scope a name with all its actions, in the order in which the names first came."""
+    from imagesmith.registry.challenge import split_scope
+
     merged: dict[tuple[str, str], set[str]] = {}
     for scope in scopes:
         kind, name, actions = split_scope(scope)
@@ -66,6 +67,8 @@ def check_realm(realm: str, registry_url: str) -> str:
     Raises:
         RegistryError: it is less safe than the registry, or a private address that is not the registry.
     """
+    from imagesmith.oci.addresses import same_trust
+
     home = urllib.parse.urlsplit(registry_url)
     url = absolute(registry_url, realm)
     there = urllib.parse.urlsplit(url)
@@ -129,6 +132,8 @@ class Authorizer:
         Raises:
             RegistryError: the challenge names a token server that no secret may be sent to.
         """
+        from imagesmith.registry.challenge import parse_challenges
+
         challenges = parse_challenges(values)
         with self._lock:
             if sent is not None and self._scheme and sent != self._kept(scopes):

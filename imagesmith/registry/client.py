@@ -21,7 +21,6 @@ from imagesmith.oci.model import MAX_MANIFEST_BYTES, Descriptor, Index
 from imagesmith.registry import quirks
 from imagesmith.registry.answers import Answer
 from imagesmith.registry.bodies import capped, is_packed, pieces, unpacked
-from imagesmith.registry.paging import paged
 from imagesmith.registry.reply import Reply, error_of, need_object
 from imagesmith.registry.transport import Transport
 from imagesmith.values import frozen
@@ -300,6 +299,8 @@ class Client:
         Raises:
             NotFound: there is no such repository.
         """
+        from imagesmith.registry.paging import paged
+
         found: set[str] = set()
         query = f"tags/list?n={most}" if most else "tags/list"
         for reply in paged(self.transport, self.url(query), self.pull_scope):
@@ -316,6 +317,8 @@ class Client:
         Raises:
             RegistryError: the registry failed.
         """
+        from imagesmith.registry.paging import paged
+
         path = f"referrers/{digest}"
         if artifact_type:
             path += "?" + urllib.parse.urlencode({"artifactType": artifact_type})
@@ -339,6 +342,8 @@ def catalog(transport: Transport) -> list[str]:
     Raises:
         Unsupported: the registry does not list them.
     """
+    from imagesmith.registry.paging import paged
+
     found: set[str] = set()
     for reply in paged(transport, f"{transport.base()}/_catalog", ("registry:catalog:*",)):
         if reply.status in (404, 405):

@@ -44,7 +44,6 @@ from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.faults import all_told
 from imagesmith.registry.nothing import move_to_nothing
 from imagesmith.registry.sending import Sending
-from imagesmith.registry.upload import cancel, mount_any, upload
 
 if TYPE_CHECKING:
     from imagesmith.oci.identity import Identity
@@ -55,7 +54,6 @@ __all__ = ["Repository", "fallback_tag"]
 _MOST_DOCUMENT_BYTES = 4 * MAX_MANIFEST_BYTES
 #: Is called with how many bytes went.
 Told = Callable[[int], None]
-_FALLBACK = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64}")
 
 
 def fallback_tag(digest: Digest) -> str:
@@ -164,8 +162,7 @@ class Repository:
 
     def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a blob; see ImageSource."""
-        raw = d.embedded()
-        if raw is not None:
+        if (raw := d.embedded()) is not None:
             return iter([raw[offset:]])
         readers = self._for(by_digest=True) if self.ref.digest is not None else self._readers
         return blob_pieces(readers, d, offset)
@@ -279,6 +276,8 @@ class Repository:
         return self._sending.turn(self.ref.registry, digest)
 
     def _brought(self, d: Descriptor, source: ImageSource, progress: Told, unseen: bool) -> str:
+        from imagesmith.registry.upload import cancel, mount_any, upload
+
         if unseen and not self._mounts:
             unseen = False
             if self.has(d):
@@ -352,7 +351,7 @@ class Repository:
 
     def tags(self) -> list[str]:
         """All tags, sorted; the referrers' fallback tags are no images and left out."""
-        return [t for t in self.writer.tags() if not _FALLBACK.fullmatch(t)]
+        return [t for t in self.writer.tags() if not re.fullmatch(r"sha(?:256|384|512)-[0-9a-f]{64}", t)]
 
     def delete(self) -> None:
         """Delete the tag alone, or the manifest of the digest with all its tags.

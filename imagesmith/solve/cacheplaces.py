@@ -32,7 +32,6 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.request import CachePlace
-from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode, encode
 from imagesmith.solve.cachewriting import CacheWriter, Contents, SharedCaches
 from imagesmith.solve.key import key_of
 from imagesmith.solve.result import BuiltLayer
@@ -156,6 +155,7 @@ class CacheImport:
         return [self._imported(place, source, m) for m in self._manifests(source, source.root())]
 
     def _imported(self, place: CachePlace, source: ImageSource, manifest: Manifest) -> Imported:
+        from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode
         from imagesmith.transports.documents import config_of
 
         if manifest.config.media_type == CONFIG_TYPE:
@@ -268,6 +268,8 @@ class CacheExport(Watcher):
         """
         if all(place.type != "inline" for place in self._places):
             return {}
+        from imagesmith.solve.cacheio import INLINE, encode
+
         places = {layer.diff_id: n for n, layer in enumerate(layers) if layer.created_ns is not None}
         made_ns = None if epoch is None else epoch * 1_000_000_000
         document = encode(self._solved, lambda s: places.get(s.layer.diff_id), self._cache.note, made_ns)

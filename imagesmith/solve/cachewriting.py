@@ -30,7 +30,6 @@ from imagesmith.oci.codec import dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.request import CachePlace
-from imagesmith.solve.cacheio import CONFIG_TYPE, decode, encode, exported, merged
 from imagesmith.solve.stepcache import StepCache
 from imagesmith.solve.watching import Solved
 from imagesmith.store.store import Store
@@ -105,6 +104,8 @@ class CacheWriter:
             return None
 
     def _document(self, contents: Sequence[Contents]) -> tuple[dict[str, Any], list[Descriptor]]:
+        from imagesmith.solve.cacheio import encode, exported
+
         steps = sorted((s for c in contents for s in c.steps), key=lambda s: str(s.layer.descriptor.digest))
         numbers: dict[Digest, int] = {}
         layers: list[Descriptor] = []
@@ -123,6 +124,7 @@ class CacheWriter:
         elsewhere: Mapping[Digest, ImageSource],
         step: int,
     ) -> Descriptor:
+        from imagesmith.solve.cacheio import CONFIG_TYPE
         from imagesmith.transports.copier import Choice, plan_copy
         from imagesmith.transports.sender import copy_image
         from imagesmith.transports.stored import StorePlace
@@ -144,6 +146,8 @@ class CacheWriter:
         step: int,
     ) -> Descriptor:
         import random
+
+        from imagesmith.solve.cacheio import merged
 
         for _ in range(_TRIES):
             target = self._target(place)
@@ -172,6 +176,8 @@ class CacheWriter:
         self, place: CachePlace, target: ImageSource, d: Descriptor | None
     ) -> tuple[dict[str, Any], list[Descriptor]]:
         """The document that is there and its layers; nothing where there is none that can be read."""
+        from imagesmith.solve.cacheio import CONFIG_TYPE, decode
+
         nothing: tuple[dict[str, Any], list[Descriptor]] = {"records": []}, []
         if d is None:
             return nothing

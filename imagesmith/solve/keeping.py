@@ -12,10 +12,9 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.concurrency import Background
-from imagesmith.context.kept import Kept
 from imagesmith.context.local import LocalTree
 from imagesmith.context.origins import ContextFiles
 from imagesmith.context.sources import select
@@ -23,6 +22,9 @@ from imagesmith.errors import ContextError, ImagesmithError
 from imagesmith.fs.tree import Tree
 from imagesmith.solve.step import Reads, Step
 from imagesmith.store.disk import spool
+
+if TYPE_CHECKING:
+    from imagesmith.context.kept import Kept
 
 __all__ = ["Keeping"]
 
@@ -65,6 +67,8 @@ class Keeping:
                         self._keep_source(tree, reads)
 
     def _keep_source(self, tree: LocalTree, reads: Reads) -> None:
+        from imagesmith.context.kept import Kept
+
         if tree not in self._spools:
             file = spool(self._work, "keep files of a context")
             tree.first = Kept(tree, file)

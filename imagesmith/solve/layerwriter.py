@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import DigestMismatch
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.table import FEW
 from imagesmith.layer.codecs import Codec
-from imagesmith.layer.decompress import decompressed
-from imagesmith.layer.stream import LayerResult, LayerStream
-from imagesmith.layer.tarwrite import held_ns, write_layer
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
 from imagesmith.store.disk import spool
 from imagesmith.store.layers import Form, StoredLayer
 from imagesmith.store.store import Store
 from imagesmith.values import replace
+
+if TYPE_CHECKING:
+    from imagesmith.layer.stream import LayerResult
 
 __all__ = ["LayerWriter", "Tap"]
 
@@ -48,6 +48,8 @@ class LayerWriter:
 
     def held_ns(self, mtime_ns: int) -> int:
         """What its layers hold of a time; both in nanoseconds."""
+        from imagesmith.layer.tarwrite import held_ns
+
         return held_ns(mtime_ns, self.clamp_s)
 
     def write(
@@ -71,6 +73,8 @@ class LayerWriter:
             form: how the tar is kept as well, for a step that will want it.
             tap: takes the compressed bytes.
         """
+        from imagesmith.layer.tarwrite import held_ns, write_layer
+
         layers, offsets, clamp_s = self._store.layers, array("q"), self.clamp_s
         known = entries if isinstance(entries, Sequence) and len(entries) <= FEW else None
         with contextlib.ExitStack() as stack:
@@ -102,6 +106,8 @@ class LayerWriter:
             NotFound: none of the layer's blobs can be had.
             DigestMismatch: the blob is not what its diff_id says.
         """
+        from imagesmith.layer.decompress import decompressed
+
         if self._codec.is_estargz:
             return self._with_table(layer, cancel)
         blob, raw = layer.open_blob()
@@ -119,6 +125,7 @@ class LayerWriter:
 
     def _with_table(self, layer: StoredLayer, cancel: Cancel) -> tuple[Digest, Descriptor]:
         """Write an eStargz layer; its diff_id is another, for the table is in the tar."""
+        from imagesmith.layer.decompress import decompressed
         from imagesmith.layer.estargz import SIZE_NOTE, TABLE_NOTE, write_estargz
 
         blobs = self._store.blobs
@@ -151,6 +158,8 @@ class LayerWriter:
         tap: Tap | None = None,
     ) -> LayerResult:
         """Compress what `tar` writes, into a blob of the store."""
+        from imagesmith.layer.stream import LayerStream
+
         with self._store.blobs.writer() as blob:
             further = tap.write if tap is not None else None
             stream = LayerStream(self._codec, blob, self._workers, on_compressed=further, on_raw=on_raw)

@@ -17,10 +17,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from imagesmith.errors import StoreError
-from imagesmith.store.work import WorkFolder
+
+if TYPE_CHECKING:
+    from imagesmith.store.work import WorkFolder
 
 __all__ = ["Damaged", "Database", "Row"]
 
@@ -188,6 +190,8 @@ class Database:
 
     def _replace(self, e: Exception, *, barred: bool, inode: tuple[int, int] | None) -> None:
         """Have another file at `_path`, or another path, unless another thread has done it."""
+        from imagesmith.store.work import WorkFolder
+
         if inode != self._inode():
             return
         path = self._path

@@ -24,21 +24,19 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.errors import DigestMismatch, LimitExceeded, NotFound, StoreError, UnsafeArchive
 from imagesmith.fs.entry import Entry, replace
-from imagesmith.fs.jail import Jail, remove_tree
 from imagesmith.fs.table import FEW
 from imagesmith.fs.view import LayerIndex
-from imagesmith.layer.erofs import TAR_AT, outdated
-from imagesmith.layer.tarread import decompressed, read_layer
-from imagesmith.layer.tarwrite import held_ns
 from imagesmith.oci.digest import Digest
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.disk import spool
-from imagesmith.store.indexfile import NewIndex, is_whole, read_index
 from imagesmith.store.newtar import Form, NewTar, Tee
+
+if TYPE_CHECKING:
+    from imagesmith.store.indexfile import NewIndex
 
 __all__ = ["Form", "LayerContent", "LayerStore", "NewTar", "StoredLayer"]
 
@@ -159,6 +157,8 @@ class StoredLayer:
 
     def _known(self) -> LayerIndex:
         """The entries by path, for who holds the lock."""
+        from imagesmith.layer.tarwrite import held_ns
+
         if self._index is None:
             if self._written is not None:
                 (entries, offsets, clamp_s), self._written = self._written, None
@@ -180,6 +180,8 @@ class StoredLayer:
 
     def _entries(self) -> Iterator[Entry]:
         """The rows of the index, made from the blob where there is none that is whole."""
+        from imagesmith.store.indexfile import is_whole, read_index
+
         path = self.folder / "index"
         if not path.exists():
             self._unpack()
@@ -213,6 +215,8 @@ class StoredLayer:
         return f
 
     def _open_at(self, offset: int) -> BinaryIO | None:
+        from imagesmith.layer.erofs import TAR_AT
+
         for name, begin in (("tar", 0), ("erofs", TAR_AT)):
             with contextlib.suppress(FileNotFoundError):
                 f = (self.folder / name).open("rb", buffering=0)
@@ -221,6 +225,8 @@ class StoredLayer:
         return None
 
     def _open_in_tree(self, content: LayerContent) -> BinaryIO | None:
+        from imagesmith.fs.jail import Jail
+
         for name in TREES:
             with contextlib.suppress(OSError), Jail(self.folder / name) as jail:
                 fd = jail.open(content.path, os.O_RDONLY | os.O_NONBLOCK)
@@ -240,6 +246,8 @@ class StoredLayer:
 
     def _renewed(self, path: Path) -> bool:
         """True if the file is of today's format, or was brought to it with the tar that it holds."""
+        from imagesmith.layer.erofs import TAR_AT, outdated
+
         with path.open("rb") as old:
             left = outdated(old)
             if left is None:
@@ -261,6 +269,8 @@ class StoredLayer:
 
     def _unpack(self, form: Form = "") -> None:
         """Read the blob once: check the diff_id, write the index if it is missing, keep the tar if asked."""
+        from imagesmith.layer.tarread import decompressed, read_layer
+
         blob, raw = self.open_blob()
         with contextlib.ExitStack() as stack:
             stack.enter_context(raw)
@@ -325,6 +335,8 @@ class LayerStore:
 
     def new_index(self) -> NewIndex:
         """Begin the index of a layer whose diff_id is not known yet."""
+        from imagesmith.store.indexfile import NewIndex
+
         return NewIndex(self.blobs.arrivals, lambda diff_id: self.folder(diff_id) / "index")
 
     def new_tar(self, form: Form) -> NewTar:
@@ -339,6 +351,8 @@ class LayerStore:
 
     def remove(self, diff_id: Digest) -> None:
         """Delete what is derived from a layer."""
+        from imagesmith.fs.jail import remove_tree
+
         with contextlib.suppress(FileNotFoundError):
             remove_tree(self.set_aside(diff_id))
 
@@ -349,6 +363,8 @@ class LayerStore:
 
     def sweep(self) -> None:
         """Finish removals that were cut short; for whoever holds the store alone."""
+        from imagesmith.fs.jail import remove_tree
+
         if self.root.is_dir():
             for path in self.root.glob("*.gone-*"):
                 with contextlib.suppress(OSError):

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from imagesmith.fs.view import LayerIndex
-from imagesmith.layer.erofs import TAR_AT, NotRepresentable, write_erofs
 from imagesmith.oci.digest import Digest
 from imagesmith.store.disk import Arrivals
-from imagesmith.store.indexfile import Temporary
 
 __all__ = ["Form", "NewTar", "Tee"]
 
@@ -28,8 +26,12 @@ class NewTar:
     """A layer's uncompressed tar on its way, in one of its forms; becomes it by `keep`, nothing otherwise."""
 
     def __init__(self, arrivals: Arrivals, form: Form) -> None:
+        from imagesmith.store.indexfile import Temporary
+
         self._form, self._out, self.size = form, Temporary(arrivals), 0
         if form == "erofs":
+            from imagesmith.layer.erofs import TAR_AT
+
             self._out.file.write(bytes(TAR_AT))
 
     def write(self, data: bytes) -> None:
@@ -40,6 +42,8 @@ class NewTar:
     def keep(self, folder: Path, index: Callable[[], LayerIndex]) -> None:
         """All bytes are there: put it into the layer's folder, unless the layer has to be extracted."""
         if self._form == "erofs":
+            from imagesmith.layer.erofs import NotRepresentable, write_erofs
+
             try:
                 uuid = bytes.fromhex(folder.name)[:16]  # of the diff_id
                 write_erofs(index(), self._out.file, self.size, uuid)

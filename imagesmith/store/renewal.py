@@ -15,7 +15,6 @@ import os
 from pathlib import Path
 
 from imagesmith.store.disk import on_disk_fault
-from imagesmith.store.indexfile import Temporary
 from imagesmith.store.layers import LayerStore
 
 __all__ = ["FORMAT", "renew"]
@@ -38,6 +37,8 @@ def renew(layers: LayerStore) -> bool:
 
 
 def _renew(layers: LayerStore, mark: Path) -> bool:
+    from imagesmith.store.indexfile import Temporary
+
     fd = os.open(mark.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

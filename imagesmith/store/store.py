@@ -36,8 +36,6 @@ from imagesmith.errors import (
     Unsupported,
     disk_fault,
 )
-from imagesmith.fs.jail import remove_tree
-from imagesmith.fs.sizes import tree_bytes
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
@@ -329,6 +327,8 @@ class Store:
 
     def _prune(self, cache: CacheDB, everything: bool, unused_s: int) -> Pruned:
         """Delete what no record needs that stays, then the records: so a full disk gets room for that."""
+        from imagesmith.fs.sizes import tree_bytes
+
         steps, unused = cache.all_steps(), cache.unused(unused_s)
         kept = [s for s in steps if not everything and s.key not in unused and self.blobs.has(_layer(s))]
         live = {_layer(s) for s in kept}
@@ -376,6 +376,9 @@ def _layer(step: StepRecord) -> Digest:
 
 def _delete(folder: Path) -> int:
     """Delete a folder; returns the bytes of it."""
+    from imagesmith.fs.jail import remove_tree
+    from imagesmith.fs.sizes import tree_bytes
+
     freed = tree_bytes(folder)
     with contextlib.suppress(OSError):  # files of ids that this process may not touch stay
         remove_tree(folder)

@@ -15,7 +15,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from imagesmith.fs.folders import temporary
 from imagesmith.fs.jail import remove_tree
 
 __all__ = ["KINDS", "WorkFolder", "sweep"]
@@ -38,6 +37,8 @@ class WorkFolder:
         Raises:
             OSError: the store cannot be written.
         """
+        from imagesmith.fs.folders import temporary
+
         assert kind in KINDS
         work.mkdir(parents=True, exist_ok=True)
         with _alone(work):

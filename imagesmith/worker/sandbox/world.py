@@ -27,7 +27,6 @@ from imagesmith.errors import SandboxUnavailable
 from imagesmith.interfaces import Place, Sandbox
 from imagesmith.values import frozen
 from imagesmith.worker.sandbox import kernel as k
-from imagesmith.worker.sandbox.subids import enter_with_all, lent_ids
 
 __all__ = ["World", "enter", "proc_is_covered"]
 
@@ -183,6 +182,7 @@ def _own_mount_points() -> None:
 
 def _own_users(refused: list[tuple[str, str]]) -> Place | None:
     """A user namespace in which the process is root."""
+    from imagesmith.worker.sandbox.subids import enter_with_all, lent_ids
 
     def act() -> None:
         _enter_single()
