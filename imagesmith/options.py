@@ -5,7 +5,6 @@ Trust: words of a command line; every mistake is a UsageError that quotes the wo
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import re
@@ -51,6 +50,8 @@ def boolean(name: str, value: str) -> bool:
 
 def fields(text: str, what: str) -> list[tuple[str, str | None]]:
     """The `key=value` fields of one CSV record, keys in lower case; None where there is no `=`."""
+    import csv
+
     try:
         row = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
     except csv.Error as e:
@@ -249,12 +250,12 @@ def parse_ssh(text: str) -> tuple[str, str]:
     return name or "default", ",".join(paths)
 
 
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)([bkmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_SIZE = r"(?ia)(\d{1,18}(?:\.\d{1,9})?)([bkmgt]?)(?:i?b)?"
 
 
 def parse_size(text: str, flag: str) -> int:
     """A size in bytes with b, k, m, g or t (1024)."""
-    match = _SIZE.fullmatch(text)
+    match = re.fullmatch(_SIZE, text)
     if match is None:
         raise UsageError(f"{flag}: invalid size: '{text}'")
     whole, _, rest = match[1].partition(".")
@@ -262,13 +263,13 @@ def parse_size(text: str, flag: str) -> int:
     return int(whole) * unit + int(rest or 0) * unit // int(10 ** len(rest))
 
 
-_AGE = re.compile(r"(\d+)(s|m|h|d|w)?")
+_AGE = r"(\d+)(s|m|h|d|w)?"
 _AGE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def parse_age(text: str, flag: str) -> int:
     """A time in seconds: a number with s, m, h, d or w; hours without."""
-    match = _AGE.fullmatch(text)
+    match = re.fullmatch(_AGE, text)
     if match is None:
         raise UsageError(f"{flag}: invalid age {text!r}", hint="30m, 12h, 7d and 2w are ages")
     return int(match[1]) * _AGE_UNITS[match[2] or "h"]

@@ -40,9 +40,8 @@ __all__ = [
 #: Who can be given an image.
 LOADS = ("docker", "podman", "containerd", "kind")
 _ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
-_ANNOTATION_TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
-_ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
-_ANNOTATION_PREFIX = re.compile(r"annotation[-.\[]")
+_ANNOTATION_TYPE = r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?"
+_ANNOTATION = r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)"
 #: What BuildKit had once.
 _GONE = {
     "buildinfo": "BuildKit has no build info any more",
@@ -239,9 +238,9 @@ def annotation_of(key: str) -> tuple[str, Platform | None, str] | None:
     Raises:
         UsageError: in BuildKit's words.
     """
-    if not _ANNOTATION_PREFIX.match(key):
+    if not key.startswith(("annotation-", "annotation.", "annotation[")):
         return None
-    match = _ANNOTATION.fullmatch(key)
+    match = re.fullmatch(_ANNOTATION, key)
     if match is None:
         raise UsageError(
             f"could not fully parse annotation {key}", hint="annotation[-LEVEL][[PLATFORM]].KEY=VALUE"
@@ -262,7 +261,7 @@ def parse_annotation(text: str) -> list[Annotation]:
         return [Annotation("manifest", words, value)]
     out = []
     for word in types.split(","):
-        match = _ANNOTATION_TYPE.fullmatch(word)
+        match = re.fullmatch(_ANNOTATION_TYPE, word)
         if match is None:
             raise UsageError(
                 f'invalid annotation type "{word}", expected type and optional platform in square brackets'

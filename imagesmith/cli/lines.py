@@ -16,15 +16,15 @@ __all__ = ["clean", "colours", "harmless", "harmless_json", "one_line", "size", 
 
 #: Where it is set, lines of the log may be commands: of GitHub, Azure DevOps, TeamCity and their likes.
 _RUNNERS = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "TEAMCITY_VERSION")
-_ANYWHERE = re.compile(r"##(?=\w*\[)")
-_IN_JSON = re.compile(r"(##\w*)\[")
-_AT_START = re.compile(r"^(\s*):(?=:)")
+_ANYWHERE = r"##(?=\w*\[)"
+_IN_JSON = r"(##\w*)\["
+_AT_START = r"^(\s*):(?=:)"
 
 
 def clean(text: str) -> str:
     """Text without escape sequences and control characters (a tab stays), and harmless in a CI's log."""
     text = without_controls(text)
-    return _ANYWHERE.sub("# #", text) if "##" in text and _in_ci() else text
+    return re.sub(_ANYWHERE, "# #", text) if "##" in text and _in_ci() else text
 
 
 def visible(name: str) -> str:
@@ -49,12 +49,12 @@ def harmless(line: str) -> str:
     """
     if ("##" not in line and "::" not in line) or not _in_ci():
         return line
-    return _AT_START.sub(r"\1: ", _ANYWHERE.sub("# #", line))
+    return re.sub(_AT_START, r"\1: ", re.sub(_ANYWHERE, "# #", line))
 
 
 def harmless_json(text: str) -> str:
     """The same for JSON, which stays what it is: only strings hold what a command begins with."""
-    return _IN_JSON.sub(r"\1\\u005b", text) if "##" in text else text
+    return re.sub(_IN_JSON, r"\1\\u005b", text) if "##" in text else text
 
 
 def _in_ci() -> bool:

@@ -10,6 +10,7 @@ Trust: the folder that a command runs in may be somebody else's checkout; see de
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ from typing import IO, Any, NoReturn
 
 __all__ = ["CommandParser", "Parser", "be_verbose", "default_files", "users_file"]
 
+#: Its texts are in English, as ours are: it would look for others in eight places, again and again.
+vars(argparse)["_"] = str
 #: What the files are called; the folder of the user's is below that of all settings.
 _NAME = "imagesmith.toml"
 #: Commands that take nothing from them: one tells of them, one is run whenever Tab is pressed.
@@ -72,6 +75,25 @@ def _project_file(folder: str) -> str:
     return next((f"{f}/{_NAME}" for f in folders if os.access(f"{f}/{_NAME}", os.F_OK)), "")
 
 
+def _columns() -> int:
+    """The width of the terminal; shutil tells it too, and imports all compressions."""
+    try:
+        given = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        given = 0
+    if given <= 0:
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # no output, or not to a terminal
+            given = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+    return given if given > 0 else 80
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Help as wide as the terminal; each parser makes one, whether it is shown or not."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """The parser of one command, or of a command of a command."""
 
@@ -79,7 +101,7 @@ class Parser(argparse.ArgumentParser):
     heeds_files = False
 
     def __init__(self, **words: Any) -> None:  # noqa: ANN401 - argparse's own
-        super().__init__(**{"allow_abbrev": False, **words})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _Formatter, **words})
         #: What the words gave that were read last.
         self.given: set[str] = set()
 

@@ -35,7 +35,7 @@ _TICK_S = 0.5
 #: A step that is silent for so long (seconds) is named, where naming it opens a section.
 _SILENT_S = 1.0
 
-_SGR = re.compile(r"\x1b\[[0-9;:]{0,32}m")
+_SGR = r"\x1b\[[0-9;:]{0,32}m"
 _OFF = "\x1b[0m"
 #: So many characters of colours are carried from a line to the next one.
 _MOST_COLOURS = 64
@@ -141,7 +141,7 @@ class Plain(Front):
         key = step, stream
         carried = active = self._carried.get(key, "")
         parts, at, some = [carried], 0, bool(carried)
-        for found in _SGR.finditer(line):
+        for found in re.finditer(_SGR, line):
             parts += clean(line[at : found.start()]), found[0]
             at, some = found.end(), True
             active = "" if found[0] in ("\x1b[m", _OFF) else f"{active}{found[0]}"[-_MOST_COLOURS:]

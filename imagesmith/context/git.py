@@ -22,8 +22,8 @@ __all__ = ["GitRef", "context_ref", "is_commit", "is_git_url", "parse_flag"]
 
 _SCP = re.compile(r"[a-zA-Z0-9_.-]+@[a-zA-Z0-9_.-]+:(?!\d+/).+")
 _SCHEME = re.compile(r"(https?|git|ssh)://", re.IGNORECASE)
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_COMMIT = r"[0-9a-f]{40}|[0-9a-f]{64}"
+_CONTROL = r"[\x00-\x1f\x7f]"
 #: Words of a query: those that stand for themselves when they have no value, and those that need one.
 _FLAGS = ("keep-git-dir", "submodules", "fetch-by-commit", "fetch-tags")
 _KEYS = (*_FLAGS, "ref", "tag", "branch", "subdir", "checksum", "commit", "mtime", "fetch-depth")
@@ -44,7 +44,7 @@ def is_git_url(text: str) -> bool:
 
 def is_commit(text: str) -> bool:
     """True for the whole name of a commit; the first characters of one are no name."""
-    return _COMMIT.fullmatch(text) is not None
+    return re.fullmatch(_COMMIT, text) is not None
 
 
 @frozen(kw_only=True)
@@ -119,7 +119,7 @@ class GitRef:
         Raises:
             DockerfileError: in BuildKit's words.
         """
-        if _CONTROL.search(text):
+        if re.search(_CONTROL, text):
             raise DockerfileError("a repository's address has no control characters")
         address, _, fragment = text.partition("#")
         has_scheme = _SCHEME.match(text) is not None
@@ -138,7 +138,7 @@ class GitRef:
                     raise DockerfileError(f'query "{key}" has no value')
                 found[key] = values[0]
             address = base
-        if _CONTROL.search(f"{ref}{subdir}{''.join(found.values())}"):
+        if re.search(_CONTROL, f"{ref}{subdir}{''.join(found.values())}"):
             raise DockerfileError("a repository's address has no control characters")
         return cls._of(*_without_login(address), ref, subdir, found)
 

@@ -48,12 +48,11 @@ def heredocs_of(line: str) -> list[Opening]:
 
 
 #: The pieces of a shell word, in the order in which they are tried; a quote that is not closed is none.
-_PIECE = re.compile(
-    r"""(?P<blank>[ \t\r\n\v\f\x85\xa0]+)|(?P<plain>[^ \t\r\n\v\f\x85\xa0'"\\<]+)|'(?P<single>[^']*)'"""
-    r"""|"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|\\(?P<escaped>.?)|(?P<opens><<+-?[ \t\r]*)|(?P<less><)""",
-    re.DOTALL,
+_PIECE = (
+    r"""(?s)(?P<blank>[ \t\r\n\v\f\x85\xa0]+)|(?P<plain>[^ \t\r\n\v\f\x85\xa0'"\\<]+)|'(?P<single>[^']*)'"""
+    r"""|"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|\\(?P<escaped>.?)|(?P<opens><<+-?[ \t\r]*)|(?P<less><)"""
 )
-_ESCAPE = re.compile(r'\\(["\\$])')
+_ESCAPE = r'\\(["\\$])'
 
 
 def _split(text: str, *, keep: bool) -> list[str] | None:
@@ -61,7 +60,7 @@ def _split(text: str, *, keep: bool) -> list[str] | None:
     words: list[str] = []
     word: list[str] = []
     at = 0
-    for match in _PIECE.finditer(text):
+    for match in re.finditer(_PIECE, text):
         if match.start() != at:
             return None
         at = match.end()
@@ -74,7 +73,7 @@ def _split(text: str, *, keep: bool) -> list[str] | None:
             word.append(match[0])
         else:
             inside = match[kind]
-            word.append(_ESCAPE.sub(r"\1", inside) if kind == "double" else inside)
+            word.append(re.sub(_ESCAPE, r"\1", inside) if kind == "double" else inside)
     if at != len(text):
         return None
     if word:

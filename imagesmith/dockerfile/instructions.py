@@ -19,7 +19,7 @@ from imagesmith.values import record
 
 __all__ = ["KEYWORDS", "build"]
 
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
+_STAGE_NAME = r"[a-z][a-z0-9\-_.]*"
 
 
 @record
@@ -91,7 +91,7 @@ def _from(p: _Parts) -> n.Instruction:
         odd = words[1:2] if len(words) < 4 else words[3:4]
         raise DockerfileError("FROM requires either one or three arguments").about("".join(odd))
     name = words[2].lower() if len(words) == 3 else ""
-    if name and not _STAGE_NAME.fullmatch(name):
+    if name and not re.fullmatch(_STAGE_NAME, name):
         raise DockerfileError(
             f'invalid name for build stage: "{words[2]}", name can\'t start with a number or contain symbols'
         ).about(words[2], which=-1)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Shape", "shape_of", "shapes_from_json", "shapes_to_json", "strip"]
 
 _NAME = re.compile(r"[^\t\v\f\r ]*")
-_FIRST = re.compile(f"[^{SPACE}]+")
+_FIRST = f"[^{SPACE}]+"
 _NAMES = frozenset(
     (
         *("add", "arg", "cmd", "copy", "entrypoint", "env", "expose", "from", "healthcheck", "label"),
@@ -193,7 +193,7 @@ def _pairs(shape: Shape, words: list[str]) -> Shape:
     if not words:
         return shape
     if "=" not in words[0]:
-        first = _FIRST.match(shape.text)
+        first = re.match(_FIRST, shape.text)
         assert first
         value = strip(shape.text[first.end() :])
         if not value:

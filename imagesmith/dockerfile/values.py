@@ -95,7 +95,7 @@ _UNITS = {
 }
 #: More than fit into 64 bits; with thousands of them Python would not even read the number.
 _DIGITS = 20
-_PART = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]*)", re.ASCII)
+_PART = r"(?a)(\d*)(?:\.(\d*))?([^\d.]*)"
 
 
 def parse_duration(text: str) -> int:
@@ -112,7 +112,7 @@ def parse_duration(text: str) -> int:
         raise DockerfileError(f"time: invalid duration {shown}")
     total = 0
     while rest:
-        match = _PART.match(rest)
+        match = re.match(_PART, rest)
         if match is None or not (match[1] or match[2]):
             raise DockerfileError(f"time: invalid duration {shown}")
         whole, fraction, unit = match[1], match[2] or "", match[3]
@@ -166,12 +166,12 @@ _SIGNALS = frozenset(
         *(f"RTMAX-{n}" for n in range(1, 15)),
     ]
 )
-_INTEGER = re.compile(rf"[+-]?\d{{1,{_DIGITS}}}", re.ASCII)
+_INTEGER = rf"(?a)[+-]?\d{{1,{_DIGITS}}}"
 
 
 def check_signal(text: str) -> None:
     """Refuse what STOPSIGNAL does not take: any number but 0, or a name with or without SIG."""
-    if _INTEGER.fullmatch(text):
+    if re.fullmatch(_INTEGER, text):
         if int(text) != 0:
             return
     elif text.upper().removeprefix("SIG") in _SIGNALS:
@@ -185,14 +185,13 @@ def check_volumes(paths: Iterable[str]) -> None:
         raise DockerfileError("VOLUME specified can not be an empty string")
 
 
-_NUMBER = re.compile(rf"[+-]?\d{{1,{_DIGITS}}}", re.ASCII)
 #: Every port of every protocol; one EXPOSE that opens more is an attack on memory, not a Dockerfile.
 MAX_PORTS = 3 << 16
 
 
 def _port(text: str) -> int | None:
     """A port's number as Go's ParseInt reads it: with a sign and leading zeros; None where it is none."""
-    number = int(text) if _NUMBER.fullmatch(text) else -1
+    number = int(text) if re.fullmatch(_INTEGER, text) else -1
     return number if 0 <= number <= 65535 else None
 
 
@@ -263,11 +262,11 @@ def _is_address(text: str) -> bool:
 
 # --- modes -------------------------------------------------------------------------------------
 
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)")
-_ACTION = re.compile(r"([-+=])([ugo](?![rwxXst])|[rwxXst]*)")
+_CLAUSE = r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)"
+_ACTION = r"([-+=])([ugo](?![rwxXst])|[rwxXst]*)"
 _BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": 0o7777}
-_OCTAL = re.compile(r"[0-7]+", re.ASCII)
+_OCTAL = r"(?a)[0-7]+"
 
 
 @frozen
@@ -282,7 +281,7 @@ class Chmod:
         if self.octal is not None:
             return self.octal
         for who, actions in self.clauses:
-            for operator, what in _ACTION.findall(actions):
+            for operator, what in re.findall(_ACTION, actions):
                 mode = _act(mode, who or "a", operator, what, is_dir)
         return mode
 
@@ -322,14 +321,14 @@ def parse_chmod(text: str) -> Chmod:
         DockerfileError: in BuildKit's words.
     """
     if text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit()):
-        if _OCTAL.fullmatch(text) and int(text, 8) <= 0o7777:
+        if re.fullmatch(_OCTAL, text) and int(text, 8) <= 0o7777:
             return Chmod(int(text, 8))
         raise DockerfileError(
             f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
         )
     clauses = []
     for clause in text.split(","):
-        match = _CLAUSE.fullmatch(clause)
+        match = re.fullmatch(_CLAUSE, clause)
         if match is None:
             raise DockerfileError(f"invalid chmod parameter: '{text}'. invalid syntax")
         clauses.append((match[1], match[2]))

@@ -22,7 +22,7 @@ from imagesmith.errors import InvalidDocument
 __all__ = ["Object", "dumps", "parse_json", "parse_object"]
 
 _ESCAPE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
-_HALF = re.compile("[\ud800-\udfff]")
+_HALF = "[\ud800-\udfff]"
 #: Lists and objects one in the other; whoever goes through a document may call itself for each.
 _MOST_DEPTH = 200
 _INT64 = 1 << 63
@@ -113,8 +113,8 @@ def parse_json(raw: bytes, what: str, *, exact: bool = False) -> Any:  # noqa: A
         text = raw.decode("utf-8", "strict" if exact else "replace")
         value = _loads(text, exact)
         _check_depth(value)
-        if "\\u" in text and _HALF.search(whole := json.dumps(value, ensure_ascii=False)):
-            return _loads(_HALF.sub("\ufffd", whole))
+        if "\\u" in text and re.search(_HALF, whole := json.dumps(value, ensure_ascii=False)):
+            return _loads(re.sub(_HALF, "\ufffd", whole))
     except RecursionError as e:
         raise InvalidDocument(f"{what}: nested too deeply") from e
     except (ValueError, InvalidDocument) as e:

@@ -22,7 +22,6 @@ _HOST_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _HOST = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
-_TAG_RE = re.compile(_TAG)
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _HOST_RE = re.compile(_HOST)
 _REST = re.compile(rf"(?P<path>[^:@]*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?")
@@ -38,7 +37,7 @@ def _is_host(first: str) -> bool:
 
 def is_tag(text: str) -> bool:
     """True for what the specification lets a tag be; nothing else may become part of an address."""
-    return _TAG_RE.fullmatch(text) is not None
+    return re.fullmatch(_TAG, text) is not None
 
 
 @frozen
@@ -198,9 +197,9 @@ _KNOWN_ARCH = frozenset(
         "wasm",
     ]
 )
-_PART = re.compile(r"[A-Za-z0-9_.-]+")
-_VERSION = re.compile(r"v?([0-9])(?:\.([0-9]))?")
-_OS_PART = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)((?:\+[A-Za-z0-9_.-]+)*)\))?")
+_PART = r"[A-Za-z0-9_.-]+"
+_VERSION = r"v?([0-9])(?:\.([0-9]))?"
+_OS_PART = r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)((?:\+[A-Za-z0-9_.-]+)*)\))?"
 
 
 @frozen
@@ -223,9 +222,9 @@ class Platform:
         parts = text.split("/")
         if "*" in text:
             raise InvalidReference(f'"{text}": wildcards not yet supported: invalid argument')
-        match = _OS_PART.fullmatch(parts[0])
+        match = re.fullmatch(_OS_PART, parts[0])
         for n, part in enumerate(parts):
-            if not (match if n == 0 else _PART.fullmatch(part)):
+            if not (match if n == 0 else re.fullmatch(_PART, part)):
                 raise InvalidReference(
                     f'"{part}" is an invalid component of "{text}": platform specifier component must match '
                     '"^[A-Za-z0-9_.-]+$": invalid argument'
@@ -318,7 +317,7 @@ def is_native(platform: Platform | None) -> bool:
 def _acceptable(wanted: Platform) -> list[tuple[str, str]]:
     """Architecture and variant pairs that serve `wanted`, best first (containerd's `platforms.Only`)."""
     arch = wanted.architecture
-    version = _VERSION.fullmatch(wanted.variant)
+    version = re.fullmatch(_VERSION, wanted.variant)
     major, minor = (int(version[1]), int(version[2] or 0)) if version else (0, 0)
     if arch == "amd64":
         return [*(("amd64", f"v{n}") for n in range(major, 1, -1)), ("amd64", ""), ("386", "")]

@@ -9,10 +9,8 @@ from imagesmith.errors import InvalidDocument
 
 __all__ = ["format_ns", "parse_epoch", "parse_ns"]
 
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
-)
-_SECONDS = re.compile(r"[0-9]{1,12}")
+_TIME = r"(?ai)(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)"
+_SECONDS = r"[0-9]{1,12}"
 #: The last second of the year 9999.
 _LAST_S = 253_402_300_799
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -32,7 +30,7 @@ def parse_ns(text: str) -> int:
     Raises:
         InvalidDocument: no RFC 3339 time.
     """
-    match = _TIME.fullmatch(text)
+    match = re.fullmatch(_TIME, text)
     if match is None:
         raise InvalidDocument(f"not a time: {text[:60]!r}")
     *fields, fraction, zone = match.groups()
@@ -49,5 +47,5 @@ def parse_ns(text: str) -> int:
 
 def parse_epoch(text: str) -> int | None:
     """The seconds of a SOURCE_DATE_EPOCH; None for what is no such number, or beyond what a time can say."""
-    seconds = int(text) if _SECONDS.fullmatch(text) else _LAST_S + 1
+    seconds = int(text) if re.fullmatch(_SECONDS, text) else _LAST_S + 1
     return seconds if seconds <= _LAST_S else None

@@ -30,10 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildLints"]
 
-_SECRET = re.compile(
-    r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
-)
-_NO_SECRET = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
+_SECRET = r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)"
+_NO_SECRET = r"(?i)(?:_|^)(?:public|file|version)(?:_|$)"
 #: Of more names none is suggested: each variable that is not set would be held against all of them.
 _MOST_NAMES = 1000
 _EVERYTHING = ("*", "**", "**/*")
@@ -149,7 +147,7 @@ class BuildLints:
 
     def _secrets(self, name: str, i: n.Env | n.Arg) -> None:
         for pair in i.pairs:
-            if _SECRET.search(pair.key) and not _NO_SECRET.search(pair.key):
+            if re.search(_SECRET, pair.key) and not re.search(_NO_SECRET, pair.key):
                 detail = f'Do not use ARG or ENV instructions for sensitive data ({name} "{pair.key}")'
                 self._report("SecretsUsedInArgOrEnv", detail, i, pair.key)
 

@@ -19,7 +19,7 @@ from imagesmith.values import replace
 __all__ = ["load"]
 
 _CAPABILITIES = ("pull", "resolve", "push")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
+_DURATION = r"(\d+(?:\.\d+)?)(ms|s|m)"
 
 
 def load(
@@ -145,7 +145,7 @@ def _headers(value: Any, path: Path) -> dict[str, str]:  # noqa: ANN401
 def _seconds(value: Any, path: Path) -> float:  # noqa: ANN401
     if value is None:
         return 0.0
-    match = _DURATION.fullmatch(str(value))
+    match = re.fullmatch(_DURATION, str(value))
     if match is None:
         raise UsageError(f"{path}: dial_timeout {value!r} is no duration, such as 10s")
     return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[match[2]]

@@ -25,7 +25,7 @@ from imagesmith.values import frozen
 __all__ = ["Reply", "error_of", "need_object"]
 
 _SHOWN, _DETAIL_SHOWN = 300, 150
-_TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+_TITLE = rb"(?i)<title[^>]*>([^<]{1,200})"
 #: What a registry says of a manifest or blob that it took, and a portal that answers for it does not.
 _PROOFS = ("location", "docker-content-digest")
 
@@ -61,7 +61,7 @@ class Reply:
         texts = [": ".join(filter(None, pair)) for pair in _errors(self.body)]
         if not texts and self.content_type() == "text/plain":
             texts = [self.body.decode("utf-8", "replace")]
-        elif not texts and (title := _TITLE.search(self.body[:4096])):
+        elif not texts and (title := re.search(_TITLE, self.body[:4096])):
             texts = [title[1].decode("utf-8", "replace")]
         text = " ".join("; ".join(texts).split())[:_SHOWN]
         return f": {text}" if text else ""

@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -110,6 +109,8 @@ def spool(folder: Path, doing: str) -> BinaryIO:
     Raises:
         StoreError: the disk is full, read-only or broken.
     """
+    import tempfile
+
     with on_disk_fault(doing, folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder, buffering=0) as unnamed:

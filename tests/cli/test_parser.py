@@ -164,3 +164,13 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["version", "--what"]) == 2
     assert main(["help", "copy"]) == 0
     assert "usage: imagesmith copy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", ["", "0", "-3", "wide", "50", "132"])
+def test_help_is_as_wide_as_the_terminal(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    ours, pythons = Parser(prog="imagesmith build"), Parser(prog="imagesmith build")
+    pythons.formatter_class = argparse.HelpFormatter
+    for parser in (ours, pythons):
+        add_build_flags(parser)
+    assert ours.format_help() == pythons.format_help()
