@@ -5,13 +5,16 @@
 
 Of each build and command: modules imported, processes and threads started, system calls, fsyncs, requests
 to the registry; with `--instructions`, millions of them in the first process, by valgrind. `--profile NAME`
-prints instead which imports and which functions take the time of one. `--keep` writes the counts to
-counts.json beside this file, and `--check` ends with status 1 where one is higher than is kept there. Needs
-strace.
+prints instead what the time of one is spent on (profiles.py). `--keep` writes the counts to counts.json,
+and `--check` ends with status 1 where one is higher than is kept there, which a test asks for. Needs root,
+strace and skopeo.
 
 The workloads are those of bench.py at a hundredth of their size, in empty stores below a temporary folder,
 with an embedded registry on loopback. `:warm` is a build after that, `:cached` one on an empty machine with
 the cache of another one in the registry.
+
+What is counted is the same on every machine with this version of Python: on one processor, without the
+settings of who runs it, and with no module but those that an installation has (alone.py).
 """
 
 from __future__ import annotations
@@ -20,11 +23,11 @@ import argparse
 import contextlib
 import json
 import os
-import pstats
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -34,12 +37,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import bench
 
 KEPT = Path(__file__).with_name("counts.json")
+#: What is measured by default.
+NAMES = "help,small,small:warm,small:cached,files,files:warm,copy"
 #: What is counted of each, in the order of the table.
-COUNTED = ("modules", "processes", "calls", "fsyncs", "requests")
-#: How much more than is kept passes: calls depend on timing (waits of threads), nothing else does.
-LOOSE = {"calls": 0.15}
+COUNTED = ("modules", "processes", "threads", "calls", "fsyncs", "requests")
+#: How much more than is kept passes, in percent and as a number; nothing but these may grow at all. A pool
+#: starts a thread unless one is idle at that moment, and what others send comes in pieces.
+LOOSE = {"calls": (15, 0), "threads": (0, 3)}
+#: Calls that are made only where one thread happens to wait for another.
+WAITS = ("futex", "sched_yield", "restart_syscall")
 SYNCS = ("fsync", "fdatasync", "sync_file_range", "syncfs")
-STARTS = ("clone", "clone3", "fork", "vfork")
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class World:
@@ -48,8 +56,7 @@ class World:
     def __init__(self, folder: Path, address: str) -> None:
         self.folder, self.address, self.runs = folder, address, 0
         self.workloads = bench.make_workloads(folder, address, 0.01)
-        self.env = {**os.environ, "PYTHONPATH": str(bench.PROJECT)}
-        self.env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
+        self.env = surroundings(folder)
 
     def words(self, name: str) -> list[str]:
         """What is measured under that name; whatever has to be before it is done here."""
@@ -70,23 +77,42 @@ class World:
             build += ["--cache-from", cache]
         return [*build, *root]
 
-    def run(self, words: list[str], before: tuple[str, ...] = (), python: tuple[str, ...] = ()) -> str:
-        """Run imagesmith, and return what it wrote to standard error.
+    def run(
+        self, words: list[str], before: tuple[str, ...] = (), python: tuple[str, ...] = (), imports: str = ""
+    ) -> str:
+        """Run imagesmith, and return what it wrote to standard error; `imports` is a file for their names.
 
         Raises:
             SystemExit: it failed.
         """
-        command = [*before, sys.executable, *python, "-m", "imagesmith", *words]
-        done = subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        command = [*before, sys.executable, "-S", "-P", *python, str(KEPT.with_name("alone.py")), *words]
+        env = {**self.env, "ALONE_IMPORTS": imports}
+        done = subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=self.folder
+        )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}: {done.stderr.strip().splitlines()[-1:]}")
         return done.stderr
 
 
+def surroundings(folder: Path) -> dict[str, str]:
+    """The environment of what is measured: settings of its own, and bytecode as an installation has it."""
+    (folder / "registries.conf").touch()
+    packages = dict.fromkeys([str(bench.PROJECT), *(sysconfig.get_path(p) for p in ("purelib", "platlib"))])
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": ":".join(packages),
+        "PYTHONHASHSEED": "0",
+        "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
+    }
+
+
 @contextlib.contextmanager
 def world() -> Iterator[World]:
     """A world that is gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="counts-") as tmp:
+    with tempfile.TemporaryDirectory(prefix="counts-") as tmp, one_processor():
         address = f"127.0.0.1:{bench.free_port()}"
         serve = ["-m", "imagesmith", "registry", "serve", "--dir", f"{tmp}/registry", "--addr", address]
         env = {**os.environ, "PYTHONPATH": str(bench.PROJECT)}
@@ -100,16 +126,35 @@ def world() -> Iterator[World]:
             server.wait()
 
 
+@contextlib.contextmanager
+def one_processor() -> Iterator[None]:
+    """Have one processor only, for pools have as many threads as there are processors."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def counts(place: World, name: str) -> dict[str, int]:
-    """The counts of one command, each from a run of its own, for what counts one disturbs the others."""
-    imported = place.run(place.words(name), python=("-X", "importtime"))
+    """The counts of one command, each from a run of its own, for what counts one disturbs the others.
+
+    Modules are those that are imported after the interpreter's start.
+    """
+    imports, log = place.folder / f"imports{place.runs}", place.folder / "calls"
+    place.run(place.words(name), imports=str(imports))
     said = place.run(["-v", *place.words(name)])
-    log = place.folder / "calls"
     place.run(place.words(name), before=("strace", "-f", "-qq", "-o", str(log)))
-    calls = Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(errors="replace"), re.MULTILINE))
+    text = log.read_text(errors="replace")
+    calls = Counter(re.findall(r"^\d+ +(\w+)\(", text, re.MULTILINE))
+    for wait in WAITS:
+        del calls[wait]
+    starts = re.findall(r"^\d+ +(?:clone3?|v?fork)\(.*", text, re.MULTILINE)
     return {
-        "modules": len(re.findall(r"^import time: +\d", imported, re.MULTILINE)),
-        "processes": sum(calls[c] for c in STARTS),
+        "modules": len(set(imports.read_text().split())),
+        "processes": sum("CLONE_THREAD" not in line for line in starts),
+        "threads": sum("CLONE_THREAD" in line for line in starts),
         "calls": calls.total(),
         "fsyncs": sum(calls[c] for c in SYNCS),
         "requests": len(
@@ -129,63 +174,63 @@ def instructions(place: World, name: str) -> int:
     return max(int(m[1]) for m in found if m) // 1_000_000
 
 
-def profile(place: World, name: str) -> None:
-    """Print the slowest imports by themselves, and the functions that take most time."""
-    said = place.run(place.words(name), python=("-X", "importtime"))
-    found = re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)", said, re.MULTILINE)
-    rows = [(int(us), module) for us, module in found]
-    print(f"{len(rows)} imports, {sum(r[0] for r in rows) / 1000:.0f} ms; the slowest by themselves, in us:")
-    print("\n".join(f"{us:8} {module}" for us, module in sorted(rows, reverse=True)[:30]))
-    kept = place.folder / "profile"
-    words = place.words(name)
-    script = (
-        "import cProfile, sys; from imagesmith.cli.main import main; p = cProfile.Profile();"
-        "p.runcall(main, sys.argv[2:]); p.dump_stats(sys.argv[1])"
-    )
-    command = [sys.executable, "-c", script, str(kept), *words]
-    subprocess.run(command, env=place.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    pstats.Stats(str(kept)).sort_stats("tottime").print_stats(30)
+def measured(names: list[str], *, valgrind: bool = False) -> dict[str, dict[str, int]]:
+    """The counts of each."""
+    with world() as place:
+        place.run(place.words("small"))  # bytecode is written
+        found = {name: counts(place, name) for name in names}
+        for name, row in found.items() if valgrind else ():
+            row["instructions"] = instructions(place, name)
+    return found
+
+
+def more_than_kept(found: dict[str, dict[str, int]]) -> list[str]:
+    """A line for each count that has grown; nothing is known of another version of Python than was kept."""
+    whole = json.loads(KEPT.read_text())
+    if whole["python"] != PYTHON:
+        return [f"the counts in {KEPT.name} are those of Python {whole['python']}; this is {PYTHON}"]
+    lines = []
+    for name, row in found.items():
+        for what in COUNTED:
+            kept, (percent, more) = whole["counts"][name][what], LOOSE.get(what, (0, 0))
+            if 100 * (row[what] - more) > (100 + percent) * kept:
+                lines.append(f"{name}: {row[what]} {what}, and {kept} are kept in {KEPT.name}")
+    return lines
+
+
+def keep(found: dict[str, dict[str, int]]) -> None:
+    """Write the counts; those of what was not measured stay."""
+    old = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    rows = {**(old["counts"] if old.get("python") == PYTHON else {}), **found}
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+    KEPT.write_text(f'{{"python": {json.dumps(PYTHON)}, "counts": {{\n{lines}\n}}}}\n')
 
 
 def main() -> int:
     """Measure what is asked for, and print it."""
     ap = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    ap.add_argument("--only", default="help,small,small:warm,small:cached,files,files:warm,copy")
+    ap.add_argument("--only", default=NAMES)
     ap.add_argument("--instructions", action="store_true")
     ap.add_argument("--profile", metavar="NAME")
     ap.add_argument("--check", action="store_true")
     ap.add_argument("--keep", action="store_true")
     a = ap.parse_args()
-    with world() as place:
-        if a.profile:
-            profile(place, a.profile)
-            return 0
-        place.run(place.words("small"))  # bytecode is written
-        found = {name: counts(place, name) for name in a.only.split(",")}
-        if a.instructions:
-            for name, row in found.items():
-                row["instructions"] = instructions(place, name)
+    if a.profile:
+        import profiles
+
+        with world() as place:
+            profiles.show(place, a.profile)
+        return 0
+    found = measured(a.only.split(","), valgrind=a.instructions)
     heads = [*COUNTED, *(["instructions"] if a.instructions else [])]
     print(f"{'':14}" + "".join(f"{h:>14}" for h in heads))
     for name, row in found.items():
         print(f"{name:14}" + "".join(f"{row[h]:14}" for h in heads))
     if a.keep:
-        kept = {**json.loads(KEPT.read_text() if KEPT.exists() else "{}"), **found}
-        KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+        keep({name: {what: row[what] for what in COUNTED} for name, row in found.items()})
     faults = more_than_kept(found) if a.check else []
     print(*faults, sep="\n", end="\n" * bool(faults))
     return 1 if faults else 0
-
-
-def more_than_kept(found: dict[str, dict[str, int]]) -> list[str]:
-    """A line for each count that has grown."""
-    kept = json.loads(KEPT.read_text())
-    return [
-        f"{name}: {row[what]} {what}, and {kept[name][what]} are kept in {KEPT.name}"
-        for name, row in found.items()
-        for what in COUNTED
-        if row[what] > kept[name][what] * (1 + LOOSE.get(what, 0))
-    ]
 
 
 if __name__ == "__main__":
