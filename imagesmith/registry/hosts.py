@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from imagesmith.errors import Denied, UsageError
@@ -24,7 +24,7 @@ __all__ = ["Hosts", "hosts_of"]
 
 
 class Hosts:
-    """Finds the endpoints of registries; files are read when they are first needed."""
+    """Finds the endpoints of registries; files are read when they are first needed, once for a registry."""
 
     def __init__(
         self,
@@ -52,6 +52,8 @@ class Hosts:
         self._registries_conf = registries_conf
         self._hosts_dirs = [Path(hosts_dir)] if hosts_dir else []
         self._hosts_dirs += [Path("/etc/containerd/certs.d"), Path("/etc/docker/certs.d")]
+        # They look in twenty places, and are asked twice for each repository.
+        self._own, self._hosts_toml = cache(self._find_own), cache(self._find_hosts_toml)
 
     @cached_property
     def _tables(self) -> list[Registry]:
@@ -87,7 +89,7 @@ class Hosts:
         found = self._certified(Endpoint(host=host, schemes=(scheme,), prefix=""), host)
         return replace(found, schemes=(scheme,), client_cert=("", ""))
 
-    def _own(self, registry: str) -> Endpoint:
+    def _find_own(self, registry: str) -> Endpoint:
         return self._certified(default_endpoint(registry, insecure=self._is_insecure(registry)), registry)
 
     def _is_insecure(self, host: str) -> bool:
@@ -119,7 +121,7 @@ class Hosts:
 
     # --- hosts.toml and certificates -----------------------------------------------------------
 
-    def _hosts_toml(self, registry: str) -> tuple[list[Endpoint], Endpoint] | None:
+    def _find_hosts_toml(self, registry: str) -> tuple[list[Endpoint], Endpoint] | None:
         return load_hosts(self._hosts_dirs, registry, self._own(registry))
 
     def _certified(self, endpoint: Endpoint, name: str) -> Endpoint:

@@ -49,6 +49,18 @@ def test_certificates_of_certs_d_are_found_and_ask_for_https(tmp_path: Path) -> 
     assert found.schemes == ("https", "http")
 
 
+def test_files_of_a_registry_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Path] = []
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: [looked.append(path), iterdir(path)][1])
+    found = hosts(tmp_path)
+    for repository in ("a", "b"):
+        found.readers("reg.example", repository)
+        found.writer("reg.example", repository)
+    assert looked
+    assert len(looked) == len(set(looked))
+
+
 @pytest.mark.parametrize("name", ["client.cert", "client.key"])
 def test_half_a_client_certificate_is_an_error(tmp_path: Path, name: str) -> None:
     folder = tmp_path / ".config/docker/certs.d/reg.example"
