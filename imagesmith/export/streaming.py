@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from imagesmith.errors import ImagesmithError
 from imagesmith.oci.digest import Digest
 from imagesmith.registry.repository import Repository
-from imagesmith.registry.streamed import StreamedUpload
+
+if TYPE_CHECKING:
+    from imagesmith.registry.streamed import StreamedUpload
 
 __all__ = ["LayerStreams"]
 
@@ -54,6 +57,8 @@ class LayerStreams:
                 self._send(piece)
 
     def _begin(self) -> None:
+        from imagesmith.registry.streamed import StreamedUpload
+
         try:
             for target in self._targets():
                 if target.is_new():

@@ -20,7 +20,6 @@ from imagesmith.fs.table import Spool
 from imagesmith.fs.tree import Tree
 from imagesmith.fs.view import View, parent_of
 from imagesmith.ops.target import Target
-from imagesmith.ops.unpack import unpack
 
 __all__ = ["Copier"]
 
@@ -37,10 +36,15 @@ class Copier:
     def copy(self, tree: Tree, matches: Sequence[Match], *, unpacks: bool) -> None:
         """Copy all that was selected in a tree; `unpacks`: what archives hold instead of them."""
         for match in matches:
-            if unpacks and unpack(self.target, match):
+            if unpacks and self._unpack(match):
                 self.rows.add(f"/{match.name}", match.entry)
             else:
                 self._copy(match, tree)
+
+    def _unpack(self, match: Match) -> bool:
+        from imagesmith.ops.unpack import unpack
+
+        return unpack(self.target, match)
 
     # --- destinations --------------------------------------------------------------------------
 

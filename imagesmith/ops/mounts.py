@@ -19,7 +19,6 @@ import posixpath
 from contextlib import ExitStack
 from pathlib import Path
 
-from imagesmith.context.secrets import read_secret
 from imagesmith.dockerfile import mounts as parsed
 from imagesmith.errors import DockerfileError, MissingSource, SandboxError
 from imagesmith.fs.hold import hold
@@ -27,7 +26,6 @@ from imagesmith.fs.tree import Tree
 from imagesmith.interfaces import Mount, Place, Snapshotter
 from imagesmith.ops.runmount import RunMount
 from imagesmith.solve.step import Step, Work
-from imagesmith.worker.agent import AgentSocket
 from imagesmith.worker.cachemounts import CacheMounts, Seed
 from imagesmith.worker.scratch import Copies, copy_out, scratch_folder
 from imagesmith.worker.snapshot.ownership import table_of
@@ -142,6 +140,8 @@ class Mounts:
     # --- secrets -------------------------------------------------------------------------------
 
     def _secret(self, m: parsed.Mount) -> list[Mount]:
+        from imagesmith.context.secrets import read_secret
+
         known = {s.id: s for s in self._request.secrets}
         data = read_secret(known[m.id]) if m.id in known else None
         if data is None and m.required:
@@ -164,6 +164,8 @@ class Mounts:
     # --- ssh -----------------------------------------------------------------------------------
 
     def _ssh(self, m: parsed.Mount) -> list[Mount]:
+        from imagesmith.worker.agent import AgentSocket
+
         target = self._target(m.target or f"/run/buildkit/ssh_agent.{self._agents}")
         self._agents += 1
         self.env.setdefault("SSH_AUTH_SOCK", target)

@@ -14,11 +14,6 @@ from imagesmith.errors import UsageError
 from imagesmith.interfaces import ImageSource, ImageTarget
 from imagesmith.oci.identity import Identity
 from imagesmith.oci.names import ImageRef
-from imagesmith.transports.archive import archive_target
-from imagesmith.transports.dockerarchive import docker_image
-from imagesmith.transports.files import TarFiles
-from imagesmith.transports.layout import LayoutFolder, LayoutSource, is_layout
-from imagesmith.transports.stored import StorePlace
 from imagesmith.values import frozen
 
 if TYPE_CHECKING:
@@ -88,11 +83,18 @@ def open_source(place: PlaceName, session: Session, store: Store) -> Iterator[Im
     if place.kind == "registry":
         assert place.image is not None
         yield session.repository(place.image)
-    elif place.kind == "store":
+        return
+    from imagesmith.transports.layout import LayoutFolder, LayoutSource, is_layout
+    from imagesmith.transports.stored import StorePlace
+
+    if place.kind == "store":
         yield StorePlace(store, place.image)
     elif place.kind == "oci":
         yield LayoutFolder(Path(place.path), place.ref)
     else:
+        from imagesmith.transports.dockerarchive import docker_image
+        from imagesmith.transports.files import TarFiles
+
         with contextlib.closing(TarFiles(place.path, store.blobs.ingest)) as files:
             identity = Identity(transport=place.kind, path=files.path)
             if is_layout(files):
@@ -125,10 +127,16 @@ def open_target(place: PlaceName, session: Session, store: Store) -> Iterator[Im
         assert place.image is not None
         yield session.repository(place.image)
     elif place.kind == "store":
+        from imagesmith.transports.stored import StorePlace
+
         yield StorePlace(store, place.image)
     elif place.kind == "oci":
+        from imagesmith.transports.layout import LayoutFolder
+
         yield LayoutFolder(Path(place.path), place.ref, create=True)
     else:
+        from imagesmith.transports.archive import archive_target
+
         with archive_target(place.path, docker=place.kind == "docker-archive") as target:
             target.labels = (place.ref,) if place.ref else ()
             yield target

@@ -34,7 +34,6 @@ from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import digest_bytes
 from imagesmith.store.store import Store
 from imagesmith.values import frozen
-from imagesmith.worker.cachefolders import note_use
 from imagesmith.worker.scratch import copy_out
 from imagesmith.worker.snapshot.ownership import XATTR, held, table_of
 from imagesmith.worker.snapshot.ownertable import note_below
@@ -70,6 +69,8 @@ class CacheMounts:
             MissingSource: `source` is not in the cache.
             Cancelled: while it waited for a locked one.
         """
+        from imagesmith.worker.cachefolders import note_use
+
         mode, uid, gid = 0o755 if m.mode is None else m.mode, m.uid or 0, m.gid or 0
         whole = m.source in ("", "/")
         first = [mode, uid, gid] if whole else []

@@ -1,7 +1,7 @@
 """What the time of a command is spent on, for counts.py: imports, regular expressions, functions.
 
-Times are an order rather than figures; those of imports are the least of several runs, in all threads.
-Functions are those of the first thread, and what it waits for is among them.
+Times are an order rather than figures; those of imports and expressions are the least of several runs, in
+all threads. Functions are those of the first thread, and what it waits for is among them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ with open(sys.argv[1], "w") as f:
 def show(place: World, name: str) -> None:
     """Print the tables of one command."""
     imports([place.run(place.words(name), python=("-X", "importtime")) for _ in range(RUNS)])
-    expressions(json.loads(_told(place, name, _COMPILED)))
+    expressions([json.loads(_told(place, name, _COMPILED)) for _ in range(RUNS)])
     path = place.folder / "told"
     _told(place, name, _PROFILED)
     pstats.Stats(str(path)).sort_stats("tottime").print_stats(ROWS)
@@ -84,13 +84,16 @@ def imports(runs: list[str]) -> None:
     print("\n".join(f"{took:8} us {module}" for took, module in rows[:ROWS]))
 
 
-def expressions(rows: list[tuple[int, str, int]]) -> None:
+def expressions(runs: list[list[tuple[int, str, int]]]) -> None:
     """A table of who compiles regular expressions."""
-    us, count = Counter[str](), Counter[str]()
-    for took, module, _line in rows:
+    least: dict[tuple[str, int], int] = {}
+    for rows in runs:
+        for took, module, line in rows:
+            least[module, line] = min(took, least.get((module, line), took))
+    us, count = Counter[str](), Counter[str](module for _, module, _ in runs[0])
+    for (module, _line), took in least.items():
         us[module] += took
-        count[module] += 1
-    print(f"{len(rows)} regular expressions are compiled, in {us.total()} us, by:")
+    print(f"{count.total()} regular expressions are compiled, in {us.total()} us, by:")
     print("\n".join(f"{took:8} us {count[module]:5} {module}" for module, took in us.most_common(ROWS)))
 
 

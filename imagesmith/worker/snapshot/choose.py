@@ -8,7 +8,6 @@ from contextlib import closing
 from imagesmith.errors import SandboxUnavailable
 from imagesmith.interfaces import Place, Snapshotter
 from imagesmith.store.store import Store
-from imagesmith.worker.snapshot.copying import CopyingSnapshotter
 from imagesmith.worker.snapshot.images import images_work
 from imagesmith.worker.snapshot.overlay import OverlaySnapshotter, overlay_options, overlay_works
 from imagesmith.worker.snapshot.work import WorkFolder
@@ -52,8 +51,11 @@ def make_snapshotter(place: Place, store: Store) -> Snapshotter:
         raise SandboxUnavailable(problem, hint=f"put the store elsewhere: {ELSEWHERE}")
     work = WorkFolder(store.work)
     try:
-        kind = CopyingSnapshotter if overlay_works(place, work) else OverlaySnapshotter
-        return kind(place, store, work)
+        if not overlay_works(place, work):
+            return OverlaySnapshotter(place, store, work)
+        from imagesmith.worker.snapshot.copying import CopyingSnapshotter
+
+        return CopyingSnapshotter(place, store, work)
     except BaseException:
         work.close()
         raise
