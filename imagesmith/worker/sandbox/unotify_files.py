@@ -79,10 +79,11 @@ class FileCalls:
     def _give(self, tid: int, fd: int, uid: int, gid: int) -> int:
         """Change the owner of what `fd` refers to, and close it."""
         try:
-            st = os.fstat(fd)
-            path = os.readlink(f"/proc/self/fd/{fd}")
-            if not path.startswith("/"):
-                return 0  # a pipe or a socket, which is in no layer
+            st, path = os.fstat(fd), ""
+            if stat.S_IFMT(st.st_mode) not in _WITH_XATTR:
+                path = os.readlink(f"/proc/self/fd/{fd}")
+                if not path.startswith("/"):
+                    return 0  # a pipe or a socket, which is in no layer
             wanted, foreign = (signed(uid), signed(gid)), False
             ids = self._ids.get(tid)
             if self._few:
@@ -92,11 +93,13 @@ class FileCalls:
                 foreign = self._may_give(ids, self._owners.stat(fd, path), wanted, st.st_mode)
             self._tasks.confirm()
             try:
-                self._owners.chown(fd, path, *wanted)
+                self._owners.chown(fd, path, *wanted, st)
                 if foreign:
                     os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(st.st_mode) & ~0o6000)
-            except PermissionError:
-                if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
+            except OSError as e:
+                if not os.readlink(f"/proc/self/fd/{fd}").startswith("/"):
+                    return 0  # of the kernel's own, which newer ones call a regular file
+                if stat.S_IFMT(st.st_mode) in _WITH_XATTR or not isinstance(e, PermissionError):
                     raise
                 return 0  # a device of the machine's own /dev
         finally:
@@ -227,6 +230,7 @@ class FileCalls:
         self._tasks.many_roots = True
 
     def _exec(self, tid: int, dirfd: int, address: int, *, follow: bool, empty: bool = False) -> None:
+        self._ids.begin()
         ids = self._ids.get(tid)
         try:
             path = self._tasks.path(tid, address)

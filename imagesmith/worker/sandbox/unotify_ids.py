@@ -4,7 +4,8 @@ Why: in a user namespace of one id no process can change its own. What a process
 number of a row of our table, and the number in the process's timer slack: fork and exec hand that on as they
 hand on real ids, thread by thread, and it is gone with the process. A table by process number would lose
 children whose parent has ended, and would take a new process for an old one. The slack (how late, in
-nanoseconds, a sleep may end) differs from the usual one by less than a hundredth.
+nanoseconds, a sleep may end) differs from the usual one by less than a hundredth. Row 0 is root
+with the groups that the step begins with: while there is no other one, nobody's slack is read.
 A program that changes its own slack has the ids of its parent from then on.
 Imports the standard library and its neighbour only: the supervisor uses it.
 Spec: credentials(7), setresuid(2); prctl(2), PR_SET_KEEPCAPS and PR_SET_TIMERSLACK.
@@ -130,22 +131,27 @@ class IdTable:
         self._rows = [ROOT]
         self._numbers = {ROOT: 0}
         self._slack = Kept("timerslack_ns")
+        self._begun = False
 
     @property
     def plain(self) -> bool:
         """True while no process ever had other ids than root's."""
         return len(self._rows) == 1
 
+    def begin(self) -> None:
+        """The step's program is there; until now there was one process."""
+        self._begun = True
+
     def get(self, tid: int) -> Ids:
         """The ids of a thread; those of root for one that is gone."""
         rows = self._rows
         if len(rows) == 1:
-            return ROOT
+            return rows[0]
         number = int(self._slack.read(tid) or -1) - _BASE
         if 0 <= number < len(rows):
             return rows[number]
         above = _above(tid)
-        ids = self.get(above) if above > 0 else ROOT
+        ids = self.get(above) if above > 0 else rows[0]
         self.set(tid, ids)
         return ids
 
@@ -155,6 +161,10 @@ class IdTable:
         Raises:
             OSError: ENOMEM for more different ones than a step can have.
         """
+        if not self._begun and replace(ids, groups=()) == ROOT:
+            self._rows[0] = ids
+            self._numbers = {row: n for n, row in enumerate(self._rows)}
+            return
         number = self._numbers.get(ids)
         if number is None:
             number = len(self._rows)

@@ -298,15 +298,11 @@ class MakeCalls:
             return False
         where = folder or (b"/" if path.startswith(b"/") else b".")
         try:
-            parent = self._tasks.open(tid, dirfd, where, follow=True)
+            return bool(self._paths.marks(tid, dirfd, where) & marks)
         except FileNotFoundError:
             return True  # not yet, perhaps
         except OSError:
             return False
-        try:
-            return bool(os.fstat(parent).st_mode & marks)
-        finally:
-            os.close(parent)
 
     def _owner(self, ids: Ids, folder: int) -> tuple[int, int]:
         """Whose a new file in a folder is."""

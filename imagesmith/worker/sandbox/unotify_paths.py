@@ -32,6 +32,10 @@ _LOOK = os.O_PATH | os.O_CLOEXEC
 _HERE = _LOOK | os.O_NOFOLLOW
 _MAX_LINKS = 40
 _DOTS = (b"/", b"/.", b"/..")
+#: A folder that hands its group on, and one like /tmp.
+_MARKS = stat.S_ISGID | stat.S_ISVTX
+#: How many folders are remembered.
+_REMEMBERED = 10_000
 #: File systems that are no layer's, and know the rights of their files themselves.
 _FOREIGN = ("/proc/", "/sys/")
 _PROC_SELF = re.compile(r"/proc/(self|thread-self)")
@@ -70,11 +74,15 @@ class Paths:
         self._tasks, self._owners = tasks, owners
         #: Folders that everybody may search, by paths from the step's root in which there is no link.
         self._public: set[bytes] = set()
+        #: Folders without marks that count for what is made in them, likewise.
+        self._unmarked: set[bytes] = set()
 
-    def changed(self) -> None:
-        """The mode or the name of some folder may change."""
+    def changed(self, mode: int = stat.S_ISGID) -> None:
+        """The mode, to this one, or the name of some folder may change."""
         if self._public:
             self._public.clear()
+        if mode & _MARKS:
+            self._unmarked.clear()
 
     # --- rights --------------------------------------------------------------------------------
 
@@ -202,6 +210,28 @@ class Paths:
             return self._tasks.open_plainly(tid, folder or b"/", follow=True), name
         except OSError:
             return -1, name
+
+    def marks(self, tid: int, dirfd: int, path: bytes) -> int:
+        """The marks of a folder, of its mode: set-gid and sticky.
+
+        Raises:
+            OSError: as the kernel would answer.
+        """
+        if path in self._unmarked and not self._tasks.many_roots:
+            return 0
+        fd, plain = -1, path[:1] == b"/" and not self._tasks.many_roots and b".." not in path
+        if plain:
+            with contextlib.suppress(OSError):  # a link, or nothing
+                fd = self._tasks.open_plainly(tid, path, follow=True)
+        if fd < 0:
+            fd, plain = self._tasks.open(tid, dirfd, path, follow=True), False
+        try:
+            found = os.fstat(fd).st_mode & _MARKS
+        finally:
+            os.close(fd)
+        if plain and not found and len(self._unmarked) < _REMEMBERED and not self._owners.has_mounts:
+            self._unmarked.add(path)
+        return found
 
     def _is_public(self, path: bytes) -> bool:
         """True if it is an absolute path in a folder that everybody may search, as was seen before."""

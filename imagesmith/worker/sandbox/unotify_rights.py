@@ -239,14 +239,14 @@ class Rights:
         """fchmod(fd, mode)."""
         ids = self._ids.get(tid)
         if not ids.ordinary:
-            self._paths.changed()
+            self._paths.changed(a[1])
             return None
         return self._set_mode(ids, self._tasks.open_fd(tid, signed(a[0])), a[1])
 
     def _chmod(self, tid: int, dirfd: int, address: int, mode: int, flags: int = 0) -> int | None:
         ids = self._ids.get(tid)
         if not ids.ordinary:
-            self._paths.changed()
+            self._paths.changed(mode)
             return None
         path = self._tasks.path(tid, address)
         follow, empty = not flags & AT_NOFOLLOW, flags & AT_EMPTY_PATH

@@ -182,21 +182,34 @@ class Owners:
         return self._real
 
     @property
+    def has_mounts(self) -> bool:
+        """True if folders of other workspaces are seen in this one, where others may change them."""
+        return bool(self._mounts)
+
+    @property
     def has_rows(self) -> bool:
         """True if some link, fifo or socket may have an owner; what is made then gets a row too."""
         if not self._table.empty or self._expected:
             return True
         return bool(self._mounts) and any(not t.empty for _, t, _ in self._mounts)
 
-    def chown(self, fd: int, path: str, uid: int, gid: int) -> None:
+    def chown(self, fd: int, path: str, uid: int, gid: int, st: os.stat_result | None = None) -> None:
         """Record an owner, and do to the file what the kernel does: copy it up, clear set-id bits.
+
+        Args:
+            fd: the file.
+            path: its path; of a regular file or folder it does not matter.
+            uid: -1 leaves it as it is.
+            gid: likewise.
+            st: of the file as it is, if that is known.
 
         Raises:
             OSError: the file system is read-only, or full.
         """
         here = f"/proc/self/fd/{fd}"
-        st = os.stat(here)
-        self.meet()
+        st = st or os.stat(here)
+        if self._expected:
+            self.meet()
         uid, gid = uid & _NONE, gid & _NONE
         old = self.stat(fd, path) if _NONE in (uid, gid) else (0, 0)
         uid, gid = old[0] if uid == _NONE else uid, old[1] if gid == _NONE else gid

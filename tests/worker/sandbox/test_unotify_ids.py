@@ -115,3 +115,24 @@ def test_children_and_programs_inherit_ids() -> None:
             os.kill(pid, 9)
         process.kill()
         process.communicate()
+
+
+def test_groups_that_a_step_begins_with_cost_no_look_at_its_slack() -> None:
+    """They are those of row 0 until the step's program is there; what comes later has a row of its own."""
+    table, begins = IdTable(), Ids(groups=(0, 7))
+    gone = 2**22 + 1  # no process has it
+    table.set(gone, begins)
+    assert table.plain
+    assert table.get(gone) == begins
+    table.begin()
+    table.set(gone, Ids(groups=(9,)))
+    assert not table.plain
+    assert table.get(os.getpid()) == begins
+
+
+def test_ids_that_a_step_begins_with_are_not_those_of_others() -> None:
+    """The user of a step is no row 0: a peer outside of the step would have it."""
+    table = IdTable()
+    table.set(2**22 + 1, JOE)
+    assert not table.plain
+    assert table.get(os.getpid()) == ROOT

@@ -71,6 +71,48 @@ def test_attribute_with_the_owner_is_not_seen_copied_or_set(bench: Bench) -> Non
     assert python(bench, text) == ["['user.kept']", "[] ['user.kept']", "ENOTSUP", "ENOTSUP", "7"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        'os.chmod("/tmp/d", 0o2755)',
+        'os.fchmod(os.open("/tmp/d", os.O_RDONLY), 0o2755)',
+        'os.rename("/tmp/d", "/tmp/old"); os.rename("/tmp/marked", "/tmp/d")',
+        'os.rename("/tmp/up", "/tmp/old"); os.symlink("/tmp/other", "/tmp/up")',
+        'os.rmdir("/tmp/d"); os.symlink("/tmp/marked", "/tmp/d")',
+        'os.rmdir("/tmp/d"); os.rename("/tmp/marked", "/tmp/d")',
+    ],
+)
+def test_group_is_inherited_from_the_moment_a_folder_hands_it_on(bench: Bench, change: str) -> None:
+    """What was seen of a folder counts no longer when its mode, or what has its name, may be another."""
+    text = f"""
+        import os
+        for name in ("d", "marked", "up", "up/in", "other", "other/in"):
+            os.mkdir("/tmp/" + name); os.chown("/tmp/" + name, 0, 42)
+        for name in ("marked", "other/in"):
+            os.chmod("/tmp/" + name, 0o2755)
+        for name in ("d", "up/in"):
+            open("/tmp/" + name + "/a", "w").close(); os.mkdir("/tmp/" + name + "/b")
+            print(os.stat("/tmp/" + name + "/a").st_gid, os.stat("/tmp/" + name + "/b").st_gid)
+            os.unlink("/tmp/" + name + "/a"); os.rmdir("/tmp/" + name + "/b")
+            open("/tmp/" + name + "/a", "w").close(); os.unlink("/tmp/" + name + "/a")
+        {change}
+        name = "/tmp/up/in" if os.path.islink("/tmp/up") else "/tmp/d"
+        open(name + "/a", "w").close(); os.mkdir(name + "/b")
+        print(os.stat(name + "/a").st_gid, os.stat(name + "/b").st_gid)
+    """
+    assert python(bench, text) == ["0 0", "0 0", "42 42"]
+
+
+def test_owner_of_what_is_in_no_layer_may_be_changed(bench: Bench) -> None:
+    text = """
+        import os, select
+        for fd in (select.epoll().fileno(), os.pipe()[0], os.eventfd(0), os.memfd_create("m")):
+            os.fchown(fd, 7, 8)
+        print("done")
+    """
+    assert python(bench, text) == ["done"]
+
+
 def test_ids_of_one_thread_are_its_own(bench: Bench) -> None:
     """What the call itself does, without the libc that repeats it for each thread."""
     text = """
