@@ -3,6 +3,8 @@
 Why: the network is idle while steps run, and the last layer is often a small one. The base image's layers are
 mounted, or sent if the store has them, from the beginning on; one that is in another registry only is left to
 the push, for a step may yet bring it here. What was sent here the push at the end does not ask for again.
+Why a small layer that was just made is not asked for: hardly any registry has it, and to send it takes as
+long as to ask.
 Why the registry's failures are not told: the push comes to the same blob again, with its retries and its
 error message. Any other error is raised at the end of the `with`, or told where the build has failed.
 Threads: a small pool; the end of the `with` waits for it, or makes it give up at its next piece.
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["Uploader"]
 
 _log = logging.getLogger(__name__)
+
+#: Layers of so many bytes at most are sent without asking, if they are new.
+_UNASKED_BYTES = 64 << 10
 
 
 class Uploader(Watching):
@@ -111,8 +116,9 @@ class Uploader(Watching):
             return
         streams = self._streams.get(solved.step)
         source = StorePlace(self._store, None, None, self._images.elsewhere([(d, solved.layer.stored)]))
+        new = not solved.hit and d.size <= _UNASKED_BYTES
         for ref in self._targets:
-            self._submit(partial(self._send, ref, d, source, streams))
+            self._submit(partial(self._send, ref, d, source, streams, new=new))
 
     def _submit(self, work: Callable[[], None]) -> None:
         with self._lock:
@@ -121,13 +127,19 @@ class Uploader(Watching):
             self._begun.append(self._pool.submit(work))
 
     def _send(
-        self, ref: ImageRef, d: Descriptor, source: StorePlace, streams: LayerStreams | None = None
+        self,
+        ref: ImageRef,
+        d: Descriptor,
+        source: StorePlace,
+        streams: LayerStreams | None = None,
+        *,
+        new: bool = False,
     ) -> None:
         try:
             self._cancel.check()
             target = self._images.session().repository(ref)
             streamed = streams is not None and streams.finish(target, d.digest)
-            if not streamed and target.has(d):
+            if not (streamed or new) and target.has(d):
                 return
             with self._images.step(f"upload {ref.name} {d.digest.hex[:12]}") as vertex:
                 step = vertex.number

@@ -35,11 +35,11 @@ from tests.registry.faultproxy import FaultProxy
 pytestmark = pytest.mark.slow
 
 
-def _solved(store: Store, step: Step, data: bytes) -> Solved:
+def _solved(store: Store, step: Step, data: bytes, hit: str = "") -> Solved:
     digest = store.blobs.put(data)
     d = Descriptor(media_type=OCI_LAYER, digest=digest, size=len(data))
     layer = BuiltLayer(digest, d, store.layers.layer(digest, digest))
-    return Solved(step=step, number=1, layer=layer, records=(), hit="", began_s=0, ended_s=0)
+    return Solved(step=step, number=1, layer=layer, records=(), hit=hit, began_s=0, ended_s=0)
 
 
 def _uploader(store: Store, target: str, steps: set[Step], events: list[Event]) -> tuple[Uploader, Bases]:
@@ -67,6 +67,27 @@ def test_layers_of_the_image_are_there_when_the_steps_are_done(tmp_path: Path) -
         assert not place.has(other.layer.descriptor)
     assert [type(e) for e in events if isinstance(e, StepStarted | StepDone)] == [StepStarted, StepDone]
     assert any(isinstance(e, Progress) and e.done for e in events)
+
+
+@pytest.mark.parametrize(("size", "hit", "asked"), [(9, "", 0), (9, "store", 1), (99_000, "", 1)])
+def test_registry_is_not_asked_for_a_small_layer_that_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, hit: str, asked: int
+) -> None:
+    (tmp_path / "registry").mkdir()
+    has, questions, step = Repository.has, list[Descriptor](), _step()
+
+    def ask(self: Repository, d: Descriptor) -> bool:
+        questions.append(d)
+        return has(self, d)
+
+    monkeypatch.setattr(Repository, "has", ask)
+    with serve_embedded(tmp_path / "registry") as served, Store(tmp_path / "store") as store:
+        uploader, images = _uploader(store, f"{served.host}/a/b:1", {step}, [])
+        made = _solved(store, step, random.randbytes(size), hit)
+        with uploader:
+            uploader.solved(made)
+        assert len(questions) == asked
+        assert has(images.session().repository(ImageRef.parse(f"{served.host}/a/b:1")), made.layer.descriptor)
 
 
 def test_registry_that_is_not_there_is_left_to_the_push(
@@ -99,10 +120,10 @@ class _Odd(BaseException):
 def test_error_of_a_thread_is_raised_whatever_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def has(*_: object) -> bool:
+    def put(*_: object) -> bool:
         raise error
 
-    monkeypatch.setattr(Repository, "has", has)
+    monkeypatch.setattr(Repository, "put_blob", put)
     step, events = _step(), list[Event]()
     with Store(tmp_path / "store") as store:
         uploader, _ = _uploader(store, "127.0.0.1:9/a/b:1", {step}, events)
