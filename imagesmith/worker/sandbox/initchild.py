@@ -32,7 +32,7 @@ from imagesmith.worker.sandbox.initdevices import DeviceGroup
 from imagesmith.worker.sandbox.initends import children
 from imagesmith.worker.sandbox.initmemory import MemoryWatch
 from imagesmith.worker.sandbox.initpaths import unmake
-from imagesmith.worker.sandbox.initprocess import Process
+from imagesmith.worker.sandbox.initprocess import Process, handled_signals
 from imagesmith.worker.sandbox.initroot import Root
 from imagesmith.worker.sandbox.initsupervisor import Supervisor
 
@@ -46,6 +46,7 @@ def main() -> None:
     """Serve the control socket, which is standard input."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the builder decides; a terminal's Ctrl-C reaches us too
+    handled_signals()
     os.umask(0o022)
     k.prctl(k.PR_SET_CHILD_SUBREAPER, 1)
     _Server(socket.socket(fileno=os.dup(0))).serve()

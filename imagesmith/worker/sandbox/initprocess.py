@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gc
 import json
 import os
 import resource
@@ -19,11 +20,19 @@ import signal
 import socket
 import stat
 import struct
+from functools import cache
 from typing import Any, NoReturn
 
 from imagesmith.worker.sandbox import kernel as k
 
-__all__ = ["Process"]
+__all__ = ["Process", "handled_signals"]
+
+
+@cache
+def handled_signals() -> list[int]:
+    """The signals with another effect than usual in who asks first: the helper, for all that it forks."""
+    caught = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    return [int(n) for n in caught if signal.getsignal(n) != signal.SIG_DFL]
 
 
 class _NotStarted(Exception):
@@ -52,6 +61,7 @@ class Process:
 
     def run(self) -> NoReturn:
         """Become the step, or say why not."""
+        gc.disable()  # it would look at, and so copy, all that is shared with the helper
         try:
             self._attach()
             self._set_limits()
@@ -80,9 +90,8 @@ class Process:
         watch.register(self.parent, select.POLLIN)
         if watch.poll(0):  # it died before we asked to die with it
             os._exit(127)
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            if signal.getsignal(number) != signal.SIG_DFL:
-                signal.signal(number, signal.SIG_DFL)
+        for number in handled_signals():
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.setsid()
         if len(self.streams) < 3:

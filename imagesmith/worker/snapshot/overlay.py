@@ -85,6 +85,7 @@ class OverlaySnapshotter:
         self._in_memory_now: Once[Digest, Path | None] = Once()
         self._images = None if images_work(place, work, overlay_options(place)) else Images()
         self._memory = Memory(place)
+        self._free: list[Path] = []
 
     def close(self) -> None:
         """Delete the process's work folder."""
@@ -110,9 +111,8 @@ class OverlaySnapshotter:
         try:
             work = self._work
             lowers = self._lowers(layers, view, work)
-            base = work.new()
-            for name in ("root", "upper", "work"):
-                (base / name).mkdir()
+            base = self._base(work)
+            (base / "upper").mkdir()
             if not lowers:
                 lowers = [base / "empty"]
                 lowers[0].mkdir()
@@ -128,6 +128,35 @@ class OverlaySnapshotter:
                 f"cannot {doing}: {e.strerror}{where}"
             ) from e
         return OverlayWorkspace(base, self, view)
+
+    def _base(self, work: WorkFolder) -> Path:
+        """A folder for a workspace with all in it but its upper directory: a used one, or a new one.
+
+        Why used ones: a folder is made and deleted in no time, unless the file system writes its journal.
+        """
+        with contextlib.suppress(IndexError):
+            return self._free.pop()
+        base = work.new()
+        for name in ("root", "work"):
+            (base / name).mkdir()
+        return base
+
+    def put_back(self, base: Path) -> None:
+        """Keep the folder of a workspace whose upper directory is gone for the next one, or delete it."""
+        try:
+            # the kernel's mark that what a volatile overlay left may be incomplete; the rest it clears itself
+            mark = base / "work" / "work" / "incompat" / "volatile"
+            (mark / "dirty").unlink()
+            mark.rmdir()
+            mark.parent.rmdir()
+            table_of(base / "root").unlink(missing_ok=True)
+            fit = sorted(os.listdir(base)) == ["root", "work"]
+        except OSError:
+            fit = False
+        if fit:
+            self._free.append(base)
+        else:
+            remove_tree(base)
 
     def _lowers(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> list[Path]:
         """The trees of the layers, bottom first; of more than the kernel stacks the lowest are one tree.
@@ -231,7 +260,7 @@ class OverlayWorkspace:
         if diff_id != EMPTY_LAYER:
             layer = self._snapshotter.store.layers.layer(diff_id, None)
             self._snapshotter.trees.keep_left(self._base / "upper", layer)
-        remove_tree(self._base)
+        self._snapshotter.put_back(self._base)
 
     def discard(self) -> None:
         """Unmount and delete."""
