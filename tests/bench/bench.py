@@ -1,13 +1,17 @@
-"""Measure whole builds against other builders, side by side in one run, and print a table of ratios.
+"""Measure whole builds against other builders, side by side in one run, and print tables of ratios.
 
     python3 tests/bench/bench.py [--runs 5] [--scale 1.0] [--only small,files:changed] [--peers buildkit]
+                                 [--workers 1,2,4] [--json FILE]
 
 Each run begins with an empty store and ends with the image in a registry on loopback (Debian's
-docker-registry); builders take turns, so that a machine whose speed drifts does so for all. `:warm` behind a
-workload measures the build after that, with nothing changed, `:changed` the one with one file changed.
-Figures are wall seconds, medians of the runs; a ratio is imagesmith's time over the peer's, pair by pair.
+docker-registry); builders take turns, so that a machine whose speed drifts does so for all. What workloads
+there are says workloads.py, what `:warm` and the like behind them mean measuring.py, and how the peers are
+started builders.py. Figures are medians of the runs; a ratio is imagesmith's time over the peer's, pair by
+pair. CPU seconds are beside wall seconds, for a busy machine changes them less.
+
 BuildKit is that of docker.io, in a daemon that is started anew for every run; its start is counted in the
-ratio "with start" only, which is what a build on a fresh machine takes. The peers need root.
+ratio "started" only, which is what a build on a fresh machine takes. The peers and `:one` need root.
+`--workers` measures everything once for each number, with all that is started bound to so many CPUs.
 
 Folders are deleted when all is measured, for a file system is slow for a while where much was deleted: there
 must be room for some gigabytes a run.
@@ -16,278 +20,87 @@ must be room for some gigabytes a run.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import shutil
-import socket
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
-WORKLOADS = ("small", "files", "big", "runs", "stages", "install")
-#: Which builds are measured by default: the workloads, and what is built again.
-MEASURED = (*WORKLOADS, "small:warm", "files:warm", "files:changed")
-#: The goals: imagesmith's time over BuildKit's, or seconds.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from builders import Builder, Imagesmith, OneId, builders, copiers
+from measuring import Bench, Row, bound
+from services import free_port, registry
+from table import failures, table
+from workloads import AGREED, PROJECT, make_more, make_workloads
+
+__all__ = ["PROJECT", "free_port", "make_workloads"]  # counts.py
+
+#: Which builds are measured by default.
+MEASURED = (
+    *AGREED, "small:warm", "files:warm", "files:changed", "cached", "cached:changed", "base", "npm", "apt",
+    "npm:one", "apt:one", "copy", "copy:unchanged",
+)  # fmt: skip
+#: The goals: imagesmith's time over BuildKit's, or what is said.
 GOALS = {
-    "small": "0.60", "files": "0.15", "big": "0.33", "runs": "0.35", "stages": "0.95", "install": "0.20",
-    "files:changed": "0.15", "small:warm": "0.12 s", "files:warm": "0.7 s",
+    "small": "0.50", "files": "0.10", "big": "0.25", "runs": "0.20", "stages": "0.70", "install": "0.20",
+    "files:changed": "0.15", "small:warm": "0.09 s", "files:warm": "0.7 s",
+    "cached": "0.30", "cached:changed": "0.40",
+    "npm:one": "cpu 1.6", "apt:one": "cpu 1.6", "copy": "crane 0.90",
 }  # fmt: skip
 
 
-@dataclass
-class Figures:
-    """What the runs of one builder over one workload took; `failed` says why there are none."""
-
-    wall_s: list[float] = field(default_factory=list)
-    start_s: list[float] = field(default_factory=list)
-    peak_mib: list[float] = field(default_factory=list)
-    failed: str = ""
+def takers(label: str, peers: list[str]) -> list[Builder]:
+    """Who builds or copies what a label says."""
+    if label.endswith(":one"):
+        return [OneId("one id"), Imagesmith("root")]
+    return (copiers if label.startswith("copy") else builders)(peers)
 
 
-def timed(words: list[str], env: dict[str, str]) -> tuple[float, float]:
-    """Wall seconds, and peak MiB of the largest process.
-
-    Raises:
-        RuntimeError: the command failed; the message is the last line that it printed.
-    """
-    with tempfile.TemporaryFile() as log:
-        start = time.perf_counter()
-        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            log.seek(0)
-            raise RuntimeError((log.read().decode(errors="replace").strip().splitlines() or ["failed"])[-1])
-    return wall, usage.ru_maxrss / 1024
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-@contextlib.contextmanager
-def registry(folder: Path) -> Iterator[str]:
-    """The address of a docker-registry that runs while the block does."""
-    address = f"127.0.0.1:{free_port()}"
-    config = folder / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '{address}'}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder}/registry}}}}\n"
-    )
-    server = subprocess.Popen(
-        ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError, urllib.error.URLError):
-                urllib.request.urlopen(f"http://{address}/v2/", timeout=1).close()
-                break
-            time.sleep(0.05)
-        else:
-            raise SystemExit("docker-registry does not answer")
-        yield address
-    finally:
-        server.terminate()
-        server.wait()
-
-
-class Imagesmith:
-    """This checkout, with an empty store."""
-
-    name = "imagesmith"
-    start_s = 0.0
-
-    def __init__(self, program: list[str]) -> None:
-        self.program, self.env = program, {}
-
-    def prepare(self, folder: Path, address: str) -> list[str]:
-        """The command's beginning; nothing runs beforehand."""
-        del address
-        self.env = {**os.environ, "IMAGESMITH_ROOT": str(folder / "store")}
-        self.env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
-        return [*self.program, "build", "--progress", "plain", "--push", "-t"]
-
-    def finish(self) -> None:
-        """Nothing runs on."""
-
-
-class Buildah:
-    """buildah with its chroot isolation."""
-
-    name = "buildah"
-    start_s = 0.0
-
-    def __init__(self) -> None:
-        self.env = dict(os.environ)
-
-    def prepare(self, folder: Path, address: str) -> list[str]:
-        """A build and a push in one shell command."""
-        del address
-        flags = f"--root {folder}/root --runroot {folder}/run --storage-driver overlay"
-        script = (
-            f'buildah {flags} bud --isolation chroot --layers --tls-verify=false -t "$1" "$2" && '
-            f'buildah {flags} push --tls-verify=false "$1"'
-        )
-        return ["sh", "-c", script, "bench"]
-
-    def finish(self) -> None:
-        """Nothing runs on."""
-
-
-class BuildKit:
-    """docker.io's BuildKit in a daemon of its own."""
-
-    name = "buildkit"
-
-    def __init__(self) -> None:
-        self.env = dict(os.environ)
-        self.start_s = 0.0
-        self._daemon: subprocess.Popen[bytes] | None = None
-
-    def prepare(self, folder: Path, address: str) -> list[str]:
-        """Start a daemon with an empty store."""
-        sock, began = f"unix://{folder}/docker.sock", time.perf_counter()
-        self._daemon = subprocess.Popen(
-            ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "-H", sock,
-             "--pidfile", f"{folder}/pid", "--iptables=false", "--bridge=none",
-             "--insecure-registry", address],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.env = {**os.environ, "DOCKER_HOST": sock, "DOCKER_BUILDKIT": "1"}
-        for _ in range(300):
-            if (
-                subprocess.run(["/usr/bin/docker", "version"], env=self.env, capture_output=True).returncode
-                == 0
-            ):
-                break
-            time.sleep(0.02)
-        self.start_s = time.perf_counter() - began
-        script = '/usr/bin/docker build --network host -t "$1" "$2" && /usr/bin/docker push "$1"'
-        return ["sh", "-c", script, "bench"]
-
-    def finish(self) -> None:
-        """Stop the daemon."""
-        if self._daemon is not None:
-            self._daemon.terminate()
-            self._daemon.wait()
-
-
-Builder = Imagesmith | Buildah | BuildKit
-
-
-def once(
-    builder: Builder, workload: Path, again: str, folder: Path, address: str, number: int, figures: Figures
-) -> None:
-    """One build and push, with an empty store or, for `warm` and `changed`, after another build."""
-    try:
-        begin = builder.prepare(folder, address)
-        tag = f"{address}/{builder.name}/{workload.name}{again}-{number}:latest"  # which has no blob yet
-        command = [*begin, tag, str(workload)]
-        if again:
-            timed(command, builder.env)
-        if again == "changed":
-            with max(workload.rglob("*.js")).open("a") as f:
-                f.write("// changed\n")
-        wall, peak = timed(command, builder.env)
-        figures.wall_s.append(wall)
-        figures.peak_mib.append(peak)
-        figures.start_s.append(builder.start_s)
-    except RuntimeError as e:
-        figures.failed = str(e)
-    finally:
-        builder.finish()
-        subprocess.run(
-            ["sh", "-c", f"umount -l {folder}/root/overlay {folder}/root 2>/dev/null"], check=False
-        )
+def make(labels: list[str], folder: Path, address: str, scale: float) -> list[str]:
+    """The workloads of some labels, and a line for each that cannot be made here."""
+    make_workloads(folder, address, scale)
+    notes = []
+    for name in dict.fromkeys(label.partition(":")[0] for label in labels):
+        if name not in AGREED:
+            try:
+                make_more(name, folder, address, scale)
+            except (OSError, subprocess.CalledProcessError) as e:
+                notes.append(f"{name}: left out, it cannot be made here: {e}")
+                labels[:] = [label for label in labels if label.partition(":")[0] != name]
+    return notes
 
 
 def measure(
-    builders: list[Builder], wanted: list[str], workloads: Path, stores: Path, address: str, runs: int
-) -> dict[str, dict[str, Figures]]:
-    """All runs: workload -> builder -> figures. The first round only warms the page cache."""
-    out: dict[str, dict[str, Figures]] = {}
-    for label in wanted:
-        name, _, again = label.partition(":")
-        rows = out[label] = {b.name: Figures() for b in builders}
-        for number in range(runs + 1):
-            for b in builders:
-                folder = Path(tempfile.mkdtemp(dir=stores))
-                once(
-                    b, workloads / name, again, folder, address, number, rows[b.name] if number else Figures()
-                )
-            print(".", end="", file=sys.stderr, flush=True)
-        print(f" {label}", file=sys.stderr, flush=True)
-    return out
+    bench: Bench, labels: list[str], peers: list[str], workers: list[int], runs: int
+) -> dict[str, Row]:
+    """A row for each label, or for each label and number of CPUs, which follows an @."""
+    everywhere = os.sched_getaffinity(0)
+    rows = {}
+    for label in labels:
+        for cpus in bound(workers)[0] if workers else [[]]:
+            os.sched_setaffinity(0, cpus or everywhere)
+            try:
+                at = f"@{len(cpus)}" if cpus else ""
+                rows[label + at] = bench.row(label, takers(label, peers), runs)
+            finally:
+                os.sched_setaffinity(0, everywhere)
+    return rows
 
 
-def table(results: dict[str, dict[str, Figures]], peers: list[str]) -> str:
-    """The table that is printed: medians, ratios against each peer, peak memory."""
-    head = [
-        "workload",
-        "imagesmith s",
-        "MiB",
-        *(f"{p} s" for p in peers),
-        *(f"ratio to {p}" for p in peers),
-        *(["with start"] if "buildkit" in peers else []),
-        "goal",
-    ]
-    rows = [head]
-    for name, found in results.items():
-        own = found["imagesmith"]
-        row = [name, _median(own), f"{max(own.peak_mib):.0f}" if own.peak_mib else "-"]
-        row += [_median(found[p]) for p in peers]
-        row += [_ratio(own.wall_s, found[p].wall_s) for p in peers]
-        if "buildkit" in peers:
-            started = [
-                a + b for a, b in zip(found["buildkit"].wall_s, found["buildkit"].start_s, strict=True)
-            ]
-            row.append(_ratio(own.wall_s, started))
-        rows.append([*row, GOALS.get(name, "")])
-    widths = [max(len(r[n]) for r in rows) for n in range(len(head))]
-    lines = [
-        "  ".join(c.rjust(w) if n else c.ljust(w) for n, (c, w) in enumerate(zip(r, widths, strict=True)))
-        for r in rows
-    ]
-    notes = [
-        f"{w}: {b} failed: {f.failed}" for w, found in results.items() for b, f in found.items() if f.failed
-    ]
-    return "\n".join([*lines, *notes])
-
-
-def _median(figures: Figures) -> str:
-    return f"{statistics.median(figures.wall_s):.2f}" if figures.wall_s else "-"
-
-
-def _ratio(own: list[float], peer: list[float]) -> str:
-    pairs = [a / b for a, b in zip(own, peer, strict=False)]
-    return f"{statistics.median(pairs):.2f}" if pairs else "-"
-
-
-def make_workloads(folder: Path, address: str, scale: float) -> Path:
-    """The folder with every workload, whose base image is pushed to the registry."""
-    sys.path.insert(0, str(PROJECT / "fixtures" / "demo"))
-    import base
-
-    layout, image, made = folder / "base", f"{address}/base:latest", folder / "workloads"
-    base.make(layout)
-    copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}", f"docker://{image}"]
-    subprocess.run(copy, check=True)
-    maker = [sys.executable, str(PROJECT / "fixtures/bench/make_workloads.py"), str(made)]
-    subprocess.run([*maker, "--base", image, "--scale", str(scale)], check=True)
-    return made
+def report(rows: dict[str, Row], notes: list[str]) -> str:
+    """A table for each set of builders, then what there is to say."""
+    parts: dict[tuple[str, ...], dict[str, Row]] = {}
+    for label, row in rows.items():
+        parts.setdefault(tuple(row), {})[label] = row
+    text = [table(part, GOALS) + "\n" for part in parts.values()]
+    if any(":one" in label for label in rows):
+        notes = [
+            *notes,
+            "one id: neither BuildKit nor buildah builds with one id alone; root is imagesmith's",
+        ]
+    return "\n".join([*text, *notes, *failures(rows)])
 
 
 def main() -> None:
@@ -296,26 +109,24 @@ def main() -> None:
     ap.add_argument("--runs", type=int, default=5)
     ap.add_argument("--scale", type=float, default=1.0)
     ap.add_argument("--only", default=",".join(MEASURED))
-    ap.add_argument("--peers", default="buildkit,buildah")
+    ap.add_argument("--peers", default="buildkit,buildah,skopeo,crane")
+    ap.add_argument("--workers", default="")
     ap.add_argument("--json", type=Path)
     a = ap.parse_args()
-    makers: dict[str, tuple[str, Callable[[], Builder]]] = {
-        "buildkit": ("dockerd", BuildKit), "buildah": ("buildah", Buildah),
-    }  # fmt: skip
-    peers = [p for p in a.peers.split(",") if p and shutil.which(makers[p][0])]
-    builders: list[Builder] = [
-        Imagesmith([sys.executable, "-m", "imagesmith"]),
-        *(makers[p][1]() for p in peers),
-    ]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that blocks end, and servers with them
+    labels, workers = a.only.split(","), [int(w) for w in a.workers.split(",") if w]
     with tempfile.TemporaryDirectory(prefix="bench-data-") as tmp, registry(Path(tmp)) as address:
-        workloads = make_workloads(Path(tmp), address, a.scale)
+        Path(tmp).chmod(0o755)
+        notes = make(labels, Path(tmp), address, a.scale)
         stores = Path(tmp, "stores")
         stores.mkdir()
-        results = measure(builders, a.only.split(","), workloads, stores, address, a.runs)
+        bench = Bench(Path(tmp, "workloads"), address, stores)
+        rows = measure(bench, labels, a.peers.split(","), workers, a.runs)
         subprocess.run(["rm", "-rf", str(stores)], check=False)
-    print(table(results, peers))
+    notes += [f"{n} workers: not measured, this machine has fewer CPUs" for n in bound(workers)[1]]
+    print(report(rows, notes))
     if a.json:
-        plain = {w: {b: vars(f) for b, f in found.items()} for w, found in results.items()}
+        plain = {w: {b: vars(f) for b, f in row.items()} for w, row in rows.items()}
         a.json.write_text(json.dumps(plain, indent=2))
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
-from bench import Imagesmith, make_workloads, registry, timed
+from builders import Imagesmith, Job
+from measuring import timed
+from services import registry
+from workloads import make_workloads
 
 #: How much of what a workload holds at scale 1: its unit, and the number.
 UNITS = {"files": ("file", 50_000, "us"), "big": ("MiB", 1024, "ms")}
@@ -22,15 +24,18 @@ UNITS = {"files": ("file", 50_000, "us"), "big": ("MiB", 1024, "ms")}
 
 def measure(name: str, scale: float, workload: Path, address: str, folder: Path) -> str:
     """A row of the table: size, seconds, time for each unit, peak memory."""
-    builder = Imagesmith([sys.executable, "-m", "imagesmith"])
+    builder = Imagesmith()
     for number in range(2):
-        begin = builder.prepare(folder, address)
-        wall, peak = timed([*begin, f"{address}/linear/{name}-{number}", str(workload)], builder.env)
+        with builder.ready(folder, address):
+            job = Job(workload, f"{address}/linear/{name}-{number}:latest")
+            used = timed(builder.command(job), builder.env)
         shutil.rmtree(folder, ignore_errors=True)
     unit, count, part = UNITS[name]
-    each = wall / (count * scale) * {"us": 1e6, "ms": 1e3}[part]
+    each = used.wall_s / (count * scale) * {"us": 1e6, "ms": 1e3}[part]
     size = f"{count * scale:,.0f} {unit}"
-    return f"{name:<6} {size:>14} {wall:>8.2f} s {each:>8.1f} {part} each {peak:>6.0f} MiB peak"
+    return (
+        f"{name:<6} {size:>14} {used.wall_s:>8.2f} s {each:>8.1f} {part} each {used.peak_mib:>6.0f} MiB peak"
+    )
 
 
 def main() -> None:
