@@ -33,7 +33,7 @@ from builders import Builder, Imagesmith, OneId, builders, copiers
 from measuring import Bench, Row, bound
 from services import free_port, registry
 from table import failures, table
-from workloads import AGREED, PROJECT, make_more, make_workloads
+from workloads import AGREED, PROJECT, make_base, make_more, make_workloads
 
 __all__ = ["PROJECT", "free_port", "make_workloads"]  # counts.py
 
@@ -60,9 +60,13 @@ def takers(label: str, peers: list[str]) -> list[Builder]:
 
 def make(labels: list[str], folder: Path, address: str, scale: float) -> list[str]:
     """The workloads of some labels, and a line for each that cannot be made here."""
-    make_workloads(folder, address, scale)
+    names = list(dict.fromkeys(label.partition(":")[0] for label in labels))
+    if set(names) & set(AGREED):
+        make_workloads(folder, address, scale)
+    else:
+        make_base(folder, address)
     notes = []
-    for name in dict.fromkeys(label.partition(":")[0] for label in labels):
+    for name in names:
         if name not in AGREED:
             try:
                 make_more(name, folder, address, scale)

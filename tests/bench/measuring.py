@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builders import Builder, Job
-from services import unmount
+from services import end, unmount
 
 
 @dataclass
@@ -63,8 +63,14 @@ def timed(words: list[str], env: dict[str, str]) -> Used:
     """
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
-        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-        _, status, usage = os.wait4(child.pid, 0)
+        child = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
+        )
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:  # somebody has enough of it
+            end(child)
+            raise
         wall = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -59,6 +60,16 @@ def stop(server: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
+
+
+def end(command: subprocess.Popen[bytes]) -> None:
+    """Ask a command and all of its session to end, and kill what does not."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(command.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            command.wait(PATIENCE_S)
+        os.killpg(command.pid, signal.SIGKILL)
+    command.wait()
 
 
 def unmount(folder: Path) -> None:

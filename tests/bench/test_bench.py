@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,31 @@ def test_program_measures_and_prints() -> None:
             assert figures["cpu_s"][0] > 0
     assert set(found["npm:one@1"]) == {"one id", "root"}
     assert "4096 workers: not measured" in done.stdout
+
+
+@pytest.mark.slow
+def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
+    for name in ("docker-registry", "skopeo"):
+        need_program(name)
+    words = [sys.executable, program.__file__, "--scale", "0.001", "--only", "stages", "--peers", ""]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:
+        while running.poll() is None and not list(tmp_path.glob("bench-data-*/stores/run0/now/store")):
+            time.sleep(0.01)
+        time.sleep(1)  # steps sleep for two
+        running.terminate()
+        running.communicate()
+    assert running.returncode == 143
+    assert list(tmp_path.iterdir()) == []
+    left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in _read(p)]
+    assert left == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended
+        return b""
 
 
 @pytest.mark.slow

@@ -62,19 +62,24 @@ rmdir .staging
 
 def make_workloads(folder: Path, address: str, scale: float) -> Path:
     """The folder with the six agreed workloads, whose base image is pushed to the registry."""
-    sys.path.insert(0, str(PROJECT / "fixtures" / "demo"))
-    import base
-
-    layout, made = folder / "base", folder / "workloads"
-    base.make(layout)
-    _push(layout, f"{address}/base:latest")
+    make_base(folder, address)
+    made = folder / "workloads"
     maker = [sys.executable, str(PROJECT / "fixtures/bench/make_workloads.py"), str(made)]
     subprocess.run([*maker, "--base", f"{address}/base:latest", "--scale", str(scale)], check=True)
     return made
 
 
+def make_base(folder: Path, address: str) -> None:
+    """Push the small base image, which all workloads but `apt` begin with."""
+    sys.path.insert(0, str(PROJECT / "fixtures" / "demo"))
+    import base
+
+    base.make(folder / "base")
+    _push(folder / "base", f"{address}/base:latest")
+
+
 def make_more(name: str, folder: Path, address: str, scale: float) -> None:
-    """Add one of this module's to the folder that `make_workloads` made things in.
+    """Add one of this module's to the folder of workloads; `make_base` was there before.
 
     Raises:
         OSError, subprocess.CalledProcessError: a program that it takes is not here, or failed.
