@@ -69,3 +69,12 @@ def test_what_one_kind_of_user_skips_another_one_runs() -> None:
     """A test is nobody's only where its reason is the machine's, never where it asks for another user."""
     everyone = [row for row in skips.rows() if row.who == set(skips.WHO)]
     assert [row for row in everyone if "needs" in row.reason] == []
+
+
+def test_files_for_everyone_say_so_themselves() -> None:
+    """CI looks for the mark in files of tests, and gives users no others to collect."""
+    mark = "mark." + "everyone"
+    marking = [p for p in (PROJECT / "tests").rglob("*.py") if mark in p.read_text()]
+    assert len(marking) > 20
+    assert [p for p in marking if not p.name.startswith("test_")] == []
+    assert "'mark\\.everyone'" in (PROJECT / ".ci/run").read_text()
