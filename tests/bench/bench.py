@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,11 +30,11 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from builders import Builder, Imagesmith, OneId, builders, copiers
+from builders import PEERS, Builder, Imagesmith, OneId, builders, copiers
 from measuring import Bench, Row, bound
 from services import free_port, registry
 from table import failures, table
-from workloads import AGREED, PROJECT, make_base, make_more, make_workloads
+from workloads import AGREED, MORE, PROJECT, make_base, make_more, make_workloads
 
 __all__ = ["PROJECT", "free_port", "make_workloads"]  # counts.py
 
@@ -49,6 +50,14 @@ GOALS = {
     "cached": "0.30", "cached:changed": "0.40",
     "npm:one": "cpu 1.6", "apt:one": "cpu 1.6", "copy": "crane 0.90",
 }  # fmt: skip
+
+
+def known(label: str) -> bool:
+    """Whether a label says something that can be measured."""
+    name, _, how = label.partition(":")
+    if name == "copy":
+        return how in ("", "unchanged")
+    return name in (*AGREED, *MORE) and how in ("", "warm", "changed", "one")
 
 
 def takers(label: str, peers: list[str]) -> list[Builder]:
@@ -118,15 +127,19 @@ def main() -> None:
     ap.add_argument("--json", type=Path)
     a = ap.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that blocks end, and servers with them
-    labels, workers = a.only.split(","), [int(w) for w in a.workers.split(",") if w]
+    labels, peers = a.only.split(","), [p for p in a.peers.split(",") if p]
+    workers = [int(w) for w in a.workers.split(",") if w]
+    if unknown := [label for label in labels if not known(label)] + sorted({*peers} - {*PEERS}):
+        ap.error(f"not known: {', '.join(unknown)}")
     with tempfile.TemporaryDirectory(prefix="bench-data-") as tmp, registry(Path(tmp)) as address:
         Path(tmp).chmod(0o755)
         notes = make(labels, Path(tmp), address, a.scale)
         stores = Path(tmp, "stores")
         stores.mkdir()
         bench = Bench(Path(tmp, "workloads"), address, stores)
-        rows = measure(bench, labels, a.peers.split(","), workers, a.runs)
+        rows = measure(bench, labels, peers, workers, a.runs)
         subprocess.run(["rm", "-rf", str(stores)], check=False)
+    notes += [f"{p}: not measured, {PEERS[p]} is not installed" for p in peers if not shutil.which(PEERS[p])]
     notes += [f"{n} workers: not measured, this machine has fewer CPUs" for n in bound(workers)[1]]
     print(report(rows, notes))
     if a.json:

@@ -240,16 +240,18 @@ SKOPEO = ("skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=f
 CRANE = ("crane", "copy", "--insecure", "{source}", "{target}")
 
 
+#: Peers, and the program that each is not there without.
+PEERS = {"buildkit": "dockerd", "buildah": "buildah", "skopeo": "skopeo", "crane": "crane"}
+
+
 def builders(wanted: list[str]) -> list[Builder]:
     """imagesmith and those peers of builds that are asked for and installed."""
-    programs = {"buildkit": ("dockerd", BuildKit), "buildah": ("buildah", Buildah)}
-    return [
-        Imagesmith(),
-        *(make() for n, (program, make) in programs.items() if n in wanted and shutil.which(program)),
-    ]
+    peers = {"buildkit": BuildKit, "buildah": Buildah}
+    return [Imagesmith(), *(make() for n, make in peers.items() if n in wanted and shutil.which(PEERS[n]))]
 
 
 def copiers(wanted: list[str]) -> list[Builder]:
     """imagesmith and those peers of copies that are asked for and installed."""
     peers = {"skopeo": SKOPEO, "crane": CRANE}
-    return [ImagesmithCopier(), *(Copier(n, w) for n, w in peers.items() if n in wanted and shutil.which(n))]
+    found = [Copier(n, w) for n, w in peers.items() if n in wanted and shutil.which(PEERS[n])]
+    return [ImagesmithCopier(), *found]

@@ -140,7 +140,10 @@ def _made(folder: Path) -> Path:
 
 def _change(workload: Path) -> None:
     """Another line in one source file, as somebody at work would add it."""
-    with max(workload.rglob("*.js")).open("a") as f:
+    sources = sorted(workload.rglob("*.js"))
+    if not sources:
+        raise RuntimeError("it has no source file that could change")
+    with sources[-1].open("a") as f:
         f.write("// changed\n")
 
 

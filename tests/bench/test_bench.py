@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ def test_program_measures_and_prints() -> None:
         need_program(name)
     need_root()
     labels = ["small:warm", "npm:one", "copy:unchanged"]
-    words = [sys.executable, program.__file__, "--scale", "0.001", "--runs", "1", "--peers", ""]
+    words = [sys.executable, program.__file__, "--scale", "0.001", "--runs", "1", "--peers", "crane"]
     words += ["--only", ",".join(labels), "--workers", "1,4096"]
     with tempfile.TemporaryDirectory() as tmp:
         Path(tmp).chmod(0o755)  # pytest's folders are closed to others
@@ -49,6 +50,7 @@ def test_program_measures_and_prints() -> None:
             assert figures["cpu_s"][0] > 0
     assert set(found["npm:one@1"]) == {"one id", "root"}
     assert "4096 workers: not measured" in done.stdout
+    assert ("crane: not measured" in done.stdout) == (shutil.which("crane") is None)
 
 
 @pytest.mark.slow
@@ -120,6 +122,16 @@ def test_table_compares_pair_by_pair() -> None:
 
 def test_goals_are_of_what_is_measured() -> None:
     assert set(program.GOALS) <= set(program.MEASURED)
+    assert all(map(program.known, program.MEASURED))
+
+
+@pytest.mark.parametrize(
+    "words", [["--only", "small,big:wram"], ["--only", "copy:one"], ["--peers", "buildkt"]]
+)
+def test_what_is_not_known_is_refused(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench.py", *words])
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
 
 
 def test_numbers_of_cpus_are_those_that_there_are() -> None:

@@ -84,8 +84,7 @@ def make_more(name: str, folder: Path, address: str, scale: float) -> None:
     Raises:
         OSError, subprocess.CalledProcessError: a program that it takes is not here, or failed.
     """
-    makers = {"cached": _cached, "base": _base, "copy": _base, "npm": _npm, "apt": _apt}
-    makers[name](folder, folder / "workloads" / name, address, scale)
+    MORE[name](folder, folder / "workloads" / name, address, scale)
 
 
 def _push(layout: Path, image: str) -> None:
@@ -282,3 +281,6 @@ def _apt(folder: Path, made: Path, address: str, scale: float) -> None:
         "RUN dpkg --force-unsafe-io --force-depends --unpack /debs/*.deb && "
         "dpkg --force-unsafe-io --configure -a && rm -rf /var/log/dpkg.log\n"
     )
+
+
+MORE = {"cached": _cached, "base": _base, "copy": _base, "npm": _npm, "apt": _apt}
