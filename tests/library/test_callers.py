@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import os
@@ -67,16 +68,18 @@ assert left == [], left
 
 @pytest.mark.parametrize("kind", ["usual", "blocks", "forks", "dies of pipes", "ignores"])
 def test_build_works_and_ends_under_any_caller(kind: str, tmp_path: Path, base_image: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, kind, str(tmp_path), f"oci-layout://{base_image}"],
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        stdout=subprocess.PIPE,
-        stderr=(tmp_path / "told").open("wb"),
-        text=True,
-    )
-    told = (tmp_path / "told").read_text()
-    assert (done.returncode, told) == (0, "")
-    assert done.stdout == ("built\n" if kind == "ignores" else "interrupted\n")
+    said, told = tmp_path / "said", tmp_path / "told"  # no pipes, which who was forked would hold
+    with said.open("wb") as stdout, told.open("wb") as stderr:
+        program = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, kind, str(tmp_path), f"oci-layout://{base_image}"],
+            env={**os.environ, "PYTHONPATH": str(PROJECT)}, stdout=stdout, stderr=stderr,
+            start_new_session=True,
+        )  # fmt: skip
+        program.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(program.pid, signal.SIGKILL)  # who was forked still sleeps
+    assert (program.returncode, told.read_text()) == (0, "")
+    assert said.read_text() == ("built\n" if kind == "ignores" else "interrupted\n")
 
 
 def test_command_works_where_ended_processes_are_ignored(tmp_path: Path, base_image: Path) -> None:
