@@ -111,7 +111,7 @@ class CopyOp(Op):
         from imagesmith.ops.drafts import changes_of
         from imagesmith.ops.target import Target
 
-        below = EMPTY_VIEW if self.link else work.parent.view  # --link looks into nothing
+        below = EMPTY_VIEW if self.link else work.outline(work.parent)  # --link looks into nothing
         store, trees = work.tools.store, work.tools.trees
         draft = Draft(below, now_ns, store.new_spool)
         target = Target(

@@ -40,7 +40,7 @@ class MakeDirOp(Op):
         from imagesmith.fs.owner import copy_owner
         from imagesmith.ops.drafts import changes_of
 
-        lower = work.parent.view
+        lower = work.outline(work.parent)
         draft = Draft(lower, now_ns)
         uid, gid = copy_owner(self.user, lower) or (0, 0)
         made = draft.make_dirs(self.path, uid=uid, gid=gid)

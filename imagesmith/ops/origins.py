@@ -15,7 +15,7 @@ Origin = Step | Outside
 
 def tree_of(origin: Origin, work: Work) -> Tree:
     """The files of an origin."""
-    return work.result(origin).view if isinstance(origin, Step) else work.tools.trees.tree(origin)
+    return work.outline(work.result(origin)) if isinstance(origin, Step) else work.tools.trees.tree(origin)
 
 
 def layers_of(step: Step, path: str, work: Work) -> str:

@@ -32,6 +32,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.request import CachePlace
+from imagesmith.solve.cachetables import tables_in
 from imagesmith.solve.cachewriting import CacheWriter, Contents, SharedCaches
 from imagesmith.solve.key import key_of
 from imagesmith.solve.result import BuiltLayer
@@ -41,6 +42,7 @@ from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
+from imagesmith.transports.tables import Told
 from imagesmith.values import replace
 
 if TYPE_CHECKING:
@@ -173,6 +175,9 @@ class CacheImport:
         else:
             raise InvalidDocument(_foreign(manifest.config.media_type))
         records, notes = decode(document, layers)
+        for diff_id, table in tables_in(document, layers).items():
+            told = Told(cache=place.name, source=source, data=table.data, blob=table.blob)
+            self._images.tables.add(diff_id, told)
 
         holders = self._images.holders
         for d in layers:

@@ -26,13 +26,15 @@ from typing import Any
 from imagesmith.errors import ImagesmithError, NotFound, RegistryError, cannot_write
 from imagesmith.events import EventSink, Warned
 from imagesmith.interfaces import ImageSource, ImageTarget
-from imagesmith.oci.codec import dumps, parse_object
+from imagesmith.oci.codec import Object, dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.request import CachePlace
+from imagesmith.solve.cachetables import Table, tables_in, with_tables
 from imagesmith.solve.stepcache import StepCache
 from imagesmith.solve.watching import Solved
 from imagesmith.store.store import Store
+from imagesmith.store.tables import packed_table
 from imagesmith.transports.bases import Bases
 from imagesmith.values import frozen, replace
 
@@ -92,11 +94,12 @@ class CacheWriter:
                 document, layers = self._document(contents)
                 steps = [s for c in contents for s in c.steps]
                 elsewhere = self._images.elsewhere([(s.layer.descriptor, s.layer.stored) for s in steps])
+                tables = self._tables(steps, elsewhere)
                 if not place.merge:
-                    target = self._target(place)
-                    return self._send(target, document, layers, elsewhere, vertex.number)
+                    whole = self._with_tables(document, layers, tables)
+                    return self._send(self._target(place), *whole, elsewhere, vertex.number)
                 with _locked(place):
-                    return self._merge(place, document, layers, elsewhere, vertex.number)
+                    return self._merge(place, document, layers, tables, elsewhere, vertex.number)
         except ImagesmithError as e:
             if not place.ignore_error:
                 raise
@@ -115,6 +118,38 @@ class CacheWriter:
         away = [s for c in contents for s in c.away]
         position = lambda s: numbers.get(s.layer.descriptor.digest)  # noqa: E731
         return encode([*away, *steps], position, self._cache.note), layers
+
+    def _tables(
+        self, steps: Iterable[Solved], elsewhere: dict[Digest, ImageSource]
+    ) -> list[tuple[Digest, Table]]:
+        """The tables of the steps' layers and of those of their base images, as far as they are known.
+
+        Those that imported caches have are taken as they are; where their blobs are goes to `elsewhere`.
+        """
+        images = {s.image.manifest.digest: s.image for s in steps if s.image is not None}
+        below = (diff_id for image in images.values() for diff_id in image.config.diff_ids)
+        tables: list[tuple[Digest, Table]] = []
+        for diff_id in dict.fromkeys([*below, *(s.layer.diff_id for s in steps)]):
+            layer = self.store.layers.layer(diff_id, None)
+            if (raw := packed_table(layer)) is not None:
+                tables.append((diff_id, Table(raw)))
+            elif (told := self._images.tables.of(diff_id)) is not None:
+                tables.append((diff_id, Table(told.data, told.blob)))
+                if told.blob is not None:
+                    elsewhere[told.blob.digest] = told.source
+        return tables
+
+    def _with_tables(
+        self,
+        document: Mapping[str, Any],
+        layers: Sequence[Descriptor],
+        tables: Sequence[tuple[Digest, Table]],
+    ) -> tuple[dict[str, Any], list[Descriptor]]:
+        """What is sent: the document and the layers with the tables, whose blobs are in the store then."""
+        whole, all_layers, blobs = with_tables(document, layers, tables)
+        for raw in blobs:
+            self.store.blobs.put(raw)
+        return whole, all_layers
 
     def _send(
         self,
@@ -142,6 +177,7 @@ class CacheWriter:
         place: CachePlace,
         document: dict[str, Any],
         layers: list[Descriptor],
+        tables: list[tuple[Digest, Table]],
         elsewhere: Mapping[Digest, ImageSource],
         step: int,
     ) -> Descriptor:
@@ -154,6 +190,9 @@ class CacheWriter:
             before = _standing(target)
             old, kept = self._old(place, target, before)
             whole, all_layers = merged((document, layers), (old, kept))
+            known = {diff_id for diff_id, _ in tables}
+            more_tables = [t for t in tables_in(Object(old, "cache"), kept).items() if t[0] not in known]
+            whole, all_layers = self._with_tables(whole, all_layers, [*tables, *more_tables])
             more = {d.digest: target for d in all_layers}
 
             def still(before: Descriptor | None = before) -> bool:

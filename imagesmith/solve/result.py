@@ -7,14 +7,14 @@ Threads: values, but for what is worked out when it is first asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from imagesmith.fs.view import EMPTY_VIEW, View
+from imagesmith.fs.view import EMPTY_VIEW, LayerIndex, View
 from imagesmith.oci.config import chain_id
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
-from imagesmith.store.layers import StoredLayer
-from imagesmith.store.reading import read_all
+from imagesmith.store.layers import Form, StoredLayer
+from imagesmith.store.reading import read_all, read_or_told
 from imagesmith.transports.bases import ResolvedImage
 from imagesmith.values import frozen
 
@@ -47,7 +47,7 @@ class Result:
     image    the base image that they begin with, if any
     """
 
-    __slots__ = ("_below", "_own", "_ready", "_view", "chain", "hollow", "image")
+    __slots__ = ("_below", "_fetching", "_outline", "_own", "_ready", "_view", "chain", "hollow", "image")
 
     def __init__(
         self,
@@ -57,7 +57,8 @@ class Result:
     ) -> None:
         self._own, self._below = tuple(own), below
         self._view: View | None = None
-        self._ready = False
+        self._outline: View | None = None
+        self._ready = self._fetching = False
         self.hollow: bool = any(layer.hollow for layer in own) or (below is not None and below.hollow)
         self.image: ResolvedImage | None = image or (below.image if below is not None else None)
         self.chain: Digest | None = chain_id(
@@ -109,6 +110,39 @@ class Result:
                 result._view = view
             return view
         return self._view
+
+    def outline(self, told: Callable[[StoredLayer], LayerIndex | None], form: Form = "") -> View:
+        """`view`, by tables of layers that are not in the store: those are not read.
+
+        Args:
+            told: what a table tells of a layer, None where it is to be read.
+            form: how the tars of layers that are read are kept.
+        """
+        todo: list[Result] = []
+        view = EMPTY_VIEW
+        for result in self._down():
+            known = result._view or result._outline
+            if known is not None:
+                view = known
+                break
+            todo.append(result)
+        layers = [layer.stored for result in reversed(todo) for layer in result._own]
+        found = read_or_told(layers, told, form)
+        for result in reversed(todo):
+            for layer in result._own:
+                view = view.plus(found[layer.stored])
+            result._outline = view
+        return view
+
+    def to_fetch(self) -> list[StoredLayer]:
+        """The layers that nobody has read, nor asked for here before."""
+        out: list[StoredLayer] = []
+        for result in self._down():
+            if result._ready or result._fetching:
+                break
+            result._fetching = True
+            out += (layer.stored for layer in result._own if layer.stored.unread)
+        return out[::-1]
 
     def unread(self) -> list[StoredLayer]:
         """The layers that `was_read` was never called for, bottom first."""

@@ -23,7 +23,9 @@ from imagesmith.context.rows import KnownDigests, Rows
 from imagesmith.errors import Cancelled, ImagesmithError, SandboxError
 from imagesmith.events import StepCached, StepDone, StepFailedEvent, StepStarted
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.view import View
 from imagesmith.oci.names import Platform
+from imagesmith.solve.fetching import Fetching
 from imagesmith.solve.graph import chain, equal_ops, foreign_runs, under_runs
 from imagesmith.solve.key import StepKeys, base_of, key_of, parts_of
 from imagesmith.solve.layerwriter import LayerWriter
@@ -33,6 +35,7 @@ from imagesmith.solve.schedule import Schedule
 from imagesmith.solve.step import Halted, Step
 from imagesmith.solve.stepcache import STORE, Found, StepCache
 from imagesmith.solve.tools import Tools
+from imagesmith.solve.turns import Turns
 from imagesmith.solve.watching import Solved, Watcher
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import Form
@@ -70,6 +73,10 @@ class _Working:
     def result(self, step: Step) -> Result:
         """See Work."""
         return self._solver.result(step)
+
+    def outline(self, result: Result) -> View:
+        """See Work."""
+        return result.outline(self.tools.bases.told, self.form)
 
     def held_ns(self, mtime_ns: int) -> int:
         """See Work."""
@@ -154,7 +161,7 @@ class Solver:
         self._under_runs: frozenset[Step] = frozenset()
         self._goals: Sequence[Step] = ()
         self._foreign: Mapping[Step, Mapping[Platform, Step]] | None = None
-        self._making: dict[str, threading.Lock] = {}
+        self._turns, self._fetching = Turns(), Fetching()
         #: What steps of equal ops share; of those that have one.
         self.alike: dict[Step, Alike] = {}
         self._lock = threading.Lock()
@@ -174,10 +181,11 @@ class Solver:
             from imagesmith.solve.alike import Alike  # which most builds have no need of
 
             self.alike.update(dict.fromkeys(steps, Alike(len(steps))))
-        if halted is not None:
-            self._run([_Task(step) for step in first])
-            halted[1](_Working(self, halted[0], self.result(halted[0].parent)))
-        self._run([_Task(tip, full=tip in self._results) for tip in goals])
+        with self._fetching:
+            if halted is not None:
+                self._run([_Task(step) for step in first])
+                halted[1](_Working(self, halted[0], self.result(halted[0].parent)))
+            self._run([_Task(tip, full=tip in self._results) for tip in goals])
         return [self.result(tip) for tip in tips if not self.failed or tip not in self.failed]
 
     def _run(self, tasks: Sequence[_Task]) -> None:
@@ -254,7 +262,7 @@ class Solver:
         found = self._find(keys, work, hollow=hollow, inputs=inputs) if may_hit else None
         if found is None and not inputs:
             return None
-        with self._alone(keys if may_hit and found is None else None) as waited:
+        with self._turns.of(keys if may_hit and found is None else None) as waited:
             if waited:
                 self.tools.cancel.check()
                 found = self._find(keys, work, hollow=hollow, inputs=inputs)
@@ -267,7 +275,7 @@ class Solver:
                 records = self._remember(keys, layer, work)
         solved = Solved(
             step=step, number=work.number, layer=layer, records=records, hit=hit,
-            began_s=began, ended_s=time.time(),
+            began_s=began, ended_s=time.time(), image=parent.image,
         )  # fmt: skip
         for watcher in self.watchers:
             watcher.solved(solved)
@@ -280,22 +288,6 @@ class Solver:
         if alike.learns is None:
             alike.learns = not self.cache.knows(base)
         return alike.learns
-
-    @contextlib.contextmanager
-    def _alone(self, keys: StepKeys | None) -> Iterator[bool]:
-        """Let one step of a key be worked on at a time; True if another one was, whose layer may be taken."""
-        if keys is None or keys.parts is None:
-            yield False
-            return
-        with self._lock:
-            lock = self._making.setdefault(key_of(keys.parts), threading.Lock())
-        waited = not lock.acquire(blocking=False)
-        if waited:
-            lock.acquire()
-        try:
-            yield waited
-        finally:
-            lock.release()
 
     def _find(self, keys: StepKeys, work: _Working, *, hollow: bool, inputs: bool) -> Found | None:
         """What an earlier build made of the same.
@@ -339,9 +331,7 @@ class Solver:
             with self.tools.store.during(f"make the layer of {step.name}"):
                 if step.op.runs or step in self._under_runs:
                     with contextlib.suppress(SandboxError):  # a RUN tells itself why it cannot be executed
-                        form = self.tools.workshop.expect(parent.unread())
-                        parent.was_read()
-                        work.form = "" if step.op.runs else form
+                        work.form = self._fetching.expect(parent, self.tools.workshop, step.op.runs)
                 layer = step.op.execute(work)
             keys.parts = keys.parts or self._parts(work)
         except ImagesmithError as e:

@@ -16,6 +16,7 @@ from imagesmith.context.origins import ContextFiles
 from imagesmith.context.rows import KnownDigests, Rows
 from imagesmith.dockerfile.nodes import Span
 from imagesmith.fs.entry import Entry
+from imagesmith.fs.view import View
 from imagesmith.oci.codec import dumps
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.names import Platform
@@ -66,6 +67,12 @@ class Work(Protocol):
 
     def result(self, step: Step) -> Result:
         """The result of a step that this one needs."""
+
+    def outline(self, result: Result) -> View:
+        """What is at which path of a result, without layers that are elsewhere where tables tell of them.
+
+        Contents of their files are those of the layers, which are fetched when one is opened.
+        """
 
     def held_ns(self, mtime_ns: int) -> int:
         """What the layer holds of a time; both in nanoseconds."""

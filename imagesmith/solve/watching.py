@@ -15,6 +15,7 @@ from imagesmith.solve.layerwriter import Tap
 from imagesmith.solve.result import BuiltLayer
 from imagesmith.solve.step import Step
 from imagesmith.store.cachedb import StepRecord
+from imagesmith.transports.bringing import ResolvedImage
 from imagesmith.values import frozen
 
 __all__ = ["Solved", "Watcher", "Watching"]
@@ -26,6 +27,7 @@ class Solved:
 
     records     what a later build finds it by: the step's own key, and that of its sources' layers
     hit         where its result came from: `store`, the name of an imported cache, or empty if it ran
+    image       the base image that it stands on, if any
     began_s, ended_s   wall clock, seconds
     """
 
@@ -36,6 +38,7 @@ class Solved:
     hit: str
     began_s: float
     ended_s: float
+    image: ResolvedImage | None = None
 
 
 class Watcher:

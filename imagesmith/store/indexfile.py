@@ -24,9 +24,10 @@ from imagesmith.fs.entry import Entry
 from imagesmith.oci.digest import Digest
 from imagesmith.store.disk import Arrivals, on_disk_fault
 
-__all__ = ["NewIndex", "Temporary", "is_whole", "read_index"]
+__all__ = ["END", "HEAD", "NewIndex", "Temporary", "is_whole", "read_index"]
 
-_HEAD, _END = b'"imagesmith-index-3"\n', b'"end"\n'
+#: The first line and the last one.
+HEAD, END = b'"imagesmith-index-3"\n', b'"end"\n'
 
 
 class Temporary:
@@ -67,7 +68,7 @@ class NewIndex:
         """Begin one; `path_of` tells where the index of a layer is."""
         self._path_of = path_of
         self._out = Temporary(arrivals)
-        self._out.file.write(_HEAD)
+        self._out.file.write(HEAD)
 
     def add(self, entry: Entry, offset: int, mtime_ns: int) -> None:
         """Add an entry, with the offset of its bytes in the uncompressed tar and the time it has there."""
@@ -81,7 +82,7 @@ class NewIndex:
         path = self._path_of(diff_id)
         if path.exists() and is_whole(path):
             return False
-        self._out.file.write(_END)
+        self._out.file.write(END)
         self._out.keep(path)
         return True
 
@@ -107,10 +108,10 @@ def _row(e: Entry, offset: int, mtime_ns: int) -> bytes:
 def is_whole(path: Path) -> bool:
     """True if an index has its first and its last line: one that a power cut tore has not."""
     with path.open("rb") as f:
-        if f.readline() != _HEAD:
+        if f.readline() != HEAD:
             return False
-        f.seek(-len(_END), os.SEEK_END)
-        return f.read() == _END
+        f.seek(-len(END), os.SEEK_END)
+        return f.read() == END
 
 
 def read_index(path: Path) -> Iterator[tuple[Entry, int]]:
@@ -121,10 +122,10 @@ def read_index(path: Path) -> Iterator[tuple[Entry, int]]:
     """
     try:
         with path.open("rb") as f:
-            if f.readline() != _HEAD:
+            if f.readline() != HEAD:
                 raise ValueError("another format")
             while lines := f.readlines(1 << 16):
-                if lines[-1] == _END:
+                if lines[-1] == END:
                     lines.pop()
                 for row in json.loads(b"[" + b",".join(lines) + b"]"):
                     yield _entry(*row)

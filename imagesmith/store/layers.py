@@ -146,6 +146,21 @@ class StoredLayer:
         """True if nothing was ever read of the layer's blob."""
         return self._index is None and not (self.folder / "index").exists()
 
+    @property
+    def absent(self) -> bool:
+        """True if the layer must be fetched before anybody can look into it."""
+        return self.unread and not any(self.store.blobs.has(blob) for blob in list(self._blobs))
+
+    def at_hand(self, path: str, offset: int, size: int) -> bytes | None:
+        """A small file's bytes, if nothing need be unpacked for them."""
+        content = LayerContent(self, path, offset, size)
+        f = self._open_at(offset) or self._open_in_tree(content)
+        if f is None:
+            return None
+        with f:
+            data = f.read(size)
+        return data if len(data) == size else None
+
     def unpack(self, form: Form) -> None:
         """Read the blob and keep its tar in a form, if nothing was ever read of it: one reading does for all.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import DockerfileError
 from imagesmith.events import EventSink, Progress, Vertex
-from imagesmith.fs.view import View
+from imagesmith.fs.view import LayerIndex, View
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.config import ImageConfig
 from imagesmith.oci.digest import Digest
@@ -27,6 +27,7 @@ from imagesmith.request import BuildRequest
 from imagesmith.settings import Settings
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
+from imagesmith.transports.tables import Tables
 from imagesmith.values import frozen
 
 if TYPE_CHECKING:
@@ -82,11 +83,13 @@ class ImageBlobs:
         self._origins: dict[Digest, Origin] = {}
         #: Where layers of caches can be read, in the order of the caches: one may have lost what another has.
         self.holders: dict[Digest, list[ImageSource]] = {}
+        #: What caches tell of layers that are not in the store.
+        self.tables = Tables(store)
         self._session: Session | None = None
         self._beside: ImageBlobs | None = None
         if beside is not None:
             self._lock, self._blob_locks, self._origins = beside._lock, beside._blob_locks, beside._origins
-            self.holders = beside.holders
+            self.holders, self.tables = beside.holders, beside.tables
             if beside._reaches_as(request):
                 self._beside = beside
         self.numbers = numbers or itertools.count(1)
@@ -116,6 +119,10 @@ class ImageBlobs:
         self._origins.setdefault(d.digest, origin)
         layer.known_as(d.digest, lambda: self._fetch(name, origin, d))
         return layer
+
+    def told(self, layer: StoredLayer) -> LayerIndex | None:
+        """What is known of a layer that is not in the store; None where it must be read."""
+        return self.tables.index(layer, self._events)
 
     def fetch(self, image: ResolvedImage, d: Descriptor) -> None:
         """Bring one blob of an image into the store, if it is not there."""

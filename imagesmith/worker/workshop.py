@@ -61,9 +61,17 @@ class Workshop:
         Raises:
             SandboxUnavailable: this machine has no way to run anything.
         """
-        form = self.ready().snapshots.form()
+        form = self.form()
         read_all(layers, form)
         return form
+
+    def form(self) -> Form:
+        """The form in which layers that a step will stand on are best kept.
+
+        Raises:
+            SandboxUnavailable: this machine has no way to run anything.
+        """
+        return self.ready().snapshots.form()
 
     def ready(self) -> Ready:
         """What a step is executed with.
