@@ -36,6 +36,7 @@ from imagesmith.plan.platforms import plan_build
 from imagesmith.plan.reading import linter_of, read_dockerfile
 from imagesmith.request import BuildRequest, CachePlace, Output
 from imagesmith.settings import Settings
+from imagesmith.solve.cacheahead import CachesAhead
 from imagesmith.solve.cacheplaces import CacheExport, CacheImport
 from imagesmith.solve.cachewriting import SharedCaches
 from imagesmith.solve.graph import after_runs, all_steps
@@ -120,6 +121,7 @@ class Build:
     plan: Plan
     wanted: list[Wanted]
     bases: Bases
+    ahead: CachesAhead
     tools: Tools
     keeping: Keeping
     keeper: CacheExport
@@ -184,6 +186,8 @@ class Build:
         )
         common.bases.append(self.bases)
         self.contexts.images = self.bases
+        asked = self.request.cache_from
+        self.ahead = CachesAhead(asked if asked and common.store.cache.is_empty() else (), self.bases)
         self.plan = self._plan(common, links)
         self.wanted = self._wanted()
 
@@ -258,7 +262,7 @@ class Build:
         """Who reads its caches, but for those that others read."""
         places = [place for place in self.request.cache_from if place not in but]
         platforms = [image.platform for image in self.plan.images]
-        return CacheImport(places, self.bases, platforms, self.events)
+        return CacheImport(places, self.bases, platforms, self.events, self.ahead)
 
     def watch(self, common: Common, cache: StepCache, first: Form) -> list[Watcher]:
         """Who is told of steps: what keeps the cache, notes sources, sends layers.

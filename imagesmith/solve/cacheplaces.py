@@ -32,6 +32,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.request import CachePlace
+from imagesmith.solve.cacheahead import CachesAhead
 from imagesmith.solve.cachetables import tables_in
 from imagesmith.solve.cachewriting import CacheWriter, Contents, SharedCaches
 from imagesmith.solve.key import key_of
@@ -136,8 +137,14 @@ class CacheImport:
     """Reads the caches of --cache-from."""
 
     def __init__(
-        self, places: Sequence[CachePlace], images: Bases, platforms: Sequence[Platform], events: EventSink
+        self,
+        places: Sequence[CachePlace],
+        images: Bases,
+        platforms: Sequence[Platform],
+        events: EventSink,
+        ahead: CachesAhead,
     ) -> None:
+        self._ahead = ahead
         self._places, self._images, self._platforms, self._events = places, images, platforms, events
 
     def load(self) -> Iterator[Imported]:
@@ -154,7 +161,9 @@ class CacheImport:
 
     def _read(self, place: CachePlace) -> list[Imported]:
         source = _source(place, self._images)
-        return [self._imported(place, source, m) for m in self._manifests(source, source.root())]
+        return [
+            self._imported(place, source, m) for m in self._manifests(source, self._ahead.root(place, source))
+        ]
 
     def _imported(self, place: CachePlace, source: ImageSource, manifest: Manifest) -> Imported:
         from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode

@@ -139,6 +139,10 @@ class CacheDB:
         where = "WHERE base = ? ORDER BY created_ns DESC LIMIT 20"
         return [_record(r) for r in self._db.rows("steps", where, (base,))]
 
+    def is_empty(self) -> bool:
+        """True if no step is known."""
+        return not self._db.asks("SELECT 1 FROM steps LIMIT 1")
+
     def knows_base(self, base: str) -> bool:
         """True if any record has this base: a hit is possible at all."""
         return self._db.asks("SELECT 1 FROM steps WHERE base = ? LIMIT 1", (base,))

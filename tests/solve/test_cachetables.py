@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from hypothesis import strategies as st
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Warned
 from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.model import Descriptor
+from imagesmith.registry.repository import Repository
 from imagesmith.solve import cachetables
+from imagesmith.solve.cacheio import CONFIG_TYPE
 from imagesmith.store.store import Store
+from imagesmith.transports.bases import Bases
 from tests.kitchen import OLD_S, Kitchen
 from tests.registry.conftest import serve_embedded
 from tests.registry.faultproxy import FaultProxy
@@ -145,7 +150,7 @@ def test_merged_cache_keeps_the_tables_of_both(place: Place) -> None:
 def test_cache_of_an_image_has_no_tables(place: Place) -> None:
     name = f"{place.proxy.host}/app:1"
     place.build(APP, cache_to=["type=inline"], push=True, tags=[name])
-    assert "tables" not in place.built.image.config.extra["imagesmith.cache.v1"]  # type: ignore[operator]
+    assert "tables" not in place.built.image.config.extra["imagesmith.cache.v1"]
     place.first.write({"src/main": "two"})
     assert len(steps(place.build(APP, cache_from=[name]))) == 1
     assert place.fetched() == [*range(len(place.built.image.layers) - 1)]
@@ -306,3 +311,34 @@ def test_what_a_lying_table_tells_is_no_index_of_the_layer(kitchen: Kitchen, tmp
         stored = store.layers.layer(layer.diff_id, layer.descriptor.digest)
         assert stored.unread
         assert {e.path: e.mode for e in stored.entries()} == {"d": 0o755, "d/a": 0o644}
+
+
+# --- when caches are asked for --------------------------------------------------------------------
+
+
+def test_cache_is_asked_for_once_and_by_a_machine_that_knows_nothing_before_the_base_is_known(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.build(APP, cache_to=to(place))
+    asked, real = threading.Event(), Bases.resolve
+
+    def resolve(self: Bases, *args: Any) -> Any:
+        assert asked.wait(20)
+        return real(self, *args)
+
+    def document(self: Repository, d: Descriptor, real: Any = Repository.document) -> bytes:
+        raw: bytes = real(self, d)
+        if d.media_type == CONFIG_TYPE:
+            asked.set()
+        return raw
+
+    monkeypatch.setattr(Bases, "resolve", resolve)
+    monkeypatch.setattr(Repository, "document", document)
+    assert steps(place.build(APP, cache_from=[place.cache])) == []
+    assert len(place.proxy.seen("GET", "app/(manifests|blobs)")) == 2
+
+
+def test_cache_that_is_not_there_is_told_of_once(place: Place) -> None:
+    late = place.build(APP, cache_from=[place.cache])
+    assert len(steps(late)) == 4
+    assert len([said for said in warnings(late) if "is not used" in said]) == 1
