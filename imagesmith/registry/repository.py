@@ -160,12 +160,12 @@ class Repository:
             raise DigestMismatch(f"{self.name}: {d.digest}: {len(raw)} bytes, expected {d.size}")
         return raw
 
-    def pieces(self, d: Descriptor, offset: int = 0) -> Iterator[bytes]:
-        """The bytes of a blob; see ImageSource."""
+    def pieces(self, d: Descriptor, offset: int = 0, *, checked: bool = True) -> Iterator[bytes]:
+        """The bytes of a blob; see ImageSource, and blob_pieces for `checked`."""
         if (raw := d.embedded()) is not None:
             return iter([raw[offset:]])
         readers = self._for(by_digest=True) if self.ref.digest is not None else self._readers
-        return blob_pieces(readers, d, offset)
+        return blob_pieces(readers, d, offset, checked=checked)
 
     def part(self, d: Descriptor, offset: int, size: int) -> bytes | None:
         """So many bytes of a blob, unverified; None where no reader gives parts. See explore/parts.py."""

@@ -15,12 +15,14 @@ import contextlib
 import fcntl
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from imagesmith.errors import DigestMismatch, LimitExceeded, NotFound, StoreError
 from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.store.arriving import Arriving
 from imagesmith.store.disk import Arrivals, on_disk_fault
 
 __all__ = ["BlobStore", "BlobWriter"]
@@ -29,12 +31,14 @@ __all__ = ["BlobStore", "BlobWriter"]
 class BlobWriter:
     """A blob being written; becomes a blob by `commit`, nothing by `abort` (or leaving the `with`)."""
 
-    def __init__(self, store: BlobStore, algorithm: str = "sha256") -> None:
+    def __init__(self, store: BlobStore, algorithm: str = "sha256", expected: Digest | None = None) -> None:
         self._store = store
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
         self.size = 0
         self._file, self._path = store.arrivals.new("write a blob")
+        reader = store.readers.get(expected) if expected is not None else None
+        self._reader = reader if reader is not None and reader.begun(self._path) else None
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -43,6 +47,8 @@ class BlobWriter:
         while view:
             view = view[self._file.write(view) :]
         self.size += len(data)
+        if self._reader is not None:
+            self._reader.grew(self.size)
 
     def commit(self, expected: Digest | None = None, size: int | None = None) -> tuple[Digest, int]:
         """Make it a blob and return its digest and size in bytes.
@@ -93,6 +99,8 @@ class BlobStore:
         self.arrivals = Arrivals(self.ingest)
         #: Folders with names that a power cut may still undo.
         self.unsettled: set[Path] = set()
+        #: Who reads blobs while they arrive.
+        self.readers: dict[Digest, Arriving] = {}
         try:
             (root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
             self.ingest.mkdir(exist_ok=True)
@@ -141,12 +149,25 @@ class BlobStore:
             raise DigestMismatch(f"blob {digest} in the store is damaged; remove it: {self.path(digest)}")
         return data
 
-    def writer(self, algorithm: str = "sha256") -> BlobWriter:
-        """Begin a blob."""
+    def arriving(self, digest: Digest, fetch: Callable[[], None]) -> Arriving:
+        """Fetch a blob and read it meanwhile; `fetch` has a writer that says which one it expects."""
+
+        def bring() -> None:
+            try:
+                fetch()
+            finally:
+                self.readers.pop(digest, None)
+
+        reader = self.readers[digest] = Arriving(bring, lambda: self.open(digest))
+        reader.start()
+        return reader
+
+    def writer(self, algorithm: str = "sha256", expected: Digest | None = None) -> BlobWriter:
+        """Begin a blob; with the digest that is expected, if somebody may read it while it arrives."""
         try:
             while True:
                 try:
-                    return BlobWriter(self, algorithm)
+                    return BlobWriter(self, algorithm, expected)
                 except FileNotFoundError:  # who completed an image in this layout took the folder away
                     with contextlib.suppress(FileExistsError):
                         self.ingest.mkdir()

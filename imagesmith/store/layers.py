@@ -31,6 +31,7 @@ from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.table import FEW
 from imagesmith.fs.view import LayerIndex
 from imagesmith.oci.digest import Digest
+from imagesmith.store.arriving import Arriving
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.disk import spool
 from imagesmith.store.newtar import Form, NewTar, Tee
@@ -284,9 +285,24 @@ class StoredLayer:
 
     def _unpack(self, form: Form = "") -> None:
         """Read the blob once: check the diff_id, write the index if it is missing, keep the tar if asked."""
+        blob, raw = self._open_now()
+        try:
+            self._unpack_from(blob, raw, form)
+        except BaseException:
+            if isinstance(raw, Arriving):
+                raw.settle()  # if it could not be fetched, that is why
+            raise
+
+    def _open_now(self) -> tuple[Digest, BinaryIO | Arriving]:
+        """A blob that holds the layer, of which there may be no byte yet."""
+        fetches = [(b, fetch) for b, fetch in self._blobs.items() if fetch is not None]
+        if len(fetches) != 1 or any(self.store.blobs.has(b) for b in self._blobs):
+            return self.open_blob()
+        return fetches[0][0], self.store.blobs.arriving(*fetches[0])
+
+    def _unpack_from(self, blob: Digest, raw: BinaryIO | Arriving, form: Form) -> None:
         from imagesmith.layer.tarread import decompressed, read_layer
 
-        blob, raw = self.open_blob()
         with contextlib.ExitStack() as stack:
             stack.enter_context(raw)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -305,6 +321,8 @@ class StoredLayer:
             tee.drain()
             if tee.digest() != self.diff_id:
                 raise DigestMismatch(f"layer {blob}: its diff_id is {tee.digest()}, not {self.diff_id}")
+            if isinstance(raw, Arriving):
+                raw.settle()
             if index is not None:
                 index.keep(self.diff_id)
                 if form and len(found) <= FEW:

@@ -25,7 +25,7 @@ from imagesmith.transports.lacking import lacks
 if TYPE_CHECKING:
     from imagesmith.oci.identity import Identity
 
-__all__ = ["StorePlace", "file_pieces", "write_blob"]
+__all__ = ["StorePlace", "file_pieces", "write_blob", "write_pieces"]
 
 _CHUNK = 1 << 17
 
@@ -40,8 +40,15 @@ def file_pieces(blobs: BlobStore, digest: Digest, offset: int) -> Iterator[bytes
 
 def write_blob(blobs: BlobStore, d: Descriptor, source: ImageSource, progress: Callable[[int], None]) -> None:
     """Bring a blob into a blob store; what arrives is checked against the descriptor."""
-    with blobs.writer(d.digest.algorithm) as out:
-        for piece in source.pieces(d):
+    write_pieces(blobs, d, source.pieces(d), progress)
+
+
+def write_pieces(
+    blobs: BlobStore, d: Descriptor, pieces: Iterator[bytes], progress: Callable[[int], None]
+) -> None:
+    """The same of the blob's bytes as they come; they need not be checked before."""
+    with blobs.writer(d.digest.algorithm, d.digest) as out:
+        for piece in pieces:
             out.write(piece)
             progress(out.size)
         out.commit(d.digest, d.size)

@@ -234,7 +234,7 @@ class Session:
             NotFound: the registry has not got it.
             DigestMismatch: it is not what the descriptor says.
         """
-        from imagesmith.transports.stored import write_blob
+        from imagesmith.transports.stored import write_pieces
 
         store = self._need_store()
         last = 0.0
@@ -247,7 +247,7 @@ class Session:
                 last = now
                 self._events(Progress(step=step, id=str(d.digest), current=current, total=d.size))
 
-        write_blob(store.blobs, d, self.repository(ref), tell)
+        write_pieces(store.blobs, d, self.repository(ref).pieces(d, checked=False), tell)
         self._found(d.digest, ref.name)
 
     def pull(
