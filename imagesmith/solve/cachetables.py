@@ -71,13 +71,13 @@ def _descriptor(data: bytes) -> Descriptor:
 
 
 def tables_in(document: Object, layers: Sequence[Descriptor]) -> dict[Digest, Table]:
-    """The tables of a document, those left out that are not as they should be.
-
-    Raises:
-        InvalidDocument: there is no list of tables where one should be.
-    """
+    """The tables of a document, those left out that are not as they should be; none where that is no list."""
     found: dict[Digest, Table] = {}
-    for o in document.objects("tables")[:_MOST_TABLES]:
+    try:
+        rows = document.objects("tables")[:_MOST_TABLES]
+    except InvalidDocument:
+        return found
+    for o in rows:
         try:
             diff_id, n = Digest.parse(o.need_text("diff_id")), o.integer("layer", -1)
             if 0 <= n < len(layers) and layers[n].media_type == _TYPE:

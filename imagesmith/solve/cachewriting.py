@@ -34,7 +34,6 @@ from imagesmith.solve.cachetables import Table, tables_in, with_tables
 from imagesmith.solve.stepcache import StepCache
 from imagesmith.solve.watching import Solved
 from imagesmith.store.store import Store
-from imagesmith.store.tables import packed_table
 from imagesmith.transports.bases import Bases
 from imagesmith.values import frozen, replace
 
@@ -126,6 +125,8 @@ class CacheWriter:
 
         Those that imported caches have are taken as they are; where their blobs are goes to `elsewhere`.
         """
+        from imagesmith.store.tables import packed_table
+
         images = {s.image.manifest.digest: s.image for s in steps if s.image is not None}
         below = (diff_id for image in images.values() for diff_id in image.config.diff_ids)
         tables: list[tuple[Digest, Table]] = []

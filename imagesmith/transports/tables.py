@@ -20,7 +20,6 @@ from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
-from imagesmith.store.tables import MOST_BYTES, read_table
 from imagesmith.values import frozen
 
 __all__ = ["Tables", "Told"]
@@ -48,6 +47,8 @@ class Told:
             DigestMismatch: it is not what the cache says.
             RegistryError: it is not there.
         """
+        from imagesmith.store.tables import MOST_BYTES
+
         d = self.blob
         if d is None:
             return self.data
@@ -88,6 +89,8 @@ class Tables:
         return self._read.get(layer.diff_id, lambda: self._index(layer, events))
 
     def _index(self, layer: StoredLayer, events: EventSink) -> LayerIndex | None:
+        from imagesmith.store.tables import read_table  # most builds read none
+
         for told in list(self._told[layer.diff_id]):
             try:
                 raw = told.read()

@@ -11,7 +11,7 @@ strace and skopeo.
 
 The workloads are those of bench.py at a hundredth of their size, in empty stores below a temporary folder,
 with an embedded registry on loopback. `:warm` is a build after that, `:cached` one on an empty machine with
-the cache of another one in the registry.
+the cache of another one in the registry, `:changed` the same after a file of the context has changed.
 
 What is counted is the same on every machine with this version of Python: on one processor, without the
 settings of who runs it, and with no module but those that an installation has (alone.py).
@@ -38,7 +38,7 @@ import bench
 
 KEPT = Path(__file__).with_name("counts.json")
 #: What is measured by default.
-NAMES = "help,small,small:warm,small:cached,files,files:warm,copy"
+NAMES = "help,small,small:warm,small:cached,small:changed,files,files:warm,copy"
 #: What is counted of each, in the order of the table.
 COUNTED = ("modules", "processes", "threads", "calls", "fsyncs", "requests")
 #: How much more than is kept passes, in percent and as a number; nothing but these may grow at all. A pool
@@ -72,9 +72,12 @@ class World:
         cache = f"type=registry,ref={self.address}/caches/{workload}{self.runs}:1"
         if how == "warm":
             self.run([*build, *root])
-        elif how == "cached":  # an empty machine, and the cache of another one
+        elif how in ("cached", "changed"):  # an empty machine, and the cache of another one
             self.run([*build, "--root", f"{root[1]}-before", "--cache-to", f"{cache},mode=max"])
             build += ["--cache-from", cache]
+            if how == "changed":
+                with (self.workloads / workload / "app.txt").open("a") as file:
+                    file.write("more\n")
         return [*build, *root]
 
     def run(

@@ -342,3 +342,29 @@ def test_cache_that_is_not_there_is_told_of_once(place: Place) -> None:
     late = place.build(APP, cache_from=[place.cache])
     assert len(steps(late)) == 4
     assert len([said for said in warnings(late) if "is not used" in said]) == 1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        7, {}, [7], [{}], [{"diff_id": "sha256:x", "data": "eA=="}], [{"diff_id": 7}],
+        [{"diff_id": f"sha256:{'0' * 64}", "layer": 0}], [{"diff_id": f"sha256:{'0' * 64}", "layer": 99}],
+        [{"diff_id": f"sha256:{'0' * 64}", "data": "?"}], [{"diff_id": f"sha256:{'0' * 64}", "data": 1}],
+    ],
+)  # fmt: skip
+def test_tables_that_are_none_cost_neither_the_cache_nor_the_build(
+    kitchen: Kitchen, tmp_path: Path, rows: object
+) -> None:
+    kitchen.write({"a": "one", "b": "two"})
+    text, cache = "FROM scratch\nCOPY a /d/a\nCOPY b /d/b\n", tmp_path / "cache"
+    kitchen.build(text, cache_to=[f"type=local,dest={cache},mode=max"])
+    changed(cache, lambda document, _: document.update(tables=rows))
+    kitchen.write({"b": "three"})
+    kitchen.root = tmp_path / "other"
+    kitchen.build(
+        text,
+        cache_from=[f"type=local,src={cache}"],
+        cache_to=[f"type=local,dest={cache},mode=max,merge=true"],
+    )
+    assert steps(kitchen) == ["COPY b /d/b"]
+    assert warnings(kitchen) == []
