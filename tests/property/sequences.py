@@ -5,9 +5,10 @@ builds in them itself, as the command does, for what steps left in a store may b
 
     python -m tests.property.sequences WAY FOLDER COUNT [SEED [--small]]
 
-WAY is `auto`, `chroot`, or `extracting` (auto, but no layer is mounted from a file). SEED is that of the
-first sequence; the one that fails is printed with its Dockerfiles, with --small after leaving out what is not
-needed.
+WAY is `auto`, `chroot`, `extracting` (auto, but no layer is mounted from a file), or `cached` (auto, but what
+the builds share is a cache in a folder, merged with each time, and each has an empty store). SEED is that of
+the first sequence; the one that fails is printed with its Dockerfiles, with --small after leaving out what is
+not needed.
 
 Compared are the layers' bytes as tars, and what each RUN printed: the whole file system as it found it. Times
 of now are all one; all others come from a few, and contents, names, modes and owners from a few as well, so
@@ -142,17 +143,17 @@ class Outcome:
 class Bench:
     """Builds in stores below a folder."""
 
-    def __init__(self, folder: Path, isolation: str) -> None:
-        """Enter the namespaces that RUN needs, for good."""
-        self.folder, self.world = folder, enter(isolation)
+    def __init__(self, folder: Path, isolation: str, *, cached: bool = False) -> None:
+        """Enter the namespaces that RUN needs, for good; `cached`: builds share a cache and no store."""
+        self.folder, self.world, self.cached = folder, enter(isolation), cached
         self.base = make_base(folder / "base")
 
     def _here(self, request: BuildRequest, root: str, _isolation: str, events: EventSink) -> BuildResult:
         """Build in this process."""
         return run_build(request, Settings.load(root), self.world, events)
 
-    def build(self, what: Plan, store: Path) -> Outcome:
-        """Build in a store."""
+    def build(self, what: Plan, store: Path, cache: str = "") -> Outcome:
+        """Build in a store, with a cache that is a folder if one is named."""
         context = self.folder / "context"
         shutil.rmtree(context, ignore_errors=True)
         for name, (text, mode, time_s) in what.files.items():
@@ -182,6 +183,8 @@ class Bench:
                     contexts={"base": f"oci-layout://{self.base}"}, no_cache=what.no_cache,
                     build_args={"SOURCE_DATE_EPOCH": what.epoch} if what.epoch else {},
                     outputs=["type=image,name=made:1,rewrite-timestamp=true"] if what.epoch else (),
+                    cache_from=[f"type=local,src={cache}"] if cache and Path(cache).exists() else (),
+                    cache_to=[f"type=local,dest={cache},mode=max,merge=true"] if cache else (),
                 )  # fmt: skip
         except imagesmith.ImagesmithError as e:
             out.error = re.sub(r"snap-\w+/\w+", "", str(e))
@@ -197,10 +200,13 @@ class Bench:
 
     def differs(self, plans: list[Plan]) -> str:
         """What is different where a sequence of builds shares a store; '' if nothing is."""
-        used = self.folder / "used"
+        used, cache = self.folder / "used", str(self.folder / "cache") if self.cached else ""
         remove_tree(used)
+        remove_tree(self.folder / "cache")
         for n, what in enumerate(plans):
-            shared = self.build(what, used)
+            if cache:  # what it knows of earlier builds is what the cache has
+                remove_tree(used)
+            shared = self.build(what, used, cache)
             empty = self.folder / "empty"
             remove_tree(empty)
             alone = self.build(what, empty)
@@ -266,7 +272,7 @@ def main() -> None:
     if way == "extracting":
         overlay.images_work = lambda *_: "not wanted"  # type: ignore[assignment]
     os.umask(0o022)
-    bench = Bench(place, "chroot" if way == "chroot" else "auto")
+    bench = Bench(place, "chroot" if way == "chroot" else "auto", cached=way == "cached")
     for seed in range(first, first + count):
         if seed != first and not (seed - first) % 50:
             print(f"{seed - first} of {count} are the same", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 WAYS = {
     "root": ("auto", None), "root, layers extracted": ("extracting", None), "chroot": ("chroot", None),
+    "root, empty stores with a cache": ("cached", None),
     "one id": ("auto", False), "lent ids": ("auto", True),
 }  # fmt: skip
 
