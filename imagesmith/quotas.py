@@ -99,7 +99,7 @@ def processors() -> float:
     return least
 
 
-def threads(most: int = 8) -> int:
+def threads(most: int = 16) -> int:
     """How many threads can work at once: of the processors that the process is given, 1 to `most`."""
     return max(1, min(most, len(os.sched_getaffinity(0)), math.ceil(min(processors(), most))))
 

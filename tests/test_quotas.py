@@ -66,7 +66,7 @@ def test_hostile_numbers_set_no_limit_and_no_absurd_one(groups: Path, hostile: s
     old = ("memory__limit_in_bytes", "memory__usage_in_bytes", "memory__oom_control")
     write(groups / "fs" / "memory" / "a", **dict.fromkeys(old, hostile))
     assert quotas.processors() > 0
-    assert 1 <= quotas.threads() <= 8
+    assert 1 <= quotas.threads() <= 16
     assert quotas.memory_left() >= 0
     assert quotas.OutOfMemory().told() == ""
 

@@ -33,8 +33,10 @@ _MUCH = 1 << 20
 _YOUNG_NS = 2_000_000_000
 #: So many new digests are kept at most before the database takes them.
 _MANY = 10_000
-#: So many stay in memory all the same, until a key is made of them.
+#: So many of files that are too young for it stay in memory, until a key is made of them.
 _KEPT = 1 << 16
+#: So much (bytes) is read of small files before it is counted.
+_TOLD_BYTES = 1 << 16
 
 
 class Reading:
@@ -93,10 +95,12 @@ class FileDigests:
             now_ns: when the build began.
             reading: counts what is read.
         """
-        self._cache, self._now_ns = cache, now_ns
+        self._cache, self._old_ns = cache, now_ns - _YOUNG_NS
         self._reading = reading or Reading(nobody, 0)
-        self._fresh: list[tuple[FileStamp, str]] = []
-        self._learnt: dict[FileStamp, str] = {}
+        #: What the database will have, and what it will not, for it may change again.
+        self._fresh: dict[FileStamp, str] = {}
+        self._young: dict[FileStamp, str] = {}
+        self._untold = 0
         self._lock = threading.Lock()
 
     def __call__(self, e: Entry) -> str:
@@ -110,7 +114,7 @@ class FileDigests:
         for e in files:
             stamp = e.content.stamp if isinstance(e.content, LocalContent) else None
             if stamp is not None:
-                e.digest = e.digest or self._learnt.get(stamp, "")
+                e.digest = e.digest or self._fresh.get(stamp) or self._young.get(stamp, "")
                 if not e.digest:
                     unknown.setdefault(stamp, []).append(e)
             elif not e.digest:
@@ -128,33 +132,41 @@ class FileDigests:
 
     def learn(self, e: Entry) -> None:
         """Take the digest of an entry whose bytes were read anyway, so that they are not read again."""
-        if isinstance(e.content, LocalContent) and e.digest and e.content.stamp not in self._learnt:
-            if len(self._learnt) < _KEPT:
-                self._learnt[e.content.stamp] = e.digest
-            self._remember(e.content.stamp, e.digest)
-            self._reading.read(e.size)
+        if not isinstance(e.content, LocalContent) or not e.digest:
+            return
+        stamp = e.content.stamp
+        if not self._remember(stamp, e.digest) and len(self._young) < _KEPT:
+            self._young[stamp] = e.digest
+        self._untold += e.size
+        if self._untold >= _TOLD_BYTES:
+            self._tell()
 
     def learnt(self) -> None:
         """No more is learnt for now."""
+        self._tell()
         self._reading.rest()
 
-    def _remember(self, stamp: FileStamp, digest: str) -> None:
-        if max(stamp.mtime_ns, stamp.ctime_ns) < self._now_ns - _YOUNG_NS:
-            with self._lock:
-                self._fresh.append((stamp, digest))
-                many = len(self._fresh) >= _MANY
-            if many:
-                self.flush()
+    def _tell(self) -> None:
+        untold, self._untold = self._untold, 0
+        self._reading.read(untold)
+
+    def _remember(self, stamp: FileStamp, digest: str) -> bool:
+        """Have the database know a file's digest; False for a file that is too young."""
+        if stamp.mtime_ns >= self._old_ns or stamp.ctime_ns >= self._old_ns:
+            return False
+        with self._lock:
+            self._fresh[stamp] = digest
+            many = len(self._fresh) >= _MANY
+        if many:
+            self.flush()
+        return True
 
     def flush(self) -> None:
         """Remember what was hashed."""
         with self._lock:
-            fresh, self._fresh = self._fresh, []
+            fresh, self._fresh = self._fresh, {}
         if fresh:
-            self._cache.put_file_digests(fresh)
-            if len(self._learnt) >= _KEPT:
-                for stamp, _ in fresh:
-                    self._learnt.pop(stamp, None)
+            self._cache.put_file_digests(fresh.items())
 
 
 def _hash(e: Entry, read: Callable[[int], None] = lambda _count: None) -> str:

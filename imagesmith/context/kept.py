@@ -47,7 +47,11 @@ class _Bytes(LocalContent):
 
     def open(self) -> BinaryIO:
         """The bytes that were read then."""
-        return io.BytesIO(os.pread(self.spool.fileno(), self.size, self.at))
+        return io.BytesIO(self.whole(self.size))
+
+    def whole(self, size: int) -> bytes:
+        """See fs.entry.Whole."""
+        return os.pread(self.spool.fileno(), min(size, self.size), self.at)
 
 
 class Kept:

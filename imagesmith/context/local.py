@@ -28,6 +28,7 @@ __all__ = ["FirstState", "LocalContent", "LocalTree"]
 
 #: So much of a path is shown in messages.
 _SHOWN = 200
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class FirstState(Protocol):
@@ -247,33 +248,46 @@ class LocalTree:
         Raises:
             ContextError: it cannot be read, or is another than the stamp says.
         """
-        folder, _, name = path.rpartition("/")
-        try:
-            with self._lock:
-                fd = os.open(
-                    name,
-                    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                    dir_fd=self._descend(folder),
-                )
-        except OSError as e:
-            raise _refused("read", path, e) from e
+        fd = self._open(path)
         st = os.fstat(fd)
         if stat.S_ISREG(st.st_mode) and (stamp is None or stamp.is_of(st)):
             return FileIO(fd)
         os.close(fd)
+        return self._kept(path, stamp).open()
+
+    def whole(self, path: str, stamp: FileStamp) -> bytes:
+        """What one reading gives of a regular file that is not large; see `open`."""
+        fd = self._open(path)
+        try:
+            st = os.fstat(fd)
+            if stat.S_ISREG(st.st_mode) and stamp.is_of(st):
+                return os.read(fd, stamp.size)
+        finally:
+            os.close(fd)
+        return self._kept(path, stamp).whole(stamp.size)
+
+    def _open(self, path: str) -> int:
+        folder, _, name = path.rpartition("/")
+        try:
+            with self._lock:
+                known, above = self._folder
+                return os.open(name, _OPEN, dir_fd=above if folder == known else self._descend(folder))
+        except OSError as e:
+            raise _refused("read", path, e) from e
+
+    def _kept(self, path: str, stamp: FileStamp | None) -> LocalContent:
+        """What is kept of a file that is another now."""
         was = self._was(path)
         content = was.content if was is not None else None
         if isinstance(content, LocalContent) and content.kept and content.stamp == stamp:
-            return content.open()
+            return content
         raise ContextError(
             f"/{path} of the context changed while it was read",
             hint="build again when nothing writes to it, or leave it out with .dockerignore",
         )
 
     def _descend(self, folder: str) -> int:
-        """The descriptor of a folder; the last one is kept, since files come in order."""
-        if self._folder[0] == folder:
-            return self._folder[1]
+        """The descriptor of another folder, which is kept, since files come in order."""
         fd = os.dup(self._fd)
         for part in filter(None, folder.split("/")):
             try:

@@ -16,6 +16,8 @@ __all__ = ["LocalContent"]
 class _Tree(Protocol):
     def open(self, path: str, stamp: FileStamp) -> BinaryIO: ...
 
+    def whole(self, path: str, stamp: FileStamp) -> bytes: ...
+
 
 class LocalContent:
     """A file of a folder; opened below it without following links.
@@ -47,3 +49,7 @@ class LocalContent:
             ContextError: it is gone, unreadable, or another one by now.
         """
         return self.tree.open(self.path, self.stamp)
+
+    def whole(self, size: int) -> bytes:
+        """See fs.entry.Whole, and `open`."""
+        return self.tree.whole(self.path, self.stamp)[:size]

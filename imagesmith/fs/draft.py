@@ -15,7 +15,7 @@ import os
 from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.table import Spool, Table
-from imagesmith.fs.tree import resolve
+from imagesmith.fs.tree import Below, resolve
 from imagesmith.fs.view import View, parent_of
 
 __all__ = ["Draft"]
@@ -30,7 +30,7 @@ class Draft:
     """
 
     def __init__(self, lower: View, now_ns: int, spool: Spool | None = None) -> None:
-        self.lower = lower
+        self.lower, self._below = lower, Below(lower)
         self.now_ns = now_ns
         self.upper = Table(spool)
         self.opaques: set[str] = set()
@@ -44,7 +44,7 @@ class Draft:
         e = self.upper.get(path)
         if e is not None:
             return None if e.kind == "w" else e
-        return None if self._hidden(path) else self.lower.get(path)
+        return None if self._removed and self._hidden(path) else self._below.get(path)
 
     def _hidden(self, path: str) -> bool:
         if not self._removed:

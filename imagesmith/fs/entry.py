@@ -18,7 +18,7 @@ import sys
 from operator import attrgetter
 from typing import Any, BinaryIO, Protocol
 
-__all__ = ["KINDS", "NAMES", "BytesContent", "Content", "Entry", "Packed", "replace", "sort_key"]
+__all__ = ["KINDS", "NAMES", "BytesContent", "Content", "Entry", "Packed", "Whole", "replace", "sort_key"]
 
 #: The kinds of entry. `h` is a further name of a file (`link` names the first one), `w` a whiteout (a
 #: deletion of `path` in lower layers), `o` marks
@@ -34,6 +34,13 @@ class Content(Protocol):
 
         A file's content of `Entry.size` bytes follows; there may be more behind it that is not the file's.
         """
+
+
+class Whole(Content, Protocol):
+    """Content of which a small file is read in one go, as hundreds of thousands are."""
+
+    def whole(self, size: int) -> bytes:
+        """At most so many bytes from the first one on: fewer where the disk has or gives fewer."""
 
 
 class Packed(Content, Protocol):

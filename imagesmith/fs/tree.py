@@ -16,7 +16,7 @@ from imagesmith.errors import ContextError
 from imagesmith.fs.entry import Entry
 from imagesmith.fs.limits import LINKS, PATH_BYTES
 
-__all__ = ["Tree", "resolve"]
+__all__ = ["Below", "Tree", "resolve"]
 
 #: So many names a path may have with all those of the links on it.
 _MAX_NAMES = 10_000
@@ -40,6 +40,25 @@ class Tree(Protocol):
 
 class _Gets(Protocol):
     def get(self, path: str, /) -> Entry | None: ...
+
+
+class Below:
+    """Asks a tree for one path after the other: nothing is asked of what is in a directory that is not there.
+
+    Why: most of what is copied goes into directories that are new, and comes directory by directory.
+    """
+
+    __slots__ = ("_folder", "_is_there", "_tree")
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree, self._folder, self._is_there = tree, "", True
+
+    def get(self, path: str) -> Entry | None:
+        """The entry at a path; see Tree."""
+        folder = path.rpartition("/")[0]
+        if folder != self._folder:
+            self._folder, self._is_there = folder, self._tree.get(folder) is not None
+        return self._tree.get(path) if self._is_there else None
 
 
 def resolve(tree: _Gets, path: str, follow_last: bool = True) -> str:

@@ -141,11 +141,12 @@ def _is_packed(block: bytes, compress: Callable[[bytes, int], bytes | bytearray]
     return all(len(compress(sample, 1)) > _SAMPLE - _SAMPLE // 50 for sample in samples)
 
 
-def _stored(block: bytes) -> list[bytes]:
+def _stored(block: bytes) -> list[bytes | memoryview]:
     """The pieces of a deflate stream that holds the bytes as they are."""
-    parts = []
+    parts: list[bytes | memoryview] = []
+    whole = memoryview(block)
     for at in range(0, len(block) or 1, 0xFFFF):
-        piece = block[at : at + 0xFFFF]
+        piece = whole[at : at + 0xFFFF]
         last = at + 0xFFFF >= len(block)
         parts += [struct.pack("<BHH", last, len(piece), len(piece) ^ 0xFFFF), piece]
     return parts

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from imagesmith.fs.entry import Entry, replace, sort_key
 from imagesmith.fs.table import Spool, Table
-from imagesmith.fs.tree import Tree
+from imagesmith.fs.tree import Below, Tree
 from imagesmith.fs.view import parent_of
 
 __all__ = ["Changes", "equal_content", "layer_entries"]
@@ -70,19 +70,20 @@ def layer_entries(
 
 def _chosen(entries: Table, hidden: Table, opaques: set[str], lower: Tree, held: _Held) -> Iterator[Entry]:
     """What is a change by itself, in order; `hidden` is what opaque directories add."""
+    below = Below(lower)
     if not hidden:
         for e in entries:
-            if _counts(e, entries, opaques, lower, held):
+            if _counts(e, entries, opaques, below, held):
                 yield e
         return
     last = ""
     for e in heapq.merge(hidden, entries, key=lambda e: sort_key(e.path)):
-        if e.path != last and (e.path in hidden or _counts(e, entries, opaques, lower, held)):
+        if e.path != last and (e.path in hidden or _counts(e, entries, opaques, below, held)):
             yield e
         last = e.path
 
 
-def _counts(e: Entry, entries: Table, opaques: set[str], lower: Tree, held: _Held) -> bool:
+def _counts(e: Entry, entries: Table, opaques: set[str], lower: Below, held: _Held) -> bool:
     if e.kind == "w":
         return lower.get(e.path) is not None and not _hidden(e.path, entries, opaques)
     return not _same(e, lower, entries, held)
@@ -121,7 +122,7 @@ def _hidden(path: str, entries: Table, opaques: set[str]) -> bool:
     return False
 
 
-def _same(e: Entry, lower: Tree, entries: Table, held: _Held) -> bool:
+def _same(e: Entry, lower: Below, entries: Table, held: _Held) -> bool:
     """True if the entry below is the same as far as a layer can tell."""
     old = lower.get(e.path)
     if old is None:

@@ -26,6 +26,8 @@ __all__ = ["LayerResult", "LayerStream", "Sink"]
 
 #: How much input may wait for a thread, beside the blocks that are being compressed.
 _AHEAD_BYTES = 4 << 20
+#: How much input may be compressed at once: hashing, which one thread does, is no faster than so many blocks.
+_MOST_BYTES = 32 << 20
 
 
 class Sink(Protocol):
@@ -79,7 +81,7 @@ class LayerStream:
         self._held = 0
         self._failure: BaseException | None = None
         self._ended = False
-        self._workers = max(1, workers)
+        self._workers = max(1, min(workers, _MOST_BYTES // codec.block_bytes))
         ahead = max(1, _AHEAD_BYTES // codec.block_bytes)
         self._hashing: queue.Queue[bytes | None] = queue.Queue(ahead)
         self._waiting: queue.Queue[_Block | None] = queue.Queue(ahead)

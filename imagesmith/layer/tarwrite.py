@@ -13,15 +13,17 @@ Threads: any number, each with its own entries; the table of known pieces is onl
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 from collections.abc import Callable, Iterable
-from typing import BinaryIO, Protocol
+from hashlib import sha256
+from typing import BinaryIO
 from zlib import adler32
 
 from imagesmith.errors import ContextError
-from imagesmith.fs.entry import NAMES, Entry
+from imagesmith.fs.entry import NAMES, Entry, Whole
 from imagesmith.fs.limits import check_path
+from imagesmith.layer.filehash import FileHash
 from imagesmith.oci.digest import digest_bytes
 
 __all__ = ["BLOCK_BYTES", "EMPTY_LAYER", "header", "held_ns", "write_layer"]
@@ -206,10 +208,6 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d%b" % (size, body)
 
 
-class _Updates(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-
-
 class _Out:
     """Gathers pieces into blocks of exactly BLOCK_BYTES for the sink; `offset` is the place in the tar."""
 
@@ -265,35 +263,41 @@ def write_layer(
     """
     out = _Out(sink)
     write = out.write
-    for entry in entries:
-        check_path(entry.path)
-        head = header(entry, clamp_s)
-        offset = out.offset + len(head)
-        if entry.kind == "f":
-            hasher = hashlib.sha256() if digests and not entry.digest else None
-            if not entry.size:
-                write(head)
-            elif entry.size <= _SMALL_BYTES:
-                data = _whole(entry)
-                if hasher is not None:
-                    hasher.update(data)
-                write(head + data + _PADDING[entry.size % _RECORD])
-            else:
-                write(head)
-                _copy(entry, out, hasher)
-                write(_PADDING[entry.size % _RECORD])
-            if hasher is not None:
-                entry.digest = hasher.hexdigest()
-        else:
-            write(head)
-        if on_offset is not None:
-            on_offset(entry, offset)
+    with contextlib.closing(FileHash()) as hasher:
+        for entry in entries:
+            check_path(entry.path)
+            data = header(entry, clamp_s)
+            offset = out.offset + len(data)
+            if entry.kind == "f":
+                size, hashes = entry.size, digests and not entry.digest
+                if size <= _SMALL_BYTES:
+                    whole = _whole(entry) if size else b""
+                    if hashes:
+                        entry.digest = sha256(whole).hexdigest()
+                    data += whole + _PADDING[size % _RECORD]
+                else:
+                    write(data)
+                    _copy(entry, out, hasher if hashes else None)
+                    if hashes:
+                        entry.digest = hasher.hexdigest()
+                    data = _PADDING[size % _RECORD]
+            write(data)
+            if on_offset is not None:
+                on_offset(entry, offset)
     write(_ZEROS * 2)
     out.flush()
 
 
 def _whole(entry: Entry) -> bytes:
     """Exactly the entry's bytes, of a small file."""
+    if hasattr(entry.content, "whole"):
+        content: Whole = entry.content  # type: ignore[assignment]  # it has what that has
+        try:
+            data = content.whole(entry.size)
+        except OSError as e:
+            raise _unreadable(entry, e) from e
+        if len(data) == entry.size:
+            return data
     with _opened(entry) as source:
         data = _read(source, entry.size, entry)
         while len(data) < entry.size:
@@ -301,7 +305,7 @@ def _whole(entry: Entry) -> bytes:
     return data
 
 
-def _copy(entry: Entry, out: _Out, hasher: _Updates | None) -> None:
+def _copy(entry: Entry, out: _Out, hasher: FileHash | None) -> None:
     """Write exactly the entry's bytes, read in pieces that end where the sink's blocks do."""
     left = entry.size
     with _opened(entry) as source:

@@ -130,7 +130,7 @@ class LayerWriter:
 
         blobs = self._store.blobs
         blob, raw = layer.open_blob()
-        with raw, spool(blobs.ingest, "keep a layer's table") as rows, blobs.writer() as out:
+        with raw, spool(blobs.ingest, "keep a layer's table") as rows, blobs.writer(hashes=False) as out:
 
             class Checked:
                 """The blob's file, unless somebody asked to stop."""
@@ -160,7 +160,7 @@ class LayerWriter:
         """Compress what `tar` writes, into a blob of the store."""
         from imagesmith.layer.stream import LayerStream
 
-        with self._store.blobs.writer() as blob:
+        with self._store.blobs.writer(hashes=False) as blob:
             further = tap.write if tap is not None else None
             stream = LayerStream(self._codec, blob, self._workers, on_compressed=further, on_raw=on_raw)
             try:

@@ -31,10 +31,17 @@ __all__ = ["BlobStore", "BlobWriter"]
 class BlobWriter:
     """A blob being written; becomes a blob by `commit`, nothing by `abort` (or leaving the `with`)."""
 
-    def __init__(self, store: BlobStore, algorithm: str = "sha256", expected: Digest | None = None) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        algorithm: str = "sha256",
+        expected: Digest | None = None,
+        *,
+        hashes: bool = True,
+    ) -> None:
         self._store = store
         self._algorithm = algorithm
-        self._hash = hashlib.new(algorithm)
+        self._hash = hashlib.new(algorithm) if hashes else None
         self.size = 0
         self._file, self._path = store.arrivals.new("write a blob")
         reader = store.readers.get(expected) if expected is not None else None
@@ -42,7 +49,8 @@ class BlobWriter:
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
@@ -53,10 +61,18 @@ class BlobWriter:
     def commit(self, expected: Digest | None = None, size: int | None = None) -> tuple[Digest, int]:
         """Make it a blob and return its digest and size in bytes.
 
+        Args:
+            expected: its digest; where the writer does not hash, that of what was written.
+            size: in bytes.
+
         Raises:
             DigestMismatch: it is not what was expected; nothing is kept.
         """
-        digest = Digest(self._algorithm, self._hash.hexdigest())
+        if self._hash is None:
+            assert expected is not None
+            digest = expected
+        else:
+            digest = Digest(self._algorithm, self._hash.hexdigest())
         if (size is not None and size != self.size) or (expected is not None and expected != digest):
             self.abort()
             raise DigestMismatch(
@@ -162,12 +178,20 @@ class BlobStore:
         reader.start()
         return reader
 
-    def writer(self, algorithm: str = "sha256", expected: Digest | None = None) -> BlobWriter:
-        """Begin a blob; with the digest that is expected, if somebody may read it while it arrives."""
+    def writer(
+        self, algorithm: str = "sha256", expected: Digest | None = None, *, hashes: bool = True
+    ) -> BlobWriter:
+        """Begin a blob.
+
+        Args:
+            algorithm: of its digest.
+            expected: the digest that it will have, if somebody may read it while it arrives.
+            hashes: False for one whose bytes are hashed by whoever makes them.
+        """
         try:
             while True:
                 try:
-                    return BlobWriter(self, algorithm, expected)
+                    return BlobWriter(self, algorithm, expected, hashes=hashes)
                 except FileNotFoundError:  # who completed an image in this layout took the folder away
                     with contextlib.suppress(FileExistsError):
                         self.ingest.mkdir()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -16,6 +18,7 @@ import pytest
 from imagesmith.errors import InvalidDocument, UsageError
 from imagesmith.layer.codecs import Codec
 from imagesmith.layer.decompress import decompressed, sniff
+from imagesmith.layer.filehash import FileHash
 from imagesmith.layer.stream import LayerStream
 
 
@@ -164,3 +167,60 @@ def test_a_few_bytes_of_zstd_do_not_fill_the_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 160 << 20
     finally:
         tracemalloc.stop()
+
+
+class Held:
+    """A sink that takes nothing before so many blocks came, and knows how many it did not have at most."""
+
+    def __init__(self, blocks: int) -> None:
+        self.wanted, self.written, self.taken, self.most = blocks, 0, 0, 0
+        self.enough = threading.Event()
+
+    def came(self) -> None:
+        self.written += 1
+        if self.written >= self.wanted:
+            self.enough.set()
+
+    def write(self, _data: bytes) -> None:
+        assert self.enough.wait(60), "fewer blocks than threads are under way"
+        self.most = max(self.most, self.written - self.taken)
+        self.taken += 1
+
+
+@pytest.mark.parametrize(("name", "threads"), [("gzip", 16), ("zstd", 8)])
+def test_sixteen_processors_compress_at_once_within_a_bound(
+    monkeypatch: pytest.MonkeyPatch, name: str, threads: int
+) -> None:
+    together = threading.Barrier(threads)
+
+    def compress(block: bytes) -> bytes:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(60)
+        return block[:1]
+
+    codec = Codec(name)
+    monkeypatch.setattr(Codec, "compressor", lambda _self: compress)
+    sink = Held(threads)
+    stream = LayerStream(codec, sink, workers=16)
+    block = bytes(codec.block_bytes)
+    for _ in range(8 * threads):
+        stream.write(block)
+        sink.came()
+    stream.finish()
+    assert not together.broken
+    assert sink.most <= threads + (4 << 20) // codec.block_bytes + 4  # those that wait, and in hands
+
+
+@pytest.mark.parametrize("sizes", [(), (1,), (1 << 20,), (10, 1 << 20, 10), (1 << 18, 1 << 20)])
+def test_large_files_are_hashed_beside_and_one_after_the_other(sizes: tuple[int, ...]) -> None:
+    before = threading.active_count()
+    with contextlib.closing(FileHash()) as hasher:
+        for n in range(3):
+            whole = hashlib.sha256()
+            for size in sizes:
+                data = bytes([n]) * size
+                whole.update(data)
+                hasher.update(data)
+            assert hasher.hexdigest() == whole.hexdigest()
+        hasher.update(bytes(1 << 20))  # given up in the middle
+    assert threading.active_count() == before

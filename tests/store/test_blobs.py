@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from imagesmith.errors import DigestMismatch
+from imagesmith.oci.digest import digest_bytes
 from imagesmith.store.store import Store
 
 
@@ -36,3 +38,15 @@ def test_interrupt_while_the_store_is_made_leaves_nothing(
         Store(tmp_path / "store")
     monkeypatch.undo()
     assert list((tmp_path / "store/ingest").iterdir()) == []
+
+
+def test_blob_whose_maker_hashes_gets_the_name_that_it_is_told(tmp_path: Path) -> None:
+    with Store(tmp_path / "store") as store:
+        with store.blobs.writer(hashes=False) as blob:
+            blob.write(b"bytes")
+            blob.commit(digest_bytes(b"bytes"), 5)
+        with store.blobs.writer(hashes=False) as blob:
+            blob.write(b"byt")
+            with pytest.raises(DigestMismatch):
+                blob.commit(digest_bytes(b"bytes"), 5)
+        assert store.blobs.path(digest_bytes(b"bytes")).read_bytes() == b"bytes"
