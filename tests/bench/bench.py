@@ -138,13 +138,15 @@ def main() -> None:
         stores.mkdir()
         bench = Bench(Path(tmp, "workloads"), address, stores)
         rows = measure(bench, labels, peers, workers, a.runs)
+        notes += [
+            f"{p}: not measured, {PEERS[p]} is not installed" for p in peers if not shutil.which(PEERS[p])
+        ]
+        notes += [f"{n} workers: not measured, this machine has fewer CPUs" for n in bound(workers)[1]]
+        print(report(rows, notes), flush=True)  # to delete what was measured may take minutes
+        if a.json:
+            plain = {w: {b: vars(f) for b, f in row.items()} for w, row in rows.items()}
+            a.json.write_text(json.dumps(plain, indent=2))
         subprocess.run(["rm", "-rf", str(stores)], check=False)
-    notes += [f"{p}: not measured, {PEERS[p]} is not installed" for p in peers if not shutil.which(PEERS[p])]
-    notes += [f"{n} workers: not measured, this machine has fewer CPUs" for n in bound(workers)[1]]
-    print(report(rows, notes))
-    if a.json:
-        plain = {w: {b: vars(f) for b, f in row.items()} for w, row in rows.items()}
-        a.json.write_text(json.dumps(plain, indent=2))
 
 
 if __name__ == "__main__":
