@@ -67,11 +67,14 @@ def load(environ: Mapping[str, str], home: Path, file: str = "") -> list[Registr
 
 
 def _tables(path: Path) -> Iterator[Registry]:
-    import tomllib
-
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        text = path.read_text(encoding="utf-8")
+        if _is_bare(text):
+            return
+        import tomllib
+
+        document = tomllib.loads(text)
+    except (OSError, ValueError) as e:
         raise UsageError(f"{path}: {reason_of(e)}") from e
     tables = document.get("registry", [])
     old = document.get("registries")
@@ -85,6 +88,36 @@ def _tables(path: Path) -> Iterator[Registry]:
         raise UsageError(f"{path}: [[registry]] must be a list of tables")
     for table in tables:
         yield _registry(table, path)
+
+
+def _is_bare(text: str) -> bool:
+    """True for a file as distributions put it there: remarks, what is not read here, and short names.
+
+    The parser of TOML, which finds nothing in it, would be a fifteenth of what a build without work costs.
+    """
+    aliases = False
+    for line in text.split("\n"):
+        entry = line.strip(" \t")
+        if not entry.isprintable() or "\\" in entry:
+            return False
+        if entry == "[aliases]" and not aliases:
+            aliases = True
+            continue
+        key, _, value = entry.partition("=")
+        name, more = key.rstrip(), [outside.strip() for outside in value.split('"')[::2]]
+        quoted = aliases and name[:1] == name[-1:] == '"' and name.count('"') == 2
+        text_only, listed = (
+            more == ["", ""],
+            more[:1] == ["["] and more[-1] == "]" and set(more[1:-1]) <= {","},
+        )
+        if not (
+            entry[:1] in ("", "#")
+            or (quoted and text_only)
+            or (not aliases and name == "short-name-mode" and text_only)
+            or (not aliases and name == "unqualified-search-registries" and listed)
+        ):
+            return False
+    return True
 
 
 def _registry(table: Any, path: Path) -> Registry:  # noqa: ANN401 - TOML may hold anything

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.registry.address import Address, address_of
 from imagesmith.registry.answers import (
@@ -256,7 +256,9 @@ class Wire:
     def _connected(self, address: Address) -> socket.socket:
         """A connection to a server, by the first of its addresses that takes it."""
         try:
-            sock = socket.create_connection((address.host, address.port), min(20.0, self._timeout_s))
+            host = address.host.encode("ascii")  # for a text the codec of names would be imported
+            where: tuple[Any, int] = (host, address.port)
+            sock = socket.create_connection(where, min(20.0, self._timeout_s))
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if address.https:

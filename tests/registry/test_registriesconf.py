@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imagesmith.errors import Denied, UsageError
+from imagesmith.registry import registriesconf
 from imagesmith.registry.registriesconf import Location, Registry, load, match
 from tests.registry.conftest import hosts, places
 
@@ -38,6 +45,48 @@ location = "bad.example/good"
 prefix = "*.wild.example"
 location = "wild.example/x"
 """
+
+
+BARE = """# For more information, see containers-registries.conf(5)
+unqualified-search-registries = ["docker.io", "quay.io"]
+short-name-mode = "enforcing"
+
+[aliases]
+  # almalinux é
+  "almalinux" = "docker.io/library/almalinux"
+"""
+
+
+def test_files_without_tables_are_read_without_the_parser(tmp_path: Path) -> None:
+    for text in (BARE, "", "#", BARE[:-1]):
+        (tmp_path / "c").write_text(text)
+        code = "from imagesmith.registry.registriesconf import load; import sys; from pathlib import Path\n"
+        code += "print(load({}, Path(), sys.argv[1]), 'tomllib' in sys.modules)"
+        command = [sys.executable, "-c", code, str(tmp_path / "c")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[] False"
+
+
+_MORE = (
+    *(
+        "[[registry]]",
+        'location = "a.example"',
+        '"registry" = "b"',
+        'registry = "b"',
+        "[registries]",
+        "search = []",
+    ),
+    *('"a" = "b" "c"', "a = 1", "\x01", "[aliases] x", '"a\\\\"="b"', 'short-name-mode = """', '"""'),
+)
+_lines = st.sampled_from([*BARE.split("\n"), *_MORE])
+
+
+@given(st.lists(_lines, max_size=8), st.sampled_from(["", "\n"]))
+def test_what_is_taken_for_bare_holds_no_table(lines: list[str], end: str) -> None:
+    text = "\n".join(lines) + end
+    if registriesconf._is_bare(text):
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # an alias twice
+            assert not {"registry", "registries"} & tomllib.loads(text).keys()
 
 
 def test_mirrors_are_read_before_the_registry_and_not_written(tmp_path: Path) -> None:
