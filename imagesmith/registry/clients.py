@@ -51,7 +51,7 @@ class Clients:
     def sender(self, url: str, *, foreign: bool) -> tuple[Sender, str | None]:
         """What sends requests for a URL, and its proxy; `foreign` is one of another host."""
         proxy = self.proxy_of(url, foreign=foreign)
-        https = url.startswith("https:")
+        https = url[:6].lower() == "https:"
         with self._lock:
             found = self._senders.get((foreign, https, proxy))
             if found is None:

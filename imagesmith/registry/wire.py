@@ -26,6 +26,7 @@ from imagesmith.registry.answers import (
     ConnectError,
     ConnectTimeout,
     Headers,
+    InvalidURL,
     LocalProtocolError,
     ReadError,
     ReadTimeout,
@@ -182,6 +183,8 @@ class Wire:
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Iterable[bytes] | None) -> Answer:
         """Send a request, and read the head of its answer; see answers.Sender."""
         address = address_of(url)
+        if address.https and self._context is None:
+            raise InvalidURL("it is of https, and nothing says whom to trust")
         request, length = _request(method, address, headers, body)
         while True:
             connection, fresh = self._taken(address)
@@ -281,7 +284,7 @@ class _Body:
     def __init__(self, wire: Wire, connection: _Connection, head: Head) -> None:
         self._wire, self._connection, self._head = wire, connection, head
         self._pieces = connection.reader.body(head)
-        self._is_open = True
+        self._is_open, self._is_whole = True, False
         if head.length == 0:
             self._end()
 
@@ -289,8 +292,10 @@ class _Body:
         return self
 
     def __next__(self) -> bytes:
-        if not self._is_open:
+        if self._is_whole:
             raise StopIteration
+        if not self._is_open:
+            raise ReadError("the rest of the answer was given up")
         try:
             piece = next(self._pieces, b"")
         except BaseException:
@@ -302,7 +307,7 @@ class _Body:
         return piece
 
     def _end(self) -> None:
-        connection = self._connection
+        connection, self._is_whole = self._connection, True
         if self._head.reusable and connection.is_whole and connection.reader.is_clean():
             self._is_open = False
             self._wire.keep(connection)

@@ -14,7 +14,7 @@ from imagesmith.context import http
 from imagesmith.errors import ContextError, NetworkFault, RegistryError
 from imagesmith.registry import tls
 from imagesmith.registry.endpoint import Endpoint, default_endpoint
-from imagesmith.registry.faults import Fault
+from imagesmith.registry.faults import Fault, Untrusted
 from imagesmith.registry.transport import Transport
 from imagesmith.store.store import Store
 from imagesmith.values import replace
@@ -160,3 +160,8 @@ def test_files_of_add_are_fetched_from_a_company_too(
         monkeypatch.delenv("SSL_CERT_FILE")
         with pytest.raises(ContextError, match="its issuer is not known here"):
             http.fetch_url(f"https://{server.host}/other", store)
+
+
+def test_scheme_in_capitals_is_checked_as_well(authority: Authority) -> None:
+    with transport(authority.signs()) as (host, t), pytest.raises(Untrusted, match="cannot be verified"):
+        t.send("GET", f"HTTPS://{host}/v2/")

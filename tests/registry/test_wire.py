@@ -22,6 +22,7 @@ from imagesmith.registry.answers import (
     Failure,
     InvalidURL,
     LocalProtocolError,
+    ReadError,
     ReadTimeout,
     RemoteProtocolError,
     WriteTimeout,
@@ -336,6 +337,14 @@ def test_addresses_bring_no_lines_into_a_request(tail: str) -> None:
             assert raw.count(b"\r\n") == 3
 
 
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+def test_nothing_is_sent_by_tls_without_trust(scheme: str) -> None:
+    with serving(always(_OK)) as server, wired() as w:
+        with pytest.raises(InvalidURL):
+            ask(w, server.url.replace("http", scheme))
+        assert server.connections == 0
+
+
 @pytest.mark.parametrize(("length", "pieces"), [(3, [b"ab"]), (1, [b"ab"]), (2, [])])
 def test_bodies_of_another_length_than_was_said_are_errors(length: int, pieces: list[bytes]) -> None:
     with serving(always(_OK)) as server, wired() as w:
@@ -418,7 +427,8 @@ def test_body_that_ends_early_is_an_error_and_its_pieces_came() -> None:
         got = []
         with pytest.raises(RemoteProtocolError, match="received 1 bytes, expected 2"):
             got.extend(answer.iter_raw())
-        assert list(answer.iter_raw()) == []
+        with pytest.raises(ReadError, match="given up"):  # nobody takes this for its end
+            got.extend(answer.iter_raw())
 
 
 def test_request_without_a_proxy_loads_no_httpx() -> None:
