@@ -17,6 +17,7 @@ from imagesmith.bake.flags import inline_of, words_of
 from imagesmith.bake.places import fault
 from imagesmith.bake.selection import Selection, linked_by
 from imagesmith.cli import build
+from imagesmith.cli.buildrequest import request_of
 from imagesmith.cli.errors import show_error
 from imagesmith.cli.flags import settings_of
 from imagesmith.cli.fronts import make_front
@@ -88,7 +89,7 @@ def _request(selection: Selection, name: str, args: argparse.Namespace, parser: 
         given = parser.parse_args(words_of(target))
         for key in _COMMON:
             setattr(given, key, getattr(args, key))
-        request = build.request_of(given, target=name)
+        request = request_of(given, target=name)
     except ImagesmithError as e:
         if isinstance(e, UsageError) and target.span is not None:  # what the file says, not who ran it
             raise fault(target.span, f"target {name}: {e.message}", hint=e.hint) from e

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imagesmith.errors import UsageError
-from imagesmith.fs.results import refusal_of
-from imagesmith.settings import NO_POLICY, Access, Settings
 
 if TYPE_CHECKING:
     from imagesmith.interfaces import Admission
+    from imagesmith.settings import Access, Settings
 
 __all__ = [
     "access_of",
@@ -36,6 +35,9 @@ __all__ = [
     "settings_of",
     "text_flag",
 ]
+
+#: settings.NO_POLICY: where no policy counts. Its module is not needed for declaring flags.
+_NO_POLICY = "none"
 
 
 def many(group: argparse._ActionsContainer, *names: str, metavar: str, text: str) -> None:
@@ -118,6 +120,9 @@ def access_of(args: argparse.Namespace, *, login: bool = False) -> Access:
     Raises:
         UsageError: a file or folder that they name is not there.
     """
+    from imagesmith.fs.results import refusal_of
+    from imagesmith.settings import Access
+
     for flag, path in (("--authfile", args.authfile), ("--registries-conf", args.registries_conf)):
         if login and flag == "--authfile":
             if refusal := refusal_of(path):
@@ -145,7 +150,7 @@ def add_policy(parser: argparse._ActionsContainer) -> None:
         " (default: IMAGESMITH_POLICY, or none)",
     )  # fmt: skip
     one.add_argument(
-        "--insecure-policy", dest="policy", action="store_const", const=NO_POLICY,
+        "--insecure-policy", dest="policy", action="store_const", const=_NO_POLICY,
         help="the same as --policy none",
     )  # fmt: skip
 
@@ -177,6 +182,8 @@ def pairs(texts: list[str], what: str) -> dict[str, str]:
 
 def new_file(text: str) -> str:
     """The type of a flag that names a file to be written; one that cannot be is told before any work."""
+    from imagesmith.fs.results import refusal_of
+
     if refusal := refusal_of(text):
         raise argparse.ArgumentTypeError(refusal)
     return text
@@ -184,6 +191,8 @@ def new_file(text: str) -> str:
 
 def settings_of(root: str) -> Settings:
     """The settings of this process; a line is said where the store is not in its usual place."""
+    from imagesmith.settings import Settings
+
     settings = Settings.load(root)
     if settings.instead:
         sys.stderr.write(f"warning: {settings.instead}; the store is {settings.root}, or what --root names\n")

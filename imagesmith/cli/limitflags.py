@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from imagesmith.cli.flags import many, text_flag
-from imagesmith.quotas import Limits
+
+if TYPE_CHECKING:
+    from imagesmith.quotas import Limits
 
 __all__ = ["add_limits", "limits_of", "resources_of"]
 
@@ -35,6 +38,8 @@ def limits_of(args: argparse.Namespace) -> Limits:
     Raises:
         UsageError: one cannot be, see limitoptions.py.
     """
+    from imagesmith.quotas import Limits
+
     given = {names[-1]: getattr(args, names[-1][2:].replace("-", "_")) for names, _, _ in _FLAGS}
     own = (f"{name[2:]}={value}" for name, value in given.items() if value)
     words = [*getattr(args, "resource", ()), *own]

@@ -13,7 +13,7 @@ from imagesmith.bake.entries import Entry, attest_text, entries_of
 from imagesmith.bake.overrides import Override, overridden
 from imagesmith.bake.selection import Selection, prepared
 from imagesmith.bake.target import Setting, Target, completed
-from imagesmith.cli.build import build_args_of, request_of
+from imagesmith.cli.buildrequest import build_args_of, request_of
 from imagesmith.cli.elsewhere import bake_elsewhere, print_rights
 from imagesmith.cli.limitflags import limits_of, resources_of
 from imagesmith.errors import UsageError

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 
-from imagesmith.cli.build import request_of
 from imagesmith.cli.buildflags import add_pin_flags
+from imagesmith.cli.buildrequest import request_of
 from imagesmith.cli.common import print_json, say, table
 from imagesmith.cli.flags import settings_of
 from imagesmith.context.contexts import Contexts

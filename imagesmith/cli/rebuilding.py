@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.cli.build import request_of
 from imagesmith.cli.buildflags import add_rebuild_flags
+from imagesmith.cli.buildrequest import request_of
 from imagesmith.cli.common import add_session_flags, opened, source_at
 from imagesmith.cli.fronts import make_front
 from imagesmith.cli.lines import harmless, one_line

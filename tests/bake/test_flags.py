@@ -10,7 +10,8 @@ import pytest
 from imagesmith.bake.flags import call_of, dockerfile_of, inline_of, words_of
 from imagesmith.bake.places import Source, Span
 from imagesmith.bake.target import ATTRIBUTES, Attributes, Setting, Target
-from imagesmith.cli.build import configure, request_of
+from imagesmith.cli.build import configure
+from imagesmith.cli.buildrequest import request_of
 from imagesmith.cli.parser import Parser
 from imagesmith.context.named import DockerImage
 from imagesmith.errors import DefinitionError
