@@ -43,7 +43,7 @@ from imagesmith.session import run_build
 from imagesmith.settings import Settings
 from imagesmith.store.store import Store
 from imagesmith.worker.sandbox.world import enter
-from imagesmith.worker.snapshot import overlay
+from imagesmith.worker.snapshot import choose
 from tests.property.randombuilds import Maker, Plan
 
 OLD_S = 1_000_000_000
@@ -270,7 +270,7 @@ def main() -> None:
     way, place, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     first = int(sys.argv[4]) if len(sys.argv) > 4 else random.SystemRandom().randrange(1 << 40)
     if way == "extracting":
-        overlay.images_work = lambda *_: "not wanted"  # type: ignore[assignment]
+        choose.images_work = lambda *_: "not wanted"  # type: ignore[assignment]
     os.umask(0o022)
     bench = Bench(place, "chroot" if way == "chroot" else "auto", cached=way == "cached")
     for seed in range(first, first + count):

@@ -51,8 +51,9 @@ def make_snapshotter(place: Place, store: Store) -> Snapshotter:
         raise SandboxUnavailable(problem, hint=f"put the store elsewhere: {ELSEWHERE}")
     work = WorkFolder(store.work)
     try:
-        if not overlay_works(place, work):
-            return OverlaySnapshotter(place, store, work)
+        files = not images_work(place, work, overlay_options(place))  # which tries an overlay, too
+        if files or not overlay_works(place, work):
+            return OverlaySnapshotter(place, store, work, files=files)
         from imagesmith.worker.snapshot.copying import CopyingSnapshotter
 
         return CopyingSnapshotter(place, store, work)

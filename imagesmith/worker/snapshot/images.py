@@ -20,8 +20,8 @@ from imagesmith.interfaces import Place
 from imagesmith.layer.erofs import write_erofs
 from imagesmith.oci.digest import Digest
 from imagesmith.store.layers import StoredLayer
-from imagesmith.worker.sandbox.kernel import MNT_DETACH, MS_RDONLY, mount, umount
-from imagesmith.worker.snapshot.mountapi import mount_overlay
+from imagesmith.worker.sandbox.kernel import MNT_DETACH, MS_BIND, MS_RDONLY, mount, umount
+from imagesmith.worker.snapshot.mountapi import mount_overlay, try_changes
 from imagesmith.worker.snapshot.work import WorkFolder
 
 __all__ = ["Images", "images_work"]
@@ -63,11 +63,18 @@ class Images:
 
 
 def images_work(place: Place, work: WorkFolder, options: Sequence[str]) -> str:
-    """'' if layers can be mounted from files and stacked by overlayfs, else the reason."""
-    if place.ids != "root":
+    """'' if layers can be mounted from files and stacked by overlayfs, else the reason.
+
+    All is mounted on a folder that is a mount itself: the kernel waits for every processor at each unmount.
+    """
+    if place.ids != "root" or not place.mounts:
         return "only root may mount a file"
     base = work.new()
-    mounted: list[Path] = []
+    lowers: list[Path] = []
+    try:
+        mount(str(base), str(base), flags=MS_BIND)
+    except OSError as e:
+        return f"nothing can be mounted ({(e.strerror or '').lower()})"
     try:
         for n, entries in enumerate(_LAYERS):
             with (base / f"image{n}").open("w+b") as f:
@@ -75,20 +82,19 @@ def images_work(place: Place, work: WorkFolder, options: Sequence[str]) -> str:
             target = base / f"lower{n}"
             target.mkdir()
             mount(str(base / f"image{n}"), str(target), "erofs", MS_RDONLY)
-            mounted.append(target)
+            lowers.insert(0, target)
         root = base / "root"
         for name in ("root", "upper", "work"):
             (base / name).mkdir()
-        mount_overlay(mounted[::-1], base / "upper", base / "work", root, options)
-        mounted.append(root)
-        if [p.name for p in sorted(root.rglob("*"))] != ["deleted", "opaque"]:
+        mount_overlay(lowers, base / "upper", base / "work", root, options)
+        if [p.name for p in sorted(root.rglob("*"))] != ["deleted", "kept", "x", "opaque"]:
             return "this kernel's EROFS shows deletions wrongly"
+        try_changes(root / "kept")
     except OSError as e:
         return f"EROFS cannot be mounted from a file ({(e.strerror or '').lower()})"
     finally:
-        for target in reversed(mounted):
-            with contextlib.suppress(OSError):
-                umount(str(target), MNT_DETACH)
+        with contextlib.suppress(OSError):
+            umount(str(base), MNT_DETACH)
     return ""
 
 
@@ -96,8 +102,13 @@ def _layer(*more: Entry) -> list[Entry]:
     return [Entry("deleted", "d", 0o755), Entry("opaque", "d", 0o755), *more]
 
 
-#: Two layers: the upper one deletes a file of the lower one in each of the two ways.
+#: Two layers: the upper one deletes a file of the lower one in each of the two ways, and leaves a folder.
 _LAYERS = (
-    _layer(Entry("deleted/x", "p"), Entry("opaque/y", "p")),
+    _layer(
+        Entry("deleted/x", "p"),
+        Entry("opaque/y", "p"),
+        Entry("kept", "d", 0o755),
+        Entry("kept/x", "d", 0o755),
+    ),
     _layer(Entry("deleted/x", "w"), Entry("opaque", "o")),
 )

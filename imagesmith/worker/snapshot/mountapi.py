@@ -61,6 +61,19 @@ def mount_overlay(
         _by_page(lowers, upper, work, target, options)
 
 
+def try_changes(folder: Path) -> None:
+    """Do what a step may do to a folder of a lower directory, in which there is an empty one, x.
+
+    In a user namespace without `userxattr` a mount succeeds, and the removal of such a folder fails later.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    (folder / "x").rmdir()
+    folder.rmdir()
+    folder.mkdir()
+
+
 def mount_nowhere(kind: str) -> int:
     """Mount a file system of the kernel's that takes no options; a descriptor of its root, which has no name.
 

@@ -34,9 +34,9 @@ from imagesmith.oci.digest import Digest
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
 from imagesmith.worker.sandbox.kernel import MNT_DETACH, umount
-from imagesmith.worker.snapshot.images import Images, images_work
+from imagesmith.worker.snapshot.images import Images
 from imagesmith.worker.snapshot.memory import Memory
-from imagesmith.worker.snapshot.mountapi import MAX_LOWERS, mount_overlay
+from imagesmith.worker.snapshot.mountapi import MAX_LOWERS, mount_overlay, try_changes
 from imagesmith.worker.snapshot.ownership import table_of
 from imagesmith.worker.snapshot.ownertable import note_below
 from imagesmith.worker.snapshot.trees import (
@@ -65,27 +65,22 @@ def overlay_options(place: Place) -> tuple[str, ...]:
     return _ROOT_OPTIONS if place.ids == "root" else _USER_OPTIONS
 
 
-def _one_device(folders: Sequence[Path]) -> tuple[str, ...]:
-    """The option by which files of several file systems show one device, and numbers of their own on it.
-
-    Where all lie on one the kernel needs none, and says so in its log each time.
-    """
-    return ("xino=on",) if len({os.stat(f).st_dev for f in folders}) > 1 else ()
-
-
 class OverlaySnapshotter:
     """Makes workspaces for one process."""
 
-    def __init__(self, place: Place, store: Store, work: WorkFolder) -> None:
-        """Use a work folder, which is closed with this."""
+    def __init__(self, place: Place, store: Store, work: WorkFolder, *, files: bool) -> None:
+        """Use a work folder, which is closed with this; `files`: layers are mounted from files."""
         self.place, self.store, self._work = place, store, work
         self.trees = Trees(place)
         self._lock = threading.Lock()
         self._here: Once[tuple[str, Sequence[Digest]], Path] = Once()
         self._in_memory_now: Once[Digest, Path | None] = Once()
-        self._images = None if images_work(place, work, overlay_options(place)) else Images()
+        self._images = Images() if files else None
         self._memory = Memory(place)
         self._free: list[Path] = []
+        #: Trees that are right over any layers, and where folders lie: nobody takes them away meanwhile.
+        self._alone: dict[Digest, Path] = {}
+        self._devices: dict[Path, int] = {}
 
     def close(self) -> None:
         """Delete the process's work folder."""
@@ -96,6 +91,7 @@ class OverlaySnapshotter:
             self._memory.close()
             self._work.close()
             self._here, self._in_memory_now = Once(), Once()
+            self._alone, self._devices = {}, {}
 
     def form(self) -> Literal["tar", "erofs"]:
         """See interfaces.Snapshotter."""
@@ -119,7 +115,7 @@ class OverlaySnapshotter:
             become_root(base / "upper", view, self.place)
             if self.place.ids != "root":
                 note_below(table_of(base / "root"), view)
-            options = (*overlay_options(self.place), *_one_device([*lowers, base / "upper"]))
+            options = (*overlay_options(self.place), *self._one_device([*lowers, base.parent]))
             mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", options)
         except OSError as e:
             where = f" ({e.filename})" if e.filename else ""
@@ -179,21 +175,32 @@ class OverlaySnapshotter:
     def _lower(self, layers: Sequence[LayerTree], view: Tree, work: WorkFolder) -> Path:
         """The last of some layers as a directory: a tree that is there, a mounted file, or a new tree."""
         layer = layers[-1]
+        if layer.diff_id in self._alone:
+            return self._alone[layer.diff_id]
         tree = self.trees.path(layer)
         if tree.is_dir():
-            return tree
+            return self._alone.setdefault(layer.diff_id, tree)
         below = up_to(view, len(layers))
         stored = self.store.layers.layer(layer.diff_id, None)
         index = stored.index()
         if not index.stands_alone:
             return self._make_here("last", layers, layer.placed, below, work)
-        settled = self.trees.settled(layer, index, work)
-        if settled is not None:
-            return settled
-        mounted = self._images.mounted(stored, work) if self._images is not None else None
-        if mounted is not None:
-            return mounted
-        return self._in_memory(stored, below, work) or self.trees.make(layer, below, work)
+        found = self.trees.settled(layer, index, work)
+        if found is None and self._images is not None:
+            found = self._images.mounted(stored, work)
+        if found is None:
+            found = self._in_memory(stored, below, work) or self.trees.make(layer, below, work)
+        return self._alone.setdefault(layer.diff_id, found)
+
+    def _one_device(self, folders: Sequence[Path]) -> tuple[str, ...]:
+        """The option by which files of several file systems show one device, and numbers of their own on it.
+
+        Where all lie on one the kernel needs none, and says so in its log each time.
+        """
+        for folder in folders:
+            if folder not in self._devices:
+                self._devices[folder] = os.stat(folder).st_dev
+        return ("xino=on",) if len({self._devices[f] for f in folders}) > 1 else ()
 
     def _in_memory(self, layer: StoredLayer, below: Tree, work: WorkFolder) -> Path | None:
         """The layer's tree in memory; None if it belongs on the disk."""
@@ -278,11 +285,7 @@ class OverlayWorkspace:
 
 
 def overlay_works(place: Place, work: WorkFolder) -> str:
-    """'' if overlayfs works on the work folder's file system for this process, else the reason.
-
-    It does what a step may do: in a user namespace without `userxattr` a mount succeeds and the removal of a
-    lower directory fails later.
-    """
+    """'' if overlayfs works on the work folder's file system for this process, else the reason."""
     if not place.mounts:
         return "this process may not mount"
     base = work.new()
@@ -291,9 +294,7 @@ def overlay_works(place: Place, work: WorkFolder) -> str:
             (base / name).mkdir()
         mount_overlay([base / "lower"], base / "upper", base / "work", base / "root", overlay_options(place))
         try:
-            (base / "root/d/x").rmdir()
-            (base / "root/d").rmdir()
-            (base / "root/d").mkdir()
+            try_changes(base / "root/d")
         finally:
             umount(str(base / "root"), MNT_DETACH)
     except OSError as e:

@@ -27,7 +27,7 @@ from imagesmith.solve.layerwriter import LayerWriter
 from imagesmith.store.store import Store
 from imagesmith.worker.sandbox import kernel as k
 from imagesmith.worker.sandbox import world
-from imagesmith.worker.snapshot.choose import why_not_overlay
+from imagesmith.worker.snapshot.choose import why_not_files, why_not_overlay
 from imagesmith.worker.snapshot.copying import CopyingSnapshotter
 from imagesmith.worker.snapshot.overlay import OverlaySnapshotter
 from imagesmith.worker.snapshot.ownership import Owners, table_of
@@ -178,10 +178,13 @@ def main() -> None:
         for rows in job["layers"]:
             diff_id, descriptor = writer.write([entry(r) for r in rows], Cancel())
             layers.append(store.layers.layer(diff_id, descriptor.digest))
-        make = CopyingSnapshotter if kind == "copying" else OverlaySnapshotter
-        snapshotter = make(place, store, WorkFolder(store.work))
-        if kind == "extracting" and isinstance(snapshotter, OverlaySnapshotter):
-            snapshotter._images = None
+        work = WorkFolder(store.work)
+        files = kind != "extracting" and not why_not_files(place, store)
+        snapshotter = (
+            CopyingSnapshotter(place, store, work)
+            if kind == "copying"
+            else OverlaySnapshotter(place, store, work, files=files)
+        )
         done = [step(snapshotter, layers, writer, s, job) for s in job["steps"]]
         snapshotter.close()
         left = sorted(p.name for p in store.work.iterdir())
