@@ -7,9 +7,11 @@ Threads: one for each cache; who asks for a root waits for it.
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 
+from imagesmith.concurrency import Background
 from imagesmith.errors import ImagesmithError
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.model import Descriptor, Manifest
@@ -27,24 +29,17 @@ class CachesAhead:
         """Begin to ask those that are in registries."""
         self._images = images
         self._roots: dict[CachePlace, Descriptor] = {}
-        self._threads = {
-            p: threading.Thread(target=self._ask, args=(p,), daemon=True) for p in places if p.ref
-        }
-        for thread in self._threads.values():
-            thread.start()
+        self._asking = {p: Background(partial(self._ask, p), "cache") for p in places if p.ref is not None}
 
     def _ask(self, place: CachePlace) -> None:
         from imagesmith.transports.documents import document_of
 
         assert place.ref is not None
-        try:
-            source = self._images.session().repository(place.ref)
-            root = source.root()
-            document = document_of(source, root)
-            if isinstance(document, Manifest) and document.config.media_type == CONFIG_TYPE:
-                source.document(document.config)
-        except (ImagesmithError, OSError):
-            return  # who reads the cache meets it again, and tells of it
+        source = self._images.session().repository(place.ref)
+        root = source.root()
+        document = document_of(source, root)
+        if isinstance(document, Manifest) and document.config.media_type == CONFIG_TYPE:
+            source.document(document.config)
         self._roots[place] = root
 
     def root(self, place: CachePlace, source: ImageSource) -> Descriptor:
@@ -53,7 +48,8 @@ class CachesAhead:
         Raises:
             RegistryError: it is not there, or the registry failed.
         """
-        thread = self._threads.get(place)
-        if thread is not None:
-            thread.join()
+        asking = self._asking.get(place)
+        if asking is not None:
+            with contextlib.suppress(ImagesmithError, OSError):  # met again by who reads the cache
+                asking.join()
         return self._roots.get(place) or source.root()

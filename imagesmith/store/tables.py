@@ -9,6 +9,8 @@ Why: COPY, WORKDIR and --chown need to know what is at a path, and the owners' n
 megabytes has a table of some kilobytes. Its rows are those of the index (indexfile.py) without the digests of
 files, so that it has the same bytes whether those were worked out or not. gzip, for another decoder takes as
 long to load as a table to be unpacked.
+Why not the table that an eStargz layer has: it rounds times to seconds and leaves out two files that the tar
+has, so that a step would make another layer where the tar was read.
 Trust: hostile. What is unpacked, rows and lines are counted, and each row passes the door of tars: what no
 tar could give is refused. What a row says is its maker's word: a table serves the build that was given it,
 and never becomes a layer's index. Bytes of files are those of the layer itself, which is fetched for them
