@@ -18,7 +18,8 @@ from typing import BinaryIO, Protocol
 
 from imagesmith.context.digests import FileDigests
 from imagesmith.fs.entry import NAMES, Entry, sort_key
-from imagesmith.fs.table import FEW, Packing, Spool
+from imagesmith.fs.room import CHUNK, FEW, Share, free
+from imagesmith.fs.table import Packing, Spool
 
 __all__ = ["KnownDigests", "Rows", "head"]
 
@@ -51,14 +52,26 @@ class Rows:
     known   tells of more digests than the entries themselves: those of what was copied to each path
     """
 
-    __slots__ = ("_ends", "_entries", "_file", "_heads", "_packing", "_sizes", "_spool", "_text", "known")
+    __slots__ = (
+        "_ends",
+        "_entries",
+        "_file",
+        "_heads",
+        "_most",
+        "_packing",
+        "_share",
+        "_sizes",
+        "_spool",
+        "_text",
+        "known",
+    )
 
     def __init__(self, spool: Spool | None = None) -> None:
         """Begin; `spool` makes the file for what is too much for memory."""
         self._text = bytearray()  # all rows but for digests, one after the other
         self._ends = array("q")
         self._entries: list[Entry | None] = []
-        self._spool = spool
+        self._spool, self._most, self._share = spool, free(FEW), Share()
         self._heads: dict[object, str] = {}  # of entries that are alike, as most are
         self._file: BinaryIO | None = None
         self._sizes, self._packing = array("q"), Packing()
@@ -76,13 +89,17 @@ class Rows:
         self._text += f"{name}\0{begin}{'' if has_digest else e.link}".encode(*NAMES)
         self._ends.append(len(self._text))
         self._entries.append((later or e) if has_digest else None)
-        if len(self._entries) >= (FEW if self._file is None else _TOGETHER) and self._spool is not None:
-            self._put(self._spool)
+        if len(self._entries) >= self._most and self._spool is not None:
+            if self._file is None and self._share.more(FEW):
+                self._most += CHUNK
+            else:
+                self._put(self._spool)
 
     def _put(self, spool: Spool) -> None:
         """Write what is in memory to the file."""
         if self._file is None:
-            self._file = spool()
+            self._file, self._most = spool(), _TOGETHER
+            self._share.give_back()
         rows, row = self._here(), self._packing.row
         while some := list(itertools.islice(rows, _TOGETHER)):
             packed = [(text.decode("latin-1"), None if e is None else row(e)) for text, e in some]

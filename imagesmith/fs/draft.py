@@ -76,9 +76,13 @@ class Draft:
     def put_over(self, old: Entry | None, entry: Entry) -> None:
         """`put`, for who has just looked what is there."""
         path = entry.path
-        was = self.upper.get(path)
-        if old is None and was is None:  # nothing of it is anywhere: what there are thousands of
+        if old is None and not self._removed:  # nothing of it is anywhere: what there are thousands of
             self._touch(path.rpartition("/")[0])
+            self._add(entry)
+            return
+        was = self.upper.get(path)
+        if old is None and was is None:
+            self._touch(parent_of(path))
             self._add(entry)
             return
         self.overwritten |= was is not None and was.kind != "d"

@@ -40,7 +40,7 @@ class Whole(Content, Protocol):
     """Content of which a small file is read in one go, as hundreds of thousands are."""
 
     def whole(self, size: int) -> bytes:
-        """At most so many bytes from the first one on: fewer where the disk has or gives fewer."""
+        """At most so many bytes from the first one on; fewer where one reading gives fewer."""
 
 
 class Packed(Content, Protocol):

@@ -16,7 +16,8 @@ from operator import attrgetter
 from imagesmith.fs.entry import Entry, replace
 from imagesmith.fs.limits import IMPLIED_BYTES, too_much_implied
 from imagesmith.fs.placing import settled
-from imagesmith.fs.table import FEW, Spool, Table
+from imagesmith.fs.room import CHUNK, FEW, Share, free
+from imagesmith.fs.table import Spool, Table
 
 __all__ = ["LayerIndex", "parent_of"]
 
@@ -38,8 +39,8 @@ class LayerIndex:
     """
 
     __slots__ = (
-        "_alone", "_asked", "_children", "_deleted", "_largest", "_links", "_room", "entries", "further",
-        "implied", "one_as", "opaques", "whiteouts",
+        "_alone", "_asked", "_children", "_deleted", "_largest", "_links", "_room", "_share", "entries",
+        "further", "implied", "one_as", "opaques", "whiteouts",
     )  # fmt: skip
 
     def __init__(
@@ -76,13 +77,16 @@ class LayerIndex:
         #: The directory that `hides_below` was asked about last, and whether one above it, or it, hides.
         self._asked = ("/", False)  # which is none's name
         self._links, self._room = list[Entry](), IMPLIED_BYTES
+        self._share = Share()
         if spool is None:
             return self._take(given)
-        plain = self._take(itertools.islice(given, FEW))
-        more = next(given, None)
-        if more is not None and plain:
-            self.entries = Table(spool, self.entries.values())
-            plain = self._take(itertools.chain((more,), given))
+        plain = self._take(itertools.islice(given, free(FEW)))
+        while plain and (more := next(given, None)) is not None:
+            some: Iterator[Entry] = itertools.islice(given, CHUNK - 1)
+            if not self._share.more(FEW):
+                self.entries, some = Table(spool, self.entries.values()), given
+                self._share.give_back()
+            plain = self._take(itertools.chain((more,), some))
         return plain
 
     def _take(self, given: Iterable[Entry]) -> bool:

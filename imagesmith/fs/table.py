@@ -1,10 +1,10 @@
 """Entries by path: in memory while they are few, else sorted in a file without a name, found by bisection.
 
-Why: an object for each file costs a kilobyte and more, and a layer may have millions. What is more than FEW
-goes to a file in runs sorted as a layer is, in blocks of some dozens; in memory are the first key of each
-block, what was read last and what came last. All who hold many entries (a draft, the differ, a layer's index)
-go through them in that order, so that a block is read once for all that is in it. What comes in order, as
-nearly everything does, makes one run; others are merged when they become many.
+Why: an object for each file costs a kilobyte and more, and a layer may have millions. What is more than
+room.py gives goes to a file in runs sorted as a layer is, in blocks of some dozens; in memory are the first
+key of each block, what was read last and what came last. All who hold many entries (a draft, the differ, a
+layer's index) go through them in that order, so that a block is read once for all that is in it. What comes
+in order, as nearly everything does, makes one run; others are merged when they become many.
 An entry that comes out of the file is a new object each time, and so is its content: contents are told apart
 by equality, not by identity.
 Trust: the file is written and read by this process alone, and has no name; paths are whatever a layer has.
@@ -24,14 +24,13 @@ from operator import itemgetter
 from typing import Any, BinaryIO
 
 from imagesmith.fs.entry import Content, Entry, sort_key
+from imagesmith.fs.room import CHUNK, FEW, Share, free
 
-__all__ = ["FEW", "Packing", "Spool", "Table"]
+__all__ = ["Packing", "Spool", "Table"]
 
 #: Makes the file for what is too much for memory: empty, open for reading and writing, without a name.
 Spool = Callable[[], BinaryIO]
 
-#: So many entries are held in memory: in all, a build of that many files takes less than 250 MiB.
-FEW = 100_000
 #: Of a table that has more, so many wait to be written.
 _WAITING = 1 << 13
 #: Entries of a block, and blocks that are kept when they were read.
@@ -176,7 +175,8 @@ class Table:
 
     def __init__(self, spool: Spool | None = None, entries: Iterable[Entry] = ()) -> None:
         """Take entries, with more to be added; `spool` is called when it becomes large."""
-        self._spool, self._most = spool, FEW if spool is not None else 1 << 62
+        self._spool, self._most = spool, free(FEW) if spool is not None else 1 << 62
+        self._share = Share()
         self._recent: dict[str, Entry | None] = {}
         self._names: dict[str, dict[str, None]] | None = None
         self._file: BinaryIO | None = None
@@ -221,7 +221,10 @@ class Table:
     def __setitem__(self, path: str, entry: Entry) -> None:
         if entry.kind == "h":
             self.has_links = True
-        self._set(path, entry)
+        if self._names is not None or len(self._recent) >= self._most:
+            self._set(path, entry)
+        else:
+            self._recent[path] = entry
 
     def _set(self, path: str, entry: Entry | None) -> None:
         self._recent[path] = entry
@@ -229,7 +232,10 @@ class Table:
             folder, _, name = path.rpartition("/")
             self._names.setdefault(folder, {})[name] = None
         if len(self._recent) > self._most:
-            self._write()
+            if self._file is None and self._share.more(FEW):
+                self._most += CHUNK
+            else:
+                self._write()
 
     def setdefault(self, path: str, entry: Entry, /) -> Entry:
         """The entry at a path: the given one if there was none."""
@@ -309,6 +315,7 @@ class Table:
         assert self._spool is not None
         if self._file is None:
             self._file, self._most = self._spool(), _WAITING
+            self._share.give_back()
         recent, self._recent, self._names = self._recent, {}, None
         if not recent:
             return

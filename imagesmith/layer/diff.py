@@ -84,9 +84,10 @@ def _chosen(entries: Table, hidden: Table, opaques: set[str], lower: Tree, held:
 
 
 def _counts(e: Entry, entries: Table, opaques: set[str], lower: Below, held: _Held) -> bool:
+    old = lower.get(e.path)
     if e.kind == "w":
-        return lower.get(e.path) is not None and not _hidden(e.path, entries, opaques)
-    return not _same(e, lower, entries, held)
+        return old is not None and not _hidden(e.path, entries, opaques)
+    return old is None or not _same(e, old, entries, held)
 
 
 def _with_parents(chosen: Iterable[Entry], entries: Table, lower: Tree) -> Iterator[Entry]:
@@ -122,11 +123,8 @@ def _hidden(path: str, entries: Table, opaques: set[str]) -> bool:
     return False
 
 
-def _same(e: Entry, lower: Below, entries: Table, held: _Held) -> bool:
+def _same(e: Entry, old: Entry, entries: Table, held: _Held) -> bool:
     """True if the entry below is the same as far as a layer can tell."""
-    old = lower.get(e.path)
-    if old is None:
-        return False
     if e.kind == "h":
         e = _metadata_of(e, entries)
     if (old.kind, old.mode, old.uid, old.gid, old.rdev) != (e.kind, e.mode, e.uid, e.gid, e.rdev):

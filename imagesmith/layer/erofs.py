@@ -43,6 +43,7 @@ _TYPES = {
     "f": (stat.S_IFREG, 1), "h": (stat.S_IFREG, 1), "d": (stat.S_IFDIR, 2), "c": (stat.S_IFCHR, 3),
     "b": (stat.S_IFBLK, 4), "p": (stat.S_IFIFO, 5), "l": (stat.S_IFLNK, 7),
 }  # fmt: skip
+_REGULAR = stat.S_IFREG
 _PREFIXES = {"trusted": 4, "security": 6}
 
 
@@ -190,6 +191,19 @@ class _Image:
         self, e: Entry, folder: _Folder, inodes: list[bytes], data: list[bytes], below: list[_Folder]
     ) -> int:
         """The number by which a directory knows an entry in it; what is new of it is added to the lists."""
+        if e.kind == "f" and e.capability is None and not self._linked:  # what there are thousands of
+            nid = self._place // _SLOT
+            self._place += _INODE.size
+            self._count += 1
+            block = _first_block(e) if e.size else 0
+            seconds, nanoseconds = divmod(e.mtime_ns, 1_000_000_000)
+            inodes.append(
+                _INODE.pack(
+                    _EXTENDED_FLAT, 0, _REGULAR | e.mode & 0o7777, 0, e.size, block, self._count,
+                    e.uid, e.gid, seconds, nanoseconds, 1,
+                )
+            )  # fmt: skip
+            return nid
         if e.kind == "h" and e.content is None:
             raise NotRepresentable(e.path)
         xattrs = self._xattrs(e)

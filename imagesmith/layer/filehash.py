@@ -1,7 +1,7 @@
 """sha256 of files while their bytes go into a tar: of large ones on a thread of its own.
 
-Why: whoever writes a layer reads its files, and nothing else is read meanwhile; to hash a gigabyte takes as
-long as reading it from memory. Small files are not worth a thread's turn.
+Why: who writes a layer reads its files, and reads nothing else meanwhile; to hash a gigabyte takes as long
+as to read it from memory. Small files are not worth a thread's turn.
 Threads: a FileHash belongs to one thread, and has one of its own from the first large piece on.
 """
 

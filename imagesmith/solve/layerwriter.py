@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from imagesmith.concurrency import Cancel
 from imagesmith.errors import DigestMismatch
 from imagesmith.fs.entry import Entry
-from imagesmith.fs.table import FEW
+from imagesmith.fs.room import FEW
 from imagesmith.layer.codecs import Codec
 from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
@@ -58,6 +58,7 @@ class LayerWriter:
         cancel: Cancel,
         *,
         learn: Callable[[Entry], None] | None = None,
+        once: bool = False,
         form: Form = "",
         tap: Tap | None = None,
     ) -> tuple[Digest, Descriptor]:
@@ -70,6 +71,8 @@ class LayerWriter:
             entries: what the layer holds. Of a sequence it is remembered, and the index need not be read.
             cancel: looked at once a block.
             learn: takes each entry with its file's digest, which is not worked out without.
+            once: nobody looks at the entries again: a file's content is let go of as soon as it is written,
+                for there may be tens of thousands, and the index takes the entries themselves.
             form: how the tar is kept as well, for a step that will want it.
             tap: takes the compressed bytes.
         """
@@ -85,6 +88,8 @@ class LayerWriter:
                 index.add(entry, offset, held_ns(entry.mtime_ns, clamp_s))
                 if learn is not None:
                     learn(entry)
+                if once:
+                    entry.content = None
                 if known is not None:
                     offsets.append(offset)
 
@@ -94,7 +99,7 @@ class LayerWriter:
             result = self._stream(tar, cancel, kept.write if kept is not None else None, tap)
             stored = layers.layer(result.diff_id, result.digest)
             if index.keep(result.diff_id) and known is not None:
-                stored.just_written(known, offsets, clamp_s)
+                stored.just_written(known, offsets, clamp_s, own=once)
             if kept is not None:
                 kept.keep(stored.folder, stored.index)
         return result.diff_id, self._descriptor(result)

@@ -114,7 +114,9 @@ class _Working:
         solver, writer, step = self._solver, self._solver.writer, self.step
         tap = next((t for w in solver.watchers if (t := w.taps(step)) is not None), None)
         learn = self.tools.trees.file_digest.learn if self.learns else None
-        diff_id, descriptor = writer.write(entries, self.tools.cancel, learn=learn, form=self.form, tap=tap)
+        diff_id, descriptor = writer.write(
+            entries, self.tools.cancel, learn=learn, once=self.alike is None, form=self.form, tap=tap
+        )
         stored = self.tools.store.layers.layer(diff_id, descriptor.digest)
         return BuiltLayer(
             diff_id, descriptor, stored, created_ns, step.name, writer.codec_name, writer.clamp_s

@@ -28,6 +28,7 @@ __all__ = ["END", "HEAD", "NewIndex", "Temporary", "is_whole", "read_index"]
 
 #: The first line and the last one.
 HEAD, END = b'"imagesmith-index-3"\n', b'"end"\n'
+_NONE = '""'
 
 
 class Temporary:
@@ -96,12 +97,14 @@ class NewIndex:
 def _row(e: Entry, offset: int, mtime_ns: int) -> bytes:
     """A line of the index; made by hand, for there may be hundreds of thousands."""
     rest = ""
-    if e.kind in "cb" or e.capability or e.digest:
+    if e.kind in "cb" or e.capability:
         major, minor = e.rdev
         rest = f',{major},{minor},"{base64.b64encode(e.capability or b"").decode()}","{e.digest}"'
+    elif e.digest:
+        rest = f',0,0,"","{e.digest}"'
     return (
         f'[{quoted(e.path)},"{e.kind}",{e.mode},{e.uid},{e.gid},{e.size},{mtime_ns},{offset},'
-        f"{quoted(e.link)}{rest}]\n"
+        f"{quoted(e.link) if e.link else _NONE}{rest}]\n"
     ).encode("ascii")
 
 

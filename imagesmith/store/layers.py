@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.errors import DigestMismatch, LimitExceeded, NotFound, StoreError, UnsafeArchive
 from imagesmith.fs.entry import Entry, replace
-from imagesmith.fs.table import FEW
+from imagesmith.fs.room import FEW
 from imagesmith.fs.view import LayerIndex
 from imagesmith.oci.digest import Digest
 from imagesmith.store.arriving import Arriving
@@ -87,7 +87,7 @@ class StoredLayer:
         #: The layer's compressed forms, and what brings one into the store where that can be done.
         self._blobs: dict[Digest, Callable[[], None] | None] = {}
         self._index: LayerIndex | None = None
-        self._written: tuple[Sequence[Entry], Sequence[int], int | None] | None = None
+        self._written: Iterator[Entry] | None = None
         self._lock = threading.Lock()
         if blob is not None:
             self.known_as(blob)
@@ -134,9 +134,24 @@ class StoredLayer:
         with self._lock:
             return self._entries()
 
-    def just_written(self, entries: Sequence[Entry], offsets: Sequence[int], clamp_s: int | None) -> None:
-        """Take what the index was made of just now: then it need not be read again in this process."""
-        self._written = entries, offsets, clamp_s
+    def just_written(
+        self, entries: Sequence[Entry], offsets: Sequence[int], clamp_s: int | None, *, own: bool = False
+    ) -> None:
+        """Take what the index was made of just now: then it need not be read again in this process.
+
+        With `own` the entries of files are nobody else's.
+        """
+
+        def again() -> Iterator[Entry]:
+            from imagesmith.layer.tarwrite import held_ns
+
+            for e, offset in zip(entries, offsets, strict=True):
+                if not own or e.kind != "f":
+                    e = replace(e)
+                e.mtime_ns = held_ns(e.mtime_ns, clamp_s)
+                yield self._entry(e, offset)
+
+        self._written = again()
 
     def placed(self) -> Iterator[Entry]:
         """What an extraction makes; see interfaces.LayerTree, and `index` for what it raises."""
@@ -173,15 +188,10 @@ class StoredLayer:
 
     def _known(self) -> LayerIndex:
         """The entries by path, for who holds the lock."""
-        from imagesmith.layer.tarwrite import held_ns
-
         if self._index is None:
             if self._written is not None:
-                (entries, offsets, clamp_s), self._written = self._written, None
-                self._index = LayerIndex(
-                    self._entry(replace(e, mtime_ns=held_ns(e.mtime_ns, clamp_s)), offset)
-                    for e, offset in zip(entries, offsets, strict=True)
-                )
+                written, self._written = self._written, None
+                self._index = LayerIndex(written, self._spool)
             else:
                 with _told(self.diff_id):
                     self._index = LayerIndex(self._entries, self._spool)
@@ -327,7 +337,7 @@ class StoredLayer:
                 index.keep(self.diff_id)
                 if form and len(found) <= FEW:
                     with _told(blob):
-                        self._index = LayerIndex(found)
+                        self._index = LayerIndex(found, self._spool)
                 del found
             if tar is not None:
                 tar.keep(self.folder, self._known)
