@@ -75,6 +75,10 @@ class LayerContent:
         """Open the file's bytes; see fs.entry.Content."""
         return self.layer.open_content(self)
 
+    def whole(self, size: int) -> bytes:
+        """The file's first bytes; see fs.entry.Whole."""
+        return self.layer.read_content(self, size)
+
 
 class StoredLayer:
     """One layer of the store, named by its diff_id."""
@@ -240,10 +244,22 @@ class StoredLayer:
             raise NotFound(f"the tar of layer {self.diff_id} was deleted while it was read")
         return f
 
-    def _open_at(self, offset: int) -> BinaryIO | None:
-        from imagesmith.layer.erofs import TAR_AT
+    def read_content(self, content: LayerContent, size: int) -> bytes:
+        """The first bytes of a file; from a tar that is there by few calls, for there may be many files."""
+        for name, begin in _forms():
+            try:
+                fd = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                return os.pread(fd, size, begin + content.offset)
+            finally:
+                os.close(fd)
+        with self.open_content(content) as f:
+            return f.read(size)
 
-        for name, begin in (("tar", 0), ("erofs", TAR_AT)):
+    def _open_at(self, offset: int) -> BinaryIO | None:
+        for name, begin in _forms():
             with contextlib.suppress(FileNotFoundError):
                 f = (self.folder / name).open("rb", buffering=0)
                 f.seek(begin + offset)
@@ -412,3 +428,10 @@ class LayerStore:
             for path in self.root.glob("*.gone-*"):
                 with contextlib.suppress(OSError):
                     remove_tree(path)
+
+
+def _forms() -> tuple[tuple[str, int], ...]:
+    """The files that hold a layer's tar, and where it begins in them."""
+    from imagesmith.layer.erofs import TAR_AT
+
+    return ("tar", 0), ("erofs", TAR_AT)
