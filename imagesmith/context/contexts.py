@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -215,6 +214,8 @@ class Contexts(Fetching):
         return self._main.root
 
     def _from_stdin(self) -> Path:
+        import shutil
+
         if self._main is None:
             spool = self._scratch() / "stdin"
             with self._vertex(_REMOTE) as vertex:
@@ -320,6 +321,8 @@ class Contexts(Fetching):
         raise UsageError(f"--build-context {name}: not supported")
 
     def _named_url(self, key: str, url: str) -> ContextFiles:
+        import shutil
+
         from imagesmith.context.archive import looks_like_archive, unpack_context
         from imagesmith.fs.folders import make_plain
 

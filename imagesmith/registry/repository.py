@@ -42,7 +42,6 @@ from imagesmith.oci.names import ImageRef
 from imagesmith.registry.client import Client, Fetched
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.faults import all_told
-from imagesmith.registry.nothing import move_to_nothing
 from imagesmith.registry.sending import Sending
 
 if TYPE_CHECKING:
@@ -363,6 +362,8 @@ class Repository:
             NotFound: there is none.
             Unsupported: the registry does not delete.
         """
+        from imagesmith.registry.nothing import move_to_nothing
+
         if self.ref.digest is None:
             try:
                 self.writer.delete_manifest(self.ref.reference)

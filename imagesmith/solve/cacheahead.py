@@ -16,7 +16,6 @@ from imagesmith.errors import ImagesmithError
 from imagesmith.interfaces import ImageSource
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.request import CachePlace
-from imagesmith.solve.cacheio import CONFIG_TYPE
 from imagesmith.transports.bases import Bases
 
 __all__ = ["CachesAhead"]
@@ -32,6 +31,7 @@ class CachesAhead:
         self._asking = {p: Background(partial(self._ask, p), "cache") for p in places if p.ref is not None}
 
     def _ask(self, place: CachePlace) -> None:
+        from imagesmith.solve.cacheio import CONFIG_TYPE
         from imagesmith.transports.documents import document_of
 
         assert place.ref is not None

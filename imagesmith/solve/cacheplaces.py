@@ -33,7 +33,6 @@ from imagesmith.oci.model import Descriptor, Index, Manifest
 from imagesmith.oci.names import Platform
 from imagesmith.request import CachePlace
 from imagesmith.solve.cacheahead import CachesAhead
-from imagesmith.solve.cachetables import tables_in
 from imagesmith.solve.cachewriting import CacheWriter, Contents, SharedCaches
 from imagesmith.solve.key import key_of
 from imagesmith.solve.result import BuiltLayer
@@ -167,6 +166,7 @@ class CacheImport:
 
     def _imported(self, place: CachePlace, source: ImageSource, manifest: Manifest) -> Imported:
         from imagesmith.solve.cacheio import CONFIG_TYPE, INLINE, decode
+        from imagesmith.solve.cachetables import tables_in
         from imagesmith.transports.documents import config_of
 
         if manifest.config.media_type == CONFIG_TYPE:

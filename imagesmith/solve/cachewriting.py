@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.errors import ImagesmithError, NotFound, RegistryError, cannot_write
 from imagesmith.events import EventSink, Warned
@@ -30,12 +30,14 @@ from imagesmith.oci.codec import Object, dumps, parse_object
 from imagesmith.oci.digest import Digest, digest_bytes
 from imagesmith.oci.model import Descriptor, Manifest
 from imagesmith.request import CachePlace
-from imagesmith.solve.cachetables import Table, tables_in, with_tables
 from imagesmith.solve.stepcache import StepCache
 from imagesmith.solve.watching import Solved
 from imagesmith.store.store import Store
 from imagesmith.transports.bases import Bases
 from imagesmith.values import frozen, replace
+
+if TYPE_CHECKING:
+    from imagesmith.solve.cachetables import Table
 
 __all__ = ["CacheWriter", "Contents", "SharedCaches"]
 
@@ -125,6 +127,7 @@ class CacheWriter:
 
         Those that imported caches have are taken as they are; where their blobs are goes to `elsewhere`.
         """
+        from imagesmith.solve.cachetables import Table
         from imagesmith.store.tables import packed_table
 
         images = {s.image.manifest.digest: s.image for s in steps if s.image is not None}
@@ -147,6 +150,8 @@ class CacheWriter:
         tables: Sequence[tuple[Digest, Table]],
     ) -> tuple[dict[str, Any], list[Descriptor]]:
         """What is sent: the document and the layers with the tables, whose blobs are in the store then."""
+        from imagesmith.solve.cachetables import with_tables
+
         whole, all_layers, blobs = with_tables(document, layers, tables)
         for raw in blobs:
             self.store.blobs.put(raw)
@@ -185,6 +190,7 @@ class CacheWriter:
         import random
 
         from imagesmith.solve.cacheio import merged
+        from imagesmith.solve.cachetables import tables_in
 
         for _ in range(_TRIES):
             target = self._target(place)
