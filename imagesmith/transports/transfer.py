@@ -40,6 +40,7 @@ from imagesmith.store.store import Store
 from imagesmith.transports.copier import Choice, Plan, choose, plan_copy
 from imagesmith.transports.lacking import left_behind
 from imagesmith.transports.sender import copy_image
+from imagesmith.transports.stored import StorePlace, write_pieces
 from imagesmith.values import frozen
 
 __all__ = ["Resolved", "Session"]
@@ -234,8 +235,6 @@ class Session:
             NotFound: the registry has not got it.
             DigestMismatch: it is not what the descriptor says.
         """
-        from imagesmith.transports.stored import write_pieces
-
         store = self._need_store()
         last = 0.0
 
@@ -269,8 +268,6 @@ class Session:
         Raises:
             NotFound: there is no such image, or none for the platform.
         """
-        from imagesmith.transports.stored import StorePlace
-
         store = self._need_store()
         platforms = (platform,) if platform else ()
         choice = Choice(platforms=platforms, default=default, sparse=True, attestations=attestations)
@@ -299,8 +296,6 @@ class Session:
         Raises:
             NotFound: content is missing in the store.
         """
-        from imagesmith.transports.stored import StorePlace
-
         source = StorePlace(self._need_store(), ref, d, elsewhere)
         return self.copy(source, self.repository(ref), verb="push", vertex=vertex)
 
@@ -377,8 +372,6 @@ class Session:
         self, source: ImageSource, target: ImageTarget, choice: Choice, root: Descriptor | None, verb: str
     ) -> Plan:
         """Read what is to be copied, from where it costs least."""
-        from imagesmith.transports.stored import StorePlace
-
         if isinstance(target, Repository) and verb != "push":  # a push mends what a registry has lost
             return plan_copy(source, choice, root, known=target.has_manifest, admission=self.admission)
         admission = None if verb == "push" else self.admission
