@@ -194,6 +194,9 @@ def more_than_kept(found: dict[str, dict[str, int]]) -> list[str]:
         return [f"the counts in {KEPT.name} are those of Python {whole['python']}; this is {PYTHON}"]
     lines = []
     for name, row in found.items():
+        if name not in whole["counts"]:
+            lines.append(f"{name}: nothing is kept in {KEPT.name}")
+            continue
         for what in COUNTED:
             kept, (percent, more) = whole["counts"][name][what], LOOSE.get(what, (0, 0))
             if 100 * (row[what] - more) > (100 + percent) * kept:

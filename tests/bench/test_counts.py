@@ -49,6 +49,7 @@ def test_what_has_grown_is_told(counts: ModuleType, tmp_path: Path, monkeypatch:
         "copy: 100 modules, and 90 are kept in counts.json",
         "copy: 116 calls, and 100 are kept in counts.json",
     ]
+    assert counts.more_than_kept({"new": row}) == ["new: nothing is kept in counts.json"]
     whole = json.loads(counts.KEPT.read_text())
     counts.KEPT.write_text(json.dumps({**whole, "python": "3.0"}))
     assert counts.more_than_kept({"small": row}) == [
