@@ -17,7 +17,7 @@ from typing import Any
 
 from imagesmith.worker.sandbox.kernel import mount
 
-__all__ = ["MAX_LOWERS", "mount_nowhere", "mount_overlay"]
+__all__ = ["MAX_LOWERS", "mount_nowhere", "mount_overlay", "try_changes"]
 
 #: The kernel's own limit is 500 lower directories.
 MAX_LOWERS = 480

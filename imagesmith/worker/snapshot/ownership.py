@@ -196,20 +196,14 @@ class Owners:
     def chown(self, fd: int, path: str, uid: int, gid: int, st: os.stat_result | None = None) -> None:
         """Record an owner, and do to the file what the kernel does: copy it up, clear set-id bits.
 
-        Args:
-            fd: the file.
-            path: its path; of a regular file or folder it does not matter.
-            uid: -1 leaves it as it is.
-            gid: likewise.
-            st: of the file as it is, if that is known.
+        The path of a regular file or folder does not matter; `st` is the file's, if known.
 
         Raises:
             OSError: the file system is read-only, or full.
         """
         here = f"/proc/self/fd/{fd}"
         st = st or os.stat(here)
-        if self._expected:
-            self.meet()
+        self.meet()
         uid, gid = uid & _NONE, gid & _NONE
         old = self.stat(fd, path) if _NONE in (uid, gid) else (0, 0)
         uid, gid = old[0] if uid == _NONE else uid, old[1] if gid == _NONE else gid
@@ -234,10 +228,9 @@ class Owners:
         st = os.stat(here)
         if self._real and not _beyond(st.st_uid, st.st_gid):
             return st.st_uid, st.st_gid
-        found: tuple[int, int] | None
         if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
             kept = _read(here, follow=True)
-            found = (kept[0], kept[1]) if kept is not None else None
+            found = kept and kept[:2]
         else:
             found = self._find(path, _target(fd, st), st)
         return self._owner(found, st.st_uid, st.st_gid)
