@@ -111,12 +111,10 @@ class _Working:
         return replace(layer, name=self.step.name)
 
     def _written(self, entries: Iterable[Entry], created_ns: int) -> BuiltLayer:
-        solver, writer, step = self._solver, self._solver.writer, self.step
-        tap = next((t for w in solver.watchers if (t := w.taps(step)) is not None), None)
-        learn = self.tools.trees.file_digest.learn if self.learns else None
-        diff_id, descriptor = writer.write(
-            entries, self.tools.cancel, learn=learn, once=self.alike is None, form=self.form, tap=tap
-        )
+        writer, step, once = self._solver.writer, self.step, self.alike is None
+        tap = next((t for w in self._solver.watchers if (t := w.taps(step)) is not None), None)
+        learn, stop = self.tools.trees.file_digest.learn if self.learns else None, self.tools.cancel
+        diff_id, descriptor = writer.write(entries, stop, learn=learn, once=once, form=self.form, tap=tap)
         stored = self.tools.store.layers.layer(diff_id, descriptor.digest)
         return BuiltLayer(
             diff_id, descriptor, stored, created_ns, step.name, writer.codec_name, writer.clamp_s
