@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import time
@@ -13,6 +14,7 @@ from imagesmith.context.patterns import Matcher
 from imagesmith.context.sources import select
 from imagesmith.errors import ContextError
 from imagesmith.fs.jail import remove_tree
+from imagesmith.layer.tarwrite import write_layer
 from imagesmith.store.store import Store
 
 
@@ -117,6 +119,22 @@ def test_a_file_that_is_written_meanwhile_is_told(folder: Path, text: str) -> No
     os.utime(folder / "d/f", (1, 1))
     with pytest.raises(ContextError, match="/d/f of the context changed while it was read"):
         entry.content.open()
+
+
+def test_a_layer_takes_no_file_that_was_changed_since_and_learns_no_digest_of_it(folder: Path) -> None:
+    (folder / "w").write_text("was")
+    os.utime(folder / "w", (10**9, 10**9))
+    learnt: list[str] = []
+    tree = LocalTree(folder)
+    e = tree.get("w")
+    assert e is not None
+    write_layer([e], lambda _data: None, digests=True, on_offset=lambda e, _at: learnt.append(e.digest))
+    assert learnt == [hashlib.sha256(b"was").hexdigest()]
+    e.digest = ""
+    (folder / "w").write_text("now")
+    with pytest.raises(ContextError, match="/w of the context changed while it was read"):
+        write_layer([e], lambda _data: None, digests=True, on_offset=lambda e, _at: learnt.append(e.digest))
+    assert len(learnt) == 1
 
 
 def test_a_hidden_folder_comes_once_before_what_is_shown_in_it(folder: Path) -> None:
