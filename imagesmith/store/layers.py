@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from imagesmith.oci.digest import Digest
 from imagesmith.store.arriving import Arriving
 from imagesmith.store.blobs import BlobStore
 from imagesmith.store.disk import spool
+from imagesmith.store.layerbytes import first_bytes, in_tar, in_tree
 from imagesmith.store.newtar import Form, NewTar, Tee
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ __all__ = ["Form", "LayerContent", "LayerStore", "NewTar", "StoredLayer"]
 
 #: A layer's folder has the hexadecimal part of its diff_id as its name.
 _BY_LENGTH = {64: "sha256", 96: "sha384", 128: "sha512"}
-#: Where files of a layer lie extracted: its trees, and what steps left of which they are made
-#: (worker/snapshot/trees.py).
-TREES = ("tree", "tree-subid", "tree-single", "tree-left", "tree-subid-left", "tree-single-left")
 
 
 class LayerContent:
@@ -173,8 +170,7 @@ class StoredLayer:
 
     def at_hand(self, path: str, offset: int, size: int) -> bytes | None:
         """A small file's bytes, if nothing need be unpacked for them."""
-        content = LayerContent(self, path, offset, size)
-        f = self._open_at(offset) or self._open_in_tree(content)
+        f = in_tar(self.folder, offset) or in_tree(self.folder, path, size)
         if f is None:
             return None
         with f:
@@ -236,47 +232,21 @@ class StoredLayer:
 
     def open_content(self, content: LayerContent) -> BinaryIO:
         """The bytes of a file: from the tar if it is there in one form or the other, else from a tree."""
-        f = self._open_at(content.offset) or self._open_in_tree(content)
+        f = in_tar(self.folder, content.offset) or in_tree(self.folder, content.path, content.size)
         if f is None:
             self._tar()
-            f = self._open_at(content.offset)
+            f = in_tar(self.folder, content.offset)
         if f is None:
             raise NotFound(f"the tar of layer {self.diff_id} was deleted while it was read")
         return f
 
     def read_content(self, content: LayerContent, size: int) -> bytes:
         """The first bytes of a file; from a tar that is there by few calls, for there may be many files."""
-        for name, begin in _forms():
-            try:
-                fd = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            try:
-                return os.pread(fd, size, begin + content.offset)
-            finally:
-                os.close(fd)
+        found = first_bytes(self.folder, content.offset, size)
+        if found is not None:
+            return found
         with self.open_content(content) as f:
             return f.read(size)
-
-    def _open_at(self, offset: int) -> BinaryIO | None:
-        for name, begin in _forms():
-            with contextlib.suppress(FileNotFoundError):
-                f = (self.folder / name).open("rb", buffering=0)
-                f.seek(begin + offset)
-                return f
-        return None
-
-    def _open_in_tree(self, content: LayerContent) -> BinaryIO | None:
-        from imagesmith.fs.jail import Jail
-
-        for name in TREES:
-            with contextlib.suppress(OSError), Jail(self.folder / name) as jail:
-                fd = jail.open(content.path, os.O_RDONLY | os.O_NONBLOCK)
-                st = os.fstat(fd)
-                if stat.S_ISREG(st.st_mode) and st.st_size == content.size:
-                    return os.fdopen(fd, "rb", buffering=0)
-                os.close(fd)
-        return None
 
     def erofs(self) -> Path | None:
         """A file that the kernel mounts as the layer's tree (layer/erofs.py); None if it has none."""
@@ -428,10 +398,3 @@ class LayerStore:
             for path in self.root.glob("*.gone-*"):
                 with contextlib.suppress(OSError):
                     remove_tree(path)
-
-
-def _forms() -> tuple[tuple[str, int], ...]:
-    """The files that hold a layer's tar, and where it begins in them."""
-    from imagesmith.layer.erofs import TAR_AT
-
-    return ("tar", 0), ("erofs", TAR_AT)
