@@ -7,6 +7,7 @@ Threads: `expect` may be called from any; it may begin one, which has readers.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -56,7 +57,8 @@ class Fetching:
         """Wait for what was begun; after a failure, when the solve's token is set, not for long."""
         deadline = time.monotonic() + _PATIENCE_S
         while self._threads:
-            self._threads.pop().join(None if kind is None else max(0.0, deadline - time.monotonic()))
+            with contextlib.suppress(RuntimeError):  # interrupted before it was started
+                self._threads.pop().join(None if kind is None else max(0.0, deadline - time.monotonic()))
 
 
 def _read(layers: Sequence[StoredLayer], form: Form) -> None:
