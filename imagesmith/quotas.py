@@ -127,8 +127,13 @@ class OutOfMemory:
     def __init__(self, groups: Iterable[Path] = ()) -> None:
         """Begin to watch the first of some groups, the others are around it; without any, this process's."""
         # those around it count what others in them lose, too: theirs are the limits only
-        self._groups = [g for g in groups or _groups("memory") if any(_text(g / name) for name in _COUNTS)]
+        self._given = tuple(groups)
+        self._group = next(self._watched(), None)
         self._before = self._kills()
+
+    def _watched(self) -> Iterator[Path]:
+        """Those that count; looked up one by one, for every step asks, and hardly any is told."""
+        return (g for g in self._given or _groups("memory") if any(_text(g / name) for name in _COUNTS))
 
     def told(self, whose: str = "its cgroup") -> str:
         """What to tell of it since this was asked last, in one line; '' if nothing was killed.
@@ -139,14 +144,14 @@ class OutOfMemory:
         before, self._before = self._before, self._kills()
         if self._before <= before:
             return ""
-        limit = min(map(_limit, self._groups))
+        limit = min(map(_limit, self._watched()), default=math.inf)
         if limit == math.inf:
             return f"{KILLED}the machine has no more"
         return f"{KILLED}the limit of {limit / (1 << 20):.0f} MiB of {whose} was reached"
 
     def _kills(self) -> int:
-        group = next(iter(self._groups), None)
-        return max((_field(group / name, "oom_kill") for name in _COUNTS), default=0) if group else 0
+        group = self._group
+        return max(_field(group / name, "oom_kill") for name in _COUNTS) if group else 0
 
 
 def own_group(controller: str) -> str:
