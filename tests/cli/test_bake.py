@@ -251,8 +251,7 @@ def test_a_definition_from_elsewhere_has_nothing_of_the_users_git(
         owned[ref.remote] = own
         return git_access(request, ref, own=own)
 
-    for module in ("contexts", "fetching"):
-        monkeypatch.setattr(f"imagesmith.context.{module}.git_access", access)
+    monkeypatch.setattr("imagesmith.context.secrets.git_access", access)
     with git_server(tmp_path_factory.mktemp("served")) as server:
         other = server.url("other")
         definition = f'target "default" {{\n contexts = {{ other = "{other}" }}\n}}\n'
