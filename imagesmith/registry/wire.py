@@ -11,6 +11,7 @@ Threads: any; a connection belongs to one request until its answer is read or cl
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import socket
@@ -65,6 +66,12 @@ class _Connection:
 
     def close(self) -> None:
         """Close it."""
+        self._sock.close()
+
+    def end(self) -> None:
+        """Close it, and let a thread that waits for it go on; that may be in the midst of a record of TLS."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)  # TLS's own would send the rest in the open
         self._sock.close()
 
     def rest(self) -> None:
@@ -178,7 +185,7 @@ class Wire:
             self._busy.clear()
             self._change.notify_all()
         for connection in found:
-            connection.close()
+            connection.end()
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Iterable[bytes] | None) -> Answer:
         """Send a request, and read the head of its answer; see answers.Sender."""

@@ -245,6 +245,31 @@ def test_closed_wire_ends_what_is_open() -> None:
         assert w.send("GET", server.url, {}, None).status_code == 200  # as before the first
 
 
+@pytest.mark.parametrize("secret", [False, True], ids=["plain", "tls"])
+def test_closed_wire_is_not_waited_on(registry_certificate: Path, secret: bool) -> None:
+    keys = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    keys.load_cert_chain(registry_certificate / "cert.pem", registry_certificate / "key.pem")
+    context = ssl.create_default_context(cafile=str(registry_certificate / "cert.pem"))
+    asked, ended = threading.Event(), threading.Event()
+
+    def play(server: Server, conn: socket.socket) -> None:
+        with keys.wrap_socket(conn, server_side=True) if secret else conn as heard:
+            server.take(heard)
+            asked.set()
+            ended.wait(20)
+
+    def wait() -> None:
+        with pytest.raises(Failure):
+            ask(w, server.url.replace("http", "https") if secret else server.url)
+        ended.set()
+
+    with serving(play) as server, wired(timeout_s=15.0, context=context) as w:
+        threading.Thread(target=wait, daemon=True).start()
+        assert asked.wait(10)
+        w.close()
+        assert ended.wait(10)
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize(
     ("more", "connections"), [(b"", 1), (b"HTTP/1.1 200 OK\r\n\r\n", 4)], ids=["", "more"]
