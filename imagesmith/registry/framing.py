@@ -234,13 +234,19 @@ def _parsed(raw: bytes, method: str) -> Head:
             chunked = True
         elif key == b"connection" and b"close" in (w.strip() for w in value.lower().split(b",")):
             keep = False
-    if chunked and length is not None:
-        keep = False
+    if length is not None:
+        lines = (*(line for line in lines if line[0].lower() != b"content-length"), _said_once(length))
+        keep = keep and not chunked
     if method == "HEAD" or status in (204, 304):
         framed: int | None = 0
     else:
         framed = -1 if chunked else length
     return Head(status, lines, framed, keep and framed is not None)
+
+
+def _said_once(length: int) -> tuple[bytes, bytes]:
+    """The header of a length that may have been said several times."""
+    return b"Content-Length", b"%d" % length
 
 
 def _length(value: bytes, before: int | None) -> int:

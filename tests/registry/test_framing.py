@@ -160,6 +160,11 @@ def test_headers_are_found_in_any_case_and_keep_their_bytes() -> None:
     assert list(headers) == ["x-a", "y", "fold", "content-length"]
 
 
+def test_length_that_is_said_several_times_is_one_header() -> None:
+    head, _, _ = _read([_OK + b"Content-Length: 2, 2\r\nX: y\r\ncontent-length: 2\r\n\r\nok"])
+    assert dict(Headers(head.lines)) == {"x": "y", "content-length": "2"}
+
+
 def test_small_chunks_come_together_and_none_is_held_back() -> None:
     small = b"".join(b"1\r\n%c\r\n" % c for c in b"abcdefgh")
     reader = Reader(_receive([_CHUNKED, small + b"2\r\n", b"ok\r\n0\r\n\r\n"]))
