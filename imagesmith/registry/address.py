@@ -58,12 +58,12 @@ def _unusual(url: str) -> Address:
 
     try:
         read = httpx.URL(url)
-    except httpx.InvalidURL as e:
+    except (httpx.InvalidURL, UnicodeError) as e:
         raise InvalidURL(str(e)) from e
     if read.scheme not in _PORTS:
         raise InvalidURL("its scheme is neither http nor https")
-    number = read.port or _PORTS[read.scheme]
-    if not read.raw_host or number > _MOST_PORT:
+    number = _PORTS[read.scheme] if read.port is None else read.port
+    if not read.raw_host or not 0 < number <= _MOST_PORT:
         raise InvalidURL("it names no host, or no port that there is")
     pair = f"{read.username}:{read.password}".encode()
     login = f"Basic {base64.b64encode(pair).decode()}" if read.username or read.password else ""

@@ -156,8 +156,8 @@ class Authorizer:
         return None if token is None else f"Bearer {token.text}"
 
     def _learn_bearer(self, c: Challenge, url: str, scopes: tuple[str, ...], sent: str | None) -> bool:
-        self._scheme = "bearer"
         self._realm, self._service = check_realm(c.params["realm"], url), c.params.get("service", "")
+        self._scheme = "bearer"
         asked = tuple(s for s in c.params.get("scope", "").split() if not quirks.is_dummy_scope(s))
         before = self._wanted(scopes)
         if asked and scopes:

@@ -233,7 +233,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
 
 def retry_after_s(text: str) -> float:
     """Seconds that a Retry-After header asks for; 0 where it says nothing usable."""
-    if text.isdigit() and len(text) < 9:
+    if text.isascii() and text.isdigit() and len(text) < 9:
         return float(text)
     if not text:  # as a rule: reading dates costs an import
         return 0.0

@@ -53,7 +53,7 @@ def smaller_chunk(status: int, said: str, sent: int, least: int) -> int:
 def least_chunk(headers: Mapping[str, str]) -> int:
     """OCI-Chunk-Min-Length, or what every registry takes."""
     text = headers.get("OCI-Chunk-Min-Length", "")
-    told = int(text) if text.isdigit() and len(text) < 12 else 0
+    told = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
     return max(told, LEAST_CHUNK_BYTES)
 
 

@@ -297,19 +297,21 @@ class Transport:
             home = self.is_home(url)
             sent = self.auth.header(scopes) if home else None
             response = self._exchange(method, url, self._headers(extra, sent, home), body, foreign=not home)
-            status = response.status_code
-            if status == 401 and home and not answered:
-                answered = True
-                values = response.headers.get_list("www-authenticate")
-                if self.auth.challenged(values, response.url, scopes, sent):
-                    drain(response)
-                    continue
-            if status not in _REDIRECTS or "location" not in response.headers:
-                return response
-            if status < 307 and method not in ("GET", "HEAD"):
-                return response
-            target = absolute(response.url, response.headers["location"])
-            drain(response)
+            with contextlib.ExitStack() as stack:
+                stack.callback(response.close)  # an answer that leads nowhere, too, gives its connection back
+                status = response.status_code
+                if status == 401 and home and not answered:
+                    answered = True
+                    values = response.headers.get_list("www-authenticate")
+                    if self.auth.challenged(values, response.url, scopes, sent):
+                        drain(response)
+                        continue
+                may_follow = status >= 307 or method in ("GET", "HEAD")
+                if status not in _REDIRECTS or "location" not in response.headers or not may_follow:
+                    stack.pop_all()
+                    return response
+                target = absolute(response.url, response.headers["location"])
+                drain(response)
             if url.startswith("https:") and not target.startswith("https:"):
                 raise Fault(f"{shown(url)}: redirected from https to {shown(target)}; refused", tries=1)
             url = target

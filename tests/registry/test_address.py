@@ -50,6 +50,8 @@ def test_addresses_are_read(url: str, address: Address) -> None:
         "http://a:x/",
         "http://[::1/",
         "http://a/\n",
+        "http://a:0/",
+        "http://\udcff/",
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:

@@ -74,6 +74,7 @@ def test_pieces_do_not_get_smaller_than_the_registry_takes_before_all_else_was_t
         ("-1", 5 * MIB),
         ("1e9", 5 * MIB),
         ("9000000 ", 5 * MIB),
+        ("9000000²", 5 * MIB),
     ],
 )
 def test_least_piece_is_the_registry_s_if_it_is_a_number_that_can_be_meant(

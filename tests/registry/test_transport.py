@@ -30,7 +30,7 @@ from imagesmith.registry.bodies import capped, pieces
 from imagesmith.registry.client import Client, catalog
 from imagesmith.registry.download import blob_pieces
 from imagesmith.registry.endpoint import default_endpoint
-from imagesmith.registry.faults import onward
+from imagesmith.registry.faults import onward, retry_after_s
 from imagesmith.registry.transport import Transport
 from imagesmith.registry.upload import mount, upload
 from imagesmith.values import replace
@@ -128,6 +128,23 @@ def test_address_that_is_none_is_an_error_of_ours(address: str) -> None:
                 ask()
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (401, {"WWW-Authenticate": 'Bearer realm="ftp://x/"'}),
+        (302, {"Location": "http://[x"}),
+    ],
+)
+def test_answers_that_lead_nowhere_free_their_connections(status: int, headers: dict[str, str]) -> None:
+    with served(lambda _: (status, headers, bytes(100_000))) as (_, client, _):
+        said = set()
+        for _ in range(20):  # more than connections may be open
+            with pytest.raises(RegistryError) as e:
+                client.tags()
+            said.add(e.value.message)
+        assert len(said) == 1
+
+
 def test_password_is_never_sent_unasked() -> None:
     with served(lambda _: answer(200, MANIFEST.raw, Content_Type=mt.OCI_MANIFEST), Credential("u", "p")) as (
         s,
@@ -180,6 +197,10 @@ def test_pause_is_as_long_as_the_registry_asks_for() -> None:
         client.tags()
         assert waits[0] == 7
         assert 25 < waits[1] <= 30
+
+
+def test_pause_that_is_no_number_is_none() -> None:
+    assert [retry_after_s(text) for text in ("²", "٣", "-1", "1_0", "3.5", "3")] == [0, 0, 0, 0, 0, 3]
 
 
 @pytest.mark.parametrize("seconds", [1, 3, 15])
