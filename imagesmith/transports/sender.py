@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 from imagesmith.concurrency import Cancel
@@ -37,6 +38,7 @@ def copy_image(
     standing: Descriptor | None = None,
     take: Callable[[Descriptor, ImageSource, Callable[[int], None]], str] | None = None,
     parts: tuple[str, str] = ("", ""),
+    abandoned: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Descriptor:
     """Send what a plan holds, and return the root's descriptor.
 
@@ -52,6 +54,7 @@ def copy_image(
         standing: what the target's name stands for, if that is known.
         take: takes a blob that the target was not asked for, where it has hardly any.
         parts: what sending the blobs and then the manifests is called, if it is to be told.
+        abandoned: a `with` in which all that is under way comes to its end, where the user stops it.
     """
     teller = _Teller(step, events, Cancel())
     permits = slots or threading.BoundedSemaphore(max(1, transfers))
@@ -71,7 +74,7 @@ def copy_image(
         if target.in_order:
             _in_order(target, plan, blob)
         else:
-            _in_parallel(list(plan.blobs.values()), blob, transfers, teller.cancel)
+            _in_parallel(list(plan.blobs.values()), blob, transfers, teller.cancel, abandoned)
     root = plan.the_root()
     with part_of(events, step, parts[1]):
         tagged = {d.digest for _, d in plan.tags}
@@ -95,7 +98,11 @@ def _in_order(target: ImageTarget, plan: Plan, blob: Callable[[Descriptor], None
 
 
 def _in_parallel(
-    blobs: Sequence[Descriptor], blob: Callable[[Descriptor], None], transfers: int, cancel: Cancel
+    blobs: Sequence[Descriptor],
+    blob: Callable[[Descriptor], None],
+    transfers: int,
+    cancel: Cancel,
+    abandoned: Callable[[], AbstractContextManager[None]],
 ) -> None:
     """Run `blob` on all, largest first; on a failure the others stop, and the first error is raised."""
     largest = sorted(blobs, key=lambda d: -d.size)
@@ -112,7 +119,8 @@ def _in_parallel(
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         except BaseException:
             cancel.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            with abandoned():
+                pool.shutdown(cancel_futures=True)
             raise
         failed = [e for f in futures if f in done and (e := f.exception()) is not None]
         if failed:

@@ -125,10 +125,12 @@ class Session:
         return Vertex(self._events, next(self._steps), name)
 
     @contextlib.contextmanager
-    def hurried(self) -> Iterator[None]:
-        """A `with` in which no request waits for another try: nobody wants the answers any more."""
+    def hurried(self, *, ended: bool = False) -> Iterator[None]:
+        """A `with` in which no request waits for another try: nobody wants answers, or they are `ended`."""
         self._hurry.set()
         try:
+            if ended:
+                self.close()
             yield
         finally:
             self._hurry.clear()
@@ -349,6 +351,7 @@ class Session:
                 if held:
                     self._found(d.digest, held)
 
+            last = f"pushing manifest for {target.name.partition('@')[0]}@{plan.the_root().digest}"
             return copy_image(
                 source,
                 target,
@@ -360,12 +363,8 @@ class Session:
                 finished=finished,
                 standing=there,
                 take=take,
-                parts=("", "")
-                if verb != "push"
-                else (
-                    "pushing layers",
-                    f"pushing manifest for {target.name.partition('@')[0]}@{plan.the_root().digest}",
-                ),
+                abandoned=partial(self.hurried, ended=True),
+                parts=("pushing layers", last) if verb == "push" else ("", ""),
             )
 
     def _plan(

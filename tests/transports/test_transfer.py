@@ -31,6 +31,7 @@ from imagesmith.transports.transfer import Session
 from tests.registry.conftest import PASSWORD, USER, Served, name
 from tests.registry.faultproxy import Answer, CutRequest, FaultProxy
 from tests.registry.images import make_image, make_index
+from tests.registry.scripted import Asked, Scripted
 
 AMD, ARM = Platform("linux", "amd64"), Platform("linux", "arm64")
 
@@ -308,3 +309,28 @@ def test_mirror_is_read_first_and_the_registry_where_it_fails(
         session.push(up.with_tag("2"), d)
     with Session(other) as session:
         assert session.repository(up).tags() == ["2"]
+
+
+def test_push_that_is_stopped_waits_for_no_answer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, given_up = threading.Event(), threading.Event()
+
+    def answers(request: Asked) -> tuple[int, dict[str, str], bytes]:
+        if request.method == "POST":
+            return 202, {"Location": "/v2/a/b/blobs/uploads/1"}, b""
+        if request.method == "PUT":
+            asked.set()
+            given_up.wait(20)
+        return 404, {}, b""
+
+    def stop(*_: object, **__: object) -> None:
+        assert asked.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("concurrent.futures.wait", stop)
+    with Scripted(answers) as server, Session(store) as session:
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            session.push(ImageRef.parse(f"{server.host}/a/b:1"), make_image(store))
+        took = time.monotonic() - began
+        given_up.set()
+    assert took < 15
