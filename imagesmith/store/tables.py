@@ -51,8 +51,9 @@ _FORMAT = "imagesmith-table-1"
 #: The files that come along, if they are no larger than this.
 _NAMES, _MOST_NAMES = ("etc/passwd", "etc/group"), 16 << 10
 _MAX_ID, _MAX_NS, _MAX_SIZE = 0xFFFFFFFE, 10**21, 1 << 50
-#: How a row ends that has a digest, or nothing behind the link.
-_DIGEST, _NOTHING = re.compile(rb',"[0-9a-f]{64}"\]\n'), b',0,0,"",""]\n'
+#: How a row ends that has a digest, which a link alone may look like; and one with nothing behind the link.
+_DIGEST = re.compile(rb'(,[0-9]+,[0-9]+,"[0-9A-Za-z+/=]*"),"[0-9a-f]{64}"\]\n')
+_NOTHING = b',0,0,"",""]\n'
 
 
 # --- making one ---------------------------------------------------------------------------------
@@ -67,7 +68,7 @@ def packed_table(layer: StoredLayer) -> bytes | None:
         return None
     if not rows.startswith(HEAD) or not rows.endswith(END) or rows.count(b"\n") > _MOST_ROWS:
         return None
-    rows = _DIGEST.sub(b',""]\n', rows[len(HEAD) :]).replace(_NOTHING, b"]\n")
+    rows = _DIGEST.sub(rb'\1,""]\n', rows[len(HEAD) :]).replace(_NOTHING, b"]\n")
     names = {path: data for path in _NAMES if (data := _names_in(layer, rows, path)) is not None}
     head = json.dumps([_FORMAT, str(layer.diff_id), names], separators=(",", ":")).encode()
     packer = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)

@@ -36,6 +36,8 @@ ENTRIES = (
     Entry("etc", "d", 0o755),
     Entry("etc/passwd", "f", size=len(PASSWD), content=BytesContent(PASSWD)),
     Entry("ping", "f", 0o755, capability=bytes(range(20))),
+    Entry("run/" + "ab" * 32, "f", size=1, content=BytesContent(b"x")),
+    Entry("run/current", "l", 0o777, link="ab" * 32),  # which looks as a digest does
 )
 
 
