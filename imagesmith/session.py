@@ -240,7 +240,8 @@ class Session:
         halting = [self._halting(build, writer) for build in builds]
         for build, halts in zip(builds, halting, strict=True):
             build.equip(common, workshop, halts)
-        cache = StepCache(self.store, _imports(builds), first.clamp_s, builds[0].request.cache_ttl_s)
+        named = {place.name for build in builds for place in build.request.cache_from}
+        cache = StepCache(self.store, _imports(builds), first.clamp_s, builds[0].request.cache_ttl_s, named)
         told = [w for build in builds for w in build.watch(common, cache, first)]
         told += [*watchers, *self._explainer(builds, cache, events)]
         solver = Solver(

@@ -60,6 +60,7 @@ class _Working:
     def __init__(self, solver: Solver, step: Step, parent: Result) -> None:
         self.tools, self.step, self.parent = solver.sites.get(step, solver.tools), step, parent
         self.number, self.learns = 0, False
+        self.told: set[str] = set()
         self.form: Form = ""
         self.alike = solver.alike.get(step)
         self._solver = solver
@@ -76,7 +77,9 @@ class _Working:
 
     def outline(self, result: Result) -> View:
         """See Work."""
-        return result.outline(self.tools.bases.told, self.form)
+        view = result.outline(self.tools.bases.told, self.form)
+        self.told |= self.tools.bases.tellers(lambda: result.diff_ids)
+        return view
 
     def held_ns(self, mtime_ns: int) -> int:
         """See Work."""
@@ -269,7 +272,7 @@ class Solver:
             work.number = next(self._numbers)
             if found is not None:
                 work.tools.events(StepCached(step=work.number, name=step.name))
-                layer, records, hit = found.layer, self._found(keys, found), found.source
+                layer, records, hit = found.layer, self._found(keys, found, work), found.source
             else:
                 layer, hit = self._make(keys, work), ""
                 records = self._remember(keys, layer, work)
@@ -304,17 +307,17 @@ class Solver:
             found = self.cache.find(keys.parts, keys.base, step.name, hollow=hollow, best=best)
         return found
 
-    def _found(self, keys: StepKeys, found: Found) -> tuple[StepRecord, ...]:
+    def _found(self, keys: StepKeys, found: Found, work: _Working) -> tuple[StepRecord, ...]:
         """The records of a hit; what was not known here is remembered: an imported one, or its short key."""
         if keys.short is None or keys.parts is None:
             records = self.cache.companions(found)
             if found.source != STORE and not found.layer.hollow:
-                self.cache.keep(*((r, self.cache.note(r.key)) for r in records))
+                self.cache.keep(*((r, self.cache.note(r.key)) for r in records), told=work.told)
             return records
         if found.layer.hollow:
             return (found.record,)
         record = replace(found.record, key=key_of(keys.short), base=keys.short_base, parts=keys.short)
-        self.cache.keep((record, {"same": found.record.key}))
+        (record,) = self.cache.keep((record, {"same": found.record.key}), told=work.told)
         return found.record, record
 
     def _make(self, keys: StepKeys, work: _Working) -> BuiltLayer:
@@ -372,11 +375,9 @@ class Solver:
         if keys.step.op.runs and record.parts["inputs"]:
             note["files"] = json.dumps(work.listing())
         if keys.short is None:
-            self.cache.keep((record, note))
-            return (record,)
+            return self.cache.keep((record, note), told=work.told)
         short = replace(record, key=key_of(keys.short), base=keys.short_base, parts=keys.short)
-        self.cache.keep((record, note), (short, {"same": record.key}))
-        return record, short
+        return self.cache.keep((record, note), (short, {"same": record.key}), told=work.told)
 
     def _ahead(self, step: Step, bare: bool) -> dict[str, object]:
         return parts_of(step.op, None, ()) if bare else self._parts(_Working(self, step, NOTHING))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from imagesmith.oci.codec import Object
 from imagesmith.oci.digest import Digest
@@ -22,7 +22,7 @@ from imagesmith.solve.result import BuiltLayer
 from imagesmith.store.cachedb import StepRecord
 from imagesmith.store.layers import StoredLayer
 from imagesmith.store.store import Store
-from imagesmith.values import field, frozen
+from imagesmith.values import field, frozen, replace
 
 __all__ = ["STORE", "Found", "Imported", "StepCache"]
 
@@ -58,6 +58,7 @@ class StepCache:
         load: Callable[[], Iterable[Imported]] = tuple,
         clamp_s: int | None = None,
         ttl_s: float | None = None,
+        named: Collection[str] = (),
     ) -> None:
         """Look into a store.
 
@@ -66,8 +67,9 @@ class StepCache:
             load: reads the imported caches, when the store lacks something.
             clamp_s: the clamp of times (seconds) that the build's layers have.
             ttl_s: records that are older (seconds) are none; None takes any.
+            named: the caches that the build was given.
         """
-        self._store, self._load, self._clamp_s = store, load, clamp_s
+        self._store, self._load, self._clamp_s, self._named = store, load, clamp_s, frozenset(named)
         self._since_ns = None if ttl_s is None else time.time_ns() - int(ttl_s * 1_000_000_000)
         self._imports: list[Imported] | None = None
         self._by_base: dict[str, list[tuple[StepRecord, Imported]]] = {}
@@ -98,11 +100,13 @@ class StepCache:
         """Records of the same instruction, the store's first, newest first; for explaining a miss."""
         self._imported()
         more = sorted((r for r, _ in self._by_base.get(base, ())), key=lambda r: -r.created_ns)
-        return [*self._store.cache.steps_like(base), *more]
+        return [*self._kept_like(base), *more]
 
     def note(self, key: str) -> Mapping[str, str]:
         """What was noted beside a record: its step's name, its base image."""
         found = self._store.cache.note(key)
+        if (same := found.get("same", "")) != _plain(same):
+            found["same"] = _plain(same)
         return found or next((i.notes[key] for i in self._imports or () if key in i.notes), {})
 
     def find(
@@ -148,9 +152,13 @@ class StepCache:
         """The store's record of these parts; its layer may be gone."""
         record = self._store.cache.step(key_of(parts))
         if record is None or not self._is_fresh(record):
-            wanted, like = _any_codec(parts), self._store.cache.steps_like(base)
+            wanted, like = _any_codec(parts), self._kept_like(base)
             record = next((r for r in like if _any_codec(r.parts) == wanted and self._is_fresh(r)), None)
         return record
+
+    def _kept_like(self, base: str) -> list[StepRecord]:
+        """The store's records of the same instruction that owe to no caches but those that are given."""
+        return [r for r in self._store.cache.steps_like(base) if self._named.issuperset(_tellers(r.key))]
 
     def _candidates(self, parts: Mapping[str, object], base: str) -> list[tuple[StepRecord, Imported]]:
         """The records of the imported caches that have these parts, in the order of the caches."""
@@ -178,7 +186,7 @@ class StepCache:
         """The same where the digests of the step's inputs are not known yet: those of any inputs."""
         self._imported()
         wanted = {k: parts[k] for k in ("below", "op", "format")}
-        records = [*self._store.cache.steps_like(base), *(r for r, _ in self._by_base.get(base, ()))]
+        records = [*self._kept_like(base), *(r for r, _ in self._by_base.get(base, ()))]
         records = [r for r in records if self._is_fresh(r)]
         fitting = (r for r in records if all(r.parts.get(k) == v for k, v in wanted.items()))
         return list(dict.fromkeys(r.diff_id for r in fitting))
@@ -200,16 +208,46 @@ class StepCache:
 
     def companions(self, found: Found) -> tuple[StepRecord, ...]:
         """The record of a hit, and the one that it was made beside, if it is known."""
-        same = self.note(found.record.key).get("same", "")
+        same = (self._store.cache.note(found.record.key) or self.note(found.record.key)).get("same", "")
         other = self._store.cache.step(same) if same else None
         if same and other is None:
             beside = (r for r, _ in self._by_key.get(same, ()))
             other = next((r for r in beside if r.diff_id == found.record.diff_id), None)
         return (found.record,) if other is None else (other, found.record)
 
-    def keep(self, *noted: tuple[StepRecord, Mapping[str, str]]) -> None:
-        """Remember what a step made, under each of its keys, with a note for each."""
-        self._store.cache.put_steps([r for r, _ in noted], {r.key: note for r, note in noted})
+    def keep(
+        self, *noted: tuple[StepRecord, Mapping[str, str]], told: Iterable[str] = ()
+    ) -> tuple[StepRecord, ...]:
+        """Remember what a step made, under each of its keys, with a note for each; returns what is kept.
+
+        Args:
+            noted: the records.
+            told: the caches by whose tables the layers below were looked into. The records then serve builds
+                that are given the same caches, and no others.
+        """
+        keys = {r.key: _told_by(r.key, [*told, *_tellers(note.get("same", ""))]) for r, note in noted}
+        records = tuple(replace(r, key=keys[r.key]) if keys[r.key] != r.key else r for r, _ in noted)
+        notes = {}
+        for r, note in noted:
+            same = note.get("same", "")
+            notes[keys[r.key]] = {**note, "same": keys[same]} if same in keys else note
+        self._store.cache.put_steps(records, notes)
+        return records
+
+
+def _tellers(key: str) -> list[str]:
+    """The caches that a record's key names, one a line behind the key itself."""
+    return key.split("\n")[1:]
+
+
+def _plain(key: str) -> str:
+    return key.partition("\n")[0]
+
+
+def _told_by(key: str, told: Iterable[str]) -> str:
+    """The key of a record that owes to these caches."""
+    names = {*_tellers(key), *(name.replace("\n", " ") for name in told)}
+    return "\n".join([_plain(key), *sorted(names)])
 
 
 def _any_codec(parts: Mapping[str, object]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +123,10 @@ class ImageBlobs:
     def told(self, layer: StoredLayer) -> LayerIndex | None:
         """What is known of a layer that is not in the store; None where it must be read."""
         return self.tables.index(layer, self._events)
+
+    def tellers(self, layers: Callable[[], Iterable[Digest]]) -> set[str]:
+        """The names of the caches by whose tables some layers were looked into."""
+        return self.tables.tellers(layers)
 
     def fetch(self, image: ResolvedImage, d: Descriptor) -> None:
         """Bring one blob of an image into the store, if it is not there."""

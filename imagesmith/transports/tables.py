@@ -10,6 +10,7 @@ Threads: any; a table is read once.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 
 from imagesmith.concurrency import Once
 from imagesmith.errors import Cancelled, DigestMismatch, ImagesmithError, LimitExceeded
@@ -70,6 +71,7 @@ class Tables:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._told: dict[Digest, list[Told]] = {}
+        self._used: dict[Digest, str] = {}
         self._read: Once[Digest, LayerIndex | None] = Once()
         self._lock = threading.Lock()
 
@@ -81,6 +83,10 @@ class Tables:
     def of(self, diff_id: Digest) -> Told | None:
         """A table of a layer, to be handed on."""
         return next(iter(self._told.get(diff_id, ())), None)
+
+    def tellers(self, layers: Callable[[], Iterable[Digest]]) -> set[str]:
+        """The names of the caches whose tables of some layers are in use."""
+        return {self._used[d] for d in layers() if d in self._used} if self._used else set()
 
     def index(self, layer: StoredLayer, events: EventSink) -> LayerIndex | None:
         """What a table tells of a layer that is not in the store; None where there is none to go by."""
@@ -94,7 +100,9 @@ class Tables:
         for told in list(self._told[layer.diff_id]):
             try:
                 raw = told.read()
-                return LayerIndex(lambda raw=raw: read_table(raw, layer), self._store.new_spool)  # type: ignore[misc]
+                index = LayerIndex(lambda raw=raw: read_table(raw, layer), self._store.new_spool)  # type: ignore[misc]
+                self._used[layer.diff_id] = told.cache
+                return index
             except Cancelled:
                 raise
             except ImagesmithError as e:

@@ -313,6 +313,33 @@ def test_what_a_lying_table_tells_is_no_index_of_the_layer(kitchen: Kitchen, tmp
         assert {e.path: e.mode for e in stored.entries()} == {"d": 0o755, "d/a": 0o644}
 
 
+@pytest.mark.parametrize("stage", [False, True])
+def test_what_was_made_by_tables_serves_builds_that_are_given_the_cache_and_no_others(
+    place: Place, stage: bool
+) -> None:
+    text = "FROM {base}\nCOPY lib /usr/lib\n"
+    if stage:
+        text = "FROM {base} AS made\nCOPY c /c\nFROM scratch\nCOPY --from=made /usr /\nCOPY lib /lib\n"
+    cache = place.folder / "cache"
+    place.build(text, cache_to=[f"type=local,dest={cache},mode=max"])
+    file = b'["usr/x","f",420' if stage else b'["usr","d",493'
+    lie = file[:-3] + b"448"
+    changed(cache, _rewritten(lambda plain: plain.replace(file, lie)))
+    place.first.write({"lib/a": "new"})
+    if stage:
+        text = text.replace("/usr /", "/usr/x /")
+    given: dict[str, Any] = {"cache_from": [f"type=local,src={cache}"]}
+    machine = place.build(text, **given)
+    lied = place.built.digest
+    more: dict[str, Any] = {"insecure": True, "build_args": {"SOURCE_DATE_EPOCH": str(OLD_S)}}
+    with patch("time.time_ns", lambda: 1_700_000_000_000_000_000):
+        assert machine.build(text.format(base=place.base), **given, **more).digest == lied
+        assert steps(machine) == []
+        honest = machine.build(text.format(base=place.base), **more).digest
+    place.build(text)
+    assert lied != honest == place.built.digest
+
+
 # --- when caches are asked for --------------------------------------------------------------------
 
 
