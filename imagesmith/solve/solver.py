@@ -316,7 +316,8 @@ class Solver:
             return records
         if found.layer.hollow:
             return (found.record,)
-        record = replace(found.record, key=key_of(keys.short), base=keys.short_base, parts=keys.short)
+        short = {**keys.short, "codec": found.record.parts.get("codec", "")}  # what its layer is in
+        record = replace(found.record, key=key_of(short), base=keys.short_base, parts=short)
         (record,) = self.cache.keep((record, {"same": found.record.key}), told=work.told)
         return found.record, record
 

@@ -135,7 +135,8 @@ def test_stage_whose_content_is_needed_after_all_is_built_again(
 ) -> None:
     export(kitchen, tmp_path / "min", mode="min")
     text = STAGES.replace("/app/a", "/app/alpha")
-    second = other.build(text, cache_from=[local(tmp_path / "min")], tags=["x/y:1"])
+    given = [local(tmp_path / "min")]
+    second = other.build(text, cache_from=given, tags=["x/y:1"])
     assert sorted(copied(other)) == [
         "COPY --from=maker /a /app/alpha",
         "COPY a /a",
@@ -143,7 +144,7 @@ def test_stage_whose_content_is_needed_after_all_is_built_again(
         "COPY big /big",
     ]
     assert other.names(second, -2) == ["app", "app/alpha"]
-    third = other.build(text)
+    third = other.build(text, cache_from=given)
     assert (copied(other), third.digest) == ([], second.digest)
 
 

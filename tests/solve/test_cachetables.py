@@ -340,6 +340,25 @@ def test_what_was_made_by_tables_serves_builds_that_are_given_the_cache_and_no_o
     assert lied != honest == place.built.digest
 
 
+def test_layer_of_another_compression_is_known_as_one_where_it_was_found_by_its_files(
+    kitchen: Kitchen, tmp_path: Path
+) -> None:
+    kitchen.write({"a": "one", "b": "two"})
+    text = "FROM scratch AS s\nCOPY a /d/a\n{}FROM scratch\nCOPY --from=s /d /e\n"
+    cache, later = (f"type=local,{{}}={tmp_path}/{name}" for name in ("cache", "later"))
+    kitchen.build(text.format(""), cache_to=[f"{cache.format('dest')},mode=max,compression=zstd"])
+    text = text.format("COPY b /b\n")
+    given, written = [cache.format("src")], [f"{later.format('dest')},mode=max"]
+    digests = set()
+    for n, words in enumerate(
+        ({"cache_from": given, "cache_to": written}, {"cache_from": [later.format("src")]}, {})
+    ):
+        kitchen.root = tmp_path / f"{n}"
+        built = kitchen.build(text, **words, build_args={"SOURCE_DATE_EPOCH": str(OLD_S)})
+        digests.add(built.image.layers[-1].descriptor.media_type)
+    assert digests == {"application/vnd.oci.image.layer.v1.tar+gzip"}
+
+
 # --- when caches are asked for --------------------------------------------------------------------
 
 
