@@ -27,7 +27,7 @@ from typing import Any
 
 from imagesmith.worker.sandbox import kernel as k
 from imagesmith.worker.sandbox.accesslists import AccessLists
-from imagesmith.worker.sandbox.initchroot import Warden
+from imagesmith.worker.sandbox.initchroot import Warden, fork_warden
 from imagesmith.worker.sandbox.initdevices import DeviceGroup
 from imagesmith.worker.sandbox.initends import children
 from imagesmith.worker.sandbox.initmemory import MemoryWatch
@@ -246,7 +246,7 @@ class _Server:
             else:
                 if plan["way"] == "chroot":
                     k.prctl(k.PR_SET_DUMPABLE, 0)  # the step has our ids; it shall not read our memory
-                pid = os.fork()
+                pid = fork_warden()
         except OSError:
             os.close(read)
             os.close(orders)

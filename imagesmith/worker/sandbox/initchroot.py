@@ -45,7 +45,7 @@ from imagesmith.worker.sandbox.initsecrets import Secrets
 if TYPE_CHECKING:
     from imagesmith.worker.sandbox.chroot_calls import ChrootCalls
 
-__all__ = ["Warden"]
+__all__ = ["Warden", "fork_warden"]
 
 _DEVICES = {
     "null": (1, 3),
@@ -57,6 +57,18 @@ _DEVICES = {
 }
 #: Where links of an image to these end; by their own names the warden answers for them.
 _LINKS = {"fd": "/proc/self/fd", "stdin": "null", "stdout": "null", "stderr": "null"}
+
+
+def fork_warden() -> int:
+    """`os.fork` for the helper, which ignores SIGTERM: a warden's waits until it is read."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
 
 
 class Warden:
@@ -78,8 +90,7 @@ class Warden:
         )
         try:
             k.prctl(k.PR_SET_CHILD_SUBREAPER, 1)
-            wake, woken = os.pipe()
-            signal.signal(signal.SIGTERM, lambda *_: os.write(woken, b"x"))
+            wake = k.signal_fd(signal.SIGTERM)
             k.prctl(k.PR_SET_PDEATHSIG, signal.SIGTERM)
             if self.plan["way"] == "chroot":
                 self._lay()

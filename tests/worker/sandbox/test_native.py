@@ -100,3 +100,33 @@ def test_output_that_nobody_takes_ends_the_step_with_its_own_error(sandbox: Nati
     with pytest.raises(BrokenPipeError, match="nobody reads"):
         run(sandbox, "echo x; exec sleep 600", output)
     assert run(sandbox, "exit 3") == 3
+
+
+_LATE = """\
+import sys, time; sys.path.insert(0, sys.argv[1])
+from imagesmith.worker.sandbox import initchild
+class Late(initchild.Warden):
+    def run(self):
+        time.sleep(1)
+        super().run()
+initchild.Warden = Late
+initchild.main()
+"""
+
+
+def test_step_that_is_ended_before_its_warden_listens_ends(
+    sandbox: NativeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine may take longer to start a warden than the step has time."""
+    monkeypatch.setattr(native, "_PROGRAM", _LATE)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = threading.Timer(60, lambda: os.close(os.open(fifo, os.O_WRONLY)))  # or this test would not end
+    writer.daemon = True
+    writer.start()
+    try:
+        with pytest.raises(Cancelled):
+            run(sandbox, f"read line < {fifo}", cancelled=lambda: True)
+        assert writer.is_alive()
+    finally:
+        writer.cancel()
