@@ -31,6 +31,9 @@ _TELL_EVERY_S = 0.1
 _MUCH = 1 << 20
 #: A file younger than this (nanoseconds) when it was hashed may change again within the clock's tick.
 _YOUNG_NS = 2_000_000_000
+#: A file that was written less than this (nanoseconds) before the build, or since, may have changed after it
+#: was read and have the same time: it is read again.
+_TICK_NS = 20_000_000
 #: So many new digests are kept at most before the database takes them.
 _MANY = 10_000
 #: So many of files that are too young for it stay in memory, until a key is made of them.
@@ -95,7 +98,7 @@ class FileDigests:
             now_ns: when the build began.
             reading: counts what is read.
         """
-        self._cache, self._old_ns = cache, now_ns - _YOUNG_NS
+        self._cache, self._old_ns, self._began_ns = cache, now_ns - _YOUNG_NS, now_ns - _TICK_NS
         self._reading = reading or Reading(nobody, 0)
         #: What the database will have, and what it will not, for it may change again.
         self._fresh: dict[FileStamp, str] = {}
@@ -135,7 +138,12 @@ class FileDigests:
         if not isinstance(e.content, LocalContent) or not e.digest:
             return
         stamp = e.content.stamp
-        if not self._remember(stamp, e.digest) and len(self._young) < _KEPT:
+        if (
+            not self._remember(stamp, e.digest)
+            and stamp.mtime_ns < self._began_ns
+            and stamp.ctime_ns < self._began_ns
+            and len(self._young) < _KEPT
+        ):
             self._young[stamp] = e.digest
         self._untold += e.size
         if self._untold >= _TOLD_BYTES:

@@ -78,7 +78,8 @@ class Kept:
             for e in entries:
                 if stopped() or len(self._entries) >= _ENTRIES:
                     return
-                self._add(e)
+                with contextlib.suppress(ContextError):
+                    self._add(e)
 
     def _add(self, e: Entry) -> None:
         if e.path in self._entries:

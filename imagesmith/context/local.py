@@ -251,7 +251,7 @@ class LocalTree:
         fd = self._open(path)
         st = os.fstat(fd)
         if stat.S_ISREG(st.st_mode) and (stamp is None or stamp.is_of(st)):
-            return FileIO(fd)
+            return FileIO(fd) if stamp is None else _Same(fd, path, stamp)
         os.close(fd)
         return self._kept(path, stamp).open()
 
@@ -261,7 +261,9 @@ class LocalTree:
         try:
             st = os.fstat(fd)
             if stat.S_ISREG(st.st_mode) and stamp.is_of(st):
-                return os.read(fd, stamp.size)
+                data = os.read(fd, stamp.size)
+                if stamp.is_of(os.fstat(fd)):
+                    return data
         finally:
             os.close(fd)
         return self._kept(path, stamp).whole(stamp.size)
@@ -281,10 +283,7 @@ class LocalTree:
         content = was.content if was is not None else None
         if isinstance(content, LocalContent) and content.kept and content.stamp == stamp:
             return content
-        raise ContextError(
-            f"/{path} of the context changed while it was read",
-            hint="build again when nothing writes to it, or leave it out with .dockerignore",
-        )
+        raise _changed(path)
 
     def _descend(self, folder: str) -> int:
         """The descriptor of another folder, which is kept, since files come in order."""
@@ -299,6 +298,32 @@ class LocalTree:
             os.close(self._folder[1])
         self._folder = folder, fd
         return fd
+
+
+class _Same(FileIO):
+    """A file that is read: what was written to it since is told with what is read of it then."""
+
+    def __init__(self, fd: int, path: str, stamp: FileStamp) -> None:
+        super().__init__(fd)
+        self._path, self._stamp = path, stamp
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See FileIO.
+
+        Raises:
+            ContextError: the file is not what it was.
+        """
+        data = super().read(-1 if size is None else size)
+        if not self._stamp.is_of(os.fstat(self.fileno())):
+            raise _changed(self._path)
+        return data
+
+
+def _changed(path: str) -> ContextError:
+    return ContextError(
+        f"/{path} of the context changed while it was read",
+        hint="build again when nothing writes to it, or leave it out with .dockerignore",
+    )
 
 
 def _refused(what: str, path: str, error: OSError) -> ContextError:

@@ -9,6 +9,7 @@ Threads: any.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import ClassVar
 
 __all__ = ["CHUNK", "FEW", "Share", "free"]
@@ -34,6 +35,8 @@ class Share:
     __slots__ = ("_count",)
     _lock: ClassVar = threading.Lock()
     _taken: ClassVar = 0
+    #: What came back and is not counted yet: it may come at any time, also where this thread has the lock.
+    _back: ClassVar = deque[int]()
 
     def __init__(self) -> None:
         self._count = 0
@@ -41,6 +44,8 @@ class Share:
     def more(self, few: int) -> bool:
         """Take CHUNK more; False for one that has `few`, or where there are no more."""
         with self._lock:
+            while self._back:
+                Share._taken -= self._back.popleft()
             if self._count + _FREE >= few or Share._taken + CHUNK > _ALL:
                 return False
             Share._taken += CHUNK
@@ -49,10 +54,9 @@ class Share:
 
     def give_back(self) -> None:
         """All of it is in a file now, or gone."""
-        if self._count:
-            with self._lock:
-                type(self)._taken -= self._count
-            self._count = 0
+        count, self._count = self._count, 0
+        if count:
+            self._back.append(count)
 
     def __del__(self) -> None:
         self.give_back()

@@ -34,8 +34,13 @@ class FileHash:
             self._hash.update(data)
             return
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="file-hash", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="file-hash", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the machine gives none
+                self._hash.update(data)
+                return
+            self._thread = thread
         self._beside = True
         self._pieces.put(data)
 

@@ -11,7 +11,6 @@ one other thread, in order, and `on_raw` from a third.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import queue
 import threading
@@ -28,6 +27,8 @@ __all__ = ["LayerResult", "LayerStream", "Sink"]
 _AHEAD_BYTES = 4 << 20
 #: How much input may be compressed at once: hashing, which one thread does, is no faster than so many blocks.
 _MOST_BYTES = 32 << 20
+#: Threads without which nothing goes on: one hashes, one writes, the others compress.
+_LEAST = 3
 
 
 class Sink(Protocol):
@@ -145,11 +146,10 @@ class LayerStream:
             return
         self._hashing.put(None)
         self._ordered.put(None)
-        for _ in range(self._workers):
+        for _ in self._threads[_LEAST - 1 :]:
             self._waiting.put(None)
         for thread in self._threads:
-            with contextlib.suppress(RuntimeError):  # interrupted before it was started
-                thread.join()
+            thread.join()
 
     def _at_once(self, data: bytes) -> None:
         """The whole layer, which is one block."""
@@ -163,15 +163,24 @@ class LayerStream:
         if self._failure is not None:
             raise self._failure
         if not self._threads:
-            jobs = [self._hash_all, self._write_all, *([self._compress_all] * self._workers)]
-            self._threads = [threading.Thread(target=job, name="layer", daemon=True) for job in jobs]
-            for thread in self._threads:
-                thread.start()
+            self._start()
         self._raw_size += len(data)
         block = _Block(data)
         self._hashing.put(data)
-        self._ordered.put(block)
         self._waiting.put(block)
+        self._ordered.put(block)  # after that: interrupted between the two, nobody waits for it
+
+    def _start(self) -> None:
+        """Start the threads; with fewer that compress where the machine gives no more."""
+        for job in (self._hash_all, self._write_all, *([self._compress_all] * self._workers)):
+            thread = threading.Thread(target=job, name="layer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                if len(self._threads) < _LEAST:
+                    raise
+                break
+            self._threads.append(thread)
 
     # --- the threads; each goes on emptying its queue after a failure, so that nobody waits for ever ----
 

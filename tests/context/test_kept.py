@@ -105,3 +105,13 @@ def test_it_ends_when_it_is_enough(folder: Path, tmp_path: Path, monkeypatch: py
     none = Kept(tree, spool(tmp_path, "keep"))
     none.add(tree.walk(""), lambda: True)
     assert none.get("d") is None
+
+
+def test_one_that_goes_meanwhile_keeps_nobody_from_being_kept(folder: Path, tmp_path: Path) -> None:
+    tree = LocalTree(folder)
+    all_of_it = list(tree.walk(""))
+    (folder / "d/gone").unlink()
+    kept = Kept(tree, spool(tmp_path, "keep"))
+    kept.add(all_of_it, lambda: False)
+    assert {"d/f", "g", "l", "secret"} <= {e.path for e in all_of_it if kept.get(e.path)}
+    assert kept.get("d/gone") is None

@@ -137,6 +137,49 @@ def test_a_layer_takes_no_file_that_was_changed_since_and_learns_no_digest_of_it
     assert len(learnt) == 1
 
 
+@pytest.mark.parametrize("size", [3, 70_000, 3 << 20])
+def test_a_file_that_is_written_while_it_is_read_is_in_no_layer(
+    folder: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of what it was, and half of what it is, is what it never was."""
+    path = folder / "w"
+    path.write_bytes(b"a" * size)
+    os.utime(path, (10**9, 10**9))
+    e, learnt = LocalTree(folder).get("w"), list[str]()
+    assert e is not None
+    fstat, left = os.fstat, iter(range(1))
+
+    def written_then(fd: int) -> os.stat_result:
+        st = fstat(fd)
+        if next(left, None) is not None:  # when it was found to be what it was
+            path.write_bytes(b"b" * size)
+        return st
+
+    monkeypatch.setattr(os, "fstat", written_then)
+    with pytest.raises(ContextError, match="/w of the context changed while it was read"):
+        write_layer([e], lambda _data: None, digests=True, on_offset=lambda e, _at: learnt.append(e.digest))
+    assert not learnt
+
+
+def test_digest_of_what_may_change_within_the_clocks_tick_is_not_kept(folder: Path, tmp_path: Path) -> None:
+    path = folder / "w"
+    path.write_bytes(b"one")
+    before = path.stat()
+    with Store(tmp_path / "store") as store:
+        for since_ns, kept in ((-5_000_000, False), (5_000_000, False), (10**9, True)):
+            digests = FileDigests(store.cache, max(before.st_mtime_ns, before.st_ctime_ns) + since_ns)
+            e, again = LocalTree(folder).get("w"), LocalTree(folder).get("w")
+            assert e is not None
+            assert again is not None
+            write_layer([e], lambda _data: None, digests=True)
+            digests.learn(e)
+            read = list[int]()
+            digests._reading.read = read.append  # type: ignore[method-assign]
+            digests.fill([again])
+            assert again.digest == hashlib.sha256(b"one").hexdigest()
+            assert bool(read) is not kept
+
+
 def test_a_hidden_folder_comes_once_before_what_is_shown_in_it(folder: Path) -> None:
     for name in ("k/a/x", "k/a/b/show", "k/a/y/show", "k/z", "k/show", "i/none"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

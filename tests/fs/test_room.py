@@ -57,3 +57,13 @@ def test_drafts_and_rows_share_with_them() -> None:
     assert len(table) == 120_000
     del table, rows
     assert free_chunks() == before
+
+
+def test_what_is_collected_while_another_asks_comes_back() -> None:
+    """The collector may come at any time, also where its thread has the lock."""
+    before = free_chunks()
+    share = Share()
+    assert share.more(room.FEW)
+    with Share._lock:
+        del share
+    assert free_chunks() == before

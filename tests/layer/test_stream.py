@@ -12,6 +12,7 @@ import os
 import random
 import threading
 import zlib
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -223,4 +224,68 @@ def test_large_files_are_hashed_beside_and_one_after_the_other(sizes: tuple[int,
                 hasher.update(data)
             assert hasher.hexdigest() == whole.hexdigest()
         hasher.update(bytes(1 << 20))  # given up in the middle
+    assert threading.active_count() == before
+
+
+@pytest.fixture
+def few_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let so many threads be started, and no more."""
+
+    def few(count: int) -> None:
+        start, left = threading.Thread.start, iter(range(count))
+
+        def starts(self: threading.Thread) -> None:
+            if next(left, None) is None:
+                raise RuntimeError("can't start new thread")
+            start(self)
+
+        monkeypatch.setattr(threading.Thread, "start", starts)
+
+    return few
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd", "uncompressed"])
+@pytest.mark.parametrize("count", range(6))
+def test_threads_that_cannot_be_started_are_told_or_done_without(
+    few_threads: Callable[[int], None], count: int, name: str
+) -> None:
+    before, sink = threading.active_count(), io.BytesIO()
+    few_threads(count)
+    stream = LayerStream(Codec(name), sink, workers=16)
+    data = bytes(20 << 20)
+    with pytest.raises(RuntimeError, match="new thread") if count < 3 else contextlib.nullcontext():
+        try:
+            stream.write(data)
+            assert stream.finish().diff_id.hex == hashlib.sha256(data).hexdigest()
+        finally:
+            stream.abort()
+    assert threading.active_count() == before
+
+
+def test_large_files_are_hashed_where_no_thread_is_to_be_had(few_threads: Callable[[int], None]) -> None:
+    few_threads(0)
+    with contextlib.closing(FileHash()) as hasher:
+        for _ in range(2):
+            hasher.update(b"x")
+            hasher.update(bytes(1 << 20))
+            assert hasher.hexdigest() == hashlib.sha256(b"x" + bytes(1 << 20)).hexdigest()
+
+
+def test_stream_that_is_interrupted_while_it_waits_ends() -> None:
+    before, sink = threading.active_count(), Broken(1 << 30)
+    stream = LayerStream(Codec("zstd"), sink, workers=1)
+    for name in ("_waiting", "_ordered"):
+        put, left = getattr(stream, name).put, iter(range(2))
+
+        def interrupted(
+            block: object, put: Callable[[object], None] = put, left: Iterator[int] = left
+        ) -> None:
+            if block is not None and next(left, None) is None:
+                raise KeyboardInterrupt
+            put(block)
+
+        setattr(getattr(stream, name), "put", interrupted)  # noqa: B010 - a method
+    with pytest.raises(KeyboardInterrupt):
+        stream.write(bytes(40 << 20))
+    stream.abort()
     assert threading.active_count() == before
