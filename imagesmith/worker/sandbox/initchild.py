@@ -82,19 +82,20 @@ class _Namespaced(Process):
         return self._root.places.made
 
 
-def _receive(sock: socket.socket) -> dict[str, Any]:
-    """One request: its length, then JSON."""
+def _exactly(sock: socket.socket, size: int) -> bytes:
     data = b""
-    size = -1
-    while size < 0 or len(data) < size:
-        more = sock.recv(1 << 16)
+    while len(data) < size:
+        more = sock.recv(min(size - len(data), 1 << 16))
         if not more:
             raise EOFError
         data += more
-        if size < 0 and len(data) >= 4:
-            size = struct.unpack("<I", data[:4])[0]
-            data = data[4:]
-    plan: dict[str, Any] = json.loads(data)
+    return data
+
+
+def _receive(sock: socket.socket) -> dict[str, Any]:
+    """One request: its length, then JSON; no byte more, for a signal may have come already."""
+    (size,) = struct.unpack("<I", _exactly(sock, 4))
+    plan: dict[str, Any] = json.loads(_exactly(sock, size))
     for m in plan["mounts"]:
         m["data"] = base64.b64decode(m["data"])
     plan["filter"] = base64.b64decode(plan["filter"])

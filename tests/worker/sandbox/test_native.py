@@ -107,18 +107,20 @@ import sys, time; sys.path.insert(0, sys.argv[1])
 from imagesmith.worker.sandbox import initchild
 class Late(initchild.Warden):
     def run(self):
-        time.sleep(1)
+        time.sleep({warden})
         super().run()
 initchild.Warden = Late
+time.sleep({helper})
 initchild.main()
 """
 
 
-def test_step_that_is_ended_before_its_warden_listens_ends(
-    sandbox: NativeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("helper", "warden"), [(1, 0), (0, 1)])
+def test_step_that_is_ended_before_anybody_listens_ends(
+    sandbox: NativeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: int, warden: int
 ) -> None:
-    """A busy machine may take longer to start a warden than the step has time."""
-    monkeypatch.setattr(native, "_PROGRAM", _LATE)
+    """A busy machine may take longer to start the helper, or the warden, than the step has time."""
+    monkeypatch.setattr(native, "_PROGRAM", _LATE.format(helper=helper, warden=warden))
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     writer = threading.Timer(60, lambda: os.close(os.open(fifo, os.O_WRONLY)))  # or this test would not end
