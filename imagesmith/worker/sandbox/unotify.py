@@ -234,8 +234,10 @@ class Supervisor:
 
     def run(self) -> None:
         """Until no process is left under the filter."""
+        called = self._tasks.changing.called
         for number, tid, arch, nr, args in self._listener.calls():
             self._number = number
+            called(tid, nr)
             try:
                 found = self._handlers[arch, nr](tid, args)
             except Elsewhere:

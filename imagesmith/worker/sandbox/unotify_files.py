@@ -329,13 +329,13 @@ class FileCalls:
         if name == XATTR.encode():
             raise OSError(errno.EOPNOTSUPP, "ours")
         if not ids.ordinary:
-            self._paths.changed()
+            self._paths.changed(tid)
             return
         fd = self._marked(tid, a, follow=follow)
         try:
             mode = os.fstat(fd).st_mode
             if name.startswith(_ACL) and not stat.S_ISLNK(mode):
-                self._paths.changed()  # the look-up may have noted the folder itself
+                self._paths.changed(tid)  # the look-up may have noted the folder itself
                 self._paths.check_owner(ids, fd)
                 if mode & stat.S_ISGID and self._paths.owner(fd)[1] not in ids.all_groups:
                     self._tasks.confirm()  # what changes the mode takes the mark away, as chmod does

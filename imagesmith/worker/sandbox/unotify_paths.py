@@ -77,8 +77,12 @@ class Paths:
         #: Folders without marks that count for what is made in them, likewise.
         self._unmarked: set[bytes] = set()
 
-    def changed(self, mode: int = stat.S_ISGID) -> None:
-        """The mode, to this one, or the name of some folder may change."""
+    def changed(self, tid: int, mode: int = stat.S_ISGID) -> None:
+        """The mode, to this one, or the name of some folder is to be changed by a thread.
+
+        The kernel does it later: until then nothing is remembered.
+        """
+        self._tasks.changing.begin(tid)
         if self._public:
             self._public.clear()
         if mode & _MARKS:
@@ -220,6 +224,7 @@ class Paths:
         if path in self._unmarked and not self._tasks.many_roots:
             return 0
         fd, plain = -1, path[:1] == b"/" and not self._tasks.many_roots and b".." not in path
+        plain = plain and self._tasks.changing.settled
         if plain:
             with contextlib.suppress(OSError):  # a link, or nothing
                 fd = self._tasks.open_plainly(tid, path, follow=True)
@@ -261,7 +266,7 @@ class Paths:
         known = self._known(tid, path, opened)
         here = opened[-1]
         todo, slash, links = _parts(path[known:]), path.endswith(b"/"), 0
-        public = path.startswith(b"/")
+        public = path.startswith(b"/") and self._tasks.changing.settled
         if not todo:
             return Place(root, b".", root, slash)
         while True:

@@ -87,7 +87,7 @@ class Rights:
     def _removal(self, tid: int, dirfd: int, address: int, *, folder: bool = False) -> None:
         ids = self._ids.get(tid)
         if folder:
-            self._paths.changed()
+            self._paths.changed(tid)
         if ids.ordinary:
             path = self._tasks.path(tid, address)
             with self._paths.place(ids, tid, dirfd, path.rstrip(b"/") or path, follow=False) as place:
@@ -110,7 +110,7 @@ class Rights:
         ids = self._ids.get(tid)
         self._owners.meet()
         if not ids.ordinary:
-            self._paths.changed()
+            self._paths.changed(tid)
             self._move(ids, tid, old, new)
             if flags & _RENAME_EXCHANGE:
                 self._move(ids, tid, new, old)
@@ -135,7 +135,7 @@ class Rights:
             if _is_below(want.folder, have.fd) or (want.fd >= 0 and _is_below(have.folder, want.fd)):
                 return
             if _is_folder(have.fd) or flags & _RENAME_EXCHANGE:
-                paths.changed()
+                paths.changed(tid)
             self._may_delete(ids, have)
             self._move_to(have.fd, want)
             if want.fd < 0:
@@ -239,25 +239,25 @@ class Rights:
         """fchmod(fd, mode)."""
         ids = self._ids.get(tid)
         if not ids.ordinary:
-            self._paths.changed(a[1])
+            self._paths.changed(tid, a[1])
             return None
-        return self._set_mode(ids, self._tasks.open_fd(tid, signed(a[0])), a[1])
+        return self._set_mode(tid, ids, self._tasks.open_fd(tid, signed(a[0])), a[1])
 
     def _chmod(self, tid: int, dirfd: int, address: int, mode: int, flags: int = 0) -> int | None:
         ids = self._ids.get(tid)
         if not ids.ordinary:
-            self._paths.changed(mode)
+            self._paths.changed(tid, mode)
             return None
         path = self._tasks.path(tid, address)
         follow, empty = not flags & AT_NOFOLLOW, flags & AT_EMPTY_PATH
         fd = self._paths.open(ids, tid, dirfd, path, follow=follow, empty=empty)
-        return self._set_mode(ids, fd, mode)
+        return self._set_mode(tid, ids, fd, mode)
 
-    def _set_mode(self, ids: Ids, fd: int, mode: int) -> int | None:
+    def _set_mode(self, tid: int, ids: Ids, fd: int, mode: int) -> int | None:
         """Check, and set a mode without the set-gid bit of a group that is not the caller's; closes `fd`."""
         try:
             if _is_folder(fd):
-                self._paths.changed()
+                self._paths.changed(tid)
             self._paths.check_owner(ids, fd)
             if not mode & stat.S_ISGID or self._paths.owner(fd)[1] in ids.all_groups:
                 return None

@@ -22,7 +22,7 @@ from functools import cache
 from imagesmith.worker.sandbox.initpaths import resolve
 from imagesmith.worker.sandbox.notify import signed
 
-__all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "AT_NOFOLLOW", "Kept", "Tasks", "libc", "signed"]
+__all__ = ["AT_EMPTY_PATH", "AT_FDCWD", "AT_NOFOLLOW", "Changing", "Kept", "Tasks", "libc", "signed"]
 
 AT_FDCWD, AT_NOFOLLOW, AT_EMPTY_PATH = -100, 0x100, 0x1000
 _OPENAT2, _IN_ROOT, _NO_LINKS = 437, 0x10, 0x04
@@ -67,6 +67,49 @@ class Kept:
             return b""
 
 
+class Changing:
+    """Threads whose call the kernel was left to make, and may be making still.
+
+    What is seen before it is done is right at that moment, and nothing to remember.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._begun: dict[int, int] = {}
+
+    def called(self, tid: int, number: int) -> None:
+        """A thread makes a call of that number: what it called before is done."""
+        self._number = number
+        if self._begun:
+            self._begun.pop(tid, None)
+
+    def begin(self, tid: int) -> None:
+        """The call that is being answered will change what may be remembered."""
+        self._begun[tid] = self._number
+
+    @property
+    def settled(self) -> bool:
+        """True if all is done; to be asked before the look at what may be remembered."""
+        while self._begun:
+            tid, number = next(iter(self._begun.items()))
+            if not _is_beyond(tid, number):
+                return False
+            del self._begun[tid]
+        return True
+
+
+def _is_beyond(tid: int, number: int) -> bool:
+    """True if a thread is gone, or waits in another call than that one or in none."""
+    try:
+        with open(f"/proc/{tid}/syscall", "rb") as f:
+            found = f.read(_PIECE).split(None, 1)
+    except (FileNotFoundError, ProcessLookupError):
+        return not os.path.exists(f"/proc/{tid}")
+    except OSError:
+        return False
+    return bool(found) and found[0] not in (b"running", b"%d" % number)
+
+
 @cache
 def libc() -> ctypes.CDLL:
     """The library of this process."""
@@ -97,6 +140,8 @@ class Tasks:
         self.pending: Callable[[], bool] = lambda: True
         #: Some process may have another root than the step's.
         self.many_roots = False
+        #: Threads that may be changing the names or modes of folders.
+        self.changing = Changing()
 
     def confirm(self) -> None:
         """Raise ESRCH unless the caller still waits: before anything is changed in its name.

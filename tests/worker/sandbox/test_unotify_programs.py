@@ -103,6 +103,31 @@ def test_group_is_inherited_from_the_moment_a_folder_hands_it_on(bench: Bench, c
     assert python(bench, text) == ["0 0", "0 0", "42 42"]
 
 
+def test_group_is_inherited_also_while_others_make_files_there(bench: Bench) -> None:
+    """What others see of a folder before a change of it is done is not remembered."""
+    text = """
+        import os, threading
+        os.mkdir("/tmp/d"); os.chown("/tmp/d", 0, 42)
+        done, found = threading.Event(), []
+        def make(name):
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            group = os.stat(name).st_gid
+            os.unlink(name)
+            return group
+        def work(name):
+            while not done.is_set(): make(name)
+        threads = [threading.Thread(target=work, args=(f"/tmp/d/{n}",)) for n in range(3)]
+        for t in threads: t.start()
+        for _ in range(200):
+            os.chmod("/tmp/d", 0o2755); found.append(make("/tmp/d/a"))
+            os.chmod("/tmp/d", 0o755); make("/tmp/d/a")
+        done.set()
+        for t in threads: t.join()
+        print(set(found))
+    """
+    assert python(bench, text) == ["{42}"]
+
+
 def test_owner_of_what_is_in_no_layer_may_be_changed(bench: Bench) -> None:
     text = """
         import os, select
