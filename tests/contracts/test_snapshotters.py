@@ -240,6 +240,13 @@ def test_what_a_killed_process_left_is_swept_by_the_next(way: Way) -> None:
 
 
 @pytest.mark.slow
+def test_trees_that_another_version_set_aside_are_made_again(way: Way) -> None:
+    """As if the third step began just after a process of another version did; see store/renewal.py."""
+    steps = "echo 1 >t/one; rm t/a", "test -f t/one; test ! -e t/a; echo 2 >t/two", "test -f t/two; rm t/b"
+    got = way.run([[d("t"), f("t/a"), f("t/b")]], *steps, renew=3)
+    assert [names(rows)[-1] for rows in got["layers"]] == ["f t/one", "f t/two", "w t/b"]
+
+
 def test_six_hundred_layers_are_one_root(way: Way) -> None:
     layers = [[f(f"f{n:03}", str(n)), f("last", str(n))] for n in range(600)]
     got = way.run(layers, 'test "$(cat last)" = 599; test "$(ls | wc -l)" = 601; test "$(cat f000)" = 0')

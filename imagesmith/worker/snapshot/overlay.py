@@ -78,7 +78,7 @@ class OverlaySnapshotter:
         self._images = Images() if files else None
         self._memory = Memory(place)
         self._free: list[Path] = []
-        #: Trees that are right over any layers, and where folders lie: nobody takes them away meanwhile.
+        #: Trees that are right over any layers, and where folders lie. Who prunes waits for all builds.
         self._alone: dict[Digest, Path] = {}
         self._devices: dict[Path, int] = {}
 
@@ -105,18 +105,11 @@ class OverlaySnapshotter:
             SandboxError: the kernel does not mount it.
         """
         try:
-            work = self._work
-            lowers = self._lowers(layers, view, work)
-            base = self._base(work)
-            (base / "upper").mkdir()
-            if not lowers:
-                lowers = [base / "empty"]
-                lowers[0].mkdir()
-            become_root(base / "upper", view, self.place)
-            if self.place.ids != "root":
-                note_below(table_of(base / "root"), view)
-            options = (*overlay_options(self.place), *self._one_device([*lowers, base.parent]))
-            mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", options)
+            try:
+                base = self._mounted(layers, view)
+            except FileNotFoundError:  # another version has set trees aside (store/renewal.py)
+                self._alone.clear()
+                base = self._mounted(layers, view)
         except OSError as e:
             where = f" ({e.filename})" if e.filename else ""
             doing = f"make a root file system of {len(layers)} layers"
@@ -124,6 +117,22 @@ class OverlaySnapshotter:
                 f"cannot {doing}: {e.strerror}{where}"
             ) from e
         return OverlayWorkspace(base, self, view)
+
+    def _mounted(self, layers: Sequence[LayerTree], view: Tree) -> Path:
+        """The folder of a new workspace, whose root is mounted."""
+        work = self._work
+        lowers = self._lowers(layers, view, work)
+        base = self._base(work)
+        (base / "upper").mkdir()
+        if not lowers:
+            lowers = [base / "empty"]
+            lowers[0].mkdir()
+        become_root(base / "upper", view, self.place)
+        if self.place.ids != "root":
+            note_below(table_of(base / "root"), view)
+        options = (*overlay_options(self.place), *self._one_device([*lowers, base.parent]))
+        mount_overlay(lowers[::-1], base / "upper", base / "work", base / "root", options)
+        return base
 
     def _base(self, work: WorkFolder) -> Path:
         """A folder for a workspace with all in it but its upper directory: a used one, or a new one.

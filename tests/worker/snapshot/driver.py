@@ -125,6 +125,9 @@ def numbers(root: Path) -> list[list[object]]:
 def step(snapshotter: Any, layers: list[Any], writer: LayerWriter, job: Any, how: dict[str, Any]) -> Any:
     """Run one step; returns what it was shown and the layer that it made."""
     store = snapshotter.store
+    if how.get("renew") == len(layers):
+        for diff_id in store.layers.diff_ids():
+            store.layers.set_aside(diff_id)
     view = View([layer.index() for layer in layers])
     workspace = snapshotter.prepare(layers, view)
     shown = listing(workspace.root) if how.get("show") else []
