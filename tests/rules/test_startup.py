@@ -14,7 +14,13 @@ from tests.support import IMAGESMITH, PROJECT
 
 #: Modules that take 10 ms and more, or drag in ones that do, with the packages that may import them.
 HEAVY = {
-    "httpx": ("imagesmith.registry",),
+    "httpx": (
+        "imagesmith.registry.address",
+        "imagesmith.registry.patience",
+        "imagesmith.registry.proxied",
+        "imagesmith.registry.tls",
+    ),
+    "httpcore": ("imagesmith.registry.patience",),
     "lark": (
         "imagesmith.grammars",
         "imagesmith.dockerfile",
@@ -32,7 +38,7 @@ HEAVY = {
     "textual": ("imagesmith.cli.explorescreen",),
     "asyncio": (),
     "email": ("imagesmith.registry", "imagesmith.context", "imagesmith.embedded"),
-    "http.client": ("imagesmith.registry",),
+    "http.client": ("imagesmith.registry.dockerapi",),
     "http.server": ("imagesmith.embedded",),
     "urllib.request": (),
     "ctypes": ("imagesmith.fs", "imagesmith.worker"),
