@@ -21,7 +21,7 @@ from imagesmith.credentials.model import Credential
 from imagesmith.errors import Denied, InvalidDocument, RegistryError, Unauthorized
 from imagesmith.oci.codec import Object, parse_object
 from imagesmith.registry import quirks
-from imagesmith.registry.faults import absolute
+from imagesmith.registry.faults import absolute, shown
 from imagesmith.values import frozen
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def check_realm(realm: str, registry_url: str) -> str:
     there = urllib.parse.urlsplit(url)
     if there.scheme not in ("https", "http") or (home.scheme == "https" and there.scheme != "https"):
         raise RegistryError(
-            f"{home.netloc}: asks for a token from {url[:200]!r}, which is not https; refused"
+            f"{home.netloc}: asks for a token from {shown(url)[:200]!r}, which is not https; refused"
         )
     if not same_trust(registry_url, url):
         raise RegistryError(
@@ -251,11 +251,11 @@ def _read_token(raw: bytes, realm: str, began: float) -> _Token:
         o = parse_object(raw, "token")
         text = o.text("token") or o.text("access_token")
     except InvalidDocument as e:
-        raise RegistryError(f"the token server at {realm} answered nonsense: {e}") from e
+        raise RegistryError(f"the token server at {shown(realm)} answered nonsense: {e}") from e
     if not text:
-        raise RegistryError(f"the token server at {realm} answered without a token")
+        raise RegistryError(f"the token server at {shown(realm)} answered without a token")
     if not text.isascii() or any(c.isspace() or not c.isprintable() for c in text):
-        raise RegistryError(f"the token server at {realm} answered with a malformed token")
+        raise RegistryError(f"the token server at {shown(realm)} answered with a malformed token")
     return _Token(text, began + 0.9 * _life_s(o))
 
 

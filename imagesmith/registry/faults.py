@@ -196,16 +196,18 @@ def all_told(failures: Sequence[ImagesmithError]) -> ImagesmithError:
 
 
 def absolute(base: str, address: str) -> str:
-    """An address that an answer from `base` names, made absolute.
+    """An address that an answer from `base` names, made absolute, without its fragment.
 
     Raises:
         Fault: it is no address.
     """
     try:
-        url = urllib.parse.urljoin(base, address)
+        url = urllib.parse.urljoin(base, address).partition("#")[0]
         _ = urllib.parse.urlsplit(url).port
     except ValueError as e:
-        raise Fault(f"{shown(base)}: names {address[:100]!r}, which is no usable address", tries=1) from e
+        raise Fault(
+            f"{shown(base)}: names {shown(address)[:100]!r}, which is no usable address", tries=1
+        ) from e
     return url
 
 

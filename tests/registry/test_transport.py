@@ -145,6 +145,24 @@ def test_answers_that_lead_nowhere_free_their_connections(status: int, headers: 
         assert len(said) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (401, {"WWW-Authenticate": 'Bearer realm="ftp://me:hidden@x/?hidden"'}),
+        (401, {"WWW-Authenticate": 'Bearer realm="/token?hidden"'}),
+        (302, {"Location": "http://me:hidden@[x/?hidden"}),
+        (302, {"Location": "http://me:hidden@127.0.0.1:0/?hidden"}),
+    ],
+)
+def test_secrets_of_addresses_are_not_shown(status: int, headers: dict[str, str]) -> None:
+    def answers(asked: Asked) -> tuple[int, Mapping[str, str], bytes]:
+        return (200, {}, b"nonsense") if asked.target.startswith("/token") else (status, headers, b"")
+
+    with served(answers) as (_, client, _), pytest.raises(RegistryError) as e:
+        client.tags()
+    assert "hidden" not in e.value.message
+
+
 def test_password_is_never_sent_unasked() -> None:
     with served(lambda _: answer(200, MANIFEST.raw, Content_Type=mt.OCI_MANIFEST), Credential("u", "p")) as (
         s,
@@ -516,6 +534,7 @@ def test_an_answer_leads_on_but_not_out_of_tls() -> None:
     base = "https://r.example/v2"
     assert onward(base, f"{base}/a", "b?x=%2F") == "https://r.example/v2/b?x=%2F"
     assert onward(base, f"{base}/a", "http://r.example/u") == "https://r.example/u"
+    assert onward(base, f"{base}/a", "/u?x=%2F#part") == "https://r.example/u?x=%2F"  # a digest is appended
     plain = "http://r.example/v2"
     assert onward(plain, f"{plain}/a", "http://s.example/u") == "http://s.example/u"
     with pytest.raises(NetworkFault, match="not https"):
