@@ -80,8 +80,9 @@ class _Connection:
 
     def is_stale(self) -> bool:
         """True if it was unused for long, or the other side closed it: what else is there to be read?"""
-        if time.monotonic() - self._since > _IDLE_S:
-            return True
+        return time.monotonic() - self._since > _IDLE_S or self._is_readable()
+
+    def _is_readable(self) -> bool:
         if self._is_tls and self._sock.pending():  # type: ignore[attr-defined]  # an SSLSocket
             return True
         poll = select.poll()
@@ -91,7 +92,8 @@ class _Connection:
     def exchange(self, method: str, request: bytes, body: Iterable[bytes] | None, length: int) -> Head:
         """Send a request, and read the head of its answer; `length` is the body's, -1 for chunks.
 
-        A server may answer and hang up before it has all; then its answer counts, not that sending failed.
+        A server may answer, and hang up or read no more, before it has all; then its answer counts, not that
+        sending failed.
         """
         self.answered = self.is_whole = False
         try:
@@ -99,6 +101,9 @@ class _Connection:
             self.is_whole = True
         except WriteError:
             pass
+        except WriteTimeout:
+            if not self._is_readable():
+                raise
         return self.reader.head(method)
 
     def _send_all(self, request: bytes, body: Iterable[bytes] | None, length: int) -> None:

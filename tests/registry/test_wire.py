@@ -404,6 +404,19 @@ def test_answer_that_comes_before_all_was_sent_is_told(status: int) -> None:
         assert server.connections == 2
 
 
+def test_answer_of_a_server_that_reads_no_more_is_told() -> None:
+    ended = threading.Event()
+
+    def play(server: Server, conn: socket.socket) -> None:
+        conn.recv(1000)
+        conn.sendall(b"HTTP/1.1 413 X\r\nContent-Length: 2\r\n\r\nno")
+        ended.wait(20)
+
+    with serving(play) as server, wired(timeout_s=0.3) as w:
+        assert ask(w, server.url, "PUT", {}, iter([bytes(1 << 20)] * 64)) == (413, b"no")
+        ended.set()
+
+
 def test_silence_and_what_is_not_taken_are_given_up() -> None:
     def play(server: Server, conn: socket.socket) -> None:
         conn.recv(1)
