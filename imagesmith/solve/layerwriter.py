@@ -65,7 +65,7 @@ class LayerWriter:
         """Write the entries, already in order, as a layer.
 
         Its index has the times that the tar has: a later step sees what whoever reads the layer sees, be it
-        made now, taken from the cache or fetched.
+        made now, taken from the cache or fetched. A file whose name begins with `.wh.` is a deletion to them.
 
         Args:
             entries: what the layer holds. Of a sequence it is remembered, and the index need not be read.
@@ -85,7 +85,13 @@ class LayerWriter:
             kept = stack.enter_context(layers.new_tar(form)) if form else None
 
             def written(entry: Entry, offset: int) -> None:
-                index.add(entry, offset, held_ns(entry.mtime_ns, clamp_s))
+                nonlocal known
+                if "/.wh." not in f"/{entry.path}":
+                    index.add(entry, offset, held_ns(entry.mtime_ns, clamp_s))
+                else:
+                    known = None
+                    if (read := _as_read(entry)) is not None:
+                        index.add(read, offset, held_ns(read.mtime_ns, clamp_s))
                 if learn is not None:
                     learn(entry)
                 if once:
@@ -189,3 +195,17 @@ class LayerWriter:
         return Descriptor(
             media_type=result.media_type, digest=result.digest, size=result.size, annotations=annotations
         )
+
+
+def _as_read(entry: Entry) -> Entry | None:
+    """What an entry with a name of a deletion is to whoever reads the layer; None if it is nothing.
+
+    Raises:
+        UnsafeArchive: no layer can have it.
+    """
+    from imagesmith.fs.entry import replace as another
+    from imagesmith.layer.tarread import as_layer_entry
+
+    folder, _, name = entry.path.rpartition("/")
+    path = {"w": f"{folder}/.wh.{name}", "o": f"{entry.path}/.wh..wh..opq"}.get(entry.kind, entry.path)
+    return as_layer_entry(another(entry, path=path))

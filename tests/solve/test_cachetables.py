@@ -359,6 +359,23 @@ def test_layer_of_another_compression_is_known_as_one_where_it_was_found_by_its_
     assert digests == {"application/vnd.oci.image.layer.v1.tar+gzip"}
 
 
+def test_file_with_the_name_of_a_deletion_is_one_on_every_machine(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.write({"c/.wh.a": "x", "c/b": "b", "a": "a"})
+    text, words = (
+        "FROM scratch AS s\nCOPY a /d/a\nCOPY c /d\nFROM scratch\n",
+        {"SOURCE_DATE_EPOCH": f"{OLD_S}"},
+    )
+    cache, found = f"={tmp_path}/cache", []
+    kitchen.build(
+        f"{text}COPY --from=s /d /e\n", build_args=words, cache_to=[f"type=local,dest{cache},mode=max"]
+    )
+    for n, caches in enumerate(([f"type=local,src{cache}"], [], [])):
+        built = kitchen.build(f"{text}COPY --from=s /d /f\n", build_args=words, cache_from=caches)
+        found.append(kitchen.names(built))
+        kitchen.root = tmp_path / f"{n}"
+    assert found == [["f", "f/b"]] * 3
+
+
 # --- when caches are asked for --------------------------------------------------------------------
 
 
