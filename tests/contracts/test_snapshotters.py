@@ -247,6 +247,14 @@ def test_trees_that_another_version_set_aside_are_made_again(way: Way) -> None:
     assert [names(rows)[-1] for rows in got["layers"]] == ["f t/one", "f t/two", "w t/b"]
 
 
+def test_folder_of_a_workspace_is_used_again_where_no_other_step_may_have_it_mounted(way: Way) -> None:
+    steps = ["echo 1 >one", "echo 2 >two", "echo 3 >three"]
+    alone, beside = way.run([], *steps), way.run([[d("t")]], *steps, beside=True)
+    if way.kind != "copying":  # which copies what its steps find, and mounts nothing
+        assert len(set(beside["folders"])) == 3
+        assert len(set(alone["folders"])) == 2  # the first had no layers below
+
+
 def test_six_hundred_layers_are_one_root(way: Way) -> None:
     layers = [[f(f"f{n:03}", str(n)), f("last", str(n))] for n in range(600)]
     got = way.run(layers, 'test "$(cat last)" = 599; test "$(ls | wc -l)" = 601; test "$(cat f000)" = 0')

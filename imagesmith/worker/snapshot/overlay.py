@@ -78,6 +78,7 @@ class OverlaySnapshotter:
         self._images = Images() if files else None
         self._memory = Memory(place)
         self._free: list[Path] = []
+        self._in_use = 0
         #: Trees that are right over any layers, and where folders lie. Who prunes waits for all builds.
         self._alone: dict[Digest, Path] = {}
         self._devices: dict[Path, int] = {}
@@ -104,6 +105,7 @@ class OverlaySnapshotter:
             StoreError: the disk is full, read-only or broken.
             SandboxError: the kernel does not mount it.
         """
+        self.count(1)
         try:
             try:
                 base = self._mounted(layers, view)
@@ -111,12 +113,18 @@ class OverlaySnapshotter:
                 self._alone.clear()
                 base = self._mounted(layers, view)
         except OSError as e:
+            self.count(-1)
             where = f" ({e.filename})" if e.filename else ""
             doing = f"make a root file system of {len(layers)} layers"
             raise disk_fault(e, doing, self._work.path) or SandboxError(
                 f"cannot {doing}: {e.strerror}{where}"
             ) from e
         return OverlayWorkspace(base, self, view)
+
+    def count(self, more: int) -> None:
+        """Learn that so many more workspaces are in use."""
+        with self._lock:
+            self._in_use += more
 
     def _mounted(self, layers: Sequence[LayerTree], view: Tree) -> Path:
         """The folder of a new workspace, whose root is mounted."""
@@ -138,9 +146,12 @@ class OverlaySnapshotter:
         """A folder for a workspace with all in it but its upper directory: a used one, or a new one.
 
         Why used ones: a folder is made and deleted in no time, unless the file system writes its journal.
+        Why not beside other workspaces: a step that begins has all mounts of this process for a moment, also
+        those that end here meanwhile, and no two overlays may have one work directory.
         """
-        with contextlib.suppress(IndexError):
-            return self._free.pop()
+        with self._lock:
+            if self._free and self._in_use == 1:  # the one that is being made
+                return self._free.pop()
         base = work.new()
         for name in ("root", "work"):
             (base / name).mkdir()
@@ -291,6 +302,7 @@ class OverlayWorkspace:
             self._jail.close()
         with contextlib.suppress(OSError):
             umount(str(self.root), MNT_DETACH)
+        self._snapshotter.count(-1)
 
 
 def overlay_works(place: Place, work: WorkFolder) -> str:

@@ -130,6 +130,7 @@ def step(snapshotter: Any, layers: list[Any], writer: LayerWriter, job: Any, how
             store.layers.set_aside(diff_id)
     view = View([layer.index() for layer in layers])
     workspace = snapshotter.prepare(layers, view)
+    how.setdefault("folders", []).append(str(workspace.root.parent))
     shown = listing(workspace.root) if how.get("show") else []
     owners = Owners(table_of(workspace.root))
     for order in job if isinstance(job, list) else [job]:
@@ -188,7 +189,10 @@ def main() -> None:
             if kind == "copying"
             else OverlaySnapshotter(place, store, work, files=files)
         )
+        beside = snapshotter.prepare([], View([])) if job.get("beside") else None
         done = [step(snapshotter, layers, writer, s, job) for s in job["steps"]]
+        if beside is not None:
+            beside.discard()
         snapshotter.close()
         left = sorted(p.name for p in store.work.iterdir())
     mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if root in line]
@@ -199,6 +203,7 @@ def main() -> None:
                 "layers": [rows for _, rows, _ in done],
                 "numbers": [told for _, _, told in done],
                 "diff_ids": [str(layer.diff_id) for layer in layers],
+                "folders": job["folders"],
                 "left": left,
                 "mounts": mounts,
             }
