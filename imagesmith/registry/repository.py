@@ -281,11 +281,12 @@ class Repository:
             unseen = False
             if self.has(d):
                 return "exists"
-        session = mount_any(self.writer, d.digest, self._mountable(d.digest, source))
+        origins = self._mountable(d.digest, source)
+        session = mount_any(self.writer, d.digest, origins)
         if session == "":
             self.has_now(d.digest)
             return "mounted"
-        self._mounts = False
+        self._mounts = self._mounts and not origins
         if unseen and self.has(d):
             if session:
                 cancel(self.writer, session)
