@@ -56,7 +56,7 @@ def test_failure_of_the_sink_reaches_the_writer_and_ends_all_threads(takes: int,
             stream.write(bytes(1 << 20))
         stream.finish()
     stream.abort()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_failure_of_the_listener_reaches_the_writer() -> None:
@@ -76,7 +76,7 @@ def test_aborted_stream_leaves_no_thread() -> None:
     stream.write(DATA)
     stream.abort()
     stream.abort()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_gzip_is_of_members_that_every_reader_takes_and_says_nothing_of_the_machine() -> None:
@@ -224,7 +224,7 @@ def test_large_files_are_hashed_beside_and_one_after_the_other(sizes: tuple[int,
                 hasher.update(data)
             assert hasher.hexdigest() == whole.hexdigest()
         hasher.update(bytes(1 << 20))  # given up in the middle
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_threads_that_cannot_be_started_are_told_or_done_without(
             assert stream.finish().diff_id.hex == hashlib.sha256(data).hexdigest()
         finally:
             stream.abort()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_large_files_are_hashed_where_no_thread_is_to_be_had(few_threads: Callable[[int], None]) -> None:
@@ -288,4 +288,4 @@ def test_stream_that_is_interrupted_while_it_waits_ends() -> None:
     with pytest.raises(KeyboardInterrupt):
         stream.write(bytes(40 << 20))
     stream.abort()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
