@@ -242,8 +242,7 @@ class StoredLayer:
 
     def read_content(self, content: LayerContent, size: int) -> bytes:
         """The first bytes of a file; from a tar that is there by few calls, for there may be many files."""
-        found = first_bytes(self.folder, content.offset, size)
-        if found is not None:
+        if (found := first_bytes(self.folder, content.offset, size)) is not None:
             return found
         with self.open_content(content) as f:
             return f.read(size)
@@ -291,8 +290,9 @@ class StoredLayer:
 
     def _open_now(self) -> tuple[Digest, BinaryIO | Arriving]:
         """A blob that holds the layer, of which there may be no byte yet."""
-        fetches = [(b, fetch) for b, fetch in self._blobs.items() if fetch is not None]
-        if len(fetches) != 1 or any(self.store.blobs.has(b) for b in self._blobs):
+        known = list(self._blobs.items())  # another thread may add one meanwhile
+        fetches = [(b, fetch) for b, fetch in known if fetch]
+        if len(fetches) != 1 or any(self.store.blobs.has(b) for b, _ in known):
             return self.open_blob()
         return fetches[0][0], self.store.blobs.arriving(*fetches[0])
 
