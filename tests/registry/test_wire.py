@@ -79,7 +79,10 @@ def serving(play: Callable[[Server, socket.socket], None]) -> Iterator[Server]:
                     threading.Thread(target=one, args=(conn,), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
-        yield server
+        try:
+            yield server
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)  # who waits for a connection ends
 
 
 def always(answer: bytes, *, close: bool = False) -> Callable[[Server, socket.socket], None]:

@@ -103,10 +103,11 @@ def test_steps_of_one_key_wait_for_the_first_and_take_its_layer(kitchen: Kitchen
 
 def test_step_that_waits_for_one_that_fails_ends_too(kitchen: Kitchen) -> None:
     events: list[Event] = []
+    before = threading.active_count()
     with solver(kitchen, events) as made, pytest.raises(StepFailed):
         made.solve([step("a", remark=str(n), fails=True) for n in range(4)])
     assert counts(events)[0] == 1
-    assert threading.active_count() < 10
+    assert threading.active_count() <= before
 
 
 def test_stage_of_five_thousand_steps_is_solved(kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,4 +121,4 @@ def test_stage_of_five_thousand_steps_is_solved(kitchen: Kitchen, monkeypatch: p
         [result] = made.solve([tip])
     assert counts(events) == (5000, 0)
     assert len(result.layers) == 5000
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
