@@ -18,7 +18,18 @@ import sys
 from operator import attrgetter
 from typing import Any, BinaryIO, Protocol
 
-__all__ = ["KINDS", "NAMES", "BytesContent", "Content", "Entry", "Packed", "Whole", "replace", "sort_key"]
+__all__ = [
+    "KINDS",
+    "NAMES",
+    "BytesContent",
+    "Content",
+    "Entry",
+    "Packed",
+    "Whole",
+    "name_in_tar",
+    "replace",
+    "sort_key",
+]
 
 #: The kinds of entry. `h` is a further name of a file (`link` names the first one), `w` a whiteout (a
 #: deletion of `path` in lower layers), `o` marks
@@ -177,3 +188,13 @@ def replace(entry: Entry, **changes: object) -> Entry:
 def sort_key(path: str) -> bytes:
     """The key by which BuildKit orders a layer: parents first, then names compared as bytes."""
     return path.encode(*NAMES).replace(b"/", b"\0")
+
+
+def name_in_tar(path: str, kind: str) -> str:
+    """The name of an entry in a layer's tar, where whiteouts and opaque marks are files of their own."""
+    folder, slash, name = path.rpartition("/")
+    if kind == "w":
+        return f"{folder}{slash}.wh.{name}"
+    if kind == "o":
+        return f"{path}/.wh..wh..opq" if path else ".wh..wh..opq"
+    return path

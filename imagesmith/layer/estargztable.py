@@ -14,7 +14,7 @@ import hashlib
 import json
 
 from imagesmith.errors import UsageError
-from imagesmith.fs.entry import Entry
+from imagesmith.fs.entry import Entry, name_in_tar
 from imagesmith.fs.limits import shown
 from imagesmith.layer.tarread import pax_records
 from imagesmith.oci.times import format_ns
@@ -75,12 +75,7 @@ def fields_of(entry: Entry, attributes: dict[str, str]) -> dict[str, object]:
     Raises:
         UsageError: a name that JSON cannot hold.
     """
-    folder, slash, base = entry.path.rpartition("/")
-    name = {
-        "d": f"{entry.path or '.'}/",
-        "w": f"{folder}{slash}.wh.{base}",
-        "o": f"{entry.path}/.wh..wh..opq".lstrip("/"),
-    }.get(entry.kind, entry.path)
+    name = f"{entry.path or '.'}/" if entry.kind == "d" else name_in_tar(entry.path, entry.kind)
     for text in (name, entry.link, *attributes):
         if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
             raise UsageError(

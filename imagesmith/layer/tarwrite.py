@@ -21,7 +21,7 @@ from typing import BinaryIO
 from zlib import adler32
 
 from imagesmith.errors import ContextError
-from imagesmith.fs.entry import NAMES, Entry, Whole
+from imagesmith.fs.entry import NAMES, Entry, Whole, name_in_tar
 from imagesmith.fs.limits import check_path
 from imagesmith.layer.filehash import FileHash
 from imagesmith.oci.digest import digest_bytes
@@ -104,12 +104,7 @@ def _plain(kind: str, name: bytes, entry: Entry, size: int, mtime: int) -> bytes
 
 def _whiteout(entry: Entry) -> bytes:
     """The header of a deletion: an empty file of mode 0, owner 0:0 and time 0."""
-    folder, slash, name = entry.path.rpartition("/")
-    if entry.kind == "w":
-        path = f"{folder}{slash}.wh.{name}"
-    else:
-        path = f"{entry.path}/.wh..wh..opq" if entry.path else ".wh..wh..opq"
-    return header(Entry(path, "f", 0))
+    return header(Entry(name_in_tar(entry.path, entry.kind), "f", 0))
 
 
 def _any(entry: Entry, mtime: int, clamp_s: int | None) -> bytes:

@@ -203,9 +203,8 @@ def _as_read(entry: Entry) -> Entry | None:
     Raises:
         UnsafeArchive: no layer can have it.
     """
+    from imagesmith.fs.entry import name_in_tar
     from imagesmith.fs.entry import replace as another
     from imagesmith.layer.tarread import as_layer_entry
 
-    folder, _, name = entry.path.rpartition("/")
-    path = {"w": f"{folder}/.wh.{name}", "o": f"{entry.path}/.wh..wh..opq"}.get(entry.kind, entry.path)
-    return as_layer_entry(another(entry, path=path))
+    return as_layer_entry(another(entry, path=name_in_tar(entry.path, entry.kind)))

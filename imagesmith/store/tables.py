@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from imagesmith.errors import DigestMismatch, InvalidDocument, LimitExceeded, UnsafeArchive
-from imagesmith.fs.entry import Entry
+from imagesmith.fs.entry import Entry, name_in_tar
 from imagesmith.fs.limits import CAPABILITY_BYTES
 from imagesmith.layer.decompress import decompressed
 from imagesmith.layer.tarread import as_layer_entry
@@ -219,7 +219,7 @@ def _entry(row: object) -> Entry:
             device = _number(major, 0, 0xFFF), _number(minor, 0, 0xFFFFF)
         capability = _bytes(packed, CAPABILITY_BYTES) or None
     raw = Entry(
-        _in_a_tar(path, kind),
+        name_in_tar(path, kind),
         "f" if kind in "wo" else kind,
         _number(mode, 0, 0o7777),
         _number(uid, 0, _MAX_ID),
@@ -235,13 +235,6 @@ def _entry(row: object) -> Entry:
     if e is None or (e.path, e.kind) != (path, kind) or (kind == "h" and e.link != link):
         raise UnsafeArchive(f"a table tells of {path[:100]!r}, which is no path of a layer")
     return e
-
-
-def _in_a_tar(path: str, kind: str) -> str:
-    """The name that an entry has in a tar."""
-    folder, _, name = path.rpartition("/")
-    at = {"w": f"{folder}/.wh.{name}", "o": f"{path}/.wh..wh..opq"}.get(kind, path)
-    return at.removeprefix("/") if kind in "wo" else at
 
 
 def _number(value: object, least: int, most: int) -> int:
