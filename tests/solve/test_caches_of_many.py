@@ -19,7 +19,6 @@ from imagesmith.cacheoptions import filled, parse_cache_from, parse_cache_to
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Event, StepStarted, Warned
 from imagesmith.image.result import BuildResult
-from imagesmith.oci.digest import digest_bytes
 from imagesmith.request import BuildRequest, CachePlace
 from imagesmith.session import Session
 from imagesmith.settings import Access, Settings
@@ -28,6 +27,7 @@ from imagesmith.store.store import Store
 from tests.kitchen import NOWHERE, Kitchen
 from tests.registry.conftest import serve_embedded
 from tests.registry.faultproxy import FaultProxy
+from tests.solve.cachefolder import changed
 
 #: Each step has another result on each machine: a new folder has the time when it was made.
 STEPS = ("WORKDIR /one", "COPY a /two/a", "WORKDIR /three", "COPY b /four/b")
@@ -73,23 +73,14 @@ def sources(*folders: Path) -> list[str]:
 
 def part(cache: Path, to: Path, keep: Callable[[int], bool]) -> Path:
     """A copy of a cache with some of its steps alone, counted from the first."""
+
+    def some(document: dict[str, Any], _: object) -> None:
+        names = [d for d in document["records"] if d["note"].get("name")]
+        order = [next(n for n, s in enumerate(STEPS) if d["note"]["name"].endswith(s)) for d in names]
+        document["records"] = [d for d, n in zip(names, order, strict=True) if keep(n)]
+
     shutil.copytree(cache, to)
-    blobs = to / "blobs" / "sha256"
-    index = json.loads((to / "index.json").read_bytes())
-    manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_bytes())
-    document = json.loads((blobs / manifest["config"]["digest"][7:]).read_bytes())
-    names = [d for d in document["records"] if d["note"].get("name")]
-    order = [next(n for n, s in enumerate(STEPS) if d["note"]["name"].endswith(s)) for d in names]
-    document["records"] = [d for d, n in zip(names, order, strict=True) if keep(n)]
-
-    def put(value: object) -> dict[str, object]:
-        raw = json.dumps(value).encode()
-        (blobs / digest_bytes(raw).hex).write_bytes(raw)
-        return {"digest": str(digest_bytes(raw)), "size": len(raw)}
-
-    manifest["config"] |= put(document)
-    index["manifests"][0] |= put(manifest)
-    (to / "index.json").write_text(json.dumps(index))
+    changed(to, some)
     return to
 
 

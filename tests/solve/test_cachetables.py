@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import random
 import shutil
 import threading
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Warned
-from imagesmith.oci.digest import Digest, digest_bytes
+from imagesmith.oci.digest import Digest
 from imagesmith.oci.model import Descriptor
 from imagesmith.registry.repository import Repository
 from imagesmith.solve import cachetables
@@ -29,6 +28,7 @@ from imagesmith.transports.bases import Bases
 from tests.kitchen import OLD_S, Kitchen
 from tests.registry.conftest import serve_embedded
 from tests.registry.faultproxy import FaultProxy
+from tests.solve.cachefolder import changed
 
 BASE = "FROM scratch\nCOPY tree /\nCOPY passwd /etc/passwd\nCOPY big /big\n"
 APP = (
@@ -157,24 +157,6 @@ def test_cache_of_an_image_has_no_tables(place: Place) -> None:
 
 
 # --- tables that are not what they should be ------------------------------------------------------
-
-
-def changed(cache: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
-    """Change a cache in a folder: its document, and its manifest."""
-    blobs = cache / "blobs" / "sha256"
-    index = json.loads((cache / "index.json").read_bytes())
-    manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_bytes())
-    document = json.loads((blobs / manifest["config"]["digest"][7:]).read_bytes())
-    change(document, manifest)
-
-    def put(value: object) -> dict[str, object]:
-        raw = json.dumps(value).encode()
-        (blobs / digest_bytes(raw).hex).write_bytes(raw)
-        return {"digest": str(digest_bytes(raw)), "size": len(raw)}
-
-    manifest["config"] |= put(document)
-    index["manifests"][0] |= put(manifest)
-    (cache / "index.json").write_text(json.dumps(index))
 
 
 def _damaged(r: random.Random, data: bytes) -> bytes:
