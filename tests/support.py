@@ -5,6 +5,7 @@ At home a test whose peer program is missing is skipped; in CI, which installs t
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -47,6 +49,17 @@ def need_root() -> None:
     """Skip the running test where it needs root."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+def module_at(path: Path) -> ModuleType:
+    """A module that is no part of a package, such as a script."""
+    spec = importlib.util.spec_from_file_location(f"file_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # for the annotations of NamedTuples
+    spec.loader.exec_module(module)
+    return module
 
 
 def chain_of_folders(top: Path, depth: int) -> int:

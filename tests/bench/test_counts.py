@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.support import lacking, need_program, need_root
+from tests.support import lacking, module_at, need_program, need_root
 
 COUNTS = Path(__file__).with_name("counts.py")
 
@@ -19,12 +18,7 @@ COUNTS = Path(__file__).with_name("counts.py")
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(COUNTS.parent))
-    spec = importlib.util.spec_from_file_location("counts", COUNTS)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(COUNTS)
 
 
 @pytest.mark.slow

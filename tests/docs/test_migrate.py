@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
-import sys
 from types import ModuleType
 
 import pytest
 
 from imagesmith.plugins import COMMANDS
-from tests.support import PROJECT, lacking, need_program
+from tests.support import PROJECT, lacking, module_at, need_program
 
 MIGRATE = PROJECT / "docs" / "migrate"
 TOOLS = sorted(path.stem for path in MIGRATE.glob("*.txt"))
@@ -28,13 +27,7 @@ def generate() -> ModuleType:
     """docs/generate.py."""
     if importlib.util.find_spec("sphinx") is None:
         lacking("sphinx is not installed")
-    spec = importlib.util.spec_from_file_location("docs_generate", PROJECT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # for the annotations of its NamedTuples
-    spec.loader.exec_module(module)
-    return module
+    return module_at(PROJECT / "docs" / "generate.py")
 
 
 def test_there_is_a_page_for_each_tool() -> None:

@@ -6,7 +6,6 @@ would have made, so that they pass wherever the program starts.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import tarfile
 from pathlib import Path
@@ -16,19 +15,13 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Smith
-from tests.support import PROJECT
+from tests.support import PROJECT, module_at
 
 pytestmark = pytest.mark.slow
 
 
 def _image_facts() -> ModuleType:
-    place = PROJECT / "fixtures" / "conformance" / "image_facts.py"
-    spec = importlib.util.spec_from_file_location("image_facts", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(PROJECT / "fixtures" / "conformance" / "image_facts.py")
 
 
 def tar(*members: tuple[str, str, str]) -> bytes:
